@@ -1,0 +1,112 @@
+"""Values and cycles of a kernel beside NumPy's own tiled flash attention, in one run.
+
+8 heads, 1,024 tokens, d = 64, no mask. The target: both together within 3 times NumPy's time.
+Run: `python benchmarks/bench_execute.py` prints the ratio; `pytest benchmarks/bench_execute.py`
+measures with pytest-benchmark.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m890sim.chip import get_chip
+from m890sim.execute import FloatDomain, run_kernel
+from m890sim.language import load_kernel
+from m890sim.timing import simulate_program
+
+TOKENS, HEADS, DIM = 1024, 8, 64
+SYMBOLS = {"T": TOKENS, "H": HEADS, "D": DIM}
+SCALE = DIM**-0.5
+MOST_TIMES_NUMPY = 3.0
+KERNEL = load_kernel(Path(__file__).parent / "kernels" / "attention_dense.py")
+
+Arrays = dict[str, Any]
+
+
+def make_inputs() -> Arrays:
+    """q, k, v: (tokens, heads, d), rounded to bf16."""
+    rng = np.random.default_rng(0)
+    shape = (TOKENS, HEADS, DIM)
+    domain = FloatDomain()
+    return {
+        name: domain.lift(name, rng.standard_normal(shape, np.float32), "bf16") for name in "qkv"
+    }
+
+
+def numpy_flash_attention(q: Any, k: Any, v: Any, block: int = 128) -> Any:
+    """The same algorithm, straightforward float32 NumPy."""
+    out = np.empty_like(q)
+    for head in range(q.shape[1]):
+        for i in range(0, q.shape[0], block):
+            queries = q[i : i + block, head]
+            top = np.full((len(queries), 1), -np.inf, np.float32)
+            total = np.zeros((len(queries), 1), np.float32)
+            part = np.zeros_like(queries)
+            for j in range(0, k.shape[0], block):
+                scores = (queries @ k[j : j + block, head].T) * np.float32(SCALE)
+                new_top = np.maximum(top, scores.max(axis=1, keepdims=True))
+                weights = np.exp(scores - new_top)
+                decay = np.exp(top - new_top)
+                total = total * decay + weights.sum(axis=1, keepdims=True)
+                part = part * decay + weights @ v[j : j + block, head]
+                top = new_top
+            out[i : i + block, head] = part / total
+    return out
+
+
+def values_and_cycles(inputs: Arrays) -> tuple[Any, int]:
+    """The kernel's output and its cycles."""
+    outputs = run_kernel(KERNEL, SYMBOLS, {}, {"scale": SCALE}, inputs)
+    return outputs["o"], simulate_program(KERNEL, get_chip("m890"), SYMBOLS, {}).cycles
+
+
+def fastest(function: Callable[[], Any], times: int = 7) -> float:
+    """Seconds of the fastest of several runs."""
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def test_values_and_cycles(benchmark: Any) -> None:
+    """Ours; the ratio to NumPy is in the benchmark's extra information."""
+    inputs = make_inputs()
+    expected = numpy_flash_attention(**inputs)
+    actual, cycles = values_and_cycles(inputs)
+    assert np.linalg.norm(actual - expected) <= 0.01 * np.linalg.norm(expected)
+    assert cycles > 0
+    benchmark(values_and_cycles, inputs)
+    ratio = fastest(lambda: values_and_cycles(inputs)) / fastest(
+        lambda: numpy_flash_attention(**inputs)
+    )
+    benchmark.extra_info["times_numpy"] = round(ratio, 2)
+    assert ratio <= MOST_TIMES_NUMPY
+
+
+def test_numpy_flash_attention(benchmark: Any) -> None:
+    """The yardstick."""
+    benchmark(lambda: numpy_flash_attention(**make_inputs()))
+
+
+def main() -> None:
+    """Print one line: seconds of NumPy, of values, of cycles, and the ratio."""
+    inputs = make_inputs()
+    values_and_cycles(inputs)  # compile and warm up
+    numpy_seconds = fastest(lambda: numpy_flash_attention(**inputs))
+    values_seconds = fastest(lambda: run_kernel(KERNEL, SYMBOLS, {}, {"scale": SCALE}, inputs))
+    both_seconds = fastest(lambda: values_and_cycles(inputs))
+    print(
+        f"NumPy {numpy_seconds * 1e3:.1f} ms, values {values_seconds * 1e3:.1f} ms, values and "
+        f"cycles {both_seconds * 1e3:.1f} ms: {both_seconds / numpy_seconds:.2f} times NumPy"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""m890sim: a cycle-approximate simulator of a fictional accelerator, kernels for it, and their
+judge.
+
+The names below are the public API. They are looked up when first used, so that `import m890sim`
+loads neither the parser nor the compiled timing engine.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from m890sim.chip import get_chip
+    from m890sim.judge import evaluate
+    from m890sim.kernel import print_kernel
+    from m890sim.language import parse
+    from m890sim.workloads import execute, get_task, load_kernel, simulate
+
+__all__ = [
+    "evaluate",
+    "execute",
+    "get_chip",
+    "get_task",
+    "load_kernel",
+    "parse",
+    "print_kernel",
+    "simulate",
+]
+
+_MODULES = {
+    "evaluate": "m890sim.judge",
+    "execute": "m890sim.workloads",
+    "get_chip": "m890sim.chip",
+    "get_task": "m890sim.workloads",
+    "load_kernel": "m890sim.workloads",
+    "parse": "m890sim.language",
+    "print_kernel": "m890sim.kernel",
+    "simulate": "m890sim.workloads",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'm890sim' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """`m890sim.execute` is the function, also after the subpackage of that name has been loaded.
+
+    Loading a subpackage binds its name in the parent; a property keeps the name ours. `from
+    m890sim.execute import run_kernel` is not affected.
+    """
+
+    @property
+    def execute(self) -> Any:
+        return __getattr__("execute")
+
+    @execute.setter
+    def execute(self, _module: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package

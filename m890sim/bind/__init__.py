@@ -1,0 +1,43 @@
+"""Bind: kernel + chip -> BoundProgram, once; a case is then only symbol values and tables.
+
+Every cost is resolved here, so the timing engine sees generic engines, integers and registers, never an opcode.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from m890sim.bind.compile import Compiler
+from m890sim.bind.program import BoundProgram, Launch
+from m890sim.chip import ChipSpec
+from m890sim.kernel.ir import Kernel
+
+__all__ = ["BoundProgram", "Launch", "bind"]
+
+
+@lru_cache(maxsize=256)
+def _bind(key: _Key, chip: ChipSpec) -> BoundProgram:
+    return Compiler(key.kernel, chip).program()
+
+
+class _Key:
+    """Identity of a kernel object: equality of kernels ignores places in the text, which errors need."""
+
+    __slots__ = ("kernel",)
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def __hash__(self) -> int:
+        return id(self.kernel)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.kernel is self.kernel
+
+
+def bind(kernel: Kernel, chip: ChipSpec) -> BoundProgram:
+    """Resolve a checked kernel against a chip; results are remembered for the same kernel object.
+
+    Raises: BindError E303 or E309. What depends on a case (capacity, missing symbols) is raised by `launch`.
+    """
+    return _bind(_Key(kernel), chip)

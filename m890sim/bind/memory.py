@@ -1,0 +1,141 @@
+"""Where tiles lie: placement of slots in SRAM and capacity of SRAM and ACC (docs/timing.md, section 5)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from m890sim.chip import ChipSpec
+from m890sim.errors import BindError
+
+GRAIN = 64  # bytes; the unit of placement
+
+
+@dataclass(frozen=True, slots=True)
+class TileSpace:
+    """One declared tile, sizes resolved: `slots` copies of rows x cols elements of `itemsize` bytes."""
+
+    name: str
+    space: str  # "sram" or "acc"
+    rows: int
+    cols: int
+    itemsize: int
+    slots: int
+    at: int | None
+    where: str  # file:line:column of the declaration
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes that one slot takes, a multiple of GRAIN."""
+        return max(GRAIN, -(-self.rows * self.cols * self.itemsize // GRAIN) * GRAIN)
+
+
+def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
+    """For every tile the bank masks of its slots (0 for ACC tiles).
+
+    Raises: BindError E301 (SRAM), E302 (ACC) or E305 (no such bank), with bytes used, available and the largest tiles.
+    """
+    for tile in tiles:
+        if tile.rows < 0 or tile.cols < 0:
+            raise BindError(
+                "E307", f"tile {tile.name} has shape {tile.rows} x {tile.cols}; make both at least 0", tile.where
+            )
+    acc = [t for t in tiles if t.space == "acc"]
+    if sum(t.slot_bytes * t.slots for t in acc) > chip.acc_bytes:
+        raise _full("E302", "ACC", acc, acc[-1], chip.acc_bytes, chip)
+    taken = _Intervals(chip.sram_bytes)
+    masks: list[list[int]] = []
+    for tile in tiles:
+        if tile.space == "acc":
+            masks.append([0] * tile.slots)
+            continue
+        if tile.at is not None and not 0 <= tile.at < chip.sram_banks:
+            raise BindError(
+                "E305",
+                f"tile {tile.name} asks for bank {tile.at}, {chip.name} has banks 0 to {chip.sram_banks - 1}; change at=",
+                tile.where,
+            )
+        row = []
+        for _ in range(tile.slots):
+            address = _find(taken, tile, chip)
+            if address is None:
+                raise _full("E301", "SRAM", [t for t in tiles if t.space == "sram"], tile, chip.sram_bytes, chip)
+            taken.add(address, tile.slot_bytes)
+            first = address // chip.bank_bytes
+            last = (address + tile.slot_bytes - 1) // chip.bank_bytes
+            row.append((1 << (last + 1)) - (1 << first))
+        masks.append(row)
+    return masks
+
+
+class _Intervals:
+    """Disjoint taken byte ranges, sorted by address."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+
+    def add(self, start: int, length: int) -> None:
+        index = bisect_left(self.starts, start)
+        self.starts.insert(index, start)
+        self.ends.insert(index, start + length)
+
+    def gaps(self, lowest: int) -> list[tuple[int, int]]:
+        result, at = [], lowest
+        for start, end in zip(self.starts, self.ends, strict=True):
+            if start > at:
+                result.append((at, start))
+            at = max(at, end)
+        if at < self.size:
+            result.append((at, self.size))
+        return result
+
+
+def _find(taken: _Intervals, tile: TileSpace, chip: ChipSpec) -> int | None:
+    """The first fit, by the attempts of docs/timing.md."""
+    size, bank = tile.slot_bytes, chip.bank_bytes
+    if tile.at is not None:
+        return _first(taken.gaps(tile.at * bank), size, 1)
+    if 2 * size >= bank:
+        found = _first(taken.gaps(0), size, bank)
+    else:
+        found = None
+        for start, end in taken.gaps(0):
+            address = _up(start, GRAIN)
+            if address // bank != (address + size - 1) // bank:
+                address = _up(_up(address, bank), GRAIN)
+            if address + size <= end and address // bank == (address + size - 1) // bank:
+                found = address
+                break
+    return found if found is not None else _first(taken.gaps(0), size, GRAIN)
+
+
+def _first(gaps: list[tuple[int, int]], size: int, step: int) -> int | None:
+    for start, end in gaps:
+        address = _up(start, step)
+        if address + size <= end:
+            return address
+    return None
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def _full(
+    code: str, memory: str, tiles: Sequence[TileSpace], tile: TileSpace, available: int, chip: ChipSpec
+) -> BindError:
+    used = sum(t.slot_bytes * t.slots for t in tiles)
+    largest = sorted(tiles, key=lambda t: -t.slot_bytes * t.slots)[:3]
+    names = ", ".join(
+        f"{t.name} {t.rows} x {t.cols}{f' x {t.slots} slots' if t.slots > 1 else ''} = {t.slot_bytes * t.slots} bytes"
+        for t in largest
+    )
+    return BindError(
+        code,
+        f"no room for tile {tile.name}: the phase's tiles take {used} bytes of {memory}, {chip.name} has {available} "
+        f"bytes a core; use smaller tiles or fewer slots (largest: {names})",
+        tile.where,
+    )

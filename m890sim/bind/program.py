@@ -1,0 +1,156 @@
+"""BoundProgram: a kernel resolved against a chip, flat integer arrays with its loops kept; Launch: one case of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from m890sim.bind import scalars as s
+from m890sim.bind.memory import TileSpace, place
+from m890sim.chip import ChipSpec
+from m890sim.errors import BindError
+from m890sim.kernel.ir import Kernel
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class TileInfo:
+    """One declared tile of a phase: registers of its shape, and where its slots stand on the scoreboard."""
+
+    name: str
+    space: str
+    rows: int  # register
+    cols: int  # register
+    itemsize: int
+    slots: int
+    at: int | None
+    first_slot: int  # scoreboard number of slot 0
+    phase: int
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A case of a bound program: everything the engine reads that depends on symbols and tables."""
+
+    registers: IntArray  # (n_registers,)
+    tables: IntArray  # each table, followed by its breaks: how many neighbours up to x do not follow on
+    spans: IntArray  # (2 * n_tables, 2): offset and length of each table and of its breaks
+    masks: IntArray  # (n_slots,): SRAM banks of each slot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundProgram:
+    """Code for one kernel on one chip. Made by `bind`, launched with a case's symbols and tables.
+
+    code: rows of CODE_WIDTH, flat; jumps are positions in it. instructions: rows of INSTRUCTION_WIDTH, flat (see codes.py).
+    phases: (p, 3) first operation, register of the number of work items, work order.
+    """
+
+    kernel: Kernel
+    chip: ChipSpec
+    code: IntArray
+    instructions: IntArray
+    phases: IntArray
+    n_registers: int
+    n_slots: int
+    n_tiles: int
+    first_count: IntArray  # (n_tiles,): -1 for tiles with several slots, 0 for the others
+    kernel_ops: tuple[tuple[int, int, tuple[int, ...]], ...]  # evaluated once a launch
+    constants: Mapping[int, int]  # register -> value
+    symbols: Mapping[str, int]  # name -> register
+    table_numbers: Mapping[str, int]
+    tiles: tuple[TileInfo, ...]
+    scratch: tuple[tuple[str, tuple[int, ...], int], ...]  # name, registers of the dimensions, bytes an element
+    _placed: dict[tuple[int, ...], IntArray] = field(default_factory=dict)
+
+    def launch(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> Launch:
+        """Resolve one case.
+
+        symbols: every name of `kernel.symbols`. tables: every table parameter, 1-D integer arrays.
+        Raises: BindError E301 to E307.
+        """
+        registers = [0] * self.n_registers
+        for register, value in self.constants.items():
+            registers[register] = value
+        for name, register in self.symbols.items():
+            if name not in symbols:
+                raise BindError("E304", f"the case gives no value for {name}; it gives {_names(symbols)}")
+            value = int(symbols[name])
+            if not 0 <= value < 2**40:
+                raise BindError("E304", f"{name} is {value}; symbols and sizes lie between 0 and 2**40")
+            registers[register] = value
+        arrays = [self._table(name, tables) for name in self.table_numbers]
+        for op, register, args in self.kernel_ops:
+            registers[register] = self._kernel_op(op, args, registers, arrays)
+        joined = [a for table in arrays for a in (table, _breaks(table))]
+        ends = np.cumsum([0, *(len(a) for a in joined)])
+        spans = np.array([[b, e - b] for b, e in pairwise(ends)], dtype=np.int64).reshape(-1, 2)
+        flat = np.concatenate(joined) if joined else np.zeros(1, dtype=np.int64)
+        return Launch(np.array(registers, dtype=np.int64), flat, spans, self._masks(registers))
+
+    def _table(self, name: str, tables: Mapping[str, Any]) -> IntArray:
+        if name not in tables:
+            raise BindError("E304", f"the case gives no table {name}; it gives {_names(tables)}")
+        table = np.ascontiguousarray(tables[name], dtype=np.int64)
+        if table.ndim != 1:
+            raise BindError("E304", f"table {name} has {table.ndim} dimensions; tables have one")
+        return table
+
+    def _kernel_op(
+        self, op: int, args: tuple[int, ...], registers: list[int], arrays: list[IntArray]
+    ) -> int:
+        if op == s.TABLE:
+            table, index = arrays[args[0] // 2], registers[args[1]]
+            return int(table[index]) if 0 <= index < len(table) else 0
+        if op == s.RUNS:
+            table, start, count = arrays[args[0] // 2], registers[args[1]], registers[args[2]]
+            piece = table[max(0, start) : max(0, start) + max(0, count)]
+            return int(np.count_nonzero(np.diff(piece) != 1)) + 1 if len(piece) else 0
+        a, b, c = (*(registers[x] for x in args), 0, 0)[:3]
+        value = s.evaluate(op, a, b, c)
+        if abs(value) > s.LIMIT:
+            raise BindError("E306", f"a scalar of this case comes to {value}, beyond 2**62; use smaller sizes")
+        return value
+
+    def _masks(self, registers: list[int]) -> IntArray:
+        key = tuple(registers[r] for t in self.tiles for r in (t.rows, t.cols))
+        for _, dims, itemsize in self.scratch:
+            size = itemsize
+            for register in dims:
+                size *= max(0, registers[register])
+            if size > self.chip.hbm_bytes:
+                raise BindError(
+                    "E308",
+                    f"HBM scratch takes {size} bytes, {self.chip.name} has {self.chip.hbm_bytes}; use smaller dimensions",
+                )
+        if key not in self._placed:
+            masks = np.zeros(max(1, self.n_slots), dtype=np.int64)
+            for phase in range(len(self.phases)):
+                infos = [t for t in self.tiles if t.phase == phase]
+                spaces = [
+                    TileSpace(
+                        t.name, t.space, registers[t.rows], registers[t.cols], t.itemsize, t.slots, t.at, t.where
+                    )
+                    for t in infos
+                ]
+                for info, row in zip(infos, place(spaces, self.chip), strict=True):
+                    masks[info.first_slot : info.first_slot + info.slots] = row
+            self._placed[key] = masks
+        return self._placed[key]
+
+
+def _breaks(table: IntArray) -> IntArray:
+    line = np.zeros(len(table), dtype=np.int64)
+    if len(table) > 1:
+        np.cumsum(np.diff(table) != 1, out=line[1:])
+    return line
+
+
+def _names(mapping: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(mapping)) or "nothing"

@@ -1,0 +1,147 @@
+"""`m890 docs`: fill the generated tables of the documents from the code.
+
+A table stands between `<!-- generated: NAME -->` and `<!-- end generated -->`; `BLOCKS` says what
+makes each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from m890sim.cli import show
+from m890sim.errors import M890Error
+
+_BLOCK = re.compile(
+    r"(?P<begin><!-- generated: (?P<name>[a-z_ -]+?) -->\n).*?(?P<end><!-- end generated -->)", re.S
+)
+_MARKER = re.compile(r"<!-- (?:generated: [^>]*|end generated) -->")
+
+
+def chip() -> str:
+    """Every field of ChipSpec with its value on each preset."""
+    from m890sim.chip import CHIPS
+    from m890sim.cli.tables import chip_rows
+
+    return show.markdown(*chip_rows(list(CHIPS.values()), markdown=True))
+
+
+def isa() -> str:
+    """Every instruction."""
+    from m890sim.cli.tables import op_rows
+
+    return show.markdown(*op_rows(markdown=True))
+
+
+def codes() -> str:
+    """Every error code."""
+    from m890sim.errors import CODES
+
+    rows = [[f"`{code}`", CODES[code]] for code in sorted(CODES)]
+    return show.markdown(["code", "what it means"], rows)
+
+
+def tasks() -> str:
+    """Every case of every task."""
+    from m890sim.cli.files import case_rows
+
+    return show.markdown(*case_rows())
+
+
+def ladder() -> str:
+    """The ladders of all tasks on the chip m890."""
+    from m890sim.cli.ladder import markdown_ladders
+
+    return markdown_ladders()
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "chip": chip,
+    "isa": isa,
+    "codes": codes,
+    "tasks": tasks,
+    "ladder": ladder,
+}
+
+
+def register(commands: Any) -> None:
+    """Add the command of this group."""
+    docs = commands.add_parser(
+        "docs",
+        help="check or renew the generated tables of the documents (in a checkout)",
+        description="Compare the generated tables of README.md and docs/*.md with the code.",
+    )
+    docs.add_argument("--write", action="store_true", help="renew the tables that are stale")
+    docs.add_argument("--root", type=Path, default=None, help="the checkout (found by default)")
+    docs.add_argument("--block", choices=list(BLOCKS), help="print this table and do nothing else")
+    docs.set_defaults(handler=_docs)
+
+
+def documents(root: Path) -> list[Path]:
+    """The documents that may hold generated tables, in a fixed order."""
+    candidates = (root / "README.md", *sorted((root / "docs").glob("*.md")))
+    return [path for path in candidates if path.is_file()]
+
+
+def blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Name and present content of every generated table of a document.
+
+    Raises: M890Error for an unknown name, or a marker without its other half.
+    """
+    found = list(_BLOCK.finditer(text))
+    if len(_MARKER.findall(text)) != 2 * len(found):
+        raise M890Error(
+            "a `<!-- generated: NAME -->` lacks its `<!-- end generated -->`, or the reverse"
+        )
+    for match in found:
+        if match["name"] not in BLOCKS:
+            known = ", ".join(BLOCKS)
+            raise M890Error(f"no generated table is called {match['name']!r}; known: {known}")
+        yield match["name"], match[0][len(match["begin"]) : -len(match["end"])]
+
+
+def renew(text: str) -> str:
+    """The document with every generated table made again. Raises: as `blocks`."""
+    for _ in blocks(text):
+        pass
+    return _BLOCK.sub(
+        lambda match: f"{match['begin']}\n{BLOCKS[match['name']]()}\n\n{match['end']}", text
+    )
+
+
+def find_root() -> Path:
+    """The checkout that the working directory or this package lies in.
+
+    Raises: M890Error where there is none, as in an installed wheel.
+    """
+    here = Path.cwd()
+    for path in (here, *here.parents, Path(__file__).resolve().parents[2]):
+        if (path / "docs").is_dir() and (path / "m890sim").is_dir():
+            return path
+    raise M890Error("no checkout of m890sim here; give its folder with --root")
+
+
+def _docs(args: argparse.Namespace) -> int:
+    if args.block:
+        print(BLOCKS[args.block]())
+        return 0
+    root = args.root or find_root()
+    stale = []
+    for path in documents(root):
+        text = path.read_text(encoding="utf-8")
+        try:
+            made = renew(text)
+        except M890Error as error:
+            raise M890Error(f"{path.name}: {error}") from error
+        if made != text:
+            stale.append(path)
+            if args.write:
+                path.write_text(made, encoding="utf-8")
+    for path in stale:
+        print(f"{'renewed' if args.write else 'stale'}: {path.relative_to(root)}")
+    if not stale:
+        print("all generated tables are up to date")
+    return 0 if args.write or not stale else 1

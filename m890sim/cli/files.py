@@ -1,0 +1,297 @@
+"""`m890 check`, `fmt`, `kernels` and `tasks`: kernel files, and what they are written for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m890sim.cli import show
+from m890sim.errors import CodedError, LanguageError, M890Error, TaskError
+
+if TYPE_CHECKING:
+    from m890sim.chip import ChipSpec
+    from m890sim.kernel.ir import Kernel
+    from m890sim.workloads import Task
+
+STDIN = "-"
+
+
+def register(commands: Any) -> None:
+    """Add the commands of this group."""
+    check = commands.add_parser(
+        "check",
+        help="check kernel files and list every error",
+        description="Parse and check kernels; every error of a file is listed, none is run.",
+    )
+    check.add_argument("kernel", nargs="+", metavar="KERNEL", help="a file, a built-in name, or -")
+    check.add_argument("--chip", metavar="NAME", help="check against this chip too")
+    check.add_argument("--task", metavar="TASK", help="check against every case of this task too")
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.set_defaults(handler=_check)
+
+    fmt = commands.add_parser(
+        "fmt",
+        help="print kernels in their one canonical form",
+        description="Print kernels in canonical form; comments stay.",
+    )
+    fmt.add_argument("kernel", nargs="+", metavar="KERNEL", help="a file, a built-in name, or -")
+    how = fmt.add_mutually_exclusive_group()
+    how.add_argument("--write", action="store_true", help="write the files instead of printing")
+    how.add_argument(
+        "--check", action="store_true", help="only say which files differ; exit status 1 if any"
+    )
+    fmt.set_defaults(handler=_fmt)
+
+    kernels = commands.add_parser(
+        "kernels", help="the built-in kernels", description="The built-in kernels by task and step."
+    )
+    kernels.add_argument("--json", action="store_true", help="print one JSON object")
+    kernels.set_defaults(handler=_kernels)
+
+    tasks = commands.add_parser(
+        "tasks", help="the tasks and their cases", description="The tasks and their cases."
+    )
+    tasks.add_argument("task", nargs="*", metavar="TASK", help="only these tasks (all by default)")
+    tasks.add_argument("--json", action="store_true", help="print one JSON object")
+    tasks.set_defaults(handler=_tasks)
+
+
+def load(name: str) -> Kernel:
+    """The checked kernel of a file, of a built-in name, or of standard input (`-`).
+
+    Raises: TaskError for an unknown name, LanguageError or LimitError for a refused text, OSError.
+    """
+    from m890sim.workloads import load_kernel
+
+    if name != STDIN:
+        return load_kernel(name)
+    from m890sim.language import DEFAULT_LIMITS, parse
+
+    return parse(sys.stdin.buffer.read(DEFAULT_LIMITS.source_bytes + 1), filename="<stdin>")
+
+
+def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
+    """The task to run a kernel on, and a remark where it had to be guessed.
+
+    The task that is named; else that of a built-in kernel; else the one whose parameters fit.
+    Raises: TaskError where the parameters fit no task, or several.
+    """
+    from m890sim.workloads import KERNELS, TASKS, get_task
+
+    if task is not None:
+        return get_task(task), ""
+    if name in KERNELS:
+        return get_task(KERNELS[name].task), ""
+    known = ", ".join(TASKS)
+    used = {(p.name, p.kind, p.dims) for p in kernel.params if p.kind != "tunable"}
+    fitting = [
+        candidate
+        for candidate in TASKS.values()
+        if used <= {(p.name, p.kind, p.dims) for p in candidate.params}
+    ]
+    if len(fitting) == 1:
+        found = fitting[0]
+        return found, f"task {found.name}, guessed from the kernel's parameters (--task says it)"
+    if fitting:
+        names = " and ".join(candidate.name for candidate in fitting)
+        raise TaskError(f"the parameters of {kernel.name!r} fit {names}; choose with --task")
+    raise TaskError(
+        f"the parameters of {kernel.name!r} fit no task; the tasks are: {known} "
+        f"(`m890 tasks` lists their parameters); choose with --task to see what differs"
+    )
+
+
+def case_rows(tasks: list[Task] | None = None) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the table of cases: one row a case."""
+    from m890sim.workloads import TASKS
+
+    rows = []
+    for task in tasks or list(TASKS.values()):
+        for case in task.cases:
+            heads = f"{case.query_heads}/{case.key_heads}"
+            pages = f"{case.page_tokens}{', shuffled' if case.shuffled else ''}"
+            cells = [case.name, task.name, str(len(case.cached)), show.count(sum(case.cached))]
+            cells += [show.count(sum(case.queries)), heads, str(case.head_elements), pages]
+            rows.append([*cells, case.text])
+    columns = ["case", "task", "sequences", "cached", "queries", "heads", "d", "page", "what it is"]
+    return columns, rows
+
+
+def _check(args: argparse.Namespace) -> int:
+    from m890sim.chip import get_chip
+    from m890sim.workloads import get_task
+
+    chip = get_chip(args.chip or "m890") if args.chip or args.task else None
+    task = get_task(args.task) if args.task else None
+    results = []
+    for name in args.kernel:
+        errors: list[dict[str, Any]] = []
+        result: dict[str, Any] = {"kernel": name, "ok": True, "errors": errors}
+        try:
+            kernel = load(name)
+            _check_fit(kernel, task, chip)
+            result |= _facts(kernel)
+        except M890Error as error:
+            result["ok"] = False
+            errors.extend(_as_data(error))
+            print(_shown(error, name), file=sys.stderr)
+        results.append(result)
+    refused = [result for result in results if not result["ok"]]
+    if args.json:
+        show.print_json({"ok": not refused, "kernels": results})
+        return 2 if refused else 0
+    for result in results:
+        if result["ok"]:
+            instructions = show.some(result["instructions"], "instruction")
+            phases = show.some(result["phases"], "phase")
+            print(f"{result['kernel']}: right ({instructions}, {phases})")
+    count = sum(len(result["errors"]) for result in refused)
+    if count > 1:
+        print(f"m890: {count} errors", file=sys.stderr)
+    return 2 if refused else 0
+
+
+def _check_fit(kernel: Kernel, task: Task | None, chip: ChipSpec | None) -> None:
+    """Raises: BindError or TaskError where the kernel does not fit the chip, the task or a case."""
+    from m890sim.bind import bind
+    from m890sim.judge.fit import check_fits
+
+    if task is not None:
+        check_fits(kernel, task)
+    if chip is not None:
+        program = bind(kernel, chip)
+        for case in task.cases if task else ():
+            program.launch(case.symbols, case.tables)
+
+
+def _facts(kernel: Kernel) -> dict[str, Any]:
+    from m890sim.kernel import digest
+    from m890sim.kernel.ir import Instr, walk
+
+    instructions = sum(isinstance(stmt, Instr) for stmt in walk(kernel.body))
+    return {
+        "name": kernel.name,
+        "phases": len(kernel.phases),
+        "instructions": instructions,
+        "digest": digest(kernel),
+    }
+
+
+def _as_data(error: M890Error) -> list[dict[str, Any]]:
+    if isinstance(error, LanguageError):
+        return [
+            {"code": d.code, "line": d.line, "column": d.column, "message": d.message}
+            for d in error.diagnostics
+        ]
+    if isinstance(error, CodedError):
+        line, column = (error.where.split(":")[1:3] if error.where else (None, None))[:2]
+        return [
+            {
+                "code": error.code,
+                "line": int(line) if line else None,
+                "column": int(column) if column else None,
+                "message": error.detail,
+            }
+        ]
+    return [{"code": None, "line": None, "column": None, "message": str(error)}]
+
+
+def _shown(error: M890Error, name: str) -> str:
+    if isinstance(error, LanguageError) or (isinstance(error, CodedError) and error.where):
+        return str(error)  # begins with the file and the place
+    return f"m890: {name}: {error}" if isinstance(error, CodedError) else f"m890: {error}"
+
+
+def _fmt(args: argparse.Namespace) -> int:
+    from m890sim.kernel import print_kernel
+    from m890sim.workloads import KERNELS
+
+    differ = False
+    for name in args.kernel:
+        builtin = name in KERNELS
+        if args.write and (builtin or name == STDIN):
+            raise M890Error(
+                f"--write needs a file; {name!r} is {'built in' if builtin else 'none'}"
+            )
+        text = print_kernel(load(name))
+        if not (args.write or args.check):
+            sys.stdout.write(text)
+            continue
+        present = KERNELS[name].text if builtin else "" if name == STDIN else _text_of(name)
+        if present == text:
+            continue
+        differ = True
+        print(f"{'rewritten' if args.write else 'differs'}: {name}")
+        if args.write:
+            Path(name).write_text(text, encoding="utf-8", newline="\n")
+    return 1 if args.check and differ else 0
+
+
+def _text_of(name: str) -> str:
+    # Bytes, not text mode: "\r\n" is a difference that fmt mends.
+    return Path(name).read_bytes().decode("utf-8")
+
+
+def _kernels(args: argparse.Namespace) -> int:
+    from m890sim.workloads import KERNELS
+
+    entries = list(KERNELS.values())
+    if args.json:
+        found = [
+            {
+                "name": entry.name,
+                "task": entry.task,
+                "step": entry.step if entry.ladder else None,
+                "idea": entry.idea,
+            }
+            for entry in entries
+        ]
+        show.print_json({"kernels": found})
+        return 0
+    rows = [
+        [entry.name, entry.task, str(entry.step) if entry.ladder else "", entry.idea]
+        for entry in sorted(entries, key=lambda e: (e.task, e.ladder is None, e.step))
+    ]
+    show.print_table(("kernel", "task", "step", "idea"), rows, text=("task",), wrap=("idea",))
+    print("Text of one: m890 fmt NAME. All steps of a ladder with their cycles: m890 ladder.")
+    return 0
+
+
+def _tasks(args: argparse.Namespace) -> int:
+    from m890sim.judge.fit import describe
+    from m890sim.workloads import TASKS, get_task
+
+    tasks = [get_task(name) for name in dict.fromkeys(args.task or TASKS)]
+    if args.json:
+        show.print_json({"tasks": [_task_data(task) for task in tasks]})
+        return 0
+    for task in tasks:
+        print(f"{task.name}: {task.text}")
+        print(f"  reference {task.reference_name}, expert {task.expert_name}")
+        print("  a kernel may name these parameters, written so:")
+        for param in task.params:
+            print(f"    {describe(param)}")
+    columns, rows = case_rows(tasks)
+    show.print_table(columns, rows, text=("task", "page"), wrap=("what it is",))
+    print("heads: query/key. d: elements a head. page: tokens a page of the cache.")
+    return 0
+
+
+def _task_data(task: Task) -> dict[str, Any]:
+    from m890sim.judge.fit import describe
+
+    return {
+        "name": task.name,
+        "text": task.text,
+        "params": [describe(p) for p in task.params],
+        "outputs": list(task.outputs),
+        "reference": task.reference_name,
+        "expert": task.expert_name,
+        "tolerance": task.tolerance,
+        "cases": [
+            {"name": case.name, "symbols": dict(case.symbols), "text": case.text}
+            for case in task.cases
+        ],
+    }

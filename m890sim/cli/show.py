@@ -1,0 +1,155 @@
+"""What every command prints with: consoles, plain tables, JSON, a progress bar on stderr.
+
+Rich is imported when something is printed, not before: `m890 --help` and `--json` do without it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
+
+
+def console(stderr: bool = False) -> Console:
+    """A console on stdout, or on stderr."""
+    from m890sim.cli.console import PlainConsole
+
+    return PlainConsole(stderr)
+
+
+def table(*columns: str, text: Iterable[str] = (), wrap: Iterable[str] = ()) -> Table:
+    """An empty table. The first column and those in `text` and `wrap` are left-aligned, all others
+    are numbers; those in `wrap` may take several lines."""
+    from rich import box
+    from rich.table import Table
+
+    left, folded = {columns[0], *text, *wrap}, set(wrap)
+    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        justify: Literal["left", "right"] = "left" if column in left else "right"
+        result.add_column(column, justify=justify, overflow="fold", no_wrap=column not in folded)
+    return result
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    text: Iterable[str] = (),
+    wrap: Iterable[str] = (),
+) -> None:
+    """Print a whole table on stdout; `text` and `wrap` as in `table`."""
+    shown = table(*columns, text=text, wrap=wrap)
+    for row in rows:
+        shown.add_row(*row)
+    print_whole(shown)
+
+
+def print_whole(shown: Table, title: str = "", note: str = "") -> None:
+    """Print a table below its title and above its note.
+
+    A terminal that is too narrow wraps the table's lines: a cropped number would be a wrong one.
+    """
+    from rich.measure import Measurement
+
+    out = console()
+    if title:
+        out.print(f"\n{title}", style="bold")
+    least = Measurement.get(out, out.options.update(max_width=10_000), shown).minimum
+    wide = console()
+    wide.width = max(out.width, least)
+    wide.print(shown)
+    if note:
+        out.print(note, style="dim")
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on stdout; what is not finite becomes null, as JSON has no word for it."""
+    print(json.dumps(_plain(value), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if hasattr(value, "item"):  # a NumPy scalar
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+_NUMBER = re.compile(r"[\d,.]*[x%]?")
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The same table for a document, in GitHub's pipes; columns of numbers are aligned right."""
+
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    body = [list(row) for row in rows]
+    numeric = [all(_NUMBER.fullmatch(row[i]) for row in body) for i in range(len(columns))]
+    rule = ["---:" if right else "---" for right in numeric]
+    return "\n".join([line(columns), line(rule), *(line(row) for row in body)])
+
+
+@contextmanager
+def progress(title: str, quiet: bool = False) -> Iterator[Progress]:
+    """A bar on stderr, on a terminal and while work goes on; yields the function to tell."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total, label: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    parts = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[label]}", markup=False, style="dim"),
+    )
+    with Bar(*parts, console=console(stderr=True), transient=True) as bar:
+        shown = bar.add_task(title, total=None, label="")
+        yield lambda done, total, label: bar.update(shown, completed=done, total=total, label=label)
+
+
+def count(number: int) -> str:
+    """An integer with its thousands apart."""
+    return f"{number:,}"
+
+
+def some(number: int, noun: str) -> str:
+    """A number with its noun in singular or plural."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
+def ratio(number: float) -> str:
+    """A speedup: three figures that matter."""
+    return f"{number:.2f}x" if number < 100 else f"{number:.0f}x"
+
+
+def share(number: float) -> str:
+    """A part of the whole, in per cent; nothing where there is no number."""
+    return "-" if number != number else f"{100 * number:.0f}%"
+
+
+def verdict(correct: bool) -> Text:
+    """Right in green, WRONG in red."""
+    from rich.text import Text
+
+    return Text("right", style="green") if correct else Text("WRONG", style="bold red")

@@ -1,0 +1,179 @@
+"""`m890 chips` and `m890 isa`: the machine's own data as tables.
+
+`m890 docs` writes the same rows into the manual.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from m890sim.cli import show
+
+if TYPE_CHECKING:
+    from m890sim.chip import ChipSpec
+    from m890sim.isa import OpSpec
+
+WIDE_COLUMNS = 110  # a narrower terminal shows a chip's numbers without their explanations
+
+# Longest suffix first: the unit of a field is the end of its name.
+UNITS = (
+    ("bytes_per_cycle", "B/cycle"),
+    ("elements_per_cycle", "elements/cycle"),
+    ("rows_per_cycle", "rows/cycle"),
+    ("cycles_per_row", "cycles/row"),
+    ("lanes", "elements/cycle"),
+    ("cycles", "cycles"),
+    ("bytes", "B"),
+)
+
+
+def register(commands: Any) -> None:
+    """Add the commands of this group."""
+    chips = commands.add_parser(
+        "chips", help="the chips and their numbers", description="The chips and their numbers."
+    )
+    chips.add_argument("chip", nargs="*", metavar="CHIP", help="only these chips (all by default)")
+    chips.add_argument("--json", action="store_true", help="print one JSON object")
+    chips.set_defaults(handler=_chips)
+    isa = commands.add_parser(
+        "isa", help="the instruction set", description="The instructions, or one of them in full."
+    )
+    isa.add_argument("op", nargs="?", metavar="INSTRUCTION", help="show one instruction in full")
+    isa.add_argument("--json", action="store_true", help="print one JSON object")
+    isa.set_defaults(handler=_isa)
+
+
+def unit(field: str) -> str:
+    """The unit of a ChipSpec field, from the end of its name; empty for plain counts."""
+    return next((text for suffix, text in UNITS if field.endswith(suffix)), "")
+
+
+def chip_rows(chips: list[ChipSpec], markdown: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the chip table: one row a field, one column a chip."""
+    rows = []
+    for entry in dataclasses.fields(chips[0]):
+        if entry.name == "name":
+            continue
+        name = f"`{entry.name}`" if markdown else entry.name
+        values = [show.count(getattr(chip, entry.name)) for chip in chips]
+        text = str(entry.metadata["text"])
+        rows.append([name, *values, unit(entry.name), text, str(entry.metadata["source"])])
+    return ["field", *(chip.name for chip in chips), "unit", "what it is", "source"], rows
+
+
+def op_rows(markdown: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the instruction table: one row an instruction."""
+    from m890sim.isa import OPS
+
+    rows = []
+    for op in OPS.values():
+        signature = f"`{op.signature}`" if markdown else op.signature
+        rows.append([signature, ", ".join(op.engines), op_cost(op), op.text])
+    return ["call", "engine", "passes", "effect"], rows
+
+
+def op_cost(op: OpSpec) -> str:
+    """Passes over the elements: "1", "sfu 1, vector 6"; empty for DMA, matrix and fence."""
+    if len(op.passes) == 1:
+        return str(next(iter(op.passes.values())))
+    return ", ".join(f"{engine} {passes}" for engine, passes in op.passes.items())
+
+
+def op_details(op: OpSpec) -> dict[str, Any]:
+    """One instruction as plain data."""
+    return {
+        "name": op.name,
+        "call": op.signature,
+        "family": op.family,
+        "engines": list(op.engines),
+        "passes": dict(op.passes),
+        "extra_passes": {
+            f"{engine} with {keyword}": n for (engine, keyword), n in op.extra_passes.items()
+        },
+        "operands": [
+            {
+                "name": operand.name,
+                "shape": operand.shape,
+                "role": operand.role,
+                "spaces": list(operand.spaces),
+                "value": operand.value,
+                "keyword": operand.keyword,
+                "transposable": operand.transposable,
+            }
+            for operand in op.operands
+        ],
+        "settings": [
+            {
+                "name": setting.name,
+                "kind": setting.kind,
+                "default": setting.default,
+                "text": setting.text,
+            }
+            for setting in op.settings
+        ],
+        "text": op.text,
+    }
+
+
+def _chips(args: argparse.Namespace) -> int:
+    from m890sim.chip import CHIPS, get_chip
+
+    chips = [get_chip(name) for name in dict.fromkeys(args.chip or CHIPS)]
+    if args.json:
+        show.print_json({"chips": [dataclasses.asdict(chip) for chip in chips]})
+        return 0
+    columns, rows = chip_rows(chips)
+    if show.console().width < WIDE_COLUMNS:
+        columns, rows = columns[:-2], [row[:-2] for row in rows]
+    show.print_table(columns, rows, text=("unit", "source"), wrap=("what it is",))
+    print("The chips are fictional. source: design = fixed by the design, chosen = invented here.")
+    return 0
+
+
+def _isa(args: argparse.Namespace) -> int:
+    from m890sim.isa import OPS
+
+    if args.op is not None:
+        if args.op not in OPS:
+            raise unknown("instruction", args.op, OPS)
+        details = op_details(OPS[args.op])
+        if args.json:
+            show.print_json(details)
+        else:
+            _print_op(details)
+        return 0
+    if args.json:
+        show.print_json({"instructions": [op_details(op) for op in OPS.values()]})
+        return 0
+    columns, rows = op_rows()
+    show.print_table(columns, rows, text=("engine", "passes"), wrap=("effect",))
+    print("One instruction in full: m890 isa NAME")
+    return 0
+
+
+def _print_op(details: dict[str, Any]) -> None:
+    print(f"{details['call']}\n  {details['text']}\n")
+    rows = []
+    for entry in details["operands"]:
+        notes = [name for name in ("keyword", "transposable") if entry[name]]
+        where = ", ".join(entry["spaces"]) + (", or a value" if entry["value"] else "")
+        rows.append([entry["name"], entry["shape"], entry["role"], where, ", ".join(notes)])
+    for entry in details["settings"]:
+        default = "required" if entry["default"] is None else f"default {entry['default']}"
+        rows.append([entry["name"], entry["kind"], default, "", entry["text"]])
+    if rows:
+        columns = ("operand", "shape", "role", "where", "notes")
+        show.print_table(columns, rows, text=columns[:-1], wrap=("notes",))
+
+
+def unknown(kind: str, name: str, known: Any) -> Exception:
+    """The error for a name that is none of the known ones, with the nearest or all of them."""
+    import difflib
+
+    from m890sim.errors import TaskError
+
+    near = difflib.get_close_matches(name, list(known), n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return TaskError(f"unknown {kind} {name!r}; {hint}")

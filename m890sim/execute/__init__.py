@@ -1,0 +1,8 @@
+"""Functional runs: what a kernel computes, over any number domain."""
+
+from m890sim.execute.domain import Domain
+from m890sim.execute.floats import FloatDomain
+from m890sim.execute.rounding import round_to
+from m890sim.execute.run import Execution, execute_kernel, run_kernel
+
+__all__ = ["Domain", "Execution", "FloatDomain", "execute_kernel", "round_to", "run_kernel"]

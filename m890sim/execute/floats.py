@@ -1,0 +1,175 @@
+"""FloatDomain: NumPy float32 arrays, every stored value rounded to its dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import getitem
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m890sim.execute.domain import Index, hidden
+from m890sim.execute.rounding import CASTS, F32, round_to
+
+_CHUNK = (
+    1 << 20
+)  # elements that are rounded at once when tensors are taken in, to keep peak memory low
+_MASKS = 64  # masks that are remembered: the diagonal blocks of a kernel are all alike
+
+
+def _recip(a: F32) -> F32:
+    return np.float32(1.0) / a
+
+
+def _rsqrt(a: F32) -> F32:
+    return np.divide(np.float32(1.0), np.sqrt(a))
+
+
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "log2": np.log2,
+    "recip": _recip,
+    "rsqrt": _rsqrt,
+    "tanh": np.tanh,
+}
+_MINUS_INF = np.float32(-np.inf)
+
+
+class FloatDomain:
+    """The numbers of the chip. See `Domain` for the methods.
+
+    Arithmetic is float32; `write` rounds once, to the dtype of what is written. Sums of the matrix
+    unit and of `row_sum` are in the order of the machine's BLAS, so their last bits may differ
+    between machines.
+    """
+
+    def __init__(self) -> None:
+        self._masks: dict[tuple[Any, ...], NDArray[np.bool_] | bool] = {}
+
+    # ---- storage ---------------------------------------------------------------------------------
+
+    def lift(self, name: str, values: Any, dtype: str) -> F32:
+        array = np.ascontiguousarray(values, np.float32)
+        if dtype == "f32":
+            return array
+        flat, owned = array.reshape(-1), False
+        for start in range(0, flat.size, _CHUNK):
+            part = flat[start : start + _CHUNK]
+            if dtype == "bf16" and not (part.view(np.uint32) & 0xFFFF).any():
+                continue
+            rounded = round_to(part, dtype)
+            if not np.array_equal(part, rounded, equal_nan=True):
+                flat = flat if owned else flat.copy()
+                flat[start : start + _CHUNK], owned = rounded, True
+        return flat.reshape(array.shape)
+
+    def lower(self, array: F32, written: NDArray[np.bool_]) -> F32:
+        if not written.all():
+            array[~written] = np.nan
+        return array
+
+    def number(self, value: float) -> np.float32:
+        return np.float32(value)
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> F32:
+        return np.empty(shape, np.float32)
+
+    pick: Callable[[Any, Index], Any] = staticmethod(cast(Any, getitem))
+
+    def take(self, array: F32, rows: NDArray[np.int64], axis: int) -> F32:
+        # Not `take`: on a view that is not contiguous it copies the whole array first.
+        return array[(slice(None),) * axis + (rows,)]
+
+    def reshape(self, array: F32, shape: tuple[int, ...]) -> F32:
+        return array.reshape(shape)
+
+    def write(self, target: F32, value: F32, dtype: str | None) -> None:
+        if dtype is None or dtype == "f32":
+            target[...] = value
+        elif dtype == "bf16":
+            target[...] = value.astype(CASTS[dtype])
+        else:
+            target[...] = round_to(np.asarray(value), dtype)
+
+    def put(
+        self, array: F32, rows: Sequence[NDArray[np.int64] | None], value: F32, dtype: str | None
+    ) -> None:
+        whole = (
+            np.arange(extent) if r is None else r
+            for r, extent in zip(rows, array.shape, strict=True)
+        )
+        array[np.ix_(*whole)] = value if dtype is None else round_to(np.asarray(value), dtype)
+
+    # ---- arithmetic ------------------------------------------------------------------------------
+
+    add: Callable[[Any, Any], Any] = staticmethod(np.add)
+    sub: Callable[[Any, Any], Any] = staticmethod(np.subtract)
+    mul: Callable[[Any, Any], Any] = staticmethod(np.multiply)
+    div: Callable[[Any, Any], Any] = staticmethod(np.divide)
+    maximum: Callable[[Any, Any], Any] = staticmethod(np.maximum)
+    minimum: Callable[[Any, Any], Any] = staticmethod(np.minimum)
+    transpose: Callable[[Any], Any] = staticmethod(np.transpose)
+
+    def fma(self, a: F32, b: F32, c: F32) -> F32:
+        product = np.multiply(a, b, dtype=np.float64)  # exact: 24 + 24 bits fit
+        total = np.add(product, c, dtype=np.float64)
+        # Rounding twice goes wrong only from just beside a tie, or among subnormal numbers.
+        ties = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
+        ties |= np.abs(total) < 2.0**-125
+        if ties.any():
+            total = _round_to_odd(product, np.asarray(c, np.float64), total)
+        return total.astype(np.float32)
+
+    def matmul(self, a: F32, b: F32, add: F32 | None) -> F32:
+        product: F32 = np.matmul(a, b)
+        if add is not None:
+            product += add
+        return product
+
+    def function(self, name: str, a: F32) -> F32:
+        result: F32 = _FUNCTIONS[name](a)
+        return result
+
+    def row_max(self, a: F32) -> F32:
+        return np.maximum.reduce(a, axis=1, keepdims=True, initial=_MINUS_INF)
+
+    def row_sum(self, a: F32) -> F32:
+        return np.add.reduce(a, axis=1, keepdims=True)
+
+    def col_max(self, a: F32) -> F32:
+        return np.maximum.reduce(a, axis=0, keepdims=True, initial=_MINUS_INF)
+
+    def col_sum(self, a: F32) -> F32:
+        return np.add.reduce(a, axis=0, keepdims=True)
+
+    def mask(self, a: F32, kind: str, settings: Mapping[str, Any]) -> F32:
+        key = (
+            kind,
+            a.shape,
+            *(settings[n] for n in ("row", "col", "group", "window", "limit") if n in settings),
+        )
+        if key not in self._masks:
+            if len(self._masks) >= _MASKS:
+                self._masks.clear()
+            self._masks[key] = hidden(kind, (a.shape[0], a.shape[1]), settings)
+        where = self._masks[key]
+        return a if where is False else np.where(where, _MINUS_INF, a)
+
+
+def _round_to_odd(
+    product: NDArray[np.float64], c: NDArray[np.float64], total: NDArray[np.float64]
+) -> Any:
+    """product + c as a float64 that rounds to float32 as the exact sum does.
+
+    Inexact sums get an odd last bit, so they never look like a tie.
+    """
+    shadow = total - product
+    error = (product - (total - shadow)) + (c - shadow)  # exact: Knuth's two-sum
+    bits = np.array(total, copy=True, ndmin=1).view(np.int64)
+    away = (error > 0) == (total > 0)
+    step = np.where(away, 1, -1)
+    inexact = np.isfinite(total) & (error != 0) & ((bits.reshape(total.shape) & 1) == 0)
+    bits += (step * inexact).reshape(bits.shape)
+    return bits.view(np.float64).reshape(total.shape)

@@ -1,0 +1,111 @@
+"""Running a kernel on numbers: its outputs, what was written and what ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m890sim.execute.compile import Compiler, Program
+from m890sim.execute.domain import Domain
+from m890sim.execute.floats import FloatDomain
+from m890sim.execute.items import run_items
+from m890sim.execute.launch import make_launch
+from m890sim.execute.sample import Items, choose, needed_items
+from m890sim.kernel import ir
+from m890sim.language import DEFAULT_LIMITS, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What a run gave.
+
+    outputs: every tensor that the launch did not give, by name; NaN where nothing was written.
+    written: which elements of each output were written (same shapes, bool). instructions: how many
+    ran, fences included. items: the work items that ran, one ascending array a phase, numbered in
+    row-major order.
+    """
+
+    outputs: Mapping[str, Any]
+    written: Mapping[str, NDArray[np.bool_]]
+    instructions: int
+    items: tuple[NDArray[np.int64], ...]
+
+
+def run_kernel(
+    kernel: ir.Kernel,
+    symbols: Mapping[str, SupportsIndex],
+    tables: Mapping[str, Any],
+    scalars: Mapping[str, float],
+    tensors: Mapping[str, Any],
+    *,
+    domain: Domain | None = None,
+    items: Items = None,
+    seed: int = 0,
+    limits: Limits = DEFAULT_LIMITS,
+) -> dict[str, Any]:
+    """The outputs of a checked kernel; `execute_kernel` says the rest."""
+    done = execute_kernel(
+        kernel,
+        symbols,
+        tables,
+        scalars,
+        tensors,
+        domain=domain,
+        items=items,
+        seed=seed,
+        limits=limits,
+    )
+    return dict(done.outputs)
+
+
+def execute_kernel(
+    kernel: ir.Kernel,
+    symbols: Mapping[str, SupportsIndex],
+    tables: Mapping[str, Any],
+    scalars: Mapping[str, float],
+    tensors: Mapping[str, Any],
+    *,
+    domain: Domain | None = None,
+    items: Items = None,
+    seed: int = 0,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Execution:
+    """Run a checked kernel, statement by statement, work items in row-major order.
+
+    symbols: every dimension name and Size. tables: 1-D integers. scalars: floats. tensors: the
+    inputs, of the shapes that the kernel declares; they are rounded to their dtypes. Tensor
+    parameters that are not given are outputs.
+    domain: what the numbers are; float32 rounded to each dtype by default.
+    items: None for all work items; an integer for so many of the last phase, drawn with `seed`; a
+    float above 0 and up to 1 for that share of them; a sequence of item numbers. Of earlier phases,
+    what these depend on runs. The same arguments give the same bits on one machine.
+    Raises: ExecutionError E4xx with the place of the instruction; LimitError E505, E506, E509;
+    BindError E304.
+    """
+    domain = FloatDomain() if domain is None else domain
+    with np.errstate(all="ignore"):  # infinities and NaNs are values like others here
+        launch = make_launch(kernel, symbols, tables, scalars, tensors, domain)
+        program = Compiler(kernel, launch, domain, limits).program()
+        chosen = (
+            None
+            if items is None or not program.phases
+            else choose(items, program.phases[-1].items, seed)
+        )
+        todo = needed_items(kernel, launch, chosen, program, limits)
+        run_items(program, todo)
+        return _result(program, domain, todo)
+
+
+def _result(program: Program, domain: Domain, todo: Sequence[Sequence[int]]) -> Execution:
+    outputs: dict[str, Any] = {}
+    written: dict[str, NDArray[np.bool_]] = {}
+    for name, tensor in program.tensors.items():
+        if tensor.kind == "output" and tensor.owner is not None:
+            written[name] = tensor.owner > 0
+            outputs[name] = domain.lower(tensor.array, written[name])
+    items = tuple(np.asarray(numbers, np.int64) for numbers in todo)
+    return Execution(outputs, written, program.work.instructions, items)

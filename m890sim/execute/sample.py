@@ -1,0 +1,129 @@
+"""Choosing work items to run, and finding those of earlier phases that they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from operator import getitem
+from typing import Any, cast
+
+import numpy as np
+
+from m890sim.execute.compile import Compiler, Program
+from m890sim.execute.domain import Domain
+from m890sim.execute.items import run_items
+from m890sim.execute.launch import Launch
+from m890sim.kernel import ir
+from m890sim.language import Limits
+
+Items = int | float | Sequence[int] | None
+
+
+def choose(items: int | float | Sequence[int], total: int, seed: int) -> list[int]:
+    """Numbers of the chosen work items, ascending. Raises: TypeError, ValueError."""
+    if isinstance(items, bool) or not isinstance(
+        items, (int, float, np.integer, np.floating, Sequence, np.ndarray)
+    ):
+        raise TypeError(f"items must be a number, a share or item numbers, not {items!r}")
+    if isinstance(items, (Sequence, np.ndarray)):
+        numbers = sorted({int(n) for n in items})
+        if numbers and not 0 <= numbers[0] <= numbers[-1] < total:
+            raise ValueError(
+                f"items must lie between 0 and {total - 1}, not {numbers[0]} to {numbers[-1]}"
+            )
+        return numbers
+    if isinstance(items, (float, np.floating)):
+        if not 0.0 < items <= 1.0:
+            raise ValueError(f"items as a share must be above 0 and at most 1, not {items}")
+        count = max(1, round(items * total)) if total else 0
+    else:
+        count = min(int(items), total)
+        if items < 1:
+            raise ValueError(f"items must be at least 1, not {items}")
+    drawn: Any = np.random.default_rng(seed).choice(total, count, replace=False) if count else []
+    return sorted(int(n) for n in drawn)
+
+
+def needed_items(
+    kernel: ir.Kernel, launch: Launch, chosen: list[int] | None, program: Program, limits: Limits
+) -> list[Sequence[int]]:
+    """Items to run, a phase each: those chosen of the last phase, and whatever they depend on.
+
+    Found by running the loads and stores of HBM scratch alone, without values, and noting whose
+    elements each work item reads.
+    """
+    sizes = [phase.items for phase in program.phases]
+    if chosen is None:
+        return [range(n) for n in sizes]
+    if len(sizes) == 1:
+        return [chosen]
+    shadow = Compiler(addresses_only(kernel), launch, cast(Domain, _Shadow()), limits).program()
+    sources: dict[int, set[int]] = {}
+    run_items(shadow, [*(range(n) for n in sizes[:-1]), chosen], sources)
+    starts = [sum(sizes[:n]) for n in range(len(sizes))]
+    needed: set[int] = {starts[-1] + item + 1 for item in chosen}
+    for item in range(starts[-1] + sizes[-1], 0, -1):  # readers come after those that they read
+        if item in needed:
+            needed |= sources.get(item, set())
+    return [
+        sorted(item - start - 1 for item in needed if start < item <= start + size)
+        for start, size in zip(starts, sizes, strict=True)
+    ]
+
+
+def addresses_only(kernel: ir.Kernel) -> ir.Kernel:
+    """The kernel with nothing left but what moves HBM scratch; what is stored is filled first."""
+    scratch = {stmt.name for stmt in kernel.body if isinstance(stmt, ir.HbmDecl)}
+    return replace(kernel, body=_strip(kernel.body, scratch))
+
+
+def _strip(body: tuple[ir.Stmt, ...], scratch: set[str]) -> tuple[ir.Stmt, ...]:
+    kept: list[ir.Stmt] = []
+    for stmt in body:
+        if isinstance(stmt, ir.Instr):
+            used = [
+                ref
+                for ref in stmt.operands
+                if isinstance(ref, ir.TensorRef) and ref.tensor in scratch
+            ]
+            if used:
+                if stmt.op == "store":
+                    kept.append(ir.Instr("fill", (stmt.operands[1], ir.Const(0.0)), loc=stmt.loc))
+                kept.append(stmt)
+        elif isinstance(stmt, (ir.Loop, ir.Stage)):
+            inner = _strip(stmt.body, scratch)
+            if any(isinstance(s, ir.Instr) for s in ir.walk(inner)):
+                kept.append(replace(stmt, body=inner))
+        elif isinstance(stmt, ir.If):
+            then, orelse = _strip(stmt.then, scratch), _strip(stmt.orelse, scratch)
+            if any(isinstance(s, ir.Instr) for s in ir.walk(then + orelse)):
+                kept.append(replace(stmt, then=then, orelse=orelse))
+        elif isinstance(stmt, ir.Cores):
+            kept.append(replace(stmt, body=_strip(stmt.body, scratch)))
+        else:
+            kept.append(stmt)
+    return tuple(kept)
+
+
+class _Shadow:
+    """As much of a domain as loads, stores and fills use: arrays of a shape, without values."""
+
+    def number(self, value: float) -> Any:
+        return self.empty((1, 1), "f32")
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        return np.broadcast_to(np.float32(0.0), shape)
+
+    pick = staticmethod(getitem)
+
+    def take(self, array: Any, rows: Any, axis: int) -> Any:
+        return self.empty((*array.shape[:axis], len(rows), *array.shape[axis + 1 :]), "f32")
+
+    def reshape(self, array: Any, shape: tuple[int, ...]) -> Any:
+        return self.empty(shape, "f32")
+
+    def write(self, target: Any, value: Any, dtype: str | None) -> None:
+        pass
+
+    def put(self, array: Any, rows: Any, value: Any, dtype: str | None) -> None:
+        pass

@@ -1,0 +1,60 @@
+"""The correctness gate: relative error of every row of an output against the fp64 oracle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What the gate found. `message` is empty where all rows pass."""
+
+    error: float  # largest relative error of a row, inf where a value is not finite
+    rows: int  # rows that were looked at
+    message: str = ""
+
+    @property
+    def correct(self) -> bool:
+        """True where every row passed."""
+        return not self.message
+
+
+def row_errors(actual: Array, expected: Array) -> Array:
+    """Relative L2 error of each row: |actual - expected| / |expected|, over the last dimension; inf
+    where not finite.
+
+    actual, expected: [tokens, heads, D]; returns float64 [tokens, heads].
+    """
+    difference = np.linalg.norm(actual.astype(np.float64) - expected, axis=-1)
+    size = np.linalg.norm(expected, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.where(difference == 0.0, 0.0, difference / size)
+    result: Array = np.where(np.isfinite(errors), errors, np.inf)
+    return result
+
+
+def check_rows(
+    name: str, actual: Array, expected: Array, tolerance: float, rows: Array | None = None
+) -> GateResult:
+    """Judge an output [tokens, heads, D]; `rows`, bool [tokens, heads], says which rows count
+    (None: all)."""
+    chosen = np.ones(expected.shape[:2], bool) if rows is None else rows
+    errors = np.where(chosen, row_errors(actual, expected), 0.0)
+    worst = float(errors.max(initial=0.0))
+    count = int(chosen.sum())
+    wrong = int((errors > tolerance).sum())
+    if not wrong:
+        return GateResult(worst, count)
+    token, head = (int(i) for i in np.unravel_index(int(errors.argmax()), errors.shape))
+    found = f"has relative error {worst:.3g}" if np.isfinite(worst) else "is not finite"
+    many = "1 row is wrong" if wrong == 1 else f"{wrong} of {count} rows are wrong"
+    return GateResult(
+        worst,
+        count,
+        f"{many}: {name}[{token}, {head}, :] {found}, at most {tolerance:g} is allowed",
+    )

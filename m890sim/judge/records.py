@@ -1,0 +1,110 @@
+"""Evaluation records: what a judgement says about a kernel, case by case."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One case of an evaluation."""
+
+    case: str
+    correct: bool
+    error: (
+        float | None
+    )  # largest relative error of a row; inf: not finite; None: the kernel gave no output
+    cycles: int | None  # None: the kernel could not be timed
+    reference_cycles: int
+    lower_bound_cycles: int
+    message: str = ""  # what is wrong, empty where the case is correct
+    instructions: int | None = None  # dispatched
+    rows_checked: int = 0  # rows of output compared with the oracle, over all distributions
+
+    @property
+    def speedup(self) -> float:
+        """Reference cycles over the kernel's cycles; a wrong case counts 1.0."""
+        if not self.correct or self.cycles is None:
+            return 1.0
+        return self.reference_cycles / self.cycles
+
+    @property
+    def gap_closed(self) -> float:
+        """Where the cycles lie between the reference (0) and the lower bound (1), on a log
+        scale."""
+        return _share(math.log(self.speedup), self._gap)
+
+    @property
+    def _gap(self) -> float:
+        return math.log(self.reference_cycles / self.lower_bound_cycles)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; a non-finite error becomes None."""
+        error = self.error if self.error is not None and math.isfinite(self.error) else None
+        return {
+            "case": self.case,
+            "correct": self.correct,
+            "error": error,
+            "cycles": self.cycles,
+            "reference_cycles": self.reference_cycles,
+            "lower_bound_cycles": self.lower_bound_cycles,
+            "speedup": self.speedup,
+            "gap_closed": self.gap_closed,
+            "instructions": self.instructions,
+            "rows_checked": self.rows_checked,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A kernel judged on cases of a task."""
+
+    kernel: str
+    digest: str
+    task: str
+    chip: str
+    cases: tuple[CaseResult, ...]
+
+    @property
+    def correct(self) -> bool:
+        """True where every case is correct."""
+        return all(case.correct for case in self.cases)
+
+    @property
+    def speedup(self) -> float:
+        """Geometric mean of the cases' speedups; a wrong case counts 1.0."""
+        return math.exp(math.fsum(math.log(case.speedup) for case in self.cases) / len(self.cases))
+
+    @property
+    def gap_closed(self) -> float:
+        """log of the speedup over log of the speedup that the lower bounds allow."""
+        reached = math.fsum(math.log(case.speedup) for case in self.cases)
+        return _share(reached, math.fsum(case._gap for case in self.cases))
+
+    def case(self, name: str) -> CaseResult:
+        """The case of that name. Raises: KeyError."""
+        for case in self.cases:
+            if case.case == name:
+                return case
+        raise KeyError(name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, keys named as the attributes."""
+        return {
+            "kernel": self.kernel,
+            "digest": self.digest,
+            "task": self.task,
+            "chip": self.chip,
+            "correct": self.correct,
+            "speedup": self.speedup,
+            "gap_closed": self.gap_closed,
+            "cases": [case.as_dict() for case in self.cases],
+        }
+
+
+def _share(part: float, whole: float) -> float:
+    # A reference that meets the bound leaves no gap.
+    return part / whole if whole > 0 else 1.0

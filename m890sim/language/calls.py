@@ -1,0 +1,158 @@
+"""From calls in Python's syntax tree to instructions and checked arguments."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+from m890sim.isa import OPS, OpSpec
+from m890sim.kernel import ir
+from m890sim.kernel.shapes import is_default
+from m890sim.language.expressions import Expressions, Names
+from m890sim.language.report import Report, shown
+from m890sim.language.source import Source
+from m890sim.language.words import BLOCKS, DECLARATIONS, FUNCTIONS
+
+
+class Calls(Expressions):
+    """Reads instructions; `comments` says which comments belong to which place."""
+
+    def __init__(
+        self,
+        source: Source,
+        report: Report,
+        names: Names,
+        comments: Mapping[tuple[int, int], ir.Comments],
+    ) -> None:
+        super().__init__(source, report, names)
+        self.comments = comments
+
+    def notes(self, node: ast.AST) -> ir.Comments:
+        """The comments of a statement."""
+        place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
+        return self.comments.get(place, ir.NO_COMMENTS)
+
+    def _poison(self, node: ast.AST) -> None:
+        """Names that a refused statement defines: their uses are no further errors."""
+        for child in ast.walk(node):
+            if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+                self.report.unknown.add(child.id)
+
+    def _instruction(self, node: ast.Expr) -> ir.Stmt | None:
+        call = node.value
+        if not isinstance(call, ast.Call):
+            if isinstance(call, ast.Constant) and call.value is Ellipsis:
+                found = "`...` is not part of the language; complete the code"
+            elif isinstance(call, ast.Constant) and isinstance(call.value, str):
+                found = "a string here is not part of the language; write a comment"
+            else:
+                found = "an expression alone does nothing; assign it to a name or delete it"
+            self.report.add("E104", found, self.loc(node))
+            self._poison(node)
+            return None
+        if not isinstance(call.func, ast.Name):
+            self.refuse(call.func)
+            return None
+        name = call.func.id
+        if name in DECLARATIONS or (name in FUNCTIONS and name not in OPS):
+            found = f"the result of {name}(...) is not used"
+            self.report.add("E108", f"{found}; write `name = {name}(...)`", self.loc(call))
+            return None
+        if name in BLOCKS:
+            word = "with stage(n):" if name == "stage" else f"for i in {name}(...):"
+            self.report.add("E108", f"{name} alone does nothing; write `{word}`", self.loc(call))
+            return None
+        arguments, keywords = self._positional(call), self._keywords(call)
+        if arguments is None or keywords is None:
+            return None
+        row = OPS.get(name)
+        rows = [o for o in row.operands if not o.keyword] if row else []
+        operands = tuple(
+            self.operand(argument, rows[number].value if number < len(rows) else False)
+            for number, argument in enumerate(arguments)
+        )
+        pairs = self._settings(row, keywords) if row else ()
+        return ir.Instr(name, operands, pairs, self.notes(node), self.loc(node))
+
+    def _settings(
+        self, row: OpSpec, keywords: dict[str, ast.expr]
+    ) -> tuple[tuple[str, ir.Keyword], ...]:
+        """Keywords in the row's order, defaults left out."""
+        names = (
+            [o.name for o in row.operands if o.keyword]
+            + [s.name for s in row.settings]
+            + ["engine"]
+        )
+        for key, value in keywords.items():
+            if key not in names:
+                positional = [o.name for o in row.operands if not o.keyword]
+                if key in positional:
+                    found = f"`{key}` of {row.name} is written with its name"
+                    self.report.add("E207", f"{found}; write {row.signature}", self.loc(value))
+                else:
+                    self._unknown_keyword(row.name, key, tuple(names), value)
+        pairs: list[tuple[str, ir.Keyword]] = []
+        for operand in row.operands:
+            if operand.keyword and operand.name in keywords:
+                read = self.operand(keywords[operand.name], operand.value)
+                if isinstance(read, ir.TensorRef):
+                    found = f"`{operand.name}` of {row.name} is a piece of HBM"
+                    read = self.hole(
+                        "E208", f"{found}; load it into a tile first", keywords[operand.name]
+                    )
+                pairs.append((operand.name, read))
+        for setting in row.settings:
+            if setting.name in keywords:
+                keyword = self._setting(row, setting.kind, setting.name, keywords[setting.name])
+                if keyword is not None and not is_default(keyword, setting.default):
+                    pairs.append((setting.name, keyword))
+        if "engine" in keywords:
+            engine = self._engine(row, keywords["engine"])
+            if engine != row.engines[0]:
+                pairs.append(("engine", engine))
+        return tuple(pairs)
+
+    def _setting(self, row: OpSpec, kind: str, name: str, node: ast.expr) -> ir.Keyword | None:
+        if kind != "bool":
+            return self.expression(node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+            return node.value
+        found = f"`{name}` of {row.name} is neither True nor False"
+        self.report.add("E217", f"{found}; write one of them, or use `if`", self.loc(node))
+        return None
+
+    def _engine(self, row: OpSpec, node: ast.expr) -> str:
+        if isinstance(node, ast.Name) and node.id in row.engines:
+            return node.id
+        found = f"{row.name} cannot run on `{shown(ast.unparse(node))}`"
+        remedy = f"its engines are: {', '.join(row.engines)}"
+        self.report.add("E217", f"{found}; {remedy}", self.loc(node))
+        return row.engines[0]
+
+    def _positional(self, call: ast.Call) -> list[ast.expr] | None:
+        for argument in call.args:
+            if isinstance(argument, ast.Starred):
+                self.refuse(argument)
+                return None
+        return list(call.args)
+
+    def _keywords(self, call: ast.Call) -> dict[str, ast.expr] | None:
+        result: dict[str, ast.expr] = {}
+        for keyword in call.keywords:
+            if keyword.arg is None:
+                found = "`**` before an argument is not part of the language"
+                self.report.add(
+                    "E104", f"{found}; write the arguments one by one", self.loc(keyword.value)
+                )
+                return None
+            if keyword.arg in result:
+                found = f"the keyword `{shown(keyword.arg)}` is given twice"
+                self.report.add("E207", f"{found}; delete one", self.loc(keyword))
+            result[keyword.arg] = keyword.value
+        return result
+
+    def _unknown_keyword(self, name: str, key: str, known: tuple[str, ...], node: ast.expr) -> None:
+        found = f"{name} has no keyword `{shown(key)}`"
+        remedy = f"its keywords are: {', '.join(known)}" if known else "it takes none"
+        hint = self.report.suggest(key, known)
+        self.report.add("E207", f"{found}; {remedy}{hint}", self.loc(node))

@@ -1,0 +1,29 @@
+"""Limits on work, set before any work is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a kernel may ask for at most; each limit has its own error code.
+
+    Raises: ValueError for a limit that is no positive integer.
+    """
+
+    source_bytes: int = 256 * 1024  # E501: length of a kernel file in UTF-8
+    nesting: int = 32  # E502: blocks in blocks, brackets in brackets, operators in operators
+    nodes: int = 10_000  # E503: nodes of the IR
+    literal: int = 2**31  # E504: integer literals
+    instructions: int = 50_000_000  # E505: dispatched instructions of a case
+    memory_bytes: int = 4 * 2**30  # E509: tensors and tiles of a functional run
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{entry.name} must be an integer of at least 1, not {value!r}")
+
+
+DEFAULT_LIMITS = Limits()

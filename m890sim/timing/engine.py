@@ -1,0 +1,562 @@
+"""The fast implementation of docs/timing.md: one compiled function over generic engines, integers and registers.
+
+The only numba module. It knows no opcode of the instruction set: every cost is a register or a constant that `bind`
+resolved. Cores are coroutines: each runs until it meets a shared resource (a transfer's reservation in the HBM calendar,
+a dynamic work item); the core with the smallest (time, number) goes on. Its slow independent twin is oracle.py.
+
+A user's first run compiles this file, and the time for that grows with every statement: hence the plain style, one phase a call,
+state in arrays that simulate.py allocates, and only six scalar operations (bind/lower.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from m890sim.bind.codes import (
+    ADDS,
+    BASE,
+    BRANCH,
+    CODE_WIDTH,
+    DECLARE,
+    DEMAND,
+    ENGINE,
+    FENCE,
+    FIRST_OPERAND,
+    FLOOR,
+    GUARD,
+    IN_SRAM,
+    ISSUE,
+    ITEM,
+    JUMP,
+    KEY,
+    LATENCY,
+    LEAD,
+    LESS,
+    LINEAR,
+    LOOP,
+    LOWER,
+    MAX_OPERANDS,
+    MOVED,
+    NEXT,
+    OPERAND_WIDTH,
+    OPERANDS,
+    PASSES,
+    READS,
+    RESET,
+    SEQUENCER,
+    SKIP,
+    STAGE,
+    STATIONARY,
+    STREAM,
+    TIMES,
+    VALUE,
+    WRITES,
+)
+
+Array = np.ndarray[Any, np.dtype[np.int64]]
+
+# Positions in the `chip` array.
+(
+    CORES,
+    QUEUES,
+    DISPATCH_CYCLES,
+    ENTRIES,
+    FETCH_CYCLES,
+    DEPENDENCE,
+    PORT_RATE,
+    ISSUE_CYCLES,
+    IN_FLIGHT,
+    WINDOW,
+    WINDOW_BYTES,
+    WINDOW_CORE_BYTES,
+    LIMIT,
+    WORK_LIMIT,
+    CALENDAR,
+    ORDER,
+    ITEMS,
+    LOAD_CYCLES,
+    RING,
+) = range(19)
+CHIP_LENGTH = 19
+# Positions in the `out` array, which runs on from phase to phase.
+STATUS, INSTRUCTIONS, TRACED, BYTES, WORK, NEXT_ITEM = range(6)
+OUT_LENGTH = 6
+OK, TOO_MANY, TOO_MUCH_WORK, CALENDAR_FULL, OVERFLOW = range(5)
+# Causes, the last axis of the attribution; OPERAND + e: an operand from engine e.
+BUSY, PORT, HBM, LAUNCH, DISPATCHING, FENCED, QUEUE_FULL, SLOT, FLIGHT, IDLE, OPERAND = range(11)
+# A core's sequencer: a row of `sequencers`; HELD: the stationary block; the ready times of transfers follow.
+NOW, PC, STATE, TURN, LATEST, FENCE_TOTAL, QUEUE_TOTAL, LAST_PASS, FLIGHTS, HELD = range(10)
+HELD_WIDTH = 9
+TOUCHED = HELD + HELD_WIDTH  # slots of the instruction at hand
+FLIGHT_TIMES = TOUCHED + MAX_OPERANDS
+READY, IN_TRANSFER, WAITS_FOR_ITEM, DONE = range(4)
+# A slot on a core's scoreboard; an engine of a core; an entry in the ring of an engine's last instructions.
+WRITTEN, WRITER, READ, VERSION = range(4)
+FREE, ISSUED, FENCE_SEEN, QUEUE_SEEN = range(4)
+START, END, MASK, LOAD = range(4)
+TRACE_WIDTH = 7
+FORGOTTEN = -(2**62)
+FAR = 2**62
+BIG = 2**31
+
+_SIGNATURE = "void(" + "int64[::1]," * 4 + "int64[:,::1]," * 2 + "int64[::1],"
+_SIGNATURE += "int64[:,::1]," * 6 + "int64[::1], int64[:,::1], int64[::1])"
+
+
+@intrinsic
+def _words(typing_context: Any, array: Any, row: Any) -> Any:
+    """Row `row` of a C-contiguous int64 array as a bare pointer.
+
+    Indexing it costs one load: no test for negative indices, no reference count. That halves the engine's time.
+    """
+    signature = types.CPointer(types.int64)(array, row)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        stride = builder.extract_value(view.strides, 0)
+        address = builder.ptrtoint(view.data, stride.type)
+        address = builder.add(address, builder.mul(args[1], stride))
+        return builder.inttoptr(address, context.get_value_type(signature.return_type))
+
+    return signature, generate
+
+
+@numba.njit(_SIGNATURE, nogil=True, cache=True, error_model="numpy", boundscheck=False)  # type: ignore[untyped-decorator]
+def run_phase(
+    code_array: Array,
+    instructions_array: Array,
+    chip_array: Array,
+    tables_array: Array,
+    spans: Array,
+    registers: Array,
+    masks_array: Array,
+    counts: Array,
+    board: Array,
+    units: Array,
+    rings: Array,
+    sequencers: Array,
+    calendar: Array,
+    attribution_array: Array,
+    trace: Array,
+    out_array: Array,
+) -> None:
+    """Time one phase, from the state that simulate.py sets up. One row a core in registers, counts, board, units, rings, sequencers.
+
+    code, instructions: see bind/codes.py. calendar: row 0 the chip, row 1 + c core c; pairs (window, bytes used), a ring.
+    attribution: (cores, engines, OPERAND + engines). trace: rows as in Timing.trace. out: status and counts.
+    """
+    code = _words(code_array, 0)
+    instructions = _words(instructions_array, 0)
+    chip = _words(chip_array, 0)
+    tables = _words(tables_array, 0)
+    masks = _words(masks_array, 0)
+    attribution = _words(attribution_array, 0)
+    out = _words(out_array, 0)
+    whole = _words(calendar, 0)
+    cores = chip[CORES]
+    queues = chip[QUEUES]
+    engines = queues + 3
+    dispatch = chip[DISPATCH_CYCLES]
+    entries = chip[ENTRIES]
+    dependence = chip[DEPENDENCE]
+    port_rate = chip[PORT_RATE]
+    issue = chip[ISSUE_CYCLES]
+    in_flight = chip[IN_FLIGHT]
+    window = chip[WINDOW]
+    order = chip[ORDER]
+    items = chip[ITEMS]
+    length = chip[RING]
+    last = length - 1
+    n_instructions = out[INSTRUCTIONS]
+    work = out[WORK]
+
+    while True:
+        # The core with the smallest (time, number) goes on.
+        c = -1
+        t = FAR
+        for i in range(cores):
+            if sequencers[i, STATE] != DONE:
+                if sequencers[i, NOW] < t:
+                    t = sequencers[i, NOW]
+                    c = i
+        if c < 0:
+            break
+        seq = _words(sequencers, c)
+        reg = _words(registers, c)
+        slots = _words(board, c)
+        unit = _words(units, c)
+        ring = _words(rings, c)
+        count = _words(counts, c)
+        own = _words(calendar, 1 + c)
+        resumed = seq[STATE]
+        pc = seq[PC]
+        dirty = False
+        if n_instructions > chip[LIMIT]:
+            out[STATUS] = TOO_MANY
+            break
+        if work > chip[WORK_LIMIT]:
+            out[STATUS] = TOO_MUCH_WORK
+            break
+        while True:
+            op = code[pc]
+            target = code[pc + 1]
+            at_row = pc
+            pc += CODE_WIDTH
+            if op <= VALUE:
+                third = code[at_row + 3]
+                if op == VALUE:
+                    value = 0
+                    index = reg[third]
+                    table = code[at_row + 2]
+                    if index >= 0:
+                        if index < spans[table, 1]:
+                            value = tables[spans[table, 0] + index]
+                else:
+                    left = reg[code[at_row + 2]]
+                    right = reg[third]
+                    if op == LINEAR:
+                        value = code[at_row + 4] * left + code[at_row + 5] * right + code[at_row + 6]
+                    elif op == LOWER:
+                        value = min(left, right)
+                    elif op == LESS:
+                        value = np.int64(left < right)
+                    elif op == FLOOR:
+                        value = left // right if right else 0
+                    else:  # TIMES
+                        value = left * right
+                        if max(left, right) > BIG:
+                            if float(left) * float(right) > 4e18:
+                                out[STATUS] = OVERFLOW
+                                return
+                reg[target] = value
+            elif op == ISSUE:
+                e = instructions[target + ENGINE]
+                eu = e * 4
+                issued = unit[eu + ISSUED]
+                d = t
+                if resumed != IN_TRANSFER:
+                    d = t + code[at_row + 2] + dispatch
+                    if issued >= entries:
+                        leaves = ring[(e * length + ((issued - entries) & last)) * 4 + START]
+                        if leaves > d:
+                            seq[QUEUE_TOTAL] += leaves - d
+                            d = leaves
+                    n_instructions += 1
+                    if e < queues:
+                        # A reservation: wait until this core has the smallest dispatch time.
+                        seq[NOW] = d
+                        seq[PC] = at_row
+                        seq[STATE] = IN_TRANSFER
+                        break
+                    if n_instructions > chip[LIMIT]:
+                        out[STATUS] = TOO_MANY
+                        return
+                resumed = READY
+                t = d
+                free = unit[eu + FREE]
+                operand_time = 0
+                operand_engine = 0
+                slot_time = 0
+                banks = 0
+                twice = 0
+                held_slot = 0
+                held_ready = 0
+                stationary = instructions[target + STATIONARY]
+                n_operands = instructions[target + OPERANDS]
+                at = target + FIRST_OPERAND
+                for o in range(n_operands):
+                    slot = instructions[at]
+                    if instructions[at + 1] > 1:
+                        turn = count[instructions[at + 2]] - instructions[at + 3]
+                        if turn < 0:
+                            turn += instructions[at + 1]
+                        slot += turn
+                    sb = slot * 4
+                    flags = instructions[at + 4]
+                    seq[TOUCHED + o] = sb
+                    ready = slots[sb + WRITTEN]
+                    writer = slots[sb + WRITER]
+                    if writer != e:
+                        if ready:
+                            ready += dependence
+                    if flags & READS:
+                        if ready > operand_time:
+                            operand_time = ready
+                            operand_engine = writer
+                        if o == stationary:
+                            held_slot = sb
+                            held_ready = ready
+                    if flags & WRITES:
+                        slot_time = max(slot_time, slots[sb + READ])
+                        if writer != e:
+                            if flags & ADDS:
+                                if ready > operand_time:
+                                    operand_time = ready
+                                    operand_engine = writer
+                            elif max(writer, e) >= queues:  # two queues may fill one slot
+                                slot_time = max(slot_time, ready)
+                    if flags & IN_SRAM:
+                        mask = masks[slot]
+                        twice |= banks & mask
+                        banks |= mask
+                    at += OPERAND_WIDTH
+
+                # Start, and why not earlier.
+                parts = (c * engines + e) * (OPERAND + engines)
+                gap = d - free
+                begun = free
+                if gap > 0:
+                    begun = d
+                    share = min(gap, seq[FENCE_TOTAL] - unit[eu + FENCE_SEEN])
+                    attribution[parts + FENCED] += share
+                    gap -= share
+                    share = min(gap, seq[QUEUE_TOTAL] - unit[eu + QUEUE_SEEN])
+                    attribution[parts + QUEUE_FULL] += share
+                    attribution[parts + DISPATCHING] += gap - share
+                start = begun
+                cause = 0
+                if operand_time > start:
+                    start = operand_time
+                    cause = OPERAND + operand_engine
+                if slot_time > start:
+                    start = slot_time
+                    cause = SLOT
+                busy = reg[instructions[target + BASE]]
+                stream = reg[instructions[target + STREAM]]
+                transfer = e < queues
+                if transfer:
+                    busy += issue
+                    flight = FLIGHT_TIMES + seq[FLIGHTS] % in_flight
+                    if seq[flight] > start:
+                        start = seq[flight]
+                        cause = FLIGHT
+                attribution[parts + cause] += start - begun  # nothing where start == begun
+                unit[eu + FENCE_SEEN] = seq[FENCE_TOTAL]
+                unit[eu + QUEUE_SEEN] = seq[QUEUE_TOTAL]
+
+                if stationary >= 0:
+                    passes = reg[instructions[target + PASSES]]
+                    if passes > 0:
+                        # The block that the unit holds: one pass, slot, version, then the slice.
+                        differs = (seq[HELD] ^ 1) | (passes ^ 1)
+                        differs |= seq[HELD + 1] ^ held_slot
+                        differs |= seq[HELD + 2] ^ slots[held_slot + VERSION]
+                        differs |= seq[HELD + 3] ^ instructions[target + KEY + 5]
+                        for i in range(5):
+                            differs |= seq[HELD + 4 + i] ^ reg[instructions[target + KEY + i]]
+                            seq[HELD + 4 + i] = reg[instructions[target + KEY + i]]
+                        seq[HELD] = passes
+                        seq[HELD + 1] = held_slot
+                        seq[HELD + 2] = slots[held_slot + VERSION]
+                        seq[HELD + 3] = instructions[target + KEY + 5]
+                        if differs:
+                            load = max(d, max(held_ready, seq[LAST_PASS])) + chip[LOAD_CYCLES]
+                            busy += max(0, load - start)
+                        seq[LAST_PASS] = start + busy - stream + reg[instructions[target + LEAD]]
+
+                extra = 0
+                demand = reg[instructions[target + DEMAND]]
+                if banks:
+                    if twice:
+                        extra = stream
+                    streaming = stream + extra
+                    for v in range(engines):
+                        if unit[v * 4 + FREE] > start:
+                            if v != e:
+                                # Back to the one that runs at the start; the ring holds all that can.
+                                n = unit[v * 4 + ISSUED] - 1
+                                entry = (v * length + (n & last)) * 4
+                                while n > 0:
+                                    if ring[entry + START] <= start:
+                                        break
+                                    n -= 1
+                                    entry = (v * length + (n & last)) * 4
+                                if ring[entry + MASK] & banks:
+                                    if ring[entry + START] <= start:
+                                        excess = demand + ring[entry + LOAD] - port_rate
+                                        overlap = min(ring[entry + END] - start, streaming)
+                                        if min(excess, overlap) > 0:
+                                            extra += overlap * excess // port_rate
+                finish = start + busy + extra
+                if transfer:
+                    if stream > 0:
+                        # Reserve the whole transfer now, window after window.
+                        moved = reg[instructions[target + MOVED]]
+                        out[BYTES] += moved
+                        now = start + issue
+                        finish -= now + stream
+                        furthest = d // window + chip[CALENDAR]
+                        done = 0
+                        bytes_done = 0
+                        w = now // window
+                        border = w * window
+                        while done < stream:
+                            border += window
+                            if w >= furthest:
+                                out[STATUS] = CALENDAR_FULL
+                                return
+                            entry = (w & (chip[CALENDAR] - 1)) * 2
+                            if whole[entry] != w:
+                                whole[entry] = w
+                                whole[entry + 1] = 0
+                            if own[entry] != w:
+                                own[entry] = w
+                                own[entry + 1] = 0
+                            room = chip[WINDOW_BYTES] - whole[entry + 1]
+                            room = min(room, chip[WINDOW_CORE_BYTES] - own[entry + 1])
+                            steps = min(stream - done, border - now)
+                            now += steps
+                            amount = moved * (done + steps) // stream - bytes_done
+                            if amount > room:
+                                # The most steps whose bytes are left: moved * (done + n) // stream <= bytes_done + room.
+                                now -= steps
+                                steps = ((bytes_done + room + 1) * stream - 1) // moved - done
+                                amount = moved * (done + steps) // stream - bytes_done
+                                now += steps
+                                if done + steps < stream:
+                                    now = border
+                            done += steps
+                            bytes_done += amount
+                            whole[entry + 1] += amount
+                            own[entry + 1] += amount
+                            w += 1
+                            work += 1
+                        finish += now
+                        attribution[parts + HBM] += finish - start - busy - extra
+                ready = finish + instructions[target + LATENCY]
+                if transfer:
+                    seq[flight] = ready
+                    seq[FLIGHTS] += 1
+                seq[LATEST] = max(seq[LATEST], ready)
+                attribution[parts + BUSY] += busy
+                attribution[parts + PORT] += extra
+                unit[eu + FREE] = finish
+                unit[eu + ISSUED] = issued + 1
+                entry = (e * length + (issued & last)) * 4
+                ring[entry + START] = start
+                ring[entry + END] = finish
+                ring[entry + MASK] = banks
+                ring[entry + LOAD] = demand
+                for o in range(n_operands):
+                    sb = seq[TOUCHED + o]
+                    flags = instructions[target + FIRST_OPERAND + 4 + o * OPERAND_WIDTH]
+                    if flags & READS:
+                        slots[sb + READ] = max(slots[sb + READ], finish)
+                    if flags & WRITES:
+                        if ready >= slots[sb + WRITTEN]:
+                            slots[sb + WRITTEN] = ready
+                            slots[sb + WRITER] = e
+                        slots[sb + VERSION] += 1
+                n = out[TRACED]
+                if n < len(trace):
+                    line = _words(trace, n)
+                    line[0] = c
+                    line[1] = e
+                    line[2] = code[at_row + 3]
+                    line[3] = d
+                    line[4] = start
+                    line[5] = finish
+                    line[6] = ready
+                    out[TRACED] = n + 1
+            elif op == GUARD:
+                value = reg[target]
+                if value != reg[code[at_row + 2]]:
+                    reg[code[at_row + 2]] = value
+                    dirty = True
+            elif op == SKIP:
+                if not dirty:
+                    pc = target
+                dirty = False
+            elif op == NEXT:
+                trip = reg[code[at_row + 2]] + 1
+                reg[code[at_row + 2]] = trip
+                if trip < reg[code[at_row + 3]] + code[at_row + 5]:
+                    reg[target] += reg[code[at_row + 4]]
+                    t += code[at_row + 6]
+                    pc = code[at_row + 7]
+                    work += 1
+                    if work > chip[WORK_LIMIT]:
+                        out[STATUS] = TOO_MUCH_WORK
+                        return
+            elif op == STAGE:
+                trip = reg[code[at_row + 2]] - target
+                if trip < 0:
+                    pc = code[at_row + 4]
+                elif trip >= reg[code[at_row + 3]]:
+                    pc = code[at_row + 4]
+            elif op == DECLARE:
+                turn = count[target] + 1
+                if turn == code[at_row + 2]:
+                    turn = 0
+                count[target] = turn
+            elif op == BRANCH:
+                if not reg[target]:
+                    pc = code[at_row + 2]
+            elif op == JUMP:
+                pc = target
+            elif op == SEQUENCER:
+                t += target
+            elif op == RESET:
+                reg[target] = FORGOTTEN
+            elif op == LOOP:
+                first = reg[code[at_row + 4]]
+                trips = max(0, -((first - reg[code[at_row + 5]]) // reg[code[at_row + 6]]))
+                reg[target] = first
+                reg[code[at_row + 2]] = 0
+                reg[code[at_row + 3]] = trips
+                t += code[at_row + 8]
+                if trips == 0:
+                    t -= code[at_row + 8]
+                    pc = code[at_row + 7]
+            elif op == FENCE:
+                t += target + dispatch
+                idle = seq[LATEST]
+                for v in range(engines):
+                    idle = max(idle, unit[v * 4 + FREE])
+                if idle > t:
+                    seq[FENCE_TOTAL] += idle - t
+                    t = idle
+                n_instructions += 1
+                if n_instructions > chip[LIMIT]:
+                    out[STATUS] = TOO_MANY
+                    return
+            else:  # ITEM
+                turn = seq[TURN]
+                if order == 3:
+                    if resumed != WAITS_FOR_ITEM:
+                        seq[NOW] = t
+                        seq[PC] = at_row
+                        seq[STATE] = WAITS_FOR_ITEM
+                        break
+                    resumed = READY
+                    item = out[NEXT_ITEM]
+                    out[NEXT_ITEM] = item + 1
+                    t += chip[FETCH_CYCLES]
+                elif order == 0:
+                    item = c * items // cores + turn
+                    if item >= (c + 1) * items // cores:
+                        item = items
+                else:
+                    item = turn * cores + c
+                    if order == 2:
+                        if turn & 1:
+                            item += cores - 1 - 2 * c
+                # With snake, a core may have no item in the last, incomplete round; there is no later one.
+                if item >= items:
+                    seq[NOW] = t
+                    seq[STATE] = DONE
+                    break
+                seq[TURN] = turn + 1
+                reg[target] = item
+                t += code[at_row + 2]
+                work += 1
+                if work > chip[WORK_LIMIT]:
+                    out[STATUS] = TOO_MUCH_WORK
+                    return
+    out[INSTRUCTIONS] = n_instructions
+    out[WORK] = work

@@ -1,0 +1,362 @@
+"""What the oracle knows before time runs: scalars, places of tiles, an instruction's needs.
+
+Part of `oracle`, and like it written from docs/timing.md alone: nothing here is shared with `bind`
+or the engine. Everything is a plain Python integer, worked out again wherever it is needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from m890sim.chip import ChipSpec
+from m890sim.isa import OPS
+from m890sim.kernel import ir
+
+
+def ceil_div(a: int, b: int) -> int:
+    """The smallest integer that is at least a / b."""
+    return -(-a // b)
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "min": min,
+    "max": max,
+    "ceil_div": ceil_div,
+    "<": lambda a, b: int(a < b),
+    "<=": lambda a, b: int(a <= b),
+    ">": lambda a, b: int(a > b),
+    ">=": lambda a, b: int(a >= b),
+    "==": lambda a, b: int(a == b),
+    "!=": lambda a, b: int(a != b),
+    "and": lambda a, b: int(bool(a) and bool(b)),
+    "or": lambda a, b: int(bool(a) or bool(b)),
+}
+
+
+@dataclass
+class Scope:
+    """Values of scalar names, and the launch tables."""
+
+    scalars: dict[str, int]
+    tables: Mapping[str, Sequence[int]]
+
+    def value(self, expr: Any) -> int:
+        """The integer that a scalar expression stands for."""
+        if isinstance(expr, ir.Const):
+            return int(expr.value)
+        if isinstance(expr, ir.Name):
+            return self.scalars[expr.id]
+        if isinstance(expr, ir.TableRef):
+            return self.table(expr.table)[self.value(expr.index)]
+        if isinstance(expr, ir.Op) and expr.op == "not":
+            return int(not self.value(expr.args[0]))
+        if isinstance(expr, ir.Op):
+            return _OPERATORS[expr.op](self.value(expr.args[0]), self.value(expr.args[1]))
+        raise TypeError(f"expr must be a scalar expression, not {expr!r}")
+
+    def table(self, name: str) -> list[int]:
+        """The elements of a launch table."""
+        return [int(x) for x in self.tables[name]]
+
+    def span(self, part: ir.Slice, extent: int) -> tuple[int, int, int]:
+        """First index, step and number of indices of a slice of something `extent` long."""
+        first = 0 if part.start is None else self.value(part.start)
+        stop = extent if part.stop is None else self.value(part.stop)
+        step = 1 if part.step is None else self.value(part.step)
+        count = ceil_div(stop - first, step)
+        if first < 0 or stop > extent or count < 0:
+            raise ValueError(f"slice {first}:{stop}:{step} must lie within 0:{extent}")
+        return first, step, count
+
+
+@dataclass(eq=False)
+class Slot:
+    """One copy of a tile (or a core's view of an HBM scratch): its place, and who touched it."""
+
+    space: str
+    rows: int = 0
+    columns: int = 0
+    element_bytes: int = 0
+    size_bytes: int = 0
+    banks: frozenset[int] = frozenset()
+    bank_share: int = 1  # ceil(slot bytes / bank bytes)
+    writer: Any = None  # the last Record that wrote it
+    writes: int = 0
+    readers: list[Any] = field(default_factory=list)
+
+
+def place_tiles(phase: ir.Cores, chip: ChipSpec, scope: Scope) -> dict[int, list[Slot]]:
+    """Slots of every tile of a phase, by the declaration's position among its statements.
+
+    Section 5 of docs/timing.md, Placement.
+    Raises: ValueError where the tiles do not fit the core's SRAM or ACC.
+    """
+    taken = bytearray(chip.sram_bytes)  # one entry a byte: 1 where a slot lies
+    acc_left = chip.acc_bytes
+    tiles: dict[int, list[Slot]] = {}
+    for position, decl in enumerate(ir.walk(phase.body)):
+        if not isinstance(decl, ir.TileDecl):
+            continue
+        rows, columns = scope.value(decl.rows), scope.value(decl.cols)
+        element = ir.DTYPES[decl.dtype]
+        size = max(64, ceil_div(rows * columns * element, 64) * 64)
+        tiles[position] = []
+        for _ in range(scope.value(decl.slots)):
+            banks: frozenset[int] = frozenset()
+            if decl.space == "acc":
+                acc_left -= size
+            else:
+                at = None if decl.at is None else scope.value(decl.at)
+                address = _first_fit(taken, size, chip.bank_bytes, at)
+                taken[address : address + size] = b"\1" * size
+                last = address + size - 1
+                banks = frozenset(range(address // chip.bank_bytes, last // chip.bank_bytes + 1))
+            share = ceil_div(size, chip.bank_bytes)
+            slot = Slot(decl.space, rows, columns, element, size, banks, share)
+            tiles[position].append(slot)
+    if acc_left < 0:
+        raise ValueError(f"tiles must fit acc_bytes ({chip.acc_bytes}); {-acc_left} bytes too many")
+    return tiles
+
+
+def _first_fit(taken: bytearray, size: int, bank_bytes: int, at: int | None) -> int:
+    """The lowest address that suits a slot, by trying one address after the other."""
+    end = len(taken)
+    lowest = 0 if at is None else at * bank_bytes
+
+    def first_free(addresses: Iterable[int]) -> int | None:
+        for a in addresses:
+            if a + size <= end and taken.find(1, a, a + size) < 0:
+                return a
+        return None
+
+    if at is not None:
+        found = first_free(range(lowest, end))
+    elif 2 * size >= bank_bytes:
+        found = first_free(range(0, end, bank_bytes))
+    else:
+        found = first_free(
+            a for a in range(0, end, 64) if a // bank_bytes == (a + size - 1) // bank_bytes
+        )
+    if found is None:
+        found = first_free(a for a in range(0, end, 64) if a >= lowest)
+    if found is None:
+        raise ValueError(f"tiles must fit sram_bytes ({end}); no place for {size} bytes")
+    return found
+
+
+@dataclass
+class Need:
+    """One dispatched instruction, resolved: engine, slots, and its costs in cycles."""
+
+    engine: int
+    reads: list[Slot] = field(default_factory=list)  # in the order of the instruction's row
+    writes: list[Slot] = field(default_factory=list)
+    accumulated: Slot | None = None  # read too, but not waited for on its own engine
+    ports: dict[int, tuple[Slot, int]] = field(default_factory=dict)  # id -> SRAM slot, bytes
+    stream: int = 0  # cycles in which elements or rows flow; for a transfer its steps T
+    base: int = 0  # b without the exposed load of a stationary block
+    latency: int = 0
+    dma_bytes: int | None = None  # None: no transfer
+    macs: int = 0
+    passes: int = 0  # P
+    row_cycles: int = 0  # R
+    pass_cycles: int = 0  # max(R, L)
+    block: tuple[Any, ...] = ()  # which stationary block: slot, resolved slice
+    block_slot: Slot | None = None
+
+    @property
+    def demand(self) -> int:
+        """D: bytes a cycle that it asks of each bank it touches."""
+        if self.stream == 0:
+            return 0
+        return sum(size // slot.bank_share for slot, size in self.ports.values()) // self.stream
+
+    @property
+    def banks(self) -> frozenset[int]:
+        """Every bank that it touches."""
+        return frozenset().union(*(slot.banks for slot, _ in self.ports.values()))
+
+    @property
+    def clashes(self) -> bool:
+        """Whether two of its operands share a bank."""
+        return sum(len(slot.banks) for slot, _ in self.ports.values()) > len(self.banks)
+
+
+@dataclass
+class Piece:
+    """The part of a tile that an operand names, resolved."""
+
+    slot: Slot
+    first_row: int
+    row_step: int
+    rows: int
+    first_column: int
+    columns: int
+    transposed: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns as the instruction sees them."""
+        return (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
+
+
+class Resolver:
+    """Turns an instruction into a Need, given the tiles and scalars of the moment."""
+
+    def __init__(self, chip: ChipSpec, scope: Scope, kernel: ir.Kernel) -> None:
+        self.chip = chip
+        self.scope = scope
+        self.tiles: dict[str, Slot] = {}  # name -> the slot that it means now
+        self.dims: dict[str, list[int]] = {}  # tensors and scratch
+        self.element_bytes: dict[str, int] = {}
+        self.scratch: dict[str, Slot] = {}
+        for param in kernel.params:
+            if param.kind == "tensor":
+                self._tensor(param.name, param.dims, param.dtype)
+        for stmt in kernel.body:
+            if isinstance(stmt, ir.HbmDecl):
+                self._tensor(stmt.name, stmt.dims, stmt.dtype)
+                self.scratch[stmt.name] = Slot("hbm")
+
+    def _tensor(self, name: str, dims: Iterable[ir.Expr], dtype: str) -> None:
+        self.dims[name] = [self.scope.value(dim) for dim in dims]
+        self.element_bytes[name] = ir.DTYPES[dtype]
+
+    def need(self, instr: ir.Instr) -> Need:
+        """Everything that the timing of this instruction depends on."""
+        spec = OPS[instr.op]
+        chip = self.chip
+        need = Need(engine=-1)
+        pieces: dict[str, Piece] = {}
+        tensor: ir.TensorRef | None = None
+        accumulate = bool(instr.keyword("accumulate", False))
+        for operand, value in self._operands(instr):
+            if isinstance(value, ir.TileRef):
+                piece = self._piece(value)
+                pieces[operand.name] = piece
+                slot = piece.slot
+                if slot.space == "sram":
+                    touched = piece.rows * piece.columns * slot.element_bytes
+                    # A slot named twice is one operand: what it is first named for counts.
+                    need.ports.setdefault(id(slot), (slot, touched))
+            elif isinstance(value, ir.TensorRef):
+                tensor = value
+                if value.tensor not in self.scratch:
+                    continue
+                slot = self.scratch[value.tensor]
+            else:
+                continue
+            if operand.role in ("read", "readwrite") or (operand.role == "update" and accumulate):
+                need.reads.append(slot)
+            if operand.role != "read":
+                need.writes.append(slot)
+            if operand.role == "update" and accumulate:
+                need.accumulated = slot
+
+        engine = instr.keyword("engine", spec.engines[0])
+        if engine == "dma":
+            assert tensor is not None
+            need.engine = self.scope.value(instr.keyword("queue", ir.Const(0)))
+            self._transfer(need, tensor)
+        elif engine == "matrix":
+            need.engine = chip.dma_queues
+            self._matmul(need, pieces["a"], pieces["b"])
+        else:
+            rows, columns = pieces[spec.size_of].shape
+            passes = spec.passes[str(engine)] + sum(
+                extra
+                for (where, keyword), extra in spec.extra_passes.items()
+                if where == engine and instr.keyword(keyword) is not None
+            )
+            if engine == "vector":
+                wide = any(piece.slot.element_bytes == 4 for piece in pieces.values())
+                rate = chip.vector_f32_lanes if wide else chip.vector_bf16_lanes
+                startup, need.latency = chip.vector_startup_cycles, chip.vector_latency_cycles
+                need.engine = chip.dma_queues + 1
+            else:
+                rate = chip.sfu_elements_per_cycle
+                startup, need.latency = chip.sfu_startup_cycles, chip.sfu_latency_cycles
+                need.engine = chip.dma_queues + 2
+            need.stream = ceil_div(passes * rows * columns, rate)
+            need.base = startup + need.stream
+        return need
+
+    def _operands(self, instr: ir.Instr) -> Iterator[tuple[Any, Any]]:
+        spec = OPS[instr.op]
+        yield from zip((o for o in spec.operands if not o.keyword), instr.operands, strict=True)
+        for operand in spec.operands:
+            if operand.keyword and instr.keyword(operand.name) is not None:
+                yield operand, instr.keyword(operand.name)
+
+    def _piece(self, ref: ir.TileRef) -> Piece:
+        slot = self.tiles[ref.tile]
+        first_row, row_step, rows = self.scope.span(ref.rows, slot.rows)
+        first_column, _, columns = self.scope.span(ref.cols, slot.columns)
+        return Piece(slot, first_row, row_step, rows, first_column, columns, ref.transposed)
+
+    def _matmul(self, need: Need, a: Piece, b: Piece) -> None:
+        chip = self.chip
+        (m, k), n = a.shape, b.shape[1]
+        need.macs = m * k * n
+        need.latency = chip.matrix_fill_cycles
+        element = a.slot.element_bytes
+        if element == 4:
+            need.row_cycles = m * chip.matrix_f32_cycles_per_row
+        elif element == 2:
+            need.row_cycles = m
+        else:
+            need.row_cycles = ceil_div(m, chip.matrix_f8_rows_per_cycle)
+        need.pass_cycles = max(need.row_cycles, chip.matrix_load_cycles)
+        if need.macs > 0:
+            need.passes = ceil_div(k, chip.matrix_rows) * ceil_div(n, chip.matrix_columns)
+            need.stream = sum(need.pass_cycles for _ in range(need.passes - 1)) + need.row_cycles
+        need.base = need.stream
+        need.block_slot = b.slot
+        place = (b.first_row, b.row_step, b.rows, b.first_column, b.columns, b.transposed)
+        need.block = (id(b.slot), b.slot.writes, place)
+
+    def _transfer(self, need: Need, ref: ir.TensorRef) -> None:
+        chip = self.chip
+        dims = self.dims[ref.tensor]
+        taken: list[int] = []  # e_i
+        pieces: list[int] = []  # contiguous runs of a gather, 0 where the dimension is no gather
+        for index, extent in zip(ref.index, dims, strict=True):
+            if isinstance(index, ir.Slice):
+                taken.append(self.scope.span(index, extent)[2])
+                pieces.append(0)
+            elif isinstance(index, ir.Gather):
+                start, stop = self.scope.value(index.start), self.scope.value(index.stop)
+                rows = self.scope.table(index.table)[start:stop]
+                taken.append(stop - start)
+                pieces.append(1 + sum(y != x + 1 for x, y in itertools.pairwise(rows)))
+            else:
+                taken.append(1)
+                pieces.append(0)
+        elements = 1
+        for count in taken:
+            elements *= count
+        runs, merging = 1, True
+        for i in reversed(range(len(dims))):
+            if not merging:
+                runs *= taken[i]
+            elif pieces[i]:
+                runs *= pieces[i]
+            merging = merging and taken[i] == dims[i] and not pieces[i]
+        if elements == 0:
+            runs = 0
+        need.dma_bytes = elements * self.element_bytes[ref.tensor]
+        need.stream = max(
+            ceil_div(need.dma_bytes, chip.dma_bytes_per_cycle), runs * chip.dma_run_cycles
+        )
+        need.base = chip.dma_issue_cycles + need.stream
+        need.latency = chip.dma_latency_cycles + chip.dma_completion_cycles

@@ -1,0 +1,32 @@
+"""Workloads: tasks with their cases, inputs, fp64 oracle and lower bounds, and the built-in
+kernels.
+
+Imports nothing that compiles: the parser is loaded when a kernel is.
+"""
+
+from m890sim.workloads.bounds import LowerBound, lower_bound, lower_bound_cycles
+from m890sim.workloads.case import Case, Sequence
+from m890sim.workloads.inputs import DISTRIBUTIONS
+from m890sim.workloads.registry import KERNELS, KernelEntry, get_kernel, ladder, load_kernel
+from m890sim.workloads.run import execute, launch_arguments, simulate
+from m890sim.workloads.tasks import TASKS, Task, get_task
+
+__all__ = [
+    "DISTRIBUTIONS",
+    "KERNELS",
+    "TASKS",
+    "Case",
+    "KernelEntry",
+    "LowerBound",
+    "Sequence",
+    "Task",
+    "execute",
+    "get_kernel",
+    "get_task",
+    "ladder",
+    "launch_arguments",
+    "load_kernel",
+    "lower_bound",
+    "lower_bound_cycles",
+    "simulate",
+]

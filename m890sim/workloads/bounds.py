@@ -1,0 +1,134 @@
+"""Lower bounds on cycles: what no kernel can beat on a case and a chip, under the contract of
+docs/timing.md.
+
+Derived in docs/lower_bounds.md. The bound holds for every kernel that forms the 2 * D products of
+each visible (query, key) pair and one softmax weight a pair; it counts no work on masked pairs and
+no start-up, port or dependence that some kernel could hide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from m890sim.chip import ChipSpec
+from m890sim.kernel.ir import DTYPES
+from m890sim.workloads.case import Case
+
+ELEMENT_BYTES = 2  # the tasks' tensors are bf16
+
+
+@dataclass(frozen=True, slots=True)
+class LowerBound:
+    """The bound and its parts, all in cycles.
+
+    cycles = max(memory, launch + load + max(matrix, elements) + store).
+    """
+
+    cycles: int  # the bound, >= 1
+    launch: int  # until the first byte can move: launch, core start, item, dispatch, DMA issue
+    load: int  # the least load, its latency, and the hop to the engine that uses it
+    matrix: int  # all products, by matrix unit, vector unit and SFU together, cores evenly loaded
+    elements: int  # one pass of the vector unit or the SFU over every score
+    store: int  # the hop to the queue, the least store and its latency
+    memory: int  # end to end, HBM the limit: the bytes at the best rate, what is before and after
+
+    @property
+    def floors(self) -> dict[str, int]:
+        """The parts by name, `cycles` included."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @property
+    def limit(self) -> str:
+        """What the bound rests on: "memory", "matrix" or "elements"."""
+        if self.cycles == self.memory:
+            return "memory"
+        return "matrix" if self.matrix >= self.elements else "elements"
+
+
+def lower_bound(
+    case: Case, chip: ChipSpec, allowed_dtypes: tuple[str, ...] = ("bf16", "f16", "f32")
+) -> LowerBound:
+    """The lower bound of a case on a chip, with its parts.
+
+    Source: docs/lower_bounds.md. More bandwidth, rate or cores never raises it.
+    """
+    launch = (
+        chip.launch_cycles
+        + chip.core_start_cycles
+        + chip.sequencer_loop_cycles
+        + chip.sequencer_dispatch_cycles
+        + chip.dma_issue_cycles
+    )
+    flight = chip.dma_latency_cycles + chip.dma_completion_cycles
+    arrival = flight + chip.dependence_cycles
+    load = chip.dma_run_cycles + arrival
+    store = chip.dependence_cycles + chip.dma_issue_cycles + chip.dma_run_cycles + flight
+    # What is stored was last written by the vector unit or the SFU: DMA reads SRAM, the matrix unit
+    # writes ACC.
+    last_step = min(
+        chip.vector_startup_cycles + 1 + chip.vector_latency_cycles,
+        chip.sfu_startup_cycles + 1 + chip.sfu_latency_cycles,
+    )
+    products = 2 * case.pairs * case.head_elements
+    matrix = -(-products // (chip.cores * _products_per_cycle(chip, allowed_dtypes)))
+    elements = -(-case.pairs // (chip.cores * _scores_per_cycle(case, chip)))
+    loaded, stored = moved_bytes(case)
+    memory = max(
+        _earliest_end(launch, loaded + stored, chip) + flight,
+        _earliest_end(launch, loaded, chip) + arrival + last_step + store,
+    )
+    cycles = max(memory, launch + load + max(matrix, elements) + store)
+    return LowerBound(cycles, launch, load, matrix, elements, store, memory)
+
+
+def lower_bound_cycles(case: Case, chip: ChipSpec) -> int:
+    """Fewest cycles in which any kernel can compute the case on the chip; see `lower_bound`."""
+    return lower_bound(case, chip).cycles
+
+
+def moved_bytes(case: Case) -> tuple[int, int]:
+    """(bytes that must be loaded, bytes that must be stored): Q, and K and V of every visible token
+    once; O once."""
+    tokens, heads, elements = case.output_shape
+    output = tokens * heads * elements * ELEMENT_BYTES
+    keys = sum(sequence.keys for sequence in case.sequences)
+    return output + 2 * keys * case.key_heads * elements * ELEMENT_BYTES, output
+
+
+def _products_per_cycle(chip: ChipSpec, allowed_dtypes: tuple[str, ...]) -> int:
+    """Most products a core forms in a cycle: a block of the matrix unit a streamed row, one an
+    element elsewhere."""
+    one_byte = any(DTYPES[name] == 1 for name in allowed_dtypes)
+    rows = chip.matrix_f8_rows_per_cycle if one_byte else 1
+    lanes = max(chip.vector_f32_lanes, chip.vector_bf16_lanes)
+    return rows * chip.matrix_rows * chip.matrix_columns + lanes + chip.sfu_elements_per_cycle
+
+
+def _scores_per_cycle(case: Case, chip: ChipSpec) -> int:
+    """Most scores that leave the accumulator of a core in a cycle, on their way to a weight in
+    SRAM.
+
+    ACC is fp32, so the vector unit reads it at its fp32 rate. A score that the vector unit itself
+    sums up from narrow operands never was in ACC, but took it D elements.
+    """
+    narrow = -(-chip.vector_bf16_lanes // case.head_elements)
+    return chip.sfu_elements_per_cycle + max(chip.vector_f32_lanes, narrow)
+
+
+def _earliest_end(start: int, moved: int, chip: ChipSpec) -> int:
+    """First cycle by which `moved` bytes can have been moved, none of them before cycle `start`.
+
+    The calendar of HBM in its best case: in every window at most its bytes for the chip and for the
+    cores, and at no time more than all queues move together.
+    """
+    window = chip.hbm_window_cycles
+    queues = chip.cores * chip.dma_queues * chip.dma_bytes_per_cycle
+    most = min(chip.hbm_bytes_per_cycle, chip.cores * chip.hbm_core_bytes_per_cycle) * window
+    left_in_first = window - start % window
+    first = min(most, queues * left_in_first)
+    if moved <= first:
+        return start + -(-moved // queues)
+    full = min(most, queues * window)
+    windows = -(-(moved - first) // full) - 1
+    rest = moved - first - windows * full
+    return start + left_in_first + windows * window + -(-rest // queues)

@@ -1,0 +1,101 @@
+"""KERNELS: the built-in kernels. They are text files in `kernels/`, read and never imported."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from m890sim.errors import TaskError
+from m890sim.kernel.ir import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class KernelEntry:
+    """One built-in kernel. A ladder leads from a task's reference (step 0) to its expert, one idea
+    a step."""
+
+    name: str
+    file: str  # in kernels/
+    task: str  # key of TASKS
+    idea: str  # one line
+    ladder: str | None = None  # the task whose ladder it is a step of
+    step: int = 0
+
+    @property
+    def text(self) -> str:
+        """The kernel file's text."""
+        return (resources.files("m890sim.workloads") / "kernels" / self.file).read_text("utf-8")
+
+
+_ROWS = (
+    KernelEntry(
+        "attention_textbook",
+        "attention_textbook.py",
+        "extend",
+        "three passes over scores that are kept in HBM, for teaching",
+    ),
+    KernelEntry(
+        "attention_reference",
+        "attention_reference.py",
+        "extend",
+        "a first port: 64 x 64 blocks, one queue, one slot, a fence after each step",
+        ladder="extend",
+    ),
+    KernelEntry(
+        "decode_reference",
+        "decode_reference.py",
+        "decode",
+        "a first port: a work item a sequence and query head, 64 tokens a block, fences",
+        ladder="decode",
+    ),
+)
+
+KERNELS: dict[str, KernelEntry] = {row.name: row for row in _ROWS}
+
+
+def unknown(what: str, name: str, names: list[str]) -> str:
+    """Text of the error for an unknown name: the nearest names first, then all."""
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"unknown {what}: {name!r}; {hint}There are: {', '.join(names)}"
+
+
+def ladder(task: str) -> tuple[KernelEntry, ...]:
+    """The steps of a task's ladder in order, the reference first."""
+    steps = [entry for entry in KERNELS.values() if entry.ladder == task]
+    return tuple(sorted(steps, key=lambda entry: entry.step))
+
+
+def get_kernel(name: str) -> KernelEntry:
+    """The built-in kernel of that name. Raises: TaskError with the nearest names for an unknown
+    one."""
+    if name not in KERNELS:
+        raise TaskError(unknown("kernel", name, list(KERNELS)))
+    return KERNELS[name]
+
+
+def load_kernel(path_or_name: str | Path) -> Kernel:
+    """The checked kernel of a built-in name, or of a file.
+
+    A text without a path separator and without the ending .py is a built-in name where there is
+    one.
+    Raises: TaskError for what is neither a name nor a file, LanguageError or LimitError for a
+    refused file.
+    """
+    from m890sim.language import load_kernel as load_file
+    from m890sim.language import parse
+
+    if isinstance(path_or_name, str) and path_or_name in KERNELS:
+        entry = KERNELS[path_or_name]
+        return parse(entry.text, filename=entry.file)
+    path = Path(path_or_name)
+    if path.is_file():
+        return load_file(path)
+    if path.suffix == ".py" or len(path.parts) > 1:
+        raise TaskError(
+            f"no kernel file {str(path_or_name)!r}; "
+            "give the path of a kernel file or a built-in name"
+        )
+    raise TaskError(unknown("kernel", str(path_or_name), list(KERNELS)))

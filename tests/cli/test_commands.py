@@ -1,0 +1,255 @@
+"""The commands that read and show: exit status, stdout, stderr, JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from m890sim.chip import CHIPS
+from m890sim.cli import main
+from m890sim.isa import OPS
+from m890sim.workloads import KERNELS, TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("run", "check", "fmt", "kernels", "tasks", "ladder", "chips", "isa", "docs")
+Capture = pytest.CaptureFixture[str]
+
+SMALL = """from m890sim.lang import *
+
+
+@kernel
+def twice(x: Tensor["T", "D"], y: Tensor["T", "D"]):
+    for i in cores(ceil_div(T, 32)):
+        rows = min(32, T - i * 32)  # the last block is short
+        t = sram(32, D, bf16)
+        load(t[:rows], x[i * 32 : i * 32 + rows, :])
+        add(t[:rows], t[:rows], t[:rows])
+        store(y[i * 32 : i * 32 + rows, :], t[:rows])
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A right kernel in a file."""
+    path = tmp_path / "twice.py"
+    path.write_text(SMALL, encoding="utf-8")
+    return path
+
+
+def test_help_names_every_command(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(re.search(rf"^    {command}\b", shown, re.M) for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command(command: str, capsys: Capture) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"usage: m890 {command}" in capsys.readouterr().out
+
+
+def test_no_command_is_refused(capsys: Capture) -> None:
+    assert main([]) == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_version(capsys: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("m890sim ")
+
+
+@pytest.mark.parametrize("width", ["60", "80", "120", "200"])
+@pytest.mark.parametrize("command", ["chips", "isa", "tasks", "kernels"])
+def test_tables_crop_nothing(
+    command: str, width: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    assert main([command]) == 0
+    shown = capsys.readouterr().out
+    names = {
+        "chips": [*CHIPS, "sequencer_queue_entries", "144,000,000,000"],
+        "isa": list(OPS),
+        "tasks": [case.name for task in TASKS.values() for case in task.cases],
+        "kernels": list(KERNELS),
+    }[command]
+    assert not [name for name in names if name not in shown]
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "expected"),
+    [
+        (["chips"], "chips", list(CHIPS)),
+        (["isa"], "instructions", list(OPS)),
+        (["tasks"], "tasks", list(TASKS)),
+        (["kernels"], "kernels", list(KERNELS)),
+    ],
+)
+def test_json_lists_everything(
+    arguments: list[str], key: str, expected: list[str], capsys: Capture
+) -> None:
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["name"] for entry in found[key]] == expected
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_isa_shows_every_instruction(op: str, capsys: Capture) -> None:
+    assert main(["isa", op]) == 0
+    assert capsys.readouterr().out.startswith(OPS[op].signature)
+    assert main(["isa", op, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == op
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["isa", "matmull"], "did you mean matmul"),
+        (["chips", "m891"], "unknown chip 'm891'"),
+        (["tasks", "extent"], "did you mean extend"),
+        (["ladder", "extent"], "did you mean extend"),
+        (["check", "attention_referense"], "did you mean attention_reference"),
+        (["run", "attention_referense"], "did you mean attention_reference"),
+        (["run", "nowhere/k.py"], "no kernel file 'nowhere/k.py'"),
+        (["run", "attention_reference", "--chip", "x"], "unknown chip 'x'"),
+        (["run", "attention_reference", "--task", "x"], "unknown task"),
+        (["run", "attention_reference", "--case", "x"], "unknown case of task extend"),
+        (["run", "attention_reference", "--task", "decode"], "does not fit task 'decode'"),
+        (["fmt", "--write", "attention_reference"], "is built in"),
+    ],
+)
+def test_unknown_name_is_refused(arguments: list[str], message: str, capsys: Capture) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("command", ["check", "fmt", "run"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "k.py:1:1: E1"),
+        (b"\x00\x01\xff\xfe", "k.py:1:3: E1"),
+        (b"import os\n", "k.py:1:1: E1"),
+        (b"@kernel\ndef f(:\n", "k.py:2:7: E1"),
+    ],
+)
+def test_refused_file_gives_places(
+    command: str, content: bytes, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "k.py"
+    path.write_bytes(content)
+    assert main([command, str(path)]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith(str(path))
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("command", ["check", "fmt", "run"])
+def test_directory_is_refused(command: str, tmp_path: Path, capsys: Capture) -> None:
+    assert main([command, str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert str(tmp_path) in captured.err and captured.out == ""
+
+
+def test_check_tells_what_is_right(small: Path, capsys: Capture) -> None:
+    assert main(["check", str(small), "attention_reference"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"{small}: right (3 instructions, 1 phase)"
+
+
+def test_check_lists_the_errors_of_all_files(small: Path, tmp_path: Path, capsys: Capture) -> None:
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(SMALL.replace("t = sram", "u = sram"), encoding="utf-8")
+    assert main(["check", str(wrong), str(small), "--json"]) == 2
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["ok"] is False
+    assert [entry["ok"] for entry in found["kernels"]] == [False, True]
+    errors = found["kernels"][0]["errors"]
+    assert len(errors) >= 3
+    for error in errors:
+        assert f"wrong.py:{error['line']}:{error['column']}: {error['code']}" in captured.err
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_check_fits_built_in_kernels_to_every_case(name: str, capsys: Capture) -> None:
+    assert main(["check", name, "--task", KERNELS[name].task, "--chip", "m890"]) == 0
+
+
+def test_fmt_is_canonical_and_keeps_comments(small: Path, capsys: Capture) -> None:
+    small.write_text(SMALL.replace("min(32, T - i * 32)", "min( 32,T-i*32 )"), encoding="utf-8")
+    assert main(["fmt", "--check", str(small)]) == 1
+    assert str(small) in capsys.readouterr().out
+    assert main(["fmt", "--write", str(small)]) == 0
+    capsys.readouterr()
+    assert main(["fmt", "--check", str(small)]) == 0
+    text = small.read_text("utf-8")
+    assert "rows = min(32, T - i * 32)  # the last block is short" in text
+    assert main(["fmt", str(small)]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_fmt_reads_standard_input(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SMALL.encode())))
+    assert main(["fmt", "-"]) == 0
+    assert "def twice" in capsys.readouterr().out
+
+
+def run_m890(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [sys.executable, "-m", "m890sim.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        **options,
+    )
+
+
+def test_closed_pipe_is_quiet() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "m890sim.cli", "isa"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        timeout=60,
+    )
+    os.close(write)
+    assert done.stderr == b""
+    assert done.returncode == 141
+
+
+def test_terminal_without_the_glyphs_gets_no_traceback() -> None:
+    done = run_m890("chips", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and "sram_bytes" in done.stdout and done.stderr == ""
+
+
+def test_fault_is_one_message(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("some inner thing")
+
+    monkeypatch.setattr("m890sim.cli.tables.chip_rows", broken)
+    assert main(["chips"]) == 3
+    assert "fault of the simulator: ValueError: some inner thing" in capsys.readouterr().err
+
+
+def test_interrupt_has_its_own_status(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("m890sim.cli.tables.chip_rows", interrupted)
+    assert main(["chips"]) == 130
+    assert "Traceback" not in capsys.readouterr().err

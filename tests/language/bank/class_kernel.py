@@ -1,0 +1,6 @@
+from m890sim.lang import *
+
+
+@kernel
+class K:
+    pass

@@ -1,0 +1,1 @@
+from m890sim.lang import *

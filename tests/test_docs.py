@@ -1,0 +1,119 @@
+"""The documents: generated tables are fresh, links lead somewhere, commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from m890sim.cli import build_parser
+from m890sim.cli.docs import BLOCKS, blocks, documents, renew
+from m890sim.errors import CODES, M890Error
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = documents(ROOT)
+README = ROOT / "README.md"
+
+
+def name_of(path: Path) -> str:
+    return path.name
+
+
+def tables() -> list[tuple[Path, str]]:
+    """Every (document, name of a generated table)."""
+    return [(path, name) for path in DOCUMENTS for name, _ in blocks(path.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_generated_tables_are_fresh(path: Path, update_golden: bool) -> None:
+    actual = path.read_text("utf-8")
+    expected = renew(actual)
+    if update_golden:
+        path.write_text(expected, encoding="utf-8")
+        return
+    assert actual == expected, f"{path.name} is stale; renew it: m890 docs --write"
+
+
+@pytest.mark.parametrize("name", ["chip", "isa", "codes", "ladder"])
+def test_table_stands_in_a_document(name: str) -> None:
+    assert name in {found for _, found in tables()}
+
+
+def test_renew_is_idempotent() -> None:
+    text = "a\n<!-- generated: codes -->\nold\n<!-- end generated -->\nb\n"
+    once = renew(text)
+    assert renew(once) == once
+    assert once.startswith("a\n") and once.endswith("b\n") and "old" not in once
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- generated: nothing -->\n<!-- end generated -->\n", "no generated table is called"),
+        ("<!-- generated: chip -->\n", "lacks its"),
+        ("<!-- end generated -->\n", "lacks its"),
+    ],
+)
+def test_bad_marker_is_refused(text: str, message: str) -> None:
+    with pytest.raises(M890Error, match=message):
+        renew(text)
+
+
+def test_codes_table_lists_every_code() -> None:
+    lines = BLOCKS["codes"]().splitlines()
+    assert len(lines) == 2 + len(CODES)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_lead_to_files(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text("utf-8"))
+    local = [target for target in targets if "://" not in target]
+    missing = [target for target in local if not (path.parent / target).exists()]
+    assert not missing
+
+
+def commands() -> list[str]:
+    """Every `m890 ...` of the documents' code, without comments and placeholders of shells."""
+    found = []
+    for path in DOCUMENTS:
+        text = path.read_text("utf-8")
+        fences = re.findall(r"```(?:bash|console)\n(.*?)```", text, re.S)
+        spans = re.findall(r"(?<!`)`(m890 [^`]+)`", text)
+        for line in [line for fence in fences for line in fence.splitlines()] + spans:
+            command = line.removeprefix("$ ").split(" #")[0].split(" > ")[0]
+            found += [
+                part.strip() for part in command.split("&&") if part.strip().startswith("m890 ")
+            ]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_documented_command_parses(command: str) -> None:
+    arguments = shlex.split(command)[1:]
+    try:
+        build_parser().parse_args(arguments)
+    except SystemExit as stop:
+        assert stop.code == 0, f"refused: {command}"
+
+
+@pytest.mark.parametrize("heading", ["## Run it", "## Test it"])
+def test_readme_gives_one_command(heading: str) -> None:
+    section = README.read_text("utf-8").split(f"\n{heading}\n", 1)[1].split("\n## ", 1)[0]
+    fences = re.findall(r"```bash\n(.*?)```", section, re.S)
+    assert len(fences) == 1
+    assert len(fences[0].strip().splitlines()) == 1
+
+
+def test_readme_labels_the_published_figures() -> None:
+    text = README.read_text("utf-8")
+    assert "fictional" in text.split("## Run it")[0]
+    for line in text.splitlines():
+        if "10.0x" in line:
+            assert "real" in text[max(0, text.index(line) - 200) : text.index(line) + len(line)]
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert "## Test it" in script and "pytest" not in script

@@ -1,0 +1,47 @@
+"""`import m890sim`: light, complete, and its names are what the documents promise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import m890sim
+
+
+def test_import_loads_neither_numpy_nor_numba():
+    heavy = "{'numpy', 'numba', 'm890sim.language'}"
+    code = f"import sys, m890sim; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_tasks_and_values_need_no_compiled_engine():
+    code = (
+        "import sys, m890sim; case = m890sim.get_task('extend').cases[0]; "
+        "m890sim.execute(m890sim.load_kernel('attention_reference'), case); "
+        "print('numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", m890sim.__all__)
+def test_every_public_name_is_a_documented_function(name):
+    value = getattr(m890sim, name)
+    assert callable(value)
+    assert value.__doc__
+    assert name in dir(m890sim)
+
+
+def test_execute_stays_the_function_after_its_namesake_is_imported():
+    from m890sim.execute import run_kernel
+
+    assert callable(run_kernel)
+    assert m890sim.execute.__module__ == "m890sim.workloads.run"
+
+
+def test_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        m890sim.nonsense  # noqa: B018
