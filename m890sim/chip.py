@@ -1,6 +1,7 @@
 """The chip: `ChipSpec`, a frozen record of every number of the machine, and the presets `CHIPS`.
 
-Imports `errors` alone. Units are in the field names: `_cycles`, `_bytes`, `_per_cycle`. One cycle is 1 ns on `m890`.
+Imports `errors` alone. Units are in the field names: `_cycles`, `_bytes`, `_per_cycle`. One cycle
+is 1 ns on `m890`.
 """
 
 from __future__ import annotations
@@ -42,9 +43,15 @@ class ChipSpec:
     matrix_f32_cycles_per_row: int = _spec(4, "a streamed row with fp32 operands", DESIGN)
     matrix_f8_rows_per_cycle: int = _spec(2, "streamed rows a cycle with fp8 operands", DESIGN)
     vector_f32_lanes: int = _spec(128, "elements a cycle where an operand has 32 bits", DESIGN)
-    vector_bf16_lanes: int = _spec(256, "elements a cycle where all operands have 16 bits or fewer", DESIGN)
-    vector_startup_cycles: int = _spec(40, "before the first element of a vector instruction", DESIGN, 0)
-    vector_latency_cycles: int = _spec(0, "from the vector unit's last element to the result", CHOSEN, 0)
+    vector_bf16_lanes: int = _spec(
+        256, "elements a cycle where all operands have 16 bits or fewer", DESIGN
+    )
+    vector_startup_cycles: int = _spec(
+        40, "before the first element of a vector instruction", DESIGN, 0
+    )
+    vector_latency_cycles: int = _spec(
+        0, "from the vector unit's last element to the result", CHOSEN, 0
+    )
     sfu_elements_per_cycle: int = _spec(32, "elements a cycle of the special-function unit", DESIGN)
     sfu_startup_cycles: int = _spec(0, "before the first element of an SFU instruction", CHOSEN, 0)
     sfu_latency_cycles: int = _spec(0, "from the SFU's last element to the result", CHOSEN, 0)
@@ -56,12 +63,18 @@ class ChipSpec:
     dma_run_cycles: int = _spec(8, "least time of one contiguous run in HBM", DESIGN)
     dma_in_flight: int = _spec(16, "transfers of a core that may be under way at once", DESIGN)
     hbm_bytes_per_cycle: int = _spec(3200, "bytes a cycle of HBM, shared by all cores", DESIGN)
-    hbm_core_bytes_per_cycle: int = _spec(256, "bytes a cycle that one core may draw from HBM", DESIGN)
+    hbm_core_bytes_per_cycle: int = _spec(
+        256, "bytes a cycle that one core may draw from HBM", DESIGN
+    )
     hbm_window_cycles: int = _spec(128, "length of a window of the HBM calendar", CHOSEN)
     hbm_bytes: int = _spec(144 * 10**9, "HBM of the chip", DESIGN)
     sequencer_dispatch_cycles: int = _spec(4, "to dispatch an instruction", DESIGN)
-    sequencer_loop_cycles: int = _spec(4, "to begin an iteration of a loop or a work item", CHOSEN, 0)
-    sequencer_scalar_cycles: int = _spec(1, "to evaluate a scalar assignment or a condition", CHOSEN, 0)
+    sequencer_loop_cycles: int = _spec(
+        4, "to begin an iteration of a loop or a work item", CHOSEN, 0
+    )
+    sequencer_scalar_cycles: int = _spec(
+        1, "to evaluate a scalar assignment or a condition", CHOSEN, 0
+    )
     sequencer_queue_entries: int = _spec(16, "waiting instructions of one engine", DESIGN)
     dynamic_fetch_cycles: int = _spec(60, 'to fetch a work item with order="dynamic"', CHOSEN, 0)
     dependence_cycles: int = _spec(20, "more where the producer ran on another engine", DESIGN, 0)
@@ -96,13 +109,15 @@ class ChipSpec:
                 raise ChipError(f"{name} must be at most 4096, not {getattr(self, name)}")
         if self.sram_bytes % self.sram_banks:
             raise ChipError(
-                f"sram_bytes must be a multiple of sram_banks ({self.sram_banks}), not {self.sram_bytes}"
+                f"sram_bytes must be a multiple of sram_banks ({self.sram_banks}), "
+                f"not {self.sram_bytes}"
             )
         slowest = min(self.hbm_bytes_per_cycle, self.hbm_core_bytes_per_cycle)
         if slowest * self.hbm_window_cycles < self.dma_bytes_per_cycle:
             raise ChipError(
                 f"dma_bytes_per_cycle must be at most what HBM gives a core in a window of "
-                f"hbm_window_cycles ({slowest * self.hbm_window_cycles}), not {self.dma_bytes_per_cycle}"
+                f"hbm_window_cycles ({slowest * self.hbm_window_cycles}), "
+                f"not {self.dma_bytes_per_cycle}"
             )
 
     @property
@@ -113,12 +128,15 @@ class ChipSpec:
     def replace(self, **changes: Any) -> ChipSpec:
         """A copy with the given fields changed, checked again.
 
-        Raises: ChipError for an unknown field (the message lists the fields) or an impossible value.
+        Raises: ChipError for an unknown field (the message lists the fields) or an impossible
+        value.
         """
         known = {entry.name for entry in dataclasses.fields(self)}
         for key in changes:
             if key not in known:
-                raise ChipError(f"{key} is no field of a chip; the fields are: {', '.join(sorted(known))}")
+                raise ChipError(
+                    f"{key} is no field of a chip; the fields are: {', '.join(sorted(known))}"
+                )
         return dataclasses.replace(self, **changes)
 
 
@@ -160,7 +178,8 @@ M890_MINI = ChipSpec(
     core_start_cycles=10,
     barrier_cycles=20,
 )
-# Narrow vector unit and SFU, half the HBM: here the exponentials and the traffic are dear, not the matrix unit.
+# Narrow vector unit and SFU, half the HBM: here the exponentials and the traffic are dear, not the
+# matrix unit.
 M890_LEAN = M890.replace(
     name="m890-lean",
     vector_f32_lanes=64,

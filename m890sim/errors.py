@@ -1,7 +1,9 @@
 """Every exception of the project, and the table of error codes that users see.
 
-All errors that a user's input can cause derive from `M890Error`; the command line turns them into one
-message on stderr and exit status 2. Misuse of the Python API raises `TypeError` or `ValueError` instead.
+All errors that a user's input can cause derive from `M890Error`; the command line turns them into
+one
+message on stderr and exit status 2. Misuse of the Python API raises `TypeError` or `ValueError`
+instead.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class TaskError(M890Error):
 class CodedError(M890Error):
     """An error with a stable code from `m890sim.errors.CODES`.
 
-    Attributes: code (str), detail (str, the text without code and place), where (str, "" or "file:line:column").
+    Attributes: code (str), detail (str, the text without code and place), where (str, "" or
+    "file:line:column").
     """
 
     def __init__(self, code: str, detail: str, where: str = "") -> None:
@@ -38,7 +41,9 @@ class CodedError(M890Error):
 
 
 class ExecutionError(CodedError):
-    """The functional run trapped: an undefined read, an access outside a tensor, a conflict of work items."""
+    """The functional run trapped: an undefined read, an access outside a tensor, a conflict of work
+    items.
+    """
 
 
 class LimitError(CodedError):
@@ -46,12 +51,14 @@ class LimitError(CodedError):
 
 
 class BindError(CodedError):
-    """A checked kernel does not fit this case or this chip: capacity, banks, queues, missing tables."""
+    """A checked kernel does not fit this case or this chip: capacity, banks, queues, missing
+    tables.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding in a kernel file: `file:line:column: code what was found, the limit; what to do`."""
+    """One finding in a kernel file: `file:line:column: code what was found, the limit; remedy`."""
 
     code: str  # a key of CODES
     message: str  # what was found, what the limit is; what to do
@@ -64,14 +71,15 @@ class Diagnostic:
 
 
 class LanguageError(M890Error):
-    """A kernel file that was refused; `diagnostics` holds every error of the file, in source order."""
+    """A kernel file that was refused; `diagnostics` holds every error, in source order."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(sorted(diagnostics, key=lambda d: (d.line, d.column, d.code)))
         super().__init__("\n".join(str(d) for d in self.diagnostics))
 
 
-# Stable: a code is never given a second meaning. E1xx: the text. E2xx: names, types, shapes, structure.
+# Stable: a code is never given a second meaning. E1xx: the text. E2xx: names, types, shapes,
+# structure.
 # E3xx: the kernel against a chip or a case. E4xx: while it runs. E5xx: limits on work.
 CODES: dict[str, str] = {
     "E100": "the kernel file cannot be read",
@@ -120,7 +128,7 @@ CODES: dict[str, str] = {
     "E503": "too many IR nodes",
     "E504": "an integer literal that is too large",
     "E505": "too many dispatched instructions in a case",
-    # ---- E3xx: the kernel against a chip or a case ---------------------------------------------
+    # ---- E3xx: the kernel against a chip or a case ----
     "E301": "the tiles of a phase do not fit into SRAM",
     "E302": "the tiles of a phase do not fit into ACC",
     "E303": "a DMA queue that the chip does not have",
@@ -130,7 +138,7 @@ CODES: dict[str, str] = {
     "E307": "a tile of negative size",
     "E308": "HBM scratch larger than HBM",
     "E309": "slots=, at= or queue= is no constant",
-    # ---- E4xx: while it runs -------------------------------------------------------------------
+    # ---- E4xx: while it runs ----
     "E401": "a tile is read where nothing was written",
     "E402": "HBM scratch is read where nothing was written",
     "E403": "a slice beyond its tile",

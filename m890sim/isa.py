@@ -1,7 +1,10 @@
-"""OPS: the instruction set, one row an instruction: operands, engines, cost terms, meaning, documentation.
+"""OPS: the instruction set, one row an instruction: operands, engines, cost terms, meaning,
+documentation.
 
-Adding an instruction is adding a row. `language` checks calls against the rows, `bind` turns the cost terms into
-numbers, `execute` calls `meaning`; the timing engine never sees an opcode. Imports `errors` and `chip` alone.
+Adding an instruction is adding a row. `language` checks calls against the rows, `bind` turns the
+cost terms into
+numbers, `execute` calls `meaning`; the timing engine never sees an opcode. Imports `errors` and
+`chip` alone.
 """
 
 from __future__ import annotations
@@ -11,16 +14,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Meaning = Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]
-# (number domain, argument name -> 2-D array, number or setting) -> written operand's name -> array, before rounding to its
-# dtype. A written operand that is a keyword stands among the arguments as True where the instruction names it.
+# (number domain, argument name -> 2-D array, number or setting) -> written operand's name -> array,
+# before rounding to its
+# dtype. A written operand that is a keyword stands among the arguments as True where the
+# instruction names it.
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
     """One tile, HBM or value operand of an instruction.
 
-    shape: two letters or 1, e.g. "MN", "M1"; letters bind across operands. A "b" suffix ("MNb") lets a 1 stand for
-    either letter (broadcast). role: "read", "write", "readwrite" or "update" (written, and read where `accumulate=True`).
+    shape: two letters or 1, e.g. "MN", "M1"; letters bind across operands. A "b" suffix ("MNb")
+    lets a 1 stand for
+    either letter (broadcast). role: "read", "write", "readwrite" or "update" (written, and read
+    where `accumulate=True`).
     spaces: where it may live. value: a float may stand here instead of a tile.
     """
 
@@ -35,7 +42,9 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A keyword that is no operand: kind "int" (an integer expression), "bool" or "queue"; default where it is left out."""
+    """A keyword that is no operand: kind "int" (an integer expression), "bool" or "queue"; default
+    where it is left out.
+    """
 
     name: str
     kind: str
@@ -48,8 +57,10 @@ class Setting:
 class OpSpec:
     """One instruction.
 
-    family: "dma", "matrix", "vector", "sfu" or "sequencer". passes: engine -> passes over `size_of`'s elements
-    (vector, sfu); the first engine is the default. extra_passes: (engine, keyword) -> passes more where written.
+    family: "dma", "matrix", "vector", "sfu" or "sequencer". passes: engine -> passes over
+    `size_of`'s elements
+    (vector, sfu); the first engine is the default. extra_passes: (engine, keyword) -> passes more
+    where written.
     same_dtype: operands that must share one dtype.
     """
 
@@ -74,7 +85,9 @@ class OpSpec:
         """The call as a user writes it."""
         parts = [o.name for o in self.operands if not o.keyword]
         parts += [f"{o.name}=" for o in self.operands if o.keyword]
-        parts += [f"{s.name}=" + ("" if s.default is None else str(s.default)) for s in self.settings]
+        parts += [
+            f"{s.name}=" + ("" if s.default is None else str(s.default)) for s in self.settings
+        ]
         if len(self.engines) > 1:
             parts.append("engine=" + self.engines[0])
         return f"{self.name}({', '.join(parts)})"
@@ -85,7 +98,12 @@ def _dst(shape: str = "MN", *spaces: str) -> Operand:
 
 
 def _vector(
-    name: str, text: str, operands: tuple[Operand, ...], meaning: Meaning, passes: int = 1, **rest: Any
+    name: str,
+    text: str,
+    operands: tuple[Operand, ...],
+    meaning: Meaning,
+    passes: int = 1,
+    **rest: Any,
 ) -> OpSpec:
     return OpSpec(name, "vector", operands, text, meaning, passes={"vector": passes}, **rest)
 
@@ -157,23 +175,44 @@ _ROWS = (
             Operand("a", "MK", spaces=("sram",), transposable=True),
             Operand("b", "KN", spaces=("sram",), transposable=True),
         ),
-        "dst = a @ b, or dst += a @ b with accumulate=True; a streams, b is stationary; sums in fp32.",
+        "dst = a @ b, or dst += a @ b with accumulate=True; a streams, b is stationary; "
+        "sums in fp32.",
         lambda d, x: {"dst": d.matmul(x["a"], x["b"], x["dst"] if x["accumulate"] else None)},
         (Setting("accumulate", "bool", "add to dst instead of replacing it", False),),
         same_dtype=("a", "b"),
     ),
-    _vector("copy", "dst = src, rounded to dst's dtype.", (_dst(), Operand("src", "MN")), lambda d, x: {"dst": x["src"]}),
-    _vector("fill", "Every element of dst = value.", (_dst(), Operand("value", "11", value=True)), lambda d, x: {"dst": x["value"]}),
+    _vector(
+        "copy",
+        "dst = src, rounded to dst's dtype.",
+        (_dst(), Operand("src", "MN")),
+        lambda d, x: {"dst": x["src"]},
+    ),
+    _vector(
+        "fill",
+        "Every element of dst = value.",
+        (_dst(), Operand("value", "11", value=True)),
+        lambda d, x: {"dst": x["value"]},
+    ),
     _binary("add", "dst = a + b.", lambda d, a, b: d.add(a, b)),
     _binary("sub", "dst = a - b.", lambda d, a, b: d.sub(a, b)),
     _binary("mul", "dst = a * b.", lambda d, a, b: d.mul(a, b)),
-    _binary("div", "dst = a / b; division takes the vector unit eight passes.", lambda d, a, b: d.div(a, b), 8),
+    _binary(
+        "div",
+        "dst = a / b; division takes the vector unit eight passes.",
+        lambda d, a, b: d.div(a, b),
+        8,
+    ),
     _binary("max", "dst = the larger of a and b.", lambda d, a, b: d.maximum(a, b)),
     _binary("min", "dst = the smaller of a and b.", lambda d, a, b: d.minimum(a, b)),
     _vector(
         "fma",
         "dst = a * b + c, rounded once.",
-        (_dst(), Operand("a", "MNb"), Operand("b", "MNb", value=True), Operand("c", "MNb", value=True)),
+        (
+            _dst(),
+            Operand("a", "MNb"),
+            Operand("b", "MNb", value=True),
+            Operand("c", "MNb", value=True),
+        ),
         lambda d, x: {"dst": d.fma(x["a"], x["b"], x["c"])},
     ),
     _reduce("row_max", "M1", "dst[r] = largest element of row r.", lambda d, a: d.row_max(a)),
@@ -182,17 +221,24 @@ _ROWS = (
     _reduce("col_sum", "1N", "dst[c] = sum of column c.", lambda d, a: d.col_sum(a)),
     _vector(
         "causal_mask",
-        "In place: -inf where the column's position is beyond the row's: col + c > row + r // group.",
+        "In place: -inf where the column's position is beyond the row's: "
+        "col + c > row + r // group.",
         _MASKED,
         lambda d, x: {"dst": d.mask(x["dst"], "causal", x)},
         settings=(_ROW, _COL, _GROUP),
     ),
     _vector(
         "window_mask",
-        "In place: -inf where the column lies `window` or more positions behind the row: col + c <= row + r // group - window.",
+        "In place: -inf where the column lies `window` or more positions behind the row: "
+        "col + c <= row + r // group - window.",
         _MASKED,
         lambda d, x: {"dst": d.mask(x["dst"], "window", x)},
-        settings=(_ROW, _COL, Setting("window", "int", "visible positions, the row's own included"), _GROUP),
+        settings=(
+            _ROW,
+            _COL,
+            Setting("window", "int", "visible positions, the row's own included"),
+            _GROUP,
+        ),
     ),
     _vector(
         "limit_mask",
@@ -210,7 +256,11 @@ _ROWS = (
         size_of="src",
     ),
     _sfu("exp", "dst = e ** (src * scale + bias); row_sum[r] = sum of row r of the result."),
-    _sfu("exp2", "dst = 2 ** (src * scale + bias); engine=vector is the polynomial form, six vector passes.", 6),
+    _sfu(
+        "exp2",
+        "dst = 2 ** (src * scale + bias); engine=vector is the polynomial form, six vector passes.",
+        6,
+    ),
     _sfu("log2", "dst = log2(src * scale + bias)."),
     _sfu("recip", "dst = 1 / (src * scale + bias)."),
     _sfu("rsqrt", "dst = 1 / sqrt(src * scale + bias)."),

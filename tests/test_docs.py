@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import ladder_plot
+from m890sim.chip import get_chip
 from m890sim.cli import build_parser
 from m890sim.cli.docs import BLOCKS, blocks, documents, renew
 from m890sim.errors import CODES, M890Error
@@ -117,3 +119,12 @@ def test_readme_labels_the_published_figures() -> None:
 def test_ci_runs_the_readmes_test_command() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     assert "## Test it" in script and "pytest" not in script
+
+
+def test_ladder_picture_is_fresh(update_golden: bool) -> None:
+    path = ROOT / "docs" / "ladder.svg"
+    expected = ladder_plot.draw(get_chip("m890"))
+    if update_golden:
+        path.write_text(expected, encoding="utf-8", newline="\n")
+        return
+    assert path.read_text("utf-8") == expected, "renew it: python benchmarks/ladder_plot.py"

@@ -1,6 +1,7 @@
 """Bind: kernel + chip -> BoundProgram, once; a case is then only symbol values and tables.
 
-Every cost is resolved here, so the timing engine sees generic engines, integers and registers, never an opcode.
+Every cost is resolved here, so the timing engine sees generic engines, integers and registers,
+never an opcode.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def _bind(key: _Key, chip: ChipSpec) -> BoundProgram:
 
 
 class _Key:
-    """Identity of a kernel object: equality of kernels ignores places in the text, which errors need."""
+    """Identity of a kernel object: equality of kernels ignores places in the text, which errors
+    need.
+    """
 
     __slots__ = ("kernel",)
 
@@ -38,6 +41,7 @@ class _Key:
 def bind(kernel: Kernel, chip: ChipSpec) -> BoundProgram:
     """Resolve a checked kernel against a chip; results are remembered for the same kernel object.
 
-    Raises: BindError E303 or E309. What depends on a case (capacity, missing symbols) is raised by `launch`.
+    Raises: BindError E303 or E309. What depends on a case (capacity, missing symbols) is raised by
+    `launch`.
     """
     return _bind(_Key(kernel), chip)

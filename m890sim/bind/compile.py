@@ -12,7 +12,7 @@ from m890sim.bind import scalars as s
 from m890sim.bind.lower import lower
 from m890sim.bind.operands import OperandCompiler, TileUse
 from m890sim.bind.program import BoundProgram, TileInfo
-from m890sim.bind.scalars import Level, Scalars, partition
+from m890sim.bind.scalars import Level, Operation, Scalars, partition
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.kernel import ir
@@ -49,7 +49,9 @@ class Compiler:
         self.tiles: list[TileInfo] = []
         self.n_slots = 0
         self.instructions: list[list[int]] = []
-        self.saved: list[list[int]] = []  # one list a loop under construction: guard registers to reset on entry
+        self.saved: list[
+            list[int]
+        ] = []  # one list a loop under construction: guard registers to reset on entry
         self.pending = 0  # sequencer cycles before the next operation
         self.text_number = 0  # instructions are compiled in the order of the text
         self.symbols = {name: self.z.fresh(self.z.kernel) for name in kernel.symbols}
@@ -58,7 +60,9 @@ class Compiler:
         }
         names = dict(self.symbols)
         names.update((n, self.z.const(v)) for n, v in kernel.tunables.items())
-        self.tensors: dict[str, tuple[tuple[int, ...], str, int]] = {}  # dims, dtype, slot (-1: untracked)
+        self.tensors: dict[
+            str, tuple[tuple[int, ...], str, int]
+        ] = {}  # dims, dtype, slot (-1: untracked)
         for p in kernel.params:
             if p.kind == "tensor":
                 dims = tuple(self.expr(d, names) for d in p.dims)
@@ -80,7 +84,7 @@ class Compiler:
                 self.phase += 1
                 self.code += self.cores(stmt, names)
 
-    # ---- scalars ----------------------------------------------------------------------------------------------
+    # ---- scalars ----
 
     def expr(self, expr: ir.Expr, names: Mapping[str, int]) -> int:
         """The register of an integer expression."""
@@ -94,7 +98,7 @@ class Compiler:
             )
         return self.z.op(s.BY_TEXT[expr.op], *(self.expr(a, names) for a in expr.args))
 
-    # ---- statements -------------------------------------------------------------------------------------------
+    # ---- statements ----
 
     def cores(self, stmt: ir.Cores, names: Mapping[str, int]) -> Code:
         z, level = self.z, Level(1)
@@ -163,14 +167,18 @@ class Compiler:
         depth = scope.level.depth + 1 if scope.level else 1
         level = Level(depth)
         variable, counter, trips = z.fresh(level), z.fresh(level), z.fresh(level)
-        start, stop, step = (self.expr(e, scope.scalars) for e in (stmt.start, stmt.stop, stmt.step))
+        start, stop, step = (
+            self.expr(e, scope.scalars) for e in (stmt.start, stmt.stop, stmt.step)
+        )
         code = self.flush()
         self.saved.append([])
         stages = [c for c in stmt.body if isinstance(c, ir.Stage)]
         cycles = self.chip.sequencer_loop_cycles
         inner = Scope({**scope.scalars, stmt.var: variable}, scope.tiles, level)
         if stages:
-            cycles += self.chip.sequencer_scalar_cycles * sum(isinstance(c, ir.Let) for c in stmt.body)
+            cycles += self.chip.sequencer_scalar_cycles * sum(
+                isinstance(c, ir.Let) for c in stmt.body
+            )
             body = self.staged(stmt, inner, step, counter, trips)
         else:
             body = self.block(stmt.body, inner)
@@ -258,17 +266,18 @@ class Compiler:
             if not 0 <= queue < self.chip.dma_queues:
                 raise BindError(
                     "E303",
-                    f"queue {queue}, {self.chip.name} has queues 0 to {self.chip.dma_queues - 1}; change queue=",
+                    f"queue {queue}, {self.chip.name} has queues 0 to "
+                    f"{self.chip.dma_queues - 1}; change queue=",
                     where,
                 )
         row = self.operands.row(stmt, scope.scalars, scope.tiles, queue)
         self.instructions.append(row)
         return [[k.ISSUE, (len(self.instructions) - 1) * k.INSTRUCTION_WIDTH, pending, number]]
 
-    def plain(self, ops: list[tuple[int, int, tuple[int, ...]]]) -> Code:
+    def plain(self, ops: list[Operation]) -> Code:
         return [list(row) for op, target, args in ops for row in lower(self.z, op, target, args)]
 
-    # ---- layout -----------------------------------------------------------------------------------------------
+    # ---- layout ----
 
     def program(self) -> BoundProgram:
         rows: list[Row] = []
@@ -281,7 +290,11 @@ class Compiler:
         for n, row in enumerate(rows):
             code[n, : len(row)] = [x.at * k.CODE_WIDTH if isinstance(x, Label) else x for x in row]
         phases = np.array(
-            [[x.at * k.CODE_WIDTH if isinstance(x, Label) else x for x in row] for row in self.phase_rows], dtype=np.int64
+            [
+                [x.at * k.CODE_WIDTH if isinstance(x, Label) else x for x in row]
+                for row in self.phase_rows
+            ],
+            dtype=np.int64,
         ).reshape(-1, 3)
         instructions = np.array(self.instructions, dtype=np.int64).reshape(-1, k.INSTRUCTION_WIDTH)
         return BoundProgram(
@@ -293,7 +306,9 @@ class Compiler:
             n_registers=len(self.z.level),
             n_slots=self.n_slots,
             n_tiles=len(self.tiles),
-            first_count=np.array([-1 if t.slots > 1 else 0 for t in self.tiles] or [0], dtype=np.int64),
+            first_count=np.array(
+                [-1 if t.slots > 1 else 0 for t in self.tiles] or [0], dtype=np.int64
+            ),
             kernel_ops=tuple(self.z.kernel.ops),
             constants={r: v for v, r in self.z.constants.items()},
             symbols=self.symbols,

@@ -12,7 +12,9 @@ from m890sim.isa import OpSpec
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Registers (indices into the register file) and constants that the engine reads for one instruction."""
+    """Registers (indices into the register file) and constants that the engine reads for one
+    instruction.
+    """
 
     base: int  # register: base occupancy b without exposed load; DMA: the transfer's cycles T
     stream: int  # register: the part that a port conflict inside the instruction doubles; DMA: T
@@ -23,14 +25,20 @@ class Cost:
     passes: int = -1  # register: P (matrix)
 
 
-def vector(z: Scalars, chip: ChipSpec, spec: OpSpec, engine: str, passes: int, elements: int, wide: bool) -> Cost:
+def vector(
+    z: Scalars, chip: ChipSpec, spec: OpSpec, engine: str, passes: int, elements: int, wide: bool
+) -> Cost:
     """Vector unit and SFU: start-up, then passes over the elements."""
     work = z.op(s.MUL, elements, z.const(passes))
     if engine == "vector":
         lanes = chip.vector_f32_lanes if wide else chip.vector_bf16_lanes
         startup, latency = chip.vector_startup_cycles, chip.vector_latency_cycles
     else:
-        lanes, startup, latency = chip.sfu_elements_per_cycle, chip.sfu_startup_cycles, chip.sfu_latency_cycles
+        lanes, startup, latency = (
+            chip.sfu_elements_per_cycle,
+            chip.sfu_startup_cycles,
+            chip.sfu_latency_cycles,
+        )
     stream = z.op(s.CDIV, work, z.const(lanes))
     return Cost(z.op(s.ADD, stream, z.const(startup)), stream, latency)
 
@@ -38,7 +46,9 @@ def vector(z: Scalars, chip: ChipSpec, spec: OpSpec, engine: str, passes: int, e
 def matrix(z: Scalars, chip: ChipSpec, itemsize: int, m: int, k: int, n: int) -> Cost:
     """Matrix unit: passes of R cycles; the next stationary block loads behind the current pass."""
     blocks = z.op(
-        s.MUL, z.op(s.CDIV, k, z.const(chip.matrix_rows)), z.op(s.CDIV, n, z.const(chip.matrix_columns))
+        s.MUL,
+        z.op(s.CDIV, k, z.const(chip.matrix_rows)),
+        z.op(s.CDIV, n, z.const(chip.matrix_columns)),
     )
     passes = z.op(s.SELECT, m, blocks, z.const(0))
     if itemsize == 4:
@@ -58,12 +68,16 @@ def transfer(z: Scalars, chip: ChipSpec, bytes_moved: int, runs: int) -> Cost:
     by_bytes = z.op(s.CDIV, bytes_moved, z.const(chip.dma_bytes_per_cycle))
     by_runs = z.op(s.MUL, runs, z.const(chip.dma_run_cycles))
     cycles = z.op(s.MAX, by_bytes, by_runs)
-    return Cost(cycles, cycles, chip.dma_latency_cycles + chip.dma_completion_cycles, moved=bytes_moved)
+    return Cost(
+        cycles, cycles, chip.dma_latency_cycles + chip.dma_completion_cycles, moved=bytes_moved
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One index of a tensor piece: registers of how many it takes and of the dimension; a gather names its table."""
+    """One index of a tensor piece: registers of how many it takes and of the dimension; a gather
+    names its table.
+    """
 
     taken: int
     dimension: int
@@ -74,7 +88,9 @@ class Index:
 
 
 def runs_of(z: Scalars, indices: list[Index]) -> tuple[int, int]:
-    """Registers of (elements, contiguous runs) of a piece of a tensor, going from the last dimension to the first."""
+    """Registers of (elements, contiguous runs) of a piece of a tensor, going from the last
+    dimension to the first.
+    """
     one = z.const(1)
     elements, runs, merging = one, one, one
     for index in reversed(indices):
@@ -82,7 +98,8 @@ def runs_of(z: Scalars, indices: list[Index]) -> tuple[int, int]:
         pieces = index.taken
         if index.table >= 0:
             pieces = z.op(s.RUNS, index.table, index.start, index.taken)
-        # While everything inside is whole, taking more of this dimension lengthens the run; a gather adds runs.
+        # While everything inside is whole, taking more of this dimension lengthens the run; a
+        # gather adds runs.
         joined = z.op(s.MUL, runs, pieces) if index.table >= 0 else runs
         runs = z.op(s.SELECT, merging, joined, z.op(s.MUL, runs, index.taken))
         if index.table >= 0:

@@ -1,6 +1,8 @@
-"""Scalar operations written with the engine's six primitives, so that the compiled engine stays small.
+"""Scalar operations written with the engine's six primitives, so that the compiled engine stays
+small.
 
-The engine compiles on a user's first run, and its compile time grows with every statement in it. Rewriting here costs
+The engine compiles on a user's first run, and its compile time grows with every statement in it.
+Rewriting here costs
 nothing there: most scalar code sits behind guards.
 """
 
@@ -14,7 +16,9 @@ Row = list[int]
 
 
 def lower(z: Scalars, op: int, target: int, args: tuple[int, ...]) -> list[Row]:
-    """Rows of `code` that compute one scalar operation into `target`; extra registers come from `z`."""
+    """Rows of `code` that compute one scalar operation into `target`; extra registers come from
+    `z`.
+    """
     zero = z.const(0)
 
     def linear(to: int, x: int, y: int, cx: int, cy: int, c: int = 0) -> Row:
@@ -108,5 +112,4 @@ def _runs(z: Scalars, target: int, args: tuple[int, ...]) -> list[Row]:
         [LINEAR, span, high, low, 1, -1, 1],
         [LESS, some, zero, count],
         [TIMES, target, some, span],
-
     ]

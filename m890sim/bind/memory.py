@@ -1,4 +1,6 @@
-"""Where tiles lie: placement of slots in SRAM and capacity of SRAM and ACC (docs/timing.md, section 5)."""
+"""Where tiles lie: placement of slots in SRAM and capacity of SRAM and ACC (docs/timing.md, section
+5).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ GRAIN = 64  # bytes; the unit of placement
 
 @dataclass(frozen=True, slots=True)
 class TileSpace:
-    """One declared tile, sizes resolved: `slots` copies of rows x cols elements of `itemsize` bytes."""
+    """One declared tile, sizes resolved: `slots` copies of rows x cols elements of `itemsize`
+    bytes.
+    """
 
     name: str
     space: str  # "sram" or "acc"
@@ -34,12 +38,15 @@ class TileSpace:
 def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
     """For every tile the bank masks of its slots (0 for ACC tiles).
 
-    Raises: BindError E301 (SRAM), E302 (ACC) or E305 (no such bank), with bytes used, available and the largest tiles.
+    Raises: BindError E301 (SRAM), E302 (ACC) or E305 (no such bank), with bytes used, available and
+    the largest tiles.
     """
     for tile in tiles:
         if tile.rows < 0 or tile.cols < 0:
             raise BindError(
-                "E307", f"tile {tile.name} has shape {tile.rows} x {tile.cols}; make both at least 0", tile.where
+                "E307",
+                f"tile {tile.name} has shape {tile.rows} x {tile.cols}; make both at least 0",
+                tile.where,
             )
     acc = [t for t in tiles if t.space == "acc"]
     if sum(t.slot_bytes * t.slots for t in acc) > chip.acc_bytes:
@@ -53,14 +60,22 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
         if tile.at is not None and not 0 <= tile.at < chip.sram_banks:
             raise BindError(
                 "E305",
-                f"tile {tile.name} asks for bank {tile.at}, {chip.name} has banks 0 to {chip.sram_banks - 1}; change at=",
+                f"tile {tile.name} asks for bank {tile.at}, {chip.name} has banks 0 to "
+                f"{chip.sram_banks - 1}; change at=",
                 tile.where,
             )
         row = []
         for _ in range(tile.slots):
             address = _find(taken, tile, chip)
             if address is None:
-                raise _full("E301", "SRAM", [t for t in tiles if t.space == "sram"], tile, chip.sram_bytes, chip)
+                raise _full(
+                    "E301",
+                    "SRAM",
+                    [t for t in tiles if t.space == "sram"],
+                    tile,
+                    chip.sram_bytes,
+                    chip,
+                )
             taken.add(address, tile.slot_bytes)
             first = address // chip.bank_bytes
             last = (address + tile.slot_bytes - 1) // chip.bank_bytes
@@ -125,17 +140,24 @@ def _up(value: int, step: int) -> int:
 
 
 def _full(
-    code: str, memory: str, tiles: Sequence[TileSpace], tile: TileSpace, available: int, chip: ChipSpec
+    code: str,
+    memory: str,
+    tiles: Sequence[TileSpace],
+    tile: TileSpace,
+    available: int,
+    chip: ChipSpec,
 ) -> BindError:
     used = sum(t.slot_bytes * t.slots for t in tiles)
     largest = sorted(tiles, key=lambda t: -t.slot_bytes * t.slots)[:3]
     names = ", ".join(
-        f"{t.name} {t.rows} x {t.cols}{f' x {t.slots} slots' if t.slots > 1 else ''} = {t.slot_bytes * t.slots} bytes"
+        f"{t.name} {t.rows} x {t.cols}{f' x {t.slots} slots' if t.slots > 1 else ''}"
+        f" = {t.slot_bytes * t.slots} bytes"
         for t in largest
     )
     return BindError(
         code,
-        f"no room for tile {tile.name}: the phase's tiles take {used} bytes of {memory}, {chip.name} has {available} "
+        f"no room for tile {tile.name}: the phase's tiles take {used} bytes of {memory}, "
+        f"{chip.name} has {available} "
         f"bytes a core; use smaller tiles or fewer slots (largest: {names})",
         tile.where,
     )

@@ -1,4 +1,6 @@
-"""Operands of one instruction: extents, scoreboard slots, port demand, and the row that the engine reads."""
+"""Operands of one instruction: extents, scoreboard slots, port demand, and the row that the engine
+reads.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Names = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class TileUse:
-    """A tile as seen from one place: its declaration, its number, and how many slots the stage lags behind."""
+    """A tile as seen from one place: its declaration, its number, and how many slots the stage lags
+    behind.
+    """
 
     info: TileInfo
     number: int
@@ -59,7 +63,7 @@ class OperandCompiler:
         self.z, self.chip, self.expr = z, chip, expr
         self.tensors, self.table_numbers = tensors, table_numbers
 
-    # ---- extents ----------------------------------------------------------------------------------------------
+    # ---- extents ----
 
     def _clamp(self, register: int) -> int:
         return self.z.op(s.MAX, register, self.z.const(0))
@@ -100,9 +104,11 @@ class OperandCompiler:
         elements, runs = costs.runs_of(z, indices)
         return elements, runs, ir.DTYPES[dtype]
 
-    # ---- rows -------------------------------------------------------------------------------------------------
+    # ---- rows ----
 
-    def row(self, stmt: ir.Instr, names: Names, tiles: Mapping[str, TileUse], queue: int) -> list[int]:
+    def row(
+        self, stmt: ir.Instr, names: Names, tiles: Mapping[str, TileUse], queue: int
+    ) -> list[int]:
         """The engine's row of an instruction; see codes.py for the columns."""
         spec = OPS[stmt.op]
         given = operands_of(spec, stmt)
@@ -125,15 +131,20 @@ class OperandCompiler:
         row[k.STATIONARY] = -1
         row[k.PASSES], row[k.LEAD] = cost.passes, cost.lead
         row[k.OPERANDS] = len(slots)
-        for n, slot in enumerate(slots.values()):
+        for n, x in enumerate(slots.values()):
             at = k.FIRST_OPERAND + n * k.OPERAND_WIDTH
-            row[at : at + k.OPERAND_WIDTH] = [slot.first, slot.slots, slot.tile, slot.lag, slot.flags]
+            row[at : at + k.OPERAND_WIDTH] = [x.first, x.slots, x.tile, x.lag, x.flags]
         if spec.family == "matrix":
             self._stationary(row, given, list(slots), names, tiles)
         return row
 
     def _touch_tile(
-        self, slots: dict[tuple[int, int], _Slot], ref: ir.TileRef, use: TileUse, flags: int, names: Names
+        self,
+        slots: dict[tuple[int, int], _Slot],
+        ref: ir.TileRef,
+        use: TileUse,
+        flags: int,
+        names: Names,
     ) -> None:
         z, info = self.z, use.info
         key = (info.first_slot, use.lag)
@@ -183,7 +194,9 @@ class OperandCompiler:
         elements = z.op(s.MUL, extent.rows, extent.cols)
         wide = any(info.itemsize == 4 for _, info in uses.values())
         passes = spec.passes[engine]
-        passes += sum(n for (e, key), n in spec.extra_passes.items() if e == engine and key in given)
+        passes += sum(
+            n for (e, key), n in spec.extra_passes.items() if e == engine and key in given
+        )
         number = chip.dma_queues + (1 if engine == "vector" else 2)
         return costs.vector(z, chip, spec, engine, passes, elements, wide), number
 

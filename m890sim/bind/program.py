@@ -1,4 +1,6 @@
-"""BoundProgram: a kernel resolved against a chip, flat integer arrays with its loops kept; Launch: one case of it."""
+"""BoundProgram: a kernel resolved against a chip, flat integer arrays with its loops kept; Launch:
+one case of it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True, slots=True)
 class TileInfo:
-    """One declared tile of a phase: registers of its shape, and where its slots stand on the scoreboard."""
+    """One declared tile of a phase: registers of its shape, and where its slots stand on the
+    scoreboard.
+    """
 
     name: str
     space: str
@@ -39,7 +43,9 @@ class Launch:
     """A case of a bound program: everything the engine reads that depends on symbols and tables."""
 
     registers: IntArray  # (n_registers,)
-    tables: IntArray  # each table, followed by its breaks: how many neighbours up to x do not follow on
+    tables: (
+        IntArray  # each table, followed by its breaks: how many neighbours up to x do not follow on
+    )
     spans: IntArray  # (2 * n_tables, 2): offset and length of each table and of its breaks
     masks: IntArray  # (n_slots,): SRAM banks of each slot
 
@@ -48,7 +54,8 @@ class Launch:
 class BoundProgram:
     """Code for one kernel on one chip. Made by `bind`, launched with a case's symbols and tables.
 
-    code: rows of CODE_WIDTH, flat; jumps are positions in it. instructions: rows of INSTRUCTION_WIDTH, flat (see codes.py).
+    code: rows of CODE_WIDTH, flat; jumps are positions in it. instructions: rows of
+    INSTRUCTION_WIDTH, flat (see codes.py).
     phases: (p, 3) first operation, register of the number of work items, work order.
     """
 
@@ -66,7 +73,9 @@ class BoundProgram:
     symbols: Mapping[str, int]  # name -> register
     table_numbers: Mapping[str, int]
     tiles: tuple[TileInfo, ...]
-    scratch: tuple[tuple[str, tuple[int, ...], int], ...]  # name, registers of the dimensions, bytes an element
+    scratch: tuple[
+        tuple[str, tuple[int, ...], int], ...
+    ]  # name, registers of the dimensions, bytes an element
     _placed: dict[tuple[int, ...], IntArray] = field(default_factory=dict)
 
     def launch(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> Launch:
@@ -80,10 +89,14 @@ class BoundProgram:
             registers[register] = value
         for name, register in self.symbols.items():
             if name not in symbols:
-                raise BindError("E304", f"the case gives no value for {name}; it gives {_names(symbols)}")
+                raise BindError(
+                    "E304", f"the case gives no value for {name}; it gives {_names(symbols)}"
+                )
             value = int(symbols[name])
             if not 0 <= value < 2**40:
-                raise BindError("E304", f"{name} is {value}; symbols and sizes lie between 0 and 2**40")
+                raise BindError(
+                    "E304", f"{name} is {value}; symbols and sizes lie between 0 and 2**40"
+                )
             registers[register] = value
         arrays = [self._table(name, tables) for name in self.table_numbers]
         for op, register, args in self.kernel_ops:
@@ -115,7 +128,9 @@ class BoundProgram:
         a, b, c = (*(registers[x] for x in args), 0, 0)[:3]
         value = s.evaluate(op, a, b, c)
         if abs(value) > s.LIMIT:
-            raise BindError("E306", f"a scalar of this case comes to {value}, beyond 2**62; use smaller sizes")
+            raise BindError(
+                "E306", f"a scalar of this case comes to {value}, beyond 2**62; use smaller sizes"
+            )
         return value
 
     def _masks(self, registers: list[int]) -> IntArray:
@@ -127,7 +142,8 @@ class BoundProgram:
             if size > self.chip.hbm_bytes:
                 raise BindError(
                     "E308",
-                    f"HBM scratch takes {size} bytes, {self.chip.name} has {self.chip.hbm_bytes}; use smaller dimensions",
+                    f"HBM scratch takes {size} bytes, {self.chip.name} has {self.chip.hbm_bytes}; "
+                    "use smaller dimensions",
                 )
         if key not in self._placed:
             masks = np.zeros(max(1, self.n_slots), dtype=np.int64)
@@ -135,7 +151,14 @@ class BoundProgram:
                 infos = [t for t in self.tiles if t.phase == phase]
                 spaces = [
                     TileSpace(
-                        t.name, t.space, registers[t.rows], registers[t.cols], t.itemsize, t.slots, t.at, t.where
+                        t.name,
+                        t.space,
+                        registers[t.rows],
+                        registers[t.cols],
+                        t.itemsize,
+                        t.slots,
+                        t.at,
+                        t.where,
                     )
                     for t in infos
                 ]

@@ -1,8 +1,12 @@
-"""Scalar expressions as register code: value numbering, hoisting to the loop that changes them, guards.
+"""Scalar expressions as register code: value numbering, hoisting to the loop that changes them,
+guards.
 
-Every distinct expression gets one register, computed at the innermost loop level that one of its inputs belongs to.
-Expressions that only depend on slowly changing values (`cols = min(BK, T - j)`) stand behind a guard and are
-skipped while those values stay the same; this is why a ragged kernel costs the engine no more than a regular one.
+Every distinct expression gets one register, computed at the innermost loop level that one of its
+inputs belongs to.
+Expressions that only depend on slowly changing values (`cols = min(BK, T - j)`) stand behind a
+guard and are
+skipped while those values stay the same; this is why a ragged kernel costs the engine no more than
+a regular one.
 """
 
 from __future__ import annotations
@@ -38,13 +42,19 @@ BY_TEXT = {
 _CALM = frozenset({FDIV, CDIV, MIN, MAX, LT, LE, GT, GE, EQ, NE, AND, OR, NOT, SELECT, TABLE, RUNS})
 LIMIT = 2**62
 
+Operation = tuple[int, int, tuple[int, ...]]  # (operation, target register, arguments)
+
 
 @dataclass(slots=True, eq=False)
 class Level:
-    """A place where registers are computed: the kernel, a work item, a loop's body or a stage's body."""
+    """A place where registers are computed: the kernel, a work item, a loop's body or a stage's
+    body.
+    """
 
     depth: int
-    ops: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)  # (operation, register, arguments)
+    ops: list[tuple[int, int, tuple[int, ...]]] = field(
+        default_factory=list
+    )  # (operation, register, arguments)
 
 
 def evaluate(op: int, a: int, b: int, c: int) -> int:
@@ -133,7 +143,9 @@ class Scalars:
             a, b, c = ([v for v in values if v is not None] + [0, 0])[:3]
             result = evaluate(op, a, b, c)
             if abs(result) > LIMIT:
-                raise BindError("E306", f"a scalar comes to {result}, beyond 2**62; use smaller constants")
+                raise BindError(
+                    "E306", f"a scalar comes to {result}, beyond 2**62; use smaller constants"
+                )
             return self.const(result)
         if op == SELECT:
             return None if values[0] is None else (args[1] if values[0] else args[2])
@@ -170,10 +182,8 @@ class Scalars:
         return None
 
 
-def partition(
-    level: Level, scalars: Scalars
-) -> tuple[list[tuple[int, int, tuple[int, ...]]], list[int], list[tuple[int, int, tuple[int, ...]]]]:
-    """Split a level's operations into (each time, guarding registers, only when a guard changed)."""
+def partition(level: Level, scalars: Scalars) -> tuple[list[Operation], list[int], list[Operation]]:
+    """Split operations into (each time, guarding registers, only when a guard changed)."""
     calm: set[int] = set()  # changes only when a guarding register does
     rare: set[int] = set()
     inputs: dict[int, list[int]] = {}

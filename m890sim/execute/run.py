@@ -95,9 +95,14 @@ def execute_kernel(
             if items is None or not program.phases
             else choose(items, program.phases[-1].items, seed)
         )
-        todo = needed_items(kernel, launch, chosen, program, limits)
-        run_items(program, todo)
-        return _result(program, domain, todo)
+        try:
+            todo = needed_items(kernel, launch, chosen, program, limits)
+            run_items(program, todo)
+            return _result(program, domain, todo)
+        finally:
+            # Programs are full of cycles: their tensors would stay until those are collected.
+            for tensor in program.tensors.values():
+                tensor.array = tensor.owner = tensor.readers = None
 
 
 def _result(program: Program, domain: Domain, todo: Sequence[Sequence[int]]) -> Execution:

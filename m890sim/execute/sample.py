@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import getitem
 from typing import Any, cast
 
 import numpy as np
@@ -21,17 +21,15 @@ Items = int | float | Sequence[int] | None
 
 def choose(items: int | float | Sequence[int], total: int, seed: int) -> list[int]:
     """Numbers of the chosen work items, ascending. Raises: TypeError, ValueError."""
-    if isinstance(items, bool) or not isinstance(
-        items, (int, float, np.integer, np.floating, Sequence, np.ndarray)
-    ):
-        raise TypeError(f"items must be a number, a share or item numbers, not {items!r}")
-    if isinstance(items, (Sequence, np.ndarray)):
-        numbers = sorted({int(n) for n in items})
+    if isinstance(items, (Sequence, np.ndarray)) and not isinstance(items, (str, bytes)):
+        numbers = sorted({operator.index(n) for n in items})
         if numbers and not 0 <= numbers[0] <= numbers[-1] < total:
             raise ValueError(
                 f"items must lie between 0 and {total - 1}, not {numbers[0]} to {numbers[-1]}"
             )
         return numbers
+    if isinstance(items, bool) or not isinstance(items, (int, float, np.integer, np.floating)):
+        raise TypeError(f"items must be a number, a share or item numbers, not {items!r}")
     if isinstance(items, (float, np.floating)):
         if not 0.0 < items <= 1.0:
             raise ValueError(f"items as a share must be above 0 and at most 1, not {items}")
@@ -114,7 +112,7 @@ class _Shadow:
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         return np.broadcast_to(np.float32(0.0), shape)
 
-    pick = staticmethod(getitem)
+    pick = staticmethod(operator.getitem)
 
     def take(self, array: Any, rows: Any, axis: int) -> Any:
         return self.empty((*array.shape[:axis], len(rows), *array.shape[axis + 1 :]), "f32")

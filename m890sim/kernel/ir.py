@@ -1,7 +1,9 @@
 """The IR: frozen nodes that hold a kernel as data.
 
-Statements carry the author's comments (part of equality) and a `SourceLoc` (not part of it). Nodes may be
-shared between kernels; nothing is ever changed in place. Text form and inverse: `printer`, `m890sim.language`.
+Statements carry the author's comments (part of equality) and a `SourceLoc` (not part of it). Nodes
+may be
+shared between kernels; nothing is ever changed in place. Text form and inverse: `printer`,
+`m890sim.language`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class SourceLoc:
-    """Where a node stands in its file; lines and columns count from 1, (0, 0) for nodes that edits made."""
+    """Where a node stands in its file; lines and columns count from 1, (0, 0) for nodes that edits
+    made.
+    """
 
     line: int = 0
     column: int = 0
@@ -20,44 +24,49 @@ class SourceLoc:
 
 NOWHERE = SourceLoc()
 
-
-def _loc() -> SourceLoc:
-    return field(default=NOWHERE, compare=False, repr=False)  # type: ignore[no-any-return]
-
-
-# ---- data types -------------------------------------------------------------------------------------------
+# ---- data types ----
 
 DTYPES: dict[str, int] = {"f32": 4, "bf16": 2, "f16": 2, "f8e4m3": 1}  # name -> bytes an element
 INT_OPERATORS = ("+", "-", "*", "//", "%", "min", "max", "ceil_div")
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 LOGIC = ("and", "or", "not")
 FLOAT_OPERATORS = ("+", "-", "*", "/")
-FLOAT_NAMES = ("inf", "LOG2E", "LN2")  # written as names; -inf is BinOp("-", (Const(0), Name("inf")))
+FLOAT_NAMES = (
+    "inf",
+    "LOG2E",
+    "LN2",
+)  # written as names; -inf is BinOp("-", (Const(0), Name("inf")))
 ORDERS = ("block", "cyclic", "snake", "dynamic")
 
 
-# ---- expressions ------------------------------------------------------------------------------------------
+# ---- expressions ----
 
 
 @dataclass(frozen=True, slots=True)
 class Const:
-    """A literal. `value` is an int in scalar expressions, a float in value expressions (`2.0`, `1e-06`)."""
+    """A literal. `value` is an int in scalar expressions, a float in value expressions (`2.0`,
+    `1e-06`).
+    """
 
     value: int | float
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A use of a symbol, size, tunable, loop variable or scalar assignment; in values a Scalar parameter or FLOAT_NAMES."""
+    """A use of a symbol, size, tunable, loop variable or scalar assignment; in values a Scalar
+    parameter or FLOAT_NAMES.
+    """
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """An operator with its operands, always two but for "not". Comparisons and logic give 0 or 1; // and % floor.
+    """An operator with its operands, always two but for "not". Comparisons and logic give 0 or 1;
+    // and % floor.
 
-    `-x` is Op("-", (Const(0), x)) except on a literal, which becomes a negative Const; min and max of more than
+    `-x` is Op("-", (Const(0), x)) except on a literal, which becomes a negative Const; min and max
+    of more than
     two nest to the left.
     """
 
@@ -76,7 +85,7 @@ class TableRef:
 Expr = Const | Name | Op | TableRef
 
 
-# ---- operands ---------------------------------------------------------------------------------------------
+# ---- operands ----
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +111,16 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """A piece of HBM (parameter or scratch); one index a dimension. An Expr index drops its dimension.
+    """A piece of HBM (parameter or scratch); one index a dimension. An Expr index drops its
+    dimension.
 
-    As a 2-D tile: no sliced dimension left, 1 x 1; one, 1 x n; two or more, rows = all but the last merged.
+    As a 2-D tile: no sliced dimension left, 1 x 1; one, 1 x n; two or more, rows = all but the last
+    merged.
     """
 
     tensor: str
     index: tuple[Slice | Gather | Expr, ...]
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +131,14 @@ class TileRef:
     rows: Slice = FULL
     cols: Slice = FULL
     transposed: bool = False
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 Operand = TileRef | TensorRef | Const | Name | Op  # the last three: a float value
 Keyword = TileRef | Const | Name | Op | TableRef | str | bool  # str: an engine's name
 
 
-# ---- statements -------------------------------------------------------------------------------------------
+# ---- statements ----
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +159,16 @@ class Let:
     name: str
     value: Expr
     comments: Comments = NO_COMMENTS
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TileDecl:
-    """`name = sram(rows, cols, dtype, slots=1, at=bank)` or `acc(rows, cols, ...)` (f32 unless said).
+    """`name = sram(rows, cols, dtype, slots=1, at=bank)` or `acc(rows, cols, ...)` (f32 unless
+    said).
 
-    rows, cols: integer expressions of symbols, sizes and tunables only. slots and at: of tunables only.
+    rows, cols: integer expressions of symbols, sizes and tunables only. slots and at: of tunables
+    only.
     """
 
     name: str
@@ -166,7 +179,7 @@ class TileDecl:
     slots: Expr = Const(1)
     at: Expr | None = None
     comments: Comments = NO_COMMENTS
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +190,20 @@ class HbmDecl:
     dims: tuple[Expr, ...]
     dtype: str
     comments: Comments = NO_COMMENTS
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Instr:
-    """One instruction. Operands in the order of its row in `isa.OPS`; keywords in that row's order, defaults left out."""
+    """One instruction. Operands in the order of its row in `isa.OPS`; keywords in that row's order,
+    defaults left out.
+    """
 
     op: str
     operands: tuple[Operand, ...] = ()
     keywords: tuple[tuple[str, Keyword], ...] = ()
     comments: Comments = NO_COMMENTS
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
     def keyword(self, name: str, default: Keyword | None = None) -> Keyword | None:
         """The keyword's value, or `default` where it is not written."""
@@ -208,7 +223,7 @@ class Loop:
     step: Expr
     body: tuple[Stmt, ...]
     comments: Comments = NO_COMMENTS
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +233,7 @@ class Stage:
     index: int
     body: tuple[Stmt, ...]
     comments: Comments = NO_COMMENTS
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,30 +244,33 @@ class If:
     then: tuple[Stmt, ...]
     orelse: tuple[Stmt, ...] = ()
     comments: Comments = NO_COMMENTS
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """A phase: `for a, b in cores(extent_a, extent_b, order="block"):`; work items in row-major order, b fastest."""
+    """A phase: `for a, b in cores(extent_a, extent_b, order="block"):`; work items in row-major
+    order, b fastest.
+    """
 
     vars: tuple[str, ...]
     extents: tuple[Expr, ...]
     order: str
     body: tuple[Stmt, ...]
     comments: Comments = NO_COMMENTS
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 Stmt = Let | TileDecl | HbmDecl | Instr | Loop | Stage | If | Cores
 
 
-# ---- the kernel -------------------------------------------------------------------------------------------
+# ---- the kernel ----
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter. kind: "tensor" (dims, dtype), "table" (one dim), "scalar" (a float), "size" (an integer given
+    """A parameter. kind: "tensor" (dims, dtype), "table" (one dim), "scalar" (a float), "size" (an
+    integer given
     at launch), "tunable" (an integer constant of the kernel, `default`)."""
 
     name: str
@@ -260,14 +278,15 @@ class Param:
     dims: tuple[Expr, ...] = ()
     dtype: str = ""
     default: int = 0
-    loc: SourceLoc = _loc()
+    loc: SourceLoc = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A whole kernel: parameters, then Let and HbmDecl statements, then one or more Cores phases.
 
-    `header`: comment lines above `@kernel`; `doc`: the docstring or ""; `footer`: comment lines after the last statement.
+    `header`: comment lines above `@kernel`; `doc`: the docstring or ""; `footer`: comment lines
+    after the last statement.
     """
 
     name: str

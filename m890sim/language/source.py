@@ -30,6 +30,8 @@ _NO_CODE = frozenset(
 _RESETS = frozenset({",", ":", "=", ";"})
 # The parser recurses on every operator of a chain: longer ones are refused before it starts.
 _CHAIN = 8
+# Tokens of an IR node at most, in any sensible text: a file with more is refused before it is parsed.
+_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ def _scan(source: Source, report: Report, limits: Limits) -> None:
     """One pass over the tokens: depths, literals, names, comments, logical lines."""
     depths = _Depths(source.filename, limits)
     first = 0  # first line of the logical line being read, 0 between lines
+    tokens = 0
     try:
         for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
             depths.see(token)
@@ -214,6 +217,13 @@ def _scan(source: Source, report: Report, limits: Limits) -> None:
                 first = 0
             elif token.type not in _NO_CODE:
                 first = first or line
+                tokens += 1
+                if tokens > limits.nodes * _TOKENS:
+                    found = (
+                        f"the file has more tokens than {limits.nodes} IR nodes, the limit, need"
+                    )
+                    where = f"{source.filename}:{line}:{column + 1}"
+                    raise LimitError("E503", f"{found}; make it shorter", where)
             if token.type == tokenize.COMMENT:
                 alone = not source.lines[line - 1][:column].strip()
                 source.comments.append(Comment(token.string.rstrip(), line, alone))

@@ -32,8 +32,10 @@ def engine_names(chip: ChipSpec) -> tuple[str, ...]:
 class Attribution:
     """Cycles by core, engine and cause.
 
-    cycles: int64 array (cores, engines, causes); each [core, engine] row adds up to the kernel's cycles exactly.
-    Causes: FIXED_CAUSES, then `operand from E` for every engine E. Source: docs/timing.md, section 6.
+    cycles: int64 array (cores, engines, causes); each [core, engine] row adds up to the kernel's
+    cycles exactly.
+    Causes: FIXED_CAUSES, then `operand from E` for every engine E. Source: docs/timing.md, section
+    6.
     """
 
     cycles: np.ndarray[Any, np.dtype[np.int64]]
@@ -47,15 +49,24 @@ class Attribution:
         return Attribution(cycles, names, FIXED_CAUSES + tuple(f"operand from {e}" for e in names))
 
     def engine(self, name: str) -> dict[str, int]:
-        """Cause -> cycles, summed over the cores, for one engine (`"dma"`: all queues). Raises: ValueError."""
-        chosen = [i for i, e in enumerate(self.engines) if e == name or (name == "dma" and e.startswith("dma"))]
+        """Cause -> cycles, summed over the cores, for one engine (`"dma"`: all queues). Raises:
+        ValueError.
+        """
+        chosen = [
+            i
+            for i, e in enumerate(self.engines)
+            if e == name or (name == "dma" and e.startswith("dma"))
+        ]
         if not chosen:
-            raise ValueError(f"engine must be 'dma' or one of {', '.join(self.engines)}, not {name!r}")
+            raise ValueError(
+                f"engine must be 'dma' or one of {', '.join(self.engines)}, not {name!r}"
+            )
         sums = self.cycles[:, chosen].sum(axis=(0, 1))
         return {cause: int(n) for cause, n in zip(self.causes, sums, strict=True) if n}
 
     def share(self, name: str) -> float:
-        """Share of the time, 0 to 1, in which the engine works (busy, port or HBM wait) on the average core.
+        """Share of the time, 0 to 1, in which the engine works (busy, port or HBM wait) on the
+        average core.
 
         `"dma"` is the mean over the queues of the core.
         """
@@ -65,9 +76,11 @@ class Attribution:
 
     @property
     def limiter(self) -> str:
-        """The engine that works the largest share of the time; `"waiting"` where none reaches a third of it.
+        """The engine that works the largest share of the time; `"waiting"` where none reaches a
+        third of it.
 
-        The DMA queues count by their busiest queue, and as `"hbm"` where they wait for HBM more than they move.
+        The DMA queues count by their busiest queue, and as `"hbm"` where they wait for HBM more
+        than they move.
         """
         shares = {e: self.share(e) for e in self.engines}
         queues = [e for e in self.engines if e.startswith("dma")]

@@ -1,10 +1,15 @@
-"""The fast implementation of docs/timing.md: one compiled function over generic engines, integers and registers.
+"""The fast implementation of docs/timing.md: one compiled function over generic engines, integers
+and registers.
 
-The only numba module. It knows no opcode of the instruction set: every cost is a register or a constant that `bind`
-resolved. Cores are coroutines: each runs until it meets a shared resource (a transfer's reservation in the HBM calendar,
-a dynamic work item); the core with the smallest (time, number) goes on. Its slow independent twin is oracle.py.
+The only numba module. It knows no opcode of the instruction set: every cost is a register or a
+constant that `bind`
+resolved. Cores are coroutines: each runs until it meets a shared resource (a transfer's reservation
+in the HBM calendar,
+a dynamic work item); the core with the smallest (time, number) goes on. Its slow independent twin
+is oracle.py.
 
-A user's first run compiles this file, and the time for that grows with every statement: hence the plain style, one phase a call,
+A user's first run compiles this file, and the time for that grows with every statement: hence the
+plain style, one phase a call,
 state in arrays that simulate.py allocates, and only six scalar operations (bind/lower.py).
 """
 
@@ -31,7 +36,6 @@ from m890sim.bind.codes import (
     GUARD,
     IN_SRAM,
     ISSUE,
-    ITEM,
     JUMP,
     KEY,
     LATENCY,
@@ -53,7 +57,6 @@ from m890sim.bind.codes import (
     STAGE,
     STATIONARY,
     STREAM,
-    TIMES,
     VALUE,
     WRITES,
 )
@@ -89,13 +92,15 @@ OUT_LENGTH = 6
 OK, TOO_MANY, TOO_MUCH_WORK, CALENDAR_FULL, OVERFLOW = range(5)
 # Causes, the last axis of the attribution; OPERAND + e: an operand from engine e.
 BUSY, PORT, HBM, LAUNCH, DISPATCHING, FENCED, QUEUE_FULL, SLOT, FLIGHT, IDLE, OPERAND = range(11)
-# A core's sequencer: a row of `sequencers`; HELD: the stationary block; the ready times of transfers follow.
+# A core's sequencer: a row of `sequencers`; HELD: the stationary block; the ready times of
+# transfers follow.
 NOW, PC, STATE, TURN, LATEST, FENCE_TOTAL, QUEUE_TOTAL, LAST_PASS, FLIGHTS, HELD = range(10)
 HELD_WIDTH = 9
 TOUCHED = HELD + HELD_WIDTH  # slots of the instruction at hand
 FLIGHT_TIMES = TOUCHED + MAX_OPERANDS
 READY, IN_TRANSFER, WAITS_FOR_ITEM, DONE = range(4)
-# A slot on a core's scoreboard; an engine of a core; an entry in the ring of an engine's last instructions.
+# A slot on a core's scoreboard; an engine of a core; an entry in the ring of an engine's last
+# instructions.
 WRITTEN, WRITER, READ, VERSION = range(4)
 FREE, ISSUED, FENCE_SEEN, QUEUE_SEEN = range(4)
 START, END, MASK, LOAD = range(4)
@@ -108,13 +113,14 @@ _SIGNATURE = "void(" + "int64[::1]," * 4 + "int64[:,::1]," * 2 + "int64[::1],"
 _SIGNATURE += "int64[:,::1]," * 6 + "int64[::1], int64[:,::1], int64[::1])"
 
 
-@intrinsic
-def _words(typing_context: Any, array: Any, row: Any) -> Any:
+def _words_of(typing_context: Any, array: Any, row: Any) -> Any:
     """Row `row` of a C-contiguous int64 array as a bare pointer.
 
-    Indexing it costs one load: no test for negative indices, no reference count. That halves the engine's time.
+    Indexing it costs one load: no test for negative indices, no reference count. That halves the
+    engine's time.
     """
-    signature = types.CPointer(types.int64)(array, row)
+    pointer: Any = types.CPointer
+    signature = pointer(types.int64)(array, row)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         view = context.make_array(signature.args[0])(context, builder, args[0])
@@ -126,7 +132,10 @@ def _words(typing_context: Any, array: Any, row: Any) -> Any:
     return signature, generate
 
 
-@numba.njit(_SIGNATURE, nogil=True, cache=True, error_model="numpy", boundscheck=False)  # type: ignore[untyped-decorator]
+_words: Any = intrinsic(_words_of)
+
+
+@numba.njit(_SIGNATURE, nogil=True, cache=True, error_model="numpy", boundscheck=False)
 def run_phase(
     code_array: Array,
     instructions_array: Array,
@@ -145,10 +154,13 @@ def run_phase(
     trace: Array,
     out_array: Array,
 ) -> None:
-    """Time one phase, from the state that simulate.py sets up. One row a core in registers, counts, board, units, rings, sequencers.
+    """Time one phase, from the state that simulate.py sets up. One row a core in registers, counts,
+    board, units, rings, sequencers.
 
-    code, instructions: see bind/codes.py. calendar: row 0 the chip, row 1 + c core c; pairs (window, bytes used), a ring.
-    attribution: (cores, engines, OPERAND + engines). trace: rows as in Timing.trace. out: status and counts.
+    code, instructions: see bind/codes.py. calendar: row 0 the chip, row 1 + c core c; pairs
+    (window, bytes used), a ring.
+    attribution: (cores, engines, OPERAND + engines). trace: rows as in Timing.trace. out: status
+    and counts.
     """
     code = _words(code_array, 0)
     instructions = _words(instructions_array, 0)
@@ -220,11 +232,13 @@ def run_phase(
                     left = reg[code[at_row + 2]]
                     right = reg[third]
                     if op == LINEAR:
-                        value = code[at_row + 4] * left + code[at_row + 5] * right + code[at_row + 6]
+                        value = (
+                            code[at_row + 4] * left + code[at_row + 5] * right + code[at_row + 6]
+                        )
                     elif op == LOWER:
                         value = min(left, right)
                     elif op == LESS:
-                        value = np.int64(left < right)
+                        value = 1 if left < right else 0
                     elif op == FLOOR:
                         value = left // right if right else 0
                     else:  # TIMES
@@ -368,7 +382,8 @@ def run_phase(
                     for v in range(engines):
                         if unit[v * 4 + FREE] > start:
                             if v != e:
-                                # Back to the one that runs at the start; the ring holds all that can.
+                                # Back to the one that runs at the start; the ring holds all that
+                                # can.
                                 n = unit[v * 4 + ISSUED] - 1
                                 entry = (v * length + (n & last)) * 4
                                 while n > 0:
@@ -413,7 +428,8 @@ def run_phase(
                             now += steps
                             amount = moved * (done + steps) // stream - bytes_done
                             if amount > room:
-                                # The most steps whose bytes are left: moved * (done + n) // stream <= bytes_done + room.
+                                # The most steps whose bytes are left: moved * (done + n) // stream
+                                # <= bytes_done + room.
                                 now -= steps
                                 steps = ((bytes_done + room + 1) * stream - 1) // moved - done
                                 amount = moved * (done + steps) // stream - bytes_done
@@ -485,9 +501,7 @@ def run_phase(
                         return
             elif op == STAGE:
                 trip = reg[code[at_row + 2]] - target
-                if trip < 0:
-                    pc = code[at_row + 4]
-                elif trip >= reg[code[at_row + 3]]:
+                if trip < 0 or trip >= reg[code[at_row + 3]]:
                     pc = code[at_row + 4]
             elif op == DECLARE:
                 turn = count[target] + 1
@@ -546,7 +560,8 @@ def run_phase(
                     if order == 2:
                         if turn & 1:
                             item += cores - 1 - 2 * c
-                # With snake, a core may have no item in the last, incomplete round; there is no later one.
+                # With snake, a core may have no item in the last, incomplete round; there is no
+                # later one.
                 if item >= items:
                     seq[NOW] = t
                     seq[STATE] = DONE

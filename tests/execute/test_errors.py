@@ -13,7 +13,10 @@ from m890sim.kernel import ir
 from m890sim.language import Limits
 from tests.execute.texts import kernel_of, randoms
 
-PARAMS = 'x: Tensor["T", "D", f32], z: Tensor["T", "D", f32], t: Table["N"], n: Size, d: Size, B: Tunable = 8'
+PARAMS = (
+    'x: Tensor["T", "D", f32], z: Tensor["T", "D", f32], t: Table["N"], '
+    "n: Size, d: Size, B: Tunable = 8"
+)
 X = randoms((20, 4))
 TABLE = np.array([3, 1, 19, 20, -1], np.int64)
 TILE = "a = sram(B, D, f32)\n    "
@@ -177,19 +180,18 @@ def test_empty_pieces_are_legal_wherever_they_lie(body: str, n: int) -> None:
 
 
 def test_zero_trip_loops_and_empty_phases_run_nothing() -> None:
-    kernel = kernel_of(
-        PARAMS,
-        f"for i in cores(n):\n    for j in range(0, n):\n        {LOADED}    store(z[:B, :], a)",
-    )
-    done = run(kernel, 0)
-    assert done.instructions == 0
-    assert not done.written["z"].any()
-    assert np.isnan(done.outputs["z"]).all()
+    body = "for j in range(0, n):\n        store(z[:B, :], a)"
+    for count, instructions in (("n", 0), ("1", 1)):
+        done = run(kernel_of(PARAMS, f"for i in cores({count}):\n    {LOADED}{body}"), 0)
+        assert done.instructions == instructions
+        assert not done.written["z"].any()
+        assert np.isnan(done.outputs["z"]).all()
 
 
 def test_statements_that_do_not_run_cannot_fail() -> None:
-    body = f"if n:\n        b = 1 // n\n        {LOADED}    store(z[t[9] :, :], a[: 0 - n])"
-    assert not run(kernel_of(PARAMS, f"for i in cores(1):\n    {body}")).written["z"].any()
+    body = "if n:\n        b = 1 // n\n        store(z[t[9] :, :], a[: 0 - n])"
+    done = run(kernel_of(PARAMS, f"for i in cores(1):\n    {LOADED}{body}"))
+    assert not done.written["z"].any()
 
 
 # ---- HBM --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,16 @@ def run(program: Program, kernel: ir.Kernel | None = None, **rest: Any) -> Execu
     )
 
 
+@cache
+def program_of(seed: int) -> Program:
+    return random_program(seed)
+
+
+@cache
+def full_run(seed: int) -> Execution:
+    return run(program_of(seed))
+
+
 def run_naively(program: Program, kernel: ir.Kernel) -> Naive:
     inputs = random_inputs(program)
     with np.errstate(all="ignore"):
@@ -53,8 +64,8 @@ def assert_same(actual: Execution, expected: Execution) -> None:
 @pytest.mark.parametrize("start", SEEDS[::10])
 def test_run_agrees_with_naive_run(start: int) -> None:
     for seed in range(start, start + 10):
-        program = random_program(seed)
-        actual = run(program)
+        program = program_of(seed)
+        actual = full_run(seed)
         expected = run_naively(program, program.kernel).outputs
         assert actual.outputs.keys() == expected.keys()
         for name, store in expected.items():
@@ -92,10 +103,10 @@ def without_placement(body: tuple[ir.Stmt, ...]) -> tuple[ir.Stmt, ...]:
 def test_slots_stages_order_queues_and_fences_never_change_results() -> None:
     changed = 0
     for seed in SEEDS:
-        program = random_program(seed)
+        program = program_of(seed)
         plain = replace(program.kernel, body=without_placement(program.kernel.body))
         changed += plain != program.kernel
-        assert_same(run(program, plain), run(program))
+        assert_same(run(program, plain), full_run(seed))
     assert changed > len(SEEDS) // 2
 
 
@@ -117,7 +128,7 @@ def test_reads_of_what_a_dropped_instruction_would_have_written_trap() -> None:
     rng = np.random.default_rng(0)
     trapped = passed = 0
     for seed in SEEDS:
-        program = random_program(seed)
+        program = program_of(seed)
         found = [s for s in ir.walk(program.kernel.body) if isinstance(s, ir.Instr)]
         victim = found[rng.integers(len(found))]
         if sum(s is victim for s in found) > 1 or victim.op == "store":
@@ -158,8 +169,8 @@ def last_stores(kernel: ir.Kernel) -> set[str]:
 def test_sampled_items_give_the_values_of_the_full_run() -> None:
     sampled = 0
     for seed in SEEDS:
-        program = random_program(seed)
-        full = run(program)
+        program = program_of(seed)
+        full = full_run(seed)
         total = len(full.items[-1])
         if not total:
             continue
@@ -175,8 +186,8 @@ def test_sampled_items_give_the_values_of_the_full_run() -> None:
 
 def test_all_items_by_number_are_the_full_run_of_the_last_phase() -> None:
     for seed in SEEDS[:60]:
-        program = random_program(seed)
-        full = run(program)
+        program = program_of(seed)
+        full = full_run(seed)
         part = run(program, items=range(len(full.items[-1])))
         for name in last_stores(program.kernel) & part.outputs.keys():
             np.testing.assert_array_equal(part.outputs[name], full.outputs[name])
@@ -184,7 +195,7 @@ def test_all_items_by_number_are_the_full_run_of_the_last_phase() -> None:
 
 def test_the_same_run_gives_the_same_bits() -> None:
     for seed in SEEDS[:30]:
-        program = random_program(seed)
-        first, second = run(program), run(program)
+        program = program_of(seed)
+        first, second = full_run(seed), run(program)
         for name, values in first.outputs.items():
             assert values.tobytes() == second.outputs[name].tobytes()

@@ -20,7 +20,7 @@ events = st.lists(st.tuples(st.sampled_from(["mark", "read", "renew"]), bounds),
 
 
 @given(events)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_tile_knows_its_written_elements(events: list[tuple[str, tuple[int, ...]]]) -> None:
     tile = Tile("t", ROWS, COLS, "f32", None)
     expected = np.zeros((ROWS, COLS), bool)
