@@ -15,6 +15,7 @@ import json
 import math
 import os
 import platform
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -216,6 +217,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Run the comparison."""
     options = read_options()
+    # Ends through the handlers that stop a running tool, instead of leaving it behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     console = Console()
     if not console.is_terminal:  # a file or a pipe: a width that shows the tables whole
         console = Console(width=120)

@@ -82,7 +82,7 @@ def random_chip(rng: random.Random) -> ChipSpec:
 
     window = pick(1, 2, 3, 4, 7, 8, 16)
     chip_rate, core_rate = pick(2, 3, 5, 8, 16), pick(2, 3, 4, 8)
-    banks = pick(1, 2, 3, 4, 5, 8)
+    banks = pick(1, 2, 3, 5, 8, 16, 40)
     rate = min(pick(2, 3, 4, 8, 16), min(chip_rate, core_rate) * window)
     return M890.replace(
         name="generated",
@@ -167,7 +167,7 @@ class _ProgramWriter:
         self.rng = rng
         self.instructions = instructions
         self.chip = random_chip(rng)
-        pages = rng.choice((0, 5, 5, 9, 9, 14))
+        pages = rng.choice((0, 5, 7, 9, 14, 14))
         self.sizes = {
             "N": rng.choice((0, 1, 3, 6, 6, 9, 9, 13)),
             "H": rng.randint(1, 3),
@@ -212,7 +212,15 @@ class _ProgramWriter:
     def _input(self) -> None:
         rng = self.rng
         shapes = (("N", "D"), ("S", "D"), ("N", "H", "D"), ("S", "H", "D"), ("D", "E"), ("H", "N"))
-        shapes += (("#4", "D"), ("B+1", "#3"), ("D",), ("S", "#4", "H", "E"), ("P", "D"))
+        shapes += (
+            ("#4", "D"),
+            ("B+1", "#3"),
+            ("D",),
+            ("S", "#4", "H", "E"),
+            ("P", "D"),
+            ("H", "S", "D"),
+            ("#3", "S"),
+        )
         keys = rng.choice(shapes)
         self._parameter(Tensor(f"in{len(self.tensors)}", keys=keys, owned=False))
 

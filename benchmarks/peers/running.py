@@ -126,11 +126,11 @@ def run_script(
     ended = ""
     try:
         output, errors = process.communicate(timeout=options.limit)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt) as stop:
+    except BaseException as stop:
         # It leads a session of its own: workers that the tool started end with it.
         os.killpg(process.pid, signal.SIGKILL)
         output, errors = process.communicate()
-        if isinstance(stop, KeyboardInterrupt):
+        if not isinstance(stop, subprocess.TimeoutExpired):
             raise
         ended = "limit"
     reports = [json.loads(line) for line in output.splitlines() if line.startswith('{"event"')]

@@ -30,7 +30,7 @@ _NO_CODE = frozenset(
 _RESETS = frozenset({",", ":", "=", ";"})
 # The parser recurses on every operator of a chain: longer ones are refused before it starts.
 _CHAIN = 8
-# Tokens of an IR node at most, in any sensible text: a file with more is refused before it is parsed.
+# Tokens of an IR node at most, in any sensible text: files with more are refused unparsed.
 _TOKENS = 8
 
 
@@ -55,9 +55,7 @@ class Source:
         default_factory=list
     )  # first and last line of each logical line
     _firsts: list[int] = field(default_factory=list)
-    _columns: dict[int, list[int]] = field(
-        default_factory=dict
-    )  # line -> byte offsets of its characters
+    _columns: dict[int, list[int]] = field(default_factory=dict)  # byte offsets in a line
 
     def span(self, line: int) -> tuple[int, int]:
         """First and last line of the logical line that holds `line`."""

@@ -30,7 +30,8 @@ def copy_of_reference(folder: Path, before: str = "", after: str = "") -> Path:
     return path
 
 
-def test_run_of_the_reference(capsys: Capture) -> None:
+def test_run_of_the_reference(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     assert main(["run", REFERENCE, "--case", CASE]) == 0
     captured = capsys.readouterr()
     assert "against attention_reference" in captured.out

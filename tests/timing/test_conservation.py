@@ -77,9 +77,11 @@ def test_macs_stay_within_the_matrix_units_peak(seeds: range) -> None:
 def _longest_path(program: Program, records: list[Record]) -> int:
     """Cycles of the longest chain of results that need each other, on one core.
 
-    An edge goes from the writer of a slot to each later reader and (on another engine) writer, from
-    a reader to the next writer, and along each engine. Weights are the least an instruction takes.
+    An edge goes from the writer of a slot to each later reader and (on another engine, but not
+    between DMA queues) writer, from a reader to the next writer, and along each engine. Weights are
+    the least an instruction takes.
     """
+    queues = program.chip.dma_queues
     depth: list[int] = []  # of each instruction's busy end
     ready: list[int] = []
     writer: dict[int, int] = {}
@@ -97,7 +99,8 @@ def _longest_path(program: Program, records: list[Record]) -> int:
         for slot in need.writes:
             begin = max([begin, *(depth[j] for j in readers.get(id(slot), []))])
             j = writer.get(id(slot))
-            if j is not None and records[j].engine != record.engine:
+            engines = {record.engine, records[j].engine} if j is not None else set()
+            if j is not None and len(engines) == 2 and max(engines) >= queues:
                 begin = max(begin, ready[j])
         depth.append(begin + need.base)
         ready.append(begin + need.base + need.latency)

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m890sim.chip import CHIPS, M890, M890_MINI
-from m890sim.workloads import TASKS, Case, lower_bound, lower_bound_cycles
+from m890sim.errors import BindError
+from m890sim.workloads import (
+    KERNELS,
+    TASKS,
+    Case,
+    load_kernel,
+    lower_bound,
+    lower_bound_cycles,
+    simulate,
+)
 from m890sim.workloads.bounds import _earliest_end
 
 CASES = [case for task in TASKS.values() for case in task.cases]
@@ -121,3 +130,18 @@ def test_earliest_end_agrees_with_filling_the_calendar_cycle_by_cycle(start, mov
         if left == 0:
             break
     assert _earliest_end(start, moved, chip) == time
+
+
+@pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
+@pytest.mark.parametrize("name", KERNELS)
+def test_no_built_in_kernel_beats_the_bound(name, chip):
+    kernel = load_kernel(name)
+    timed = 0
+    for case in TASKS[KERNELS[name].task].cases:
+        try:
+            cycles = simulate(kernel, case, chip).cycles
+        except BindError:  # too large for a small chip
+            continue
+        assert cycles >= lower_bound_cycles(case, chip)
+        timed += 1
+    assert timed or chip is not M890

@@ -1,0 +1,36 @@
+"""Cycles of every built-in kernel on every case of its task and every preset, against a golden file.
+
+The same integers must come out on every machine and Python. A change here is a change of the timing contract:
+raise TIMING_VERSION, renew the file with --update-golden, and read the difference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from m890sim.chip import CHIPS
+from m890sim.errors import BindError
+from m890sim.timing import TIMING_VERSION, simulate_program
+from m890sim.workloads import KERNELS, get_task, load_kernel
+
+GOLDEN = Path(__file__).parent / "golden" / "cycles.json"
+
+
+def test_golden_cycles_of_all_kernels(golden: Callable[[Path, str], None]) -> None:
+    cycles: dict[str, dict[str, dict[str, int | str]]] = {}
+    for name, entry in KERNELS.items():
+        kernel = load_kernel(name)
+        cycles[name] = {}
+        for chip in CHIPS.values():
+            row: dict[str, int | str] = {}
+            for case in get_task(entry.task).cases:
+                try:
+                    timing = simulate_program(kernel, chip, case.symbols, case.tables)
+                    row[case.name] = timing.cycles
+                except BindError as error:
+                    row[case.name] = error.code  # does not fit this chip
+            cycles[name][chip.name] = row
+    text = json.dumps({"timing_version": TIMING_VERSION, "cycles": cycles}, indent=1) + "\n"
+    golden(GOLDEN, text)
