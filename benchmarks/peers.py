@@ -163,9 +163,10 @@ with imports and compilation. m890sim computes with the chip's bf16 operands and
 makes its error; the others in float32. It simulates its kernel anew in each call: the values, and
 the cycles of all 16 cores with launch and HBM. 128x128 blocks everywhere.
 - Pallas interpret=True under jit is compiled by XLA: what runs warm is machine code for the CPU,
-  with no machine model in it. Without jit it is traced and compiled in each call. The TPU interpret
-  mode models memories, transfers and semaphores. Keys streamed: the grid brings keys a block at a
-  time; otherwise all keys of a head are one block, which suits an interpreter better.
+  with no machine model in it. Without jit, a plain function builds, traces and compiles it in each
+  call. The TPU interpret mode models memories, transfers and semaphores. Keys streamed: the grid
+  brings keys a block at a time; otherwise all keys of a head are one block, which suits an
+  interpreter better.
 - Triton's interpreter runs float32: its bf16 dot product gave wrong values in this version.
 - SCALE-Sim counts the two GEMMs of each head, one head after another, on one 128x128 array. It
   knows no softmax, no launch and no second core, and computes no values."""

@@ -30,12 +30,10 @@ from tests.generator_parts import (
 )
 from tests.generator_pieces import DTYPES, PieceWriter
 
-DTYPES = ("f32", "bf16", "bf16", "f16", "f8e4m3")
 MASKS = ("causal_mask", "window_mask", "limit_mask")
 BINARIES = ("add", "sub", "mul", "div", "max", "min")
 REDUCTIONS = ("row_max", "row_sum", "col_max", "col_sum")
 SFU = ("exp", "exp2", "exp2", "log2", "recip", "rsqrt", "tanh")
-SIDE_MOST = 12  # rows or columns of a piece
 
 
 class InstructionWriter(PieceWriter):
@@ -45,7 +43,7 @@ class InstructionWriter(PieceWriter):
         """Rows and columns for an instruction: of a written piece, or made up."""
         written = [tile for tile in block.tiles if tile.written is not None]
         if written and self.rng.random() < 0.75:
-            found = self.rng.choice(self._carried(written)).written
+            found = self.rng.choice(self.carried(written)).written
             assert found is not None
             return found
         return self.extent(block), self.extent(block)

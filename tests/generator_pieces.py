@@ -1,4 +1,4 @@
-"""Pieces of random programs: tiles and tensors that an instruction may read or write where it stands.
+"""Pieces of random programs: what an instruction may read or write where it stands.
 
 Part of `generators`.
 """
@@ -30,10 +30,6 @@ from tests.generator_parts import (
 )
 
 DTYPES = ("f32", "bf16", "bf16", "f16", "f8e4m3")
-MASKS = ("causal_mask", "window_mask", "limit_mask")
-BINARIES = ("add", "sub", "mul", "div", "max", "min")
-REDUCTIONS = ("row_max", "row_sum", "col_max", "col_sum")
-SFU = ("exp", "exp2", "exp2", "log2", "recip", "rsqrt", "tanh")
 SIDE_MOST = 12  # rows or columns of a piece
 
 
@@ -127,7 +123,7 @@ class PieceWriter:
             and may_touch(self.loops, tile, False)
         ]
         if fitting and self.rng.random() < 0.93:
-            return self.rng.choice(self._carried(fitting))
+            return self.rng.choice(self.carried(fitting))
         dtype = dtype or self.rng.choice(DTYPES)
         tile = self.target(block, rows, columns, dtype, space, avoid)
         self.emit(block, "fill", [self.write(tile, rows, columns), self.number()], [tile])
@@ -155,14 +151,14 @@ class PieceWriter:
         if fitting and self.rng.random() < 0.7:
             blank = [tile for tile in fitting if tile.written is None]
             return self.rng.choice(
-                self._carried(blank) if blank and self.rng.random() < 0.7 else fitting
+                self.carried(blank) if blank and self.rng.random() < 0.7 else fitting
             )
         space = space or self.rng.choice(("sram", "sram", "acc"))
         if space == "acc" and dtype not in (None, "f32"):
             space = "sram"
         return self.declare(block, rows, columns, space, dtype or self.rng.choice(DTYPES))
 
-    def _carried(self, tiles: list[Tile]) -> list[Tile]:
+    def carried(self, tiles: list[Tile]) -> list[Tile]:
         """Mostly the tiles that carry values from stage to stage, where there are some."""
         depth = len(self.loops)
         carried = [tile for tile in tiles if depth and tile.direct and tile.depth == depth]

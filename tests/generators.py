@@ -19,8 +19,9 @@ import numpy as np
 from m890sim.chip import M890, ChipSpec
 from m890sim.kernel import ir, printer
 from m890sim.timing.oracle_program import Scope, place_tiles
-from tests.generator_bodies import DTYPES, SIDE_MOST, BodyWriter
+from tests.generator_bodies import BodyWriter
 from tests.generator_parts import Block, Extent, Integer, Piece, Tensor, const, op, plus
+from tests.generator_pieces import DTYPES, SIDE_MOST
 
 # Dispatched in all, over the work items of all phases: keeps the oracle at some 20 ms a program.
 INSTRUCTIONS_MOST = 240

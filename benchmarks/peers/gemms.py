@@ -22,8 +22,8 @@ blocks of B, on an array of 128x128.
   total is P * (M + 382) - 1, as it reports the number of the last cycle, from 0.
 - Our matrix unit loads the next block while one streams, and its rows follow right behind, so a
   block costs M (or 64, its load, if that is more), and the 128 cycles of fill come once, at last.
-  "load" is what is not hidden: at most 64, for the first block and wherever the unit ran dry, which
-  in this kernel it does once for each 128 columns of B (one work item each).
+  "load" is what is not hidden: at most 64, for the first block, and again wherever the unit ran dry
+  and the block's data came too late to be loaded before its rows.
   The kernel takes 256 rows at a time, as a longer M doesn't fit the accumulators; that costs
   nothing here, since 256 is more than 64, and the blocks change more often.
 - So the ratio is about (M + 382) / M: fill, drain and load matter for short M and vanish for long.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -87,7 +88,8 @@ def execute_kernel(
     BindError E304.
     """
     domain = FloatDomain() if domain is None else domain
-    with np.errstate(all="ignore"):  # infinities and NaNs are values like others here
+    # infinities and NaNs are values like others here
+    with np.errstate(all="ignore"), _blas().limit(limits=1, user_api="blas"):
         launch = make_launch(kernel, symbols, tables, scalars, tensors, domain)
         program = Compiler(kernel, launch, domain, limits).program()
         chosen = (
@@ -103,6 +105,15 @@ def execute_kernel(
             # Programs are full of cycles: their tensors would stay until those are collected.
             for tensor in program.tensors.values():
                 tensor.array = tensor.owner = tensor.readers = None
+
+
+@cache
+def _blas() -> Any:
+    """The process's BLAS libraries. Tiles are small: a second thread costs more than it brings,
+    much more where cores are shared, and results must not depend on how many there are."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _result(program: Program, domain: Domain, todo: Sequence[Sequence[int]]) -> Execution:

@@ -117,13 +117,25 @@ class Forms:
         return low is not None and low > 0
 
     def add(self, left: Form, right: Form) -> Form:
+        if not right.terms or not left.terms:
+            return self._shifted(left.terms or right.terms, left.constant + right.constant)
         return self._sum(left.constant + right.constant, (*left.terms, *right.terms))
 
     def subtract(self, left: Form, right: Form) -> Form:
-        return self.add(left, self._scale(right, -1))
+        if not right.terms:
+            return self._shifted(left.terms, left.constant - right.constant)
+        if left.terms == right.terms:
+            return self._shifted((), left.constant - right.constant)
+        negative = tuple((number, -coefficient) for number, coefficient in right.terms)
+        return self._sum(left.constant - right.constant, (*left.terms, *negative))
+
+    def _shifted(self, terms: tuple[tuple[int, int], ...], constant: int) -> Form:
+        return Form(constant, terms) if abs(constant) <= MOST else self._sum(constant, terms)
 
     def _scale(self, form: Form, factor: int) -> Form:
-        return self._sum(form.constant * factor, ((n, c * factor) for n, c in form.terms))
+        if factor == 1:
+            return form
+        return self._sum(form.constant * factor, [(n, c * factor) for n, c in form.terms])
 
     def multiply(self, left: Form, right: Form) -> Form:
         if left.value is not None:

@@ -6,6 +6,7 @@ Lines longer than `WIDTH` are split at the commas of their outermost call, where
 from __future__ import annotations
 
 import hashlib
+import re
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
@@ -239,9 +240,8 @@ def _param(param: ir.Param) -> str:
 
 
 def _docstring(doc: str) -> str:
-    text = doc.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    if text.endswith('"'):
-        text = text[:-1] + '\\"'
+    # No quote before another one or at the end, so that only the closing three end the string.
+    text = re.sub(r'"(?="|\Z)', r'\\"', doc.replace("\\", "\\\\"))
     escaped = (
         c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode("ascii")
         for c in text

@@ -64,16 +64,7 @@ class Flow:
             name, need = shown(binding.name), last - first + 1
             if binding.serial <= loop.serial:
                 if binding in loop.written:
-                    found = (
-                        f"`{name}` is declared outside the loop, "
-                        f"written in it and used in its {both}"
-                    )
-                    remedy = "use it in one stage, or declare it in the loop"
-                    self.report.add(
-                        "E221",
-                        f"{found}, but a carried tile may be in one only; {remedy}",
-                        stages[last],
-                    )
+                    self.report.add("E221", _carried(binding.kind, name, both), stages[last])
             elif binding.block == loop.block and binding.slots is not None and binding.slots < need:
                 found = (
                     f"`{name}` has slots={binding.slots} and is used "
@@ -85,7 +76,7 @@ class Flow:
         """One operand of an instruction; `alive` unless the tunables rule the statement out."""
         binding, loc = access.piece.binding, access.piece.loc
         for loop in self._staged:
-            if loop.stage is not None and binding.kind in ("tile", "hbm"):
+            if loop.stage is not None:
                 loop.touched.setdefault(binding, {}).setdefault(loop.stage, loc)
                 if access.writes:
                     loop.written.add(binding)
@@ -135,3 +126,22 @@ class Flow:
             )
             found = f"`{text}` reads {KINDS[binding.kind]} that nothing before it writes"
             self.report.add("E215", f"{found}; {remedy}", loc)
+
+
+def _carried(kind: str, name: str, stages: str) -> str:
+    """Message for a tile or a tensor that a staged loop writes, and uses in several stages."""
+    if kind == "tile":
+        return (
+            f"`{name}` is declared outside the loop, written in it and used in its {stages}, "
+            "but a carried tile may be in one only; use it in one stage, or declare it in the loop"
+        )
+    if kind == "hbm":
+        return (
+            f"`{name}` is written in the loop and used in its {stages}, but HBM scratch may be "
+            "in one only; use it in one stage"
+        )
+    # The later of two stores to one element must stay the later one.
+    return (
+        f"`{name}` is stored in {stages} of the loop, but a tensor may be stored in one only; "
+        "put its stores into one stage"
+    )

@@ -28,8 +28,11 @@ _NO_CODE = frozenset(
     {tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENDMARKER}
 )
 _RESETS = frozenset({",", ":", "=", ";"})
-# The parser recurses on every operator of a chain: longer ones are refused before it starts.
-_CHAIN = 8
+# Operators in a row without brackets, for each level of nesting: the parser recurses on them, and
+# an expression within the limits has fewer.
+_CHAIN = 200
+# Brackets around an expression that are no operators: a call's, a tensor's and a gather's.
+_OUTER_BRACKETS = 3
 # Tokens of an IR node at most, in any sensible text: files with more are refused unparsed.
 _TOKENS = 8
 
@@ -140,22 +143,25 @@ def _decode(text: str | bytes, report: Report) -> str | None:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
+def is_plain(char: str) -> bool:
+    """Whether a kernel file may hold a character: no control but tab, nothing that turns text."""
+    if char in _DIRECTION_CONTROLS:
+        return False
+    return char == "\t" or unicodedata.category(char) not in ("Cc", "Cs")
+
+
 def _bad_characters(source: Source, report: Report) -> bool:
-    """Reports control characters (the first of each line); True where there are any."""
-    found = False
+    """Reports characters that no kernel may hold, the first of each line; True for any."""
     if source.text.isascii() and source.text.replace("\n", "").replace("\t", "").isprintable():
         return False
+    found = False
     for number, line in enumerate(source.lines, 1):
-        for column, char in enumerate(line, 1):
-            category = unicodedata.category(char)
-            if char != "\t" and (category in ("Cc", "Cs") or char in _DIRECTION_CONTROLS):
-                name = unicodedata.name(char, "control character")
-                message = (
-                    f"the text holds U+{ord(char):04X} ({name}); a kernel is plain text: delete it"
-                )
-                report.add("E101", message, SourceLoc(number, column))
-                found = True
-                break
+        bad = next((column for column, char in enumerate(line) if not is_plain(char)), None)
+        if bad is not None:
+            name = unicodedata.name(line[bad], "control character")
+            message = f"the text holds U+{ord(line[bad]):04X} ({name}), a kernel is plain text"
+            report.add("E101", f"{message}; delete it", SourceLoc(number, bad + 1))
+            found = True
     return found
 
 
@@ -165,7 +171,7 @@ class _Depths:
     def __init__(self, filename: str, limits: Limits) -> None:
         self.filename = filename
         self.limit = limits.nesting
-        self.blocks = 0
+        self.blocks = -1  # the kernel's own block is around all others
         self.chains = [0]  # operators since the last comma, one entry an open bracket
 
     def see(self, token: tokenize.TokenInfo) -> None:
@@ -183,7 +189,7 @@ class _Depths:
         if token.string in _OPENING:
             self.chains[-1] += 1
             self.chains.append(0)
-            self.refuse_over(len(self.chains) - 1, "brackets are", token)
+            self.refuse_over(len(self.chains) - 1 - _OUTER_BRACKETS, "brackets are", token)
         elif token.string in _CLOSING:
             if len(self.chains) > 1:
                 self.chains.pop()

@@ -29,6 +29,52 @@ class KernelEntry:
         return (resources.files("m890sim.workloads") / "kernels" / self.file).read_text("utf-8")
 
 
+def _step(task: str, step: int, name: str, idea: str) -> KernelEntry:
+    return KernelEntry(name, f"{name}.py", task, idea, ladder=task, step=step)
+
+
+_EXTEND_LADDER = (
+    (
+        "attention_reference",
+        "a first port: 64 x 64 blocks, one queue, one slot, a fence after each step",
+    ),
+    ("attention_1_no_fences", "no fences: the scoreboard keeps the order"),
+    ("attention_2_queues", "four DMA queues, keys and values side by side"),
+    ("attention_3_slots", "two slots: the next block loads during this one"),
+    ("attention_4_tiles", "tiles of 128 x 128"),
+    ("attention_5_softmax", "fused softmax: scale, bias and row sums in one pass of the SFU"),
+    ("attention_6_banks", "operands of one instruction in banks of their own"),
+    ("attention_7_diagonal", "the mask on the diagonal only"),
+    ("attention_8_stages", "software pipelining: the next scores beside this softmax"),
+    ("attention_9_balance", "balanced order: the heaviest items first, to whichever core is free"),
+    ("attention_10_packed", "the query heads of a group packed into the rows of a tile"),
+    ("attention_11_spread", "smaller query tiles where cores would have no item"),
+    ("attention_12_polynomial", "some rows' exponentials as a polynomial on the vector unit"),
+    ("attention_13_ping_pong", "two query tiles in ping-pong over the same keys"),
+    ("attention_14_ahead", "a third slot: loads two iterations ahead"),
+    ("attention_15_columns", "old and new maximum take turns as columns, no copy"),
+    ("attention_16_output_queue", "a queue for the output, so that no load waits behind a store"),
+    ("attention_17_first_block", "nothing to rescale in the first block"),
+    ("attention_expert", "the expert: keys from the diagonal back"),
+)
+_DECODE_LADDER = (
+    (
+        "decode_reference",
+        "a first port: a work item a sequence and query head, 64 tokens a block, fences",
+    ),
+    ("decode_1_no_fences", "no fences: the scoreboard keeps the order"),
+    ("decode_2_queues", "four DMA queues, keys and values side by side"),
+    ("decode_3_slots", "two slots: the next block loads during this one"),
+    ("decode_4_packed", "the query heads of a group packed into the rows of a tile"),
+    ("decode_5_split", "the cache split over the cores, a merge phase"),
+    ("decode_6_balance", "splits to whichever core is free"),
+    ("decode_7_blocks", "blocks of 128 tokens"),
+    ("decode_8_pages", "coalesced pages: two key heads of a token in one run"),
+    ("decode_9_softmax", "fused softmax: scale, bias and row sums in one pass of the SFU"),
+    ("decode_10_stages", "stages: loads two iterations ahead, scores one"),
+    ("decode_11_direct", "no merge for a sequence in one piece"),
+    ("decode_expert", "the expert: long splits first"),
+)
 _ROWS = (
     KernelEntry(
         "attention_textbook",
@@ -36,20 +82,8 @@ _ROWS = (
         "extend",
         "three passes over scores that are kept in HBM, for teaching",
     ),
-    KernelEntry(
-        "attention_reference",
-        "attention_reference.py",
-        "extend",
-        "a first port: 64 x 64 blocks, one queue, one slot, a fence after each step",
-        ladder="extend",
-    ),
-    KernelEntry(
-        "decode_reference",
-        "decode_reference.py",
-        "decode",
-        "a first port: a work item a sequence and query head, 64 tokens a block, fences",
-        ladder="decode",
-    ),
+    *(_step("extend", step, name, idea) for step, (name, idea) in enumerate(_EXTEND_LADDER)),
+    *(_step("decode", step, name, idea) for step, (name, idea) in enumerate(_DECODE_LADDER)),
 )
 
 KERNELS: dict[str, KernelEntry] = {row.name: row for row in _ROWS}

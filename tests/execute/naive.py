@@ -59,7 +59,7 @@ class Naive:
         for param in kernel.params:
             if param.kind == "tensor":
                 shape = tuple(self.integer(dim, names) for dim in param.dims)
-                stores[param.name] = _new(shape, param.dtype)
+                stores[param.name] = self.new(shape, param.dtype)
                 if param.name in tensors:
                     stores[param.name].values[...] = tensors[param.name]
                     stores[param.name].written[...] = True
@@ -69,15 +69,18 @@ class Naive:
                 names[stmt.name] = self.integer(stmt.value, names)
             elif isinstance(stmt, ir.HbmDecl):
                 shape = tuple(self.integer(dim, names) for dim in stmt.dims)
-                stores[stmt.name] = _new(shape, stmt.dtype)
+                stores[stmt.name] = self.new(shape, stmt.dtype)
             elif isinstance(stmt, ir.Cores):
-                ranges = (range(self.integer(e, names)) for e in stmt.extents)
-                for item in product(*ranges):
-                    self.block(
-                        stmt.body,
-                        {**names, **dict(zip(stmt.vars, item, strict=True))},
-                        dict(stores),
-                    )
+                self.phase(stmt, names, stores)
+
+    def new(self, shape: tuple[int, ...], dtype: str) -> Store:
+        """A store in which nothing is written."""
+        return Store(np.full(shape, 777.0, F32), np.zeros(shape, bool), dtype)
+
+    def phase(self, stmt: ir.Cores, names: dict[str, int], stores: dict[str, Store]) -> None:
+        for item in product(*(range(self.integer(e, names)) for e in stmt.extents)):
+            here = dict(zip(stmt.vars, item, strict=True))
+            self.block(stmt.body, {**names, **here}, dict(stores))
 
     # ---- scalars and control ---------------------------------------------------------------------
 
@@ -127,7 +130,7 @@ class Naive:
                 names[stmt.name] = self.integer(stmt.value, names)
             elif isinstance(stmt, ir.TileDecl):
                 shape = (self.integer(stmt.rows, names), self.integer(stmt.cols, names))
-                stores[stmt.name] = _new(shape, stmt.dtype)
+                stores[stmt.name] = self.new(shape, stmt.dtype)
             elif isinstance(stmt, ir.Loop):
                 bounds = (self.integer(e, names) for e in (stmt.start, stmt.stop, stmt.step))
                 for value in range(*bounds):
@@ -227,10 +230,6 @@ def plain_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     for k in range(a.shape[1]):
         total = total + a[:, k : k + 1] * b[k : k + 1, :]
     return total
-
-
-def _new(shape: tuple[int, ...], dtype: str) -> Store:
-    return Store(np.full(shape, 777.0, F32), np.zeros(shape, bool), dtype)
 
 
 def _mask(op: str, values: np.ndarray, setting: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Hypothesis strategies: valid kernels as IR, with every kind of statement, operand and comment.
 
-Integers that the checker must not decide come from a launch table (`t[...]`), so that slices may have
-any form; every tile is filled where it is declared, so that no read is undefined.
+Integers that the checker must not decide come from a launch table (`t[...]`), so that slices may
+have any form; every tile is filled where it is declared, so that no read is undefined.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def comment_lines(draw: st.DrawFn) -> str:
     return ("#" + "".join(c for c in text if c not in _DIRECTIONS)).rstrip()
 
 
-def comments() -> st.SearchStrategy[ir.Comments]:
+def _comments() -> st.SearchStrategy[ir.Comments]:
     """Mostly none; else lines above and one beside."""
     some = st.builds(
         ir.Comments,
@@ -49,44 +49,49 @@ def comments() -> st.SearchStrategy[ir.Comments]:
     return st.one_of(st.just(ir.NO_COMMENTS), st.just(ir.NO_COMMENTS), some)
 
 
-def integers(names: tuple[str, ...], depth: int = 3) -> st.SearchStrategy[ir.Expr]:
-    """Integer expressions over the names; divisors are positive constants."""
-    leaves: st.SearchStrategy[ir.Expr] = st.one_of(
-        st.integers(-3, 300).map(ir.Const),
-        st.sampled_from(names).map(ir.Name),
-        st.sampled_from(SYMBOLS).map(lambda name: ir.TableRef("t", ir.Name(name))),
-    )
-
-    def grow(inner: st.SearchStrategy[ir.Expr]) -> st.SearchStrategy[ir.Expr]:
-        pairs = st.tuples(inner, inner)
-        plain = st.sampled_from(("+", "-", "*", "min", "max", *ir.COMPARISONS, "and", "or"))
-        divided = st.tuples(inner, st.integers(1, 64).map(ir.Const))
-        return st.one_of(
-            st.builds(ir.Op, plain, pairs),
-            st.builds(ir.Op, st.sampled_from(("//", "%", "ceil_div")), divided),
-            st.builds(ir.Op, st.just("not"), st.tuples(inner)),
-            st.builds(ir.Op, st.just("-"), st.tuples(st.just(ir.Const(0)), inner)),
-        )
-
-    return st.recursive(leaves, grow, max_leaves=depth)
+COMMENTS = _comments()
 
 
-def floats() -> st.SearchStrategy[ir.Const | ir.Name | ir.Op]:
-    """Float expressions."""
-    leaves = st.one_of(
-        st.floats(allow_nan=False, allow_infinity=False).map(ir.Const),
-        st.sampled_from(("scale", *ir.FLOAT_NAMES)).map(ir.Name),
-    )
+_NUMBERS = st.integers(-3, 300)
+_BYTE = st.integers(0, 255)
+_PLAIN = ("+", "-", "*", "+", "-", "*", "min", "max", *ir.COMPARISONS, "and", "or")
+_DIVIDED = ("//", "%", "ceil_div")
+_REALS = st.floats(allow_nan=False, allow_infinity=False)
+_DIVISORS = st.floats(0.5, 8.0)
 
-    def grow(inner: st.SearchStrategy[ir.Const | ir.Name | ir.Op]) -> st.SearchStrategy[ir.Op]:
-        divisor = st.floats(0.5, 8.0).map(ir.Const)
-        return st.one_of(
-            st.builds(ir.Op, st.sampled_from(("+", "-", "*")), st.tuples(inner, inner)),
-            st.builds(ir.Op, st.just("/"), st.tuples(inner, divisor)),
-            st.builds(ir.Op, st.just("-"), st.tuples(st.just(ir.Const(0)), inner)),
-        )
 
-    return st.recursive(leaves, grow, max_leaves=3)
+def integer(draw: st.DrawFn, names: tuple[str, ...], depth: int = 3) -> ir.Expr:
+    """An integer expression over the names; divisors are positive constants."""
+    kind = draw(_BYTE) % (10 if depth else 4)
+    if kind < 2:
+        return ir.Name(names[draw(_BYTE) % len(names)])
+    if kind == 2:
+        return ir.Const(draw(_NUMBERS))
+    if kind == 3:
+        return ir.TableRef("t", ir.Name(SYMBOLS[draw(_BYTE) % len(SYMBOLS)]))
+    inner = integer(draw, names, depth - 1)
+    if kind == 4:
+        return ir.Op("not", (inner,))
+    if kind == 5:
+        return ir.Op("-", (ir.Const(0), inner))
+    if kind == 6:
+        return ir.Op(_DIVIDED[draw(_BYTE) % 3], (inner, ir.Const(1 + draw(_BYTE))))
+    return ir.Op(_PLAIN[draw(_BYTE) % len(_PLAIN)], (inner, integer(draw, names, depth - 1)))
+
+
+def real(draw: st.DrawFn, depth: int = 2) -> ir.Const | ir.Name | ir.Op:
+    """A float expression."""
+    kind = draw(_BYTE) % (6 if depth else 2)
+    if kind == 0:
+        return ir.Const(draw(_REALS))
+    if kind == 1:
+        return ir.Name(("scale", *ir.FLOAT_NAMES)[draw(_BYTE) % 4])
+    inner = real(draw, depth - 1)
+    if kind == 2:
+        return ir.Op("-", (ir.Const(0), inner))
+    if kind == 3:
+        return ir.Op("/", (inner, ir.Const(draw(_DIVISORS))))
+    return ir.Op("+-*"[draw(_BYTE) % 3], (inner, real(draw, depth - 1)))
 
 
 @dataclass
@@ -104,7 +109,9 @@ class Visible:
     def of(self, shapes: str, *spaces: str) -> list[str]:
         wanted = shapes.split()
         return [
-            name for name, (shape, space) in self.tiles.items() if shape in wanted and space in spaces
+            name
+            for name, (shape, space) in self.tiles.items()
+            if shape in wanted and space in spaces
         ]
 
 
@@ -116,7 +123,7 @@ class Writer:
         self.count = 0
 
     def pick(self, *values: object) -> object:
-        return self.draw(st.sampled_from(values))
+        return values[self.draw(_BYTE) % len(values)]
 
     def fresh(self, stem: str) -> str:
         self.count += 1
@@ -134,8 +141,11 @@ class Writer:
         step = ir.Const(self.draw(st.integers(1, 3))) if kind == 1 else None
         return ir.Slice(low, None if kind == 3 else high, step)
 
-    def ref(self, tile: str, rows: ir.Slice) -> ir.TileRef:
-        return ir.TileRef(tile, rows)
+    def piece(self, tiles: list[str], rows: ir.Slice) -> ir.TileRef:
+        return ir.TileRef(tiles[self.draw(_BYTE) % len(tiles)], rows)
+
+    def value(self, tiles: list[str], rows: ir.Slice) -> ir.Operand:
+        return self.piece(tiles, rows) if self.draw(st.booleans()) else real(self.draw)
 
     # Blocks.
 
@@ -170,9 +180,9 @@ class Writer:
             visible.free.append(name)
             value: ir.Expr = ir.TableRef("t", index)
         else:
-            value = self.draw(integers(visible.names))
+            value = integer(self.draw, visible.names)
         visible.names = (*visible.names, name)
-        return ir.Let(name, value, self.draw(comments()))
+        return ir.Let(name, value, self.draw(COMMENTS))
 
     def tile(self, visible: Visible, slots: int = 1) -> list[ir.Stmt]:
         name = self.fresh("tile")
@@ -181,28 +191,30 @@ class Writer:
         dims = {"MN": (ROWS, COLS), "MM": (ROWS, ROWS), "M1": (ROWS, ONE), "1N": (ONE, COLS)}[shape]
         dtype = "f32" if space == "acc" else str(self.pick(*ir.DTYPES))
         at = ir.Const(self.draw(st.integers(0, 9))) if space == "sram" and slots == 1 else None
-        copies: ir.Expr = ir.Const(slots) if slots > 1 else self.draw(
-            st.sampled_from((ir.Const(1), ir.Const(3), ir.Name("Q")))
+        copies: ir.Expr = (
+            ir.Const(slots)
+            if slots > 1
+            else self.draw(st.sampled_from((ir.Const(1), ir.Const(3), ir.Name("Q"))))
         )
         visible.tiles[name] = (shape, space)
         if dtype == "bf16":
             visible.bf16.add(name)
-        note = self.draw(comments())
+        note = self.draw(COMMENTS)
         declaration = ir.TileDecl(name, space, dims[0], dims[1], dtype, copies, at, note)
-        fill = ir.Instr("fill", (ir.TileRef(name), self.draw(floats())))
+        fill = ir.Instr("fill", (ir.TileRef(name), real(self.draw)))
         return [declaration, fill]
 
     def loop(self, visible: Visible, depth: int) -> ir.Loop:
         inside = visible.copy()
         var = self.fresh("i")
-        start, stop = self.draw(integers(visible.names)), self.draw(integers(visible.names))
+        start, stop = integer(self.draw, visible.names), integer(self.draw, visible.names)
         step = self.draw(st.sampled_from((ir.Const(1), ir.Const(7), ir.Name("BR"))))
         inside.names = (*inside.names, var)
-        note = self.draw(comments())
+        note = self.draw(COMMENTS)
         return ir.Loop(var, start, stop, step, self.block(inside, depth + 1), note)
 
     def branch(self, visible: Visible, depth: int) -> ir.If:
-        condition = self.draw(integers(visible.names))
+        condition = integer(self.draw, visible.names)
         orelse: tuple[ir.Stmt, ...] = ()
         kind = self.draw(st.integers(0, 2))
         if kind == 1:
@@ -210,7 +222,7 @@ class Writer:
         elif kind == 2:
             orelse = (self.branch(visible, depth + 1),)
         then = self.block(visible, depth + 1, 2)
-        return ir.If(condition, then, orelse, self.draw(comments()))
+        return ir.If(condition, then, orelse, self.draw(COMMENTS))
 
     def staged(self, visible: Visible, depth: int) -> ir.Loop:
         # Tiles from outside stay out: what touches them in two stages would be refused.
@@ -228,17 +240,17 @@ class Writer:
             content = self.block(inside, depth + 1, 2)
             if number == 0:
                 content = (*fills, *content)
-            body.append(ir.Stage(index, content, self.draw(comments())))
-        stop = self.draw(integers(visible.names))
-        return ir.Loop(var, ir.Const(0), stop, ir.Const(1), tuple(body), self.draw(comments()))
+            body.append(ir.Stage(index, content, self.draw(COMMENTS)))
+        stop = integer(self.draw, visible.names)
+        return ir.Loop(var, ir.Const(0), stop, ir.Const(1), tuple(body), self.draw(COMMENTS))
 
     # Instructions.
 
     def transfer(self, visible: Visible) -> ir.Stmt:
         tiles = [name for name in visible.of("MN M1", "sram") if name in visible.bf16]
         if not tiles or not visible.free:
-            return ir.Instr("fence", comments=self.draw(comments()))
-        tile = self.ref(self.draw(st.sampled_from(tiles)), self.rows(visible))
+            return ir.Instr("fence", comments=self.draw(COMMENTS))
+        tile = self.piece(tiles, self.rows(visible))
         low = ir.Name(self.draw(st.sampled_from(visible.free)))
         high = ir.Op("+", (low, ir.Name(self.draw(st.sampled_from(visible.free)))))
         piece = self.draw(
@@ -246,7 +258,7 @@ class Writer:
         )
         columns = ir.Slice(None, low)
         queue = {"queue": self.draw(st.sampled_from((ir.Const(0), ir.Const(3), ir.Name("Q"))))}
-        note = self.draw(comments())
+        note = self.draw(COMMENTS)
         if self.draw(st.booleans()):
             target = ir.TensorRef("scratch", (piece, columns))
             return instruction("store", (target, tile), queue, note)
@@ -256,7 +268,7 @@ class Writer:
     def instruction(self, visible: Visible) -> ir.Stmt:
         both = ("sram", "acc")
         tiles = visible.of("MN", *both)
-        note = self.draw(comments())
+        note = self.draw(COMMENTS)
         squares, inputs = visible.of("MM", "acc"), visible.of("MN", "sram")
         if squares and inputs and self.draw(st.booleans()):
             dst, source = self.draw(st.sampled_from(squares)), self.draw(st.sampled_from(inputs))
@@ -271,24 +283,24 @@ class Writer:
         if not tiles:
             return ir.Instr("fence", comments=note)
         rows = self.rows(visible)
-        refs = st.sampled_from(tiles).map(lambda name: ir.TileRef(name, rows))
-        dst, src = self.draw(refs), self.draw(refs)
-        values = st.one_of(floats(), refs)
+        dst, src = self.piece(tiles, rows), self.piece(tiles, rows)
         kind = self.draw(st.integers(0, 3))
         if kind == 0:
             op = str(self.pick("add", "sub", "mul", "div", "min", "max"))
-            return instruction(op, (dst, src, self.draw(values)), {}, note)
+            return instruction(op, (dst, src, self.value(tiles, rows)), {}, note)
         if kind == 1:
-            return instruction("fma", (dst, src, self.draw(values), self.draw(values)), {}, note)
+            return instruction(
+                "fma", (dst, src, self.value(tiles, rows), self.value(tiles, rows)), {}, note
+            )
         if kind == 2:
-            given = {
-                key: self.draw(integers(visible.names)) for key in ("row", "col", "window")
-            } | {"group": ir.Name("BC")}
+            given = {key: integer(self.draw, visible.names) for key in ("row", "col", "window")} | {
+                "group": ir.Name("BC")
+            }
             op = str(self.pick("causal_mask", "window_mask"))
             known = {setting.name for setting in OPS[op].settings}
             kept = {key: value for key, value in given.items() if key in known}
             return instruction(op, (dst,), kept, note)
-        keywords = {"scale": self.draw(values), "bias": self.draw(values)}
+        keywords = {"scale": self.value(tiles, rows), "bias": self.value(tiles, rows)}
         columns = visible.of("M1", *both)
         if columns:
             keywords["row_sum"] = ir.TileRef(self.draw(st.sampled_from(columns)), rows)
@@ -309,16 +321,18 @@ def kernels(draw: st.DrawFn) -> ir.Kernel:
     for _ in range(draw(st.integers(1, 2))):
         inside = top.copy()
         names = tuple(writer.fresh("item") for _ in range(draw(st.integers(1, 3))))
-        extents = tuple(draw(integers(top.names)) for _ in names)
+        extents = tuple(integer(draw, top.names) for _ in names)
         inside.names = (*inside.names, *names)
         order = draw(st.sampled_from(ir.ORDERS))
         content = writer.block(inside, 0, 5)
-        body.append(ir.Cores(names, extents, order, content, draw(comments())))
+        body.append(ir.Cores(names, extents, order, content, draw(COMMENTS)))
     return ir.Kernel(
         draw(st.sampled_from(("k", "attention", "a_kernel_with_a_long_name"))),
         PARAMS,
         tuple(body),
-        draw(st.one_of(st.just(""), st.text(st.characters(exclude_categories=("Cs",)), max_size=20))),
+        draw(
+            st.one_of(st.just(""), st.text(st.characters(exclude_categories=("Cs",)), max_size=20))
+        ),
         draw(st.lists(comment_lines(), max_size=2).map(tuple)),
         draw(st.lists(comment_lines(), max_size=2).map(tuple)),
     )

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from m890sim.kernel import print_kernel
-from m890sim.language import check, parse
 from m890sim.timing import Timing, simulate_program
 from m890sim.timing.oracle import OracleResult, simulate_slowly
 from tests.generators import Program, random_program
@@ -120,11 +118,3 @@ def test_engine_agrees_with_oracle_on_changed_chips(
         Program(program.kernel, chip, program.symbols, program.tables, program.scalars)
     )
     assert not message, message
-
-
-@pytest.mark.parametrize("first", range(0, 150, 50))
-def test_generated_kernels_keep_the_rules_and_survive_printing(first: int) -> None:
-    for seed in range(first, first + 50):
-        kernel = random_program(seed).kernel
-        check(kernel)
-        assert parse(print_kernel(kernel)) == kernel, f"seed {seed}"

@@ -1,6 +1,10 @@
-# Extend attention, the expert: query heads of a group packed into rows, two query tiles in ping-pong over the same keys,
-# loads two iterations ahead on four queues, softmax in one pass of the SFU, masks on the diagonal only, heavy items first.
-# While the SFU works on one tile, the matrix unit and the vector unit prepare the other one.
+# Extend attention, the expert: step 18 of the ladder, keys from the diagonal back. Two query tiles
+# end in different blocks; walked from the front, the second one is alone in its last block and
+# everything waits for it. From the back it is alone in the first, while the other tile's keys are
+# still on their way.
+# Otherwise as step 17: query heads of a group packed into rows, two tiles in ping-pong over the
+# same keys, loads two iterations ahead, softmax in one pass of the SFU, masks on the diagonal only,
+# the heaviest items first, a queue for the output.
 
 from m890sim.lang import *
 
@@ -23,137 +27,198 @@ def attention_expert(
     CORES: Tunable = 16,
 ):
     G = HQ // HKV
-    # Rows of a query tile: smaller where there would not be an item for each core.
+    # Rows of a query tile: fewer where there would not be an item of two tiles for each core.
     R = min(BQ, ceil_div(ceil_div(T * HQ, 2 * CORES), G) * G)
+    # Queue 3 is for the output. It also loads values where a core has one item only.
+    parts = 1 + (T * HQ <= 2 * R * CORES)
     N = ceil_div(max_extend * G, 2 * R)
 
     for turn, b, h in cores(N, B, HKV, order="dynamic"):
-        i = N - 1 - turn  # heavy items first
+        i = N - 1 - turn  # the tiles with most keys first
         first = qo_indptr[b]
-        total = (qo_indptr[b + 1] - first) * G  # rows of this sequence and key head
-        if i * 2 * R < total:
+        length = (qo_indptr[b + 1] - first) * G
+        if i * 2 * R < length:
             start = kv_indptr[b]
             prefix = kv_indptr[b + 1] - start
-            rows0 = min(R, total - i * 2 * R)
-            rows1 = max(0, min(R, total - i * 2 * R - R))
-            t0 = i * 2 * R // G  # position of tile 0's first row; of tile 1's; their ends
+            rows0 = min(R, length - i * 2 * R)
+            rows1 = max(0, min(R, length - i * 2 * R - R))
+            t0 = i * 2 * R // G  # first token of tile 0, first of tile 1, the one after its last
             t1 = t0 + rows0 // G
-            e1 = t1 + rows1 // G
-            NP = ceil_div(prefix, BK)  # blocks of the prefix, then blocks of new tokens
-            N0 = NP + ceil_div(t1, BK)
-            N1 = NP + ceil_div(e1, BK)
-            q0 = sram(BQ, D, bf16)
+            t2 = t1 + rows1 // G
+            blocks = ceil_div(prefix, BK)  # of the prefix; those of the new tokens follow
+            end0 = blocks * BK + t1  # end of a tile's keys, the prefix in whole blocks
+            end1 = blocks * BK + t2
+            n0 = ceil_div(end0, BK)
+            n1 = ceil_div(end1, BK)
+            q0 = sram(BQ, D, bf16, slots=2)
             p0 = sram(BQ, BK, bf16)
-            m0 = sram(BQ, 1, f32)
-            l0 = sram(BQ, 1, f32)
-            mx0 = sram(BQ, 1, f32)
-            mn0 = sram(BQ, 1, f32)
-            nb0 = sram(BQ, 1, f32)
-            al0 = sram(BQ, 1, f32)
-            rs0 = sram(BQ, 1, f32, at=15)
+            m0 = sram(BQ, 2, f32)  # running maximum: the columns take turns as old and new
+            l0 = sram(BQ, 1, f32, at=15)
+            block_m0 = sram(BQ, 1, f32)
+            bias0 = sram(BQ, 1, f32)
+            alpha0 = sram(BQ, 1, f32)
+            block_l0 = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
+            o0 = sram(BQ, D, bf16)
             s0 = acc(BQ, BK)
             out0 = acc(BQ, D)
-            q1 = sram(BQ, D, bf16)
+            q1 = sram(BQ, D, bf16, slots=2)
             p1 = sram(BQ, BK, bf16)
-            m1 = sram(BQ, 1, f32)
-            l1 = sram(BQ, 1, f32)
-            mx1 = sram(BQ, 1, f32)
-            mn1 = sram(BQ, 1, f32)
-            nb1 = sram(BQ, 1, f32)
-            al1 = sram(BQ, 1, f32)
-            rs1 = sram(BQ, 1, f32, at=15)
+            m1 = sram(BQ, 2, f32)
+            l1 = sram(BQ, 1, f32, at=15)
+            block_m1 = sram(BQ, 1, f32)
+            bias1 = sram(BQ, 1, f32)
+            alpha1 = sram(BQ, 1, f32)
+            block_l1 = sram(BQ, 1, f32, at=15)
+            o1 = sram(BQ, D, bf16)
             s1 = acc(BQ, BK)
             out1 = acc(BQ, D)
+            middle = rows1 // G // 2
+            load(q1[: middle * G], q[first + t1 : first + t1 + middle, h * G : h * G + G, :])
+            load(
+                q1[middle * G : rows1],
+                q[first + t1 + middle : first + t2, h * G : h * G + G, :],
+                queue=1,
+            )
             load(q0[:rows0], q[first + t0 : first + t1, h * G : h * G + G, :], queue=2)
-            load(q1[:rows1], q[first + t1 : first + e1, h * G : h * G + G, :], queue=3)
-            fill(m0[:rows0], -inf)
-            fill(l0[:rows0], 0.0)
-            fill(out0[:rows0], 0.0)
-            fill(m1[:rows1], -inf)
-            fill(l1[:rows1], 0.0)
-            fill(out1[:rows1], 0.0)
-            for n in range(N1 + 1):
-                # Block n: its position j among the new tokens, its keys (all, and for each tile), and those of block n - 1.
-                j = (n - NP) * BK
-                cols = (n < NP) * min(BK, prefix - n * BK) + (n >= NP) * max(0, min(BK, e1 - j))
-                c0 = (n < NP) * cols + (n >= NP) * max(0, min(BK, t1 - j))
-                c1 = cols
-                prev = (n <= NP) * min(BK, prefix - n * BK + BK) + (n > NP) * max(0, min(BK, e1 - j + BK))
-                d0 = (n <= NP) * prev + (n > NP) * max(0, min(BK, t1 - j + BK))
-                d1 = prev
+            # From the diagonal back to the first block, and one iteration more for the last values.
+            for step in range(n1 + 1):
+                n = n1 - 1 - step
+                # Block n and the one before: the keys that there are, and those that tile 0 sees.
+                j = (n - blocks) * BK  # the first new token; negative in the prefix
+                cols = min(BK, (n < blocks) * prefix + (n >= blocks) * end1 - n * BK)
+                cols0 = min(BK, (n < blocks) * prefix + (n >= blocks) * end0 - n * BK)
+                before = n + 1
+                prev = min(BK, (before < blocks) * prefix + (before >= blocks) * end1 - before * BK)
+                prev0 = min(
+                    BK, (before < blocks) * prefix + (before >= blocks) * end0 - before * BK
+                )
+                old = (n + 2) % 2
+                new = (n + 1) % 2
                 kt = sram(BK, D, bf16, slots=3)
                 vt = sram(BK, D, bf16, slots=3)
                 with stage(0):
-                    if n < NP:
-                        at = start + n * BK
-                        x = cols // 2
-                        load(kt[:x], k_cache[kv_indices[at : at + x], h, :])
-                        load(kt[x:cols], k_cache[kv_indices[at + x : at + cols], h, :], queue=1)
-                    elif n < N1:
-                        at = first + j
-                        x = cols // 2
-                        load(kt[:x], k[at : at + x, h, :])
-                        load(kt[x:cols], k[at + x : at + cols, h, :], queue=1)
-                    if n > 0 and n <= NP:
-                        at = start + n * BK - BK
-                        x = prev // 2
-                        load(vt[:x], v_cache[kv_indices[at : at + x], h, :], queue=2)
-                        load(vt[x:prev], v_cache[kv_indices[at + x : at + prev], h, :], queue=3)
-                    elif n > 0:
-                        at = first + j - BK
-                        x = prev // 2
-                        load(vt[:x], v[at : at + x, h, :], queue=2)
-                        load(vt[x:prev], v[at + x : at + prev, h, :], queue=3)
+                    if n >= blocks:
+                        a = first + j
+                        half = cols // 2
+                        load(kt[:half], k[a : a + half, h, :])
+                        load(kt[half:cols], k[a + half : a + cols, h, :], queue=1)
+                    elif n >= 0:
+                        a = start + n * BK
+                        half = cols // 2
+                        load(kt[:half], k_cache[kv_indices[a : a + half], h, :])
+                        load(kt[half:cols], k_cache[kv_indices[a + half : a + cols], h, :], queue=1)
+                    if before >= blocks and before < n1:
+                        a = first + j + BK
+                        half = prev // parts
+                        load(vt[:half], v[a : a + half, h, :], queue=2)
+                        if half < prev:
+                            load(vt[half:prev], v[a + half : a + prev, h, :], queue=3)
+                    elif before < blocks:
+                        a = start + before * BK
+                        half = prev // parts
+                        load(vt[:half], v_cache[kv_indices[a : a + half], h, :], queue=2)
+                        if half < prev:
+                            load(
+                                vt[half:prev],
+                                v_cache[kv_indices[a + half : a + prev], h, :],
+                                queue=3,
+                            )
                 with stage(2):
-                    if n < N0:
-                        matmul(s0[:rows0, :c0], q0[:rows0], kt[:c0].T)
-                    if n > 0 and n <= N0:
-                        matmul(out0[:rows0], p0[:rows0, :d0], vt[:d0], accumulate=True)
-                    if n < N0:
-                        if n >= NP and j + c0 - 1 > t0:
-                            causal_mask(s0[:rows0, :c0], row=t0, col=j, group=G)
-                        row_max(mx0[:rows0], s0[:rows0, :c0])
-                        max(mn0[:rows0], mx0[:rows0], m0[:rows0])
-                        mul(nb0[:rows0], mn0[:rows0], -scale * LOG2E)
-                        exp2(al0[:rows0], m0[:rows0], scale=scale * LOG2E, bias=nb0[:rows0])
-                        exp2(
-                            p0[:rows0, :c0],
-                            s0[:rows0, :c0],
-                            scale=scale * LOG2E,
-                            bias=nb0[:rows0],
-                            row_sum=rs0[:rows0],
-                        )
-                        copy(m0[:rows0], mn0[:rows0])
-                        mul(out0[:rows0], out0[:rows0], al0[:rows0])
-                    if n > 0 and rows1 > 0:
-                        fma(l1[:rows1], l1[:rows1], al1[:rows1], rs1[:rows1])
-                    if n < N1 and rows1 > 0:
-                        matmul(s1[:rows1, :c1], q1[:rows1], kt[:c1].T)
-                    if n > 0 and n <= N1 and rows1 > 0:
-                        matmul(out1[:rows1], p1[:rows1, :d1], vt[:d1], accumulate=True)
-                    if n < N1 and rows1 > 0:
-                        if n >= NP and j + c1 - 1 > t1:
-                            causal_mask(s1[:rows1, :c1], row=t1, col=j, group=G)
-                        row_max(mx1[:rows1], s1[:rows1, :c1])
-                        max(mn1[:rows1], mx1[:rows1], m1[:rows1])
-                        mul(nb1[:rows1], mn1[:rows1], -scale * LOG2E)
-                        exp2(al1[:rows1], m1[:rows1], scale=scale * LOG2E, bias=nb1[:rows1])
-                        exp2(
-                            p1[:rows1, :c1],
-                            s1[:rows1, :c1],
-                            scale=scale * LOG2E,
-                            bias=nb1[:rows1],
-                            row_sum=rs1[:rows1],
-                        )
-                        copy(m1[:rows1], mn1[:rows1])
-                        mul(out1[:rows1], out1[:rows1], al1[:rows1])
-                    if n < N0:
-                        fma(l0[:rows0], l0[:rows0], al0[:rows0], rs0[:rows0])
-            o0 = sram(BQ, D, bf16)
+                    if n >= 0 and n < n0:
+                        matmul(s0[:rows0, :cols0], q0[:rows0], kt[:cols0].T)
+                    if before == n0 - 1:
+                        matmul(out0[:rows0], p0[:rows0, :prev0], vt[:prev0])
+                    elif before < n0 - 1:
+                        matmul(out0[:rows0], p0[:rows0, :prev0], vt[:prev0], accumulate=True)
+                    if n >= 0 and n < n0:
+                        if n >= blocks and j + cols0 - 1 > t0:
+                            causal_mask(s0[:rows0, :cols0], row=t0, col=j, group=G)
+                        if n == n0 - 1:
+                            # Rows that see nothing of this block yet: a finite maximum.
+                            row_max(block_m0[:rows0], s0[:rows0, :cols0])
+                            max(m0[:rows0, new : new + 1], block_m0[:rows0], -1e+30)
+                            mul(bias0[:rows0], m0[:rows0, new : new + 1], -scale * LOG2E)
+                            exp2(
+                                p0[:rows0, :cols0],
+                                s0[:rows0, :cols0],
+                                scale=scale * LOG2E,
+                                bias=bias0[:rows0],
+                                row_sum=l0[:rows0],
+                            )
+                        else:
+                            row_max(block_m0[:rows0], s0[:rows0, :cols0])
+                            max(
+                                m0[:rows0, new : new + 1],
+                                block_m0[:rows0],
+                                m0[:rows0, old : old + 1],
+                            )
+                            mul(bias0[:rows0], m0[:rows0, new : new + 1], -scale * LOG2E)
+                            exp2(
+                                alpha0[:rows0],
+                                m0[:rows0, old : old + 1],
+                                scale=scale * LOG2E,
+                                bias=bias0[:rows0],
+                            )
+                            exp2(
+                                p0[:rows0, :cols0],
+                                s0[:rows0, :cols0],
+                                scale=scale * LOG2E,
+                                bias=bias0[:rows0],
+                                row_sum=block_l0[:rows0],
+                            )
+                            mul(out0[:rows0], out0[:rows0], alpha0[:rows0])
+                    if before < n1 - 1 and rows1 > 0:
+                        fma(l1[:rows1], l1[:rows1], alpha1[:rows1], block_l1[:rows1])
+                    if n >= 0 and n < n1 and rows1 > 0:
+                        matmul(s1[:rows1, :cols], q1[:rows1], kt[:cols].T)
+                    if before == n1 - 1 and rows1 > 0:
+                        matmul(out1[:rows1], p1[:rows1, :prev], vt[:prev])
+                    elif before < n1 - 1 and rows1 > 0:
+                        matmul(out1[:rows1], p1[:rows1, :prev], vt[:prev], accumulate=True)
+                    if n >= 0 and n < n1 and rows1 > 0:
+                        if n >= blocks and j + cols - 1 > t1:
+                            causal_mask(s1[:rows1, :cols], row=t1, col=j, group=G)
+                        if n == n1 - 1:
+                            row_max(block_m1[:rows1], s1[:rows1, :cols])
+                            max(m1[:rows1, new : new + 1], block_m1[:rows1], -1e+30)
+                            mul(bias1[:rows1], m1[:rows1, new : new + 1], -scale * LOG2E)
+                            exp2(
+                                p1[:rows1, :cols],
+                                s1[:rows1, :cols],
+                                scale=scale * LOG2E,
+                                bias=bias1[:rows1],
+                                row_sum=l1[:rows1],
+                            )
+                        else:
+                            row_max(block_m1[:rows1], s1[:rows1, :cols])
+                            max(
+                                m1[:rows1, new : new + 1],
+                                block_m1[:rows1],
+                                m1[:rows1, old : old + 1],
+                            )
+                            mul(bias1[:rows1], m1[:rows1, new : new + 1], -scale * LOG2E)
+                            exp2(
+                                alpha1[:rows1],
+                                m1[:rows1, old : old + 1],
+                                scale=scale * LOG2E,
+                                bias=bias1[:rows1],
+                            )
+                            exp2(
+                                p1[:rows1, :cols],
+                                s1[:rows1, :cols],
+                                scale=scale * LOG2E,
+                                bias=bias1[:rows1],
+                                row_sum=block_l1[:rows1],
+                            )
+                            mul(out1[:rows1], out1[:rows1], alpha1[:rows1])
+                    if n >= 0 and n < n0 - 1:
+                        fma(l0[:rows0], l0[:rows0], alpha0[:rows0], block_l0[:rows0])
             recip(l0[:rows0], l0[:rows0])
             mul(o0[:rows0], out0[:rows0], l0[:rows0])
-            store(o[first + t0 : first + t1, h * G : h * G + G, :], o0[:rows0])
-            o1 = sram(BQ, D, bf16)
+            if parts == 2:
+                store(o[first + t0 : first + t1, h * G : h * G + G, :], o0[:rows0], queue=2)
+            else:
+                store(o[first + t0 : first + t1, h * G : h * G + G, :], o0[:rows0], queue=3)
             recip(l1[:rows1], l1[:rows1])
             mul(o1[:rows1], out1[:rows1], l1[:rows1])
-            store(o[first + t1 : first + e1, h * G : h * G + G, :], o1[:rows1], queue=1)
+            store(o[first + t1 : first + t2, h * G : h * G + G, :], o1[:rows1], queue=3)

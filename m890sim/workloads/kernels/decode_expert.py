@@ -1,5 +1,8 @@
-# Decode attention, the expert: key heads in pairs, so that a token of both is one run of HBM; the query heads of a pair packed into rows;
-# the cache split over the cores, loads two iterations ahead on four queues, softmax in one pass of the SFU; a merge phase.
+# Decode attention, the expert: step 12 of the ladder, long splits first. Splits longer than half
+# the longest go out in a first round, the others fill the gaps in a second one.
+# Otherwise as step 11: query heads packed into rows, key heads in pairs so that runs are long, the
+# cache split over the cores, loads two iterations and scores one ahead on four queues, softmax in
+# one pass of the SFU, a merge for the sequences that were split.
 
 from m890sim.lang import *
 
@@ -17,33 +20,35 @@ def decode_expert(
     BK: Tunable = 128,
     HP: Tunable = 2,
     CORES: Tunable = 16,
-    SHARE: Tunable = 1,
-    MOST: Tunable = 64,
 ):
     G = HQ // HKV
     H = min(HP, HKV)  # key heads of an item
     W = ceil_div(HKV, H)
-    ROWS = H * G
-    # Tokens of a split: an even share of all, in whole blocks.
-    LONG = max(BK, ceil_div(ceil_div(P * W, CORES * SHARE), BK) * BK, ceil_div(max_length, MOST))
+    # Tokens of a split: an even share for each core, in whole blocks.
+    LONG = max(BK, ceil_div(ceil_div(P * W, CORES), BK) * BK)
     N = ceil_div(max_length, LONG)
-    part = hbm(B, W, N, ROWS, D, f32)
-    part_m = hbm(B, W, ROWS, N, f32)
-    part_l = hbm(B, W, ROWS, N, f32)
+    part = hbm(B, HQ, N, D, f32)
+    part_m = hbm(B, HQ, N, 1, f32)
+    part_l = hbm(B, HQ, N, 1, f32)
 
-    for x, b, w in cores(N, B, W, order="dynamic"):
+    for turn, x, b, w in cores(2, N, B, W, order="dynamic"):
         start = kv_indptr[b]
         length = kv_indptr[b + 1] - start
-        if x * LONG < length:
-            h0 = w * H
-            hs = min(H, HKV - h0)
+        size = min(LONG, length - x * LONG)  # tokens of the split; none where the sequence is over
+        if size > 0 and (2 * size <= LONG) == turn:
+            end = x * LONG + size
+            h = w * H  # the first key head of the item; how many it has; rows of their query heads
+            hs = min(H, HKV - h)
             rows = hs * G
-            end = min(length, x * LONG + LONG)
-            qt = sram(HP * G, D, bf16)
-            m = sram(HP * G, 1, f32)
-            l = sram(HP * G, 1, f32)
+            qt = sram(HP * G, D, bf16, slots=2)
+            m = sram(HP * G, 1, f32)  # running maximum
+            l = sram(HP * G, 1, f32)  # running sum
+            new_m = sram(HP * G, 1, f32)
+            bias = sram(HP * G, 1, f32)
+            alpha = sram(HP * G, 1, f32)
+            block_l = sram(HP * G, 1, f32, at=15)
             out = acc(HP * G, D)
-            load(qt[:rows], q[b, h0 * G : h0 * G + rows, :], queue=2)
+            load(qt[:rows], q[b, h * G : h * G + rows, :], queue=2)
             fill(m[:rows], -inf)
             fill(l[:rows], 0.0)
             fill(out[:rows], 0.0)
@@ -53,49 +58,42 @@ def decode_expert(
                 a = start + j
                 kt = sram(BK * HP, D, bf16, slots=3)
                 vt = sram(BK * HP, D, bf16, slots=3)
+                s = acc(HP * G, BK, slots=2)
+                p = sram(HP * G, BK, bf16, slots=2)
                 with stage(0):
-                    load(kt[: half * hs], k_cache[kv_indices[a : a + half], h0 : h0 + hs, :])
+                    load(kt[: half * hs], k_cache[kv_indices[a : a + half], h : h + hs, :])
                     load(
                         kt[half * hs : cols * hs],
-                        k_cache[kv_indices[a + half : a + cols], h0 : h0 + hs, :],
+                        k_cache[kv_indices[a + half : a + cols], h : h + hs, :],
                         queue=1,
                     )
-                    load(
-                        vt[: half * hs], v_cache[kv_indices[a : a + half], h0 : h0 + hs, :], queue=2
-                    )
+                    load(vt[: half * hs], v_cache[kv_indices[a : a + half], h : h + hs, :], queue=2)
                     load(
                         vt[half * hs : cols * hs],
-                        v_cache[kv_indices[a + half : a + cols], h0 : h0 + hs, :],
+                        v_cache[kv_indices[a + half : a + cols], h : h + hs, :],
                         queue=3,
                     )
-                with stage(2):
-                    s = acc(HP * G, BK, slots=2)
-                    mx = sram(HP * G, 1, f32)
-                    mn = sram(HP * G, 1, f32)
-                    nb = sram(HP * G, 1, f32)
-                    al = sram(HP * G, 1, f32)
-                    rs = sram(HP * G, 1, f32, at=15)
-                    p = sram(HP * G, BK, bf16, slots=2, at=14)
+                with stage(1):
                     for y in range(hs):
                         matmul(
                             s[y * G : y * G + G, :cols],
                             qt[y * G : y * G + G],
                             kt[y : cols * hs : hs].T,
                         )
-                    row_max(mx[:rows], s[:rows, :cols])
-                    max(mn[:rows], mx[:rows], m[:rows])
-                    mul(nb[:rows], mn[:rows], -scale * LOG2E)
-                    exp2(al[:rows], m[:rows], scale=scale * LOG2E, bias=nb[:rows])
+                with stage(2):
+                    row_max(new_m[:rows], s[:rows, :cols])
+                    max(new_m[:rows], new_m[:rows], m[:rows])
+                    mul(bias[:rows], new_m[:rows], -scale * LOG2E)
+                    exp2(alpha[:rows], m[:rows], scale=scale * LOG2E, bias=bias[:rows])
                     exp2(
                         p[:rows, :cols],
                         s[:rows, :cols],
                         scale=scale * LOG2E,
-                        bias=nb[:rows],
-                        row_sum=rs[:rows],
+                        bias=bias[:rows],
+                        row_sum=block_l[:rows],
                     )
-                    copy(m[:rows], mn[:rows])
-                    mul(out[:rows], out[:rows], al[:rows])
-                    fma(l[:rows], l[:rows], al[:rows], rs[:rows])
+                    fma(l[:rows], l[:rows], alpha[:rows], block_l[:rows])
+                    mul(out[:rows], out[:rows], alpha[:rows])
                     for y in range(hs):
                         matmul(
                             out[y * G : y * G + G],
@@ -103,43 +101,40 @@ def decode_expert(
                             vt[y : cols * hs : hs],
                             accumulate=True,
                         )
+                    copy(m[:rows], new_m[:rows])
             if length <= LONG:
                 ot = sram(HP * G, D, bf16)
                 recip(l[:rows], l[:rows])
                 mul(ot[:rows], out[:rows], l[:rows])
-                store(o[b, h0 * G : h0 * G + rows, :], ot[:rows], queue=1)
+                store(o[b, h * G : h * G + rows, :], ot[:rows], queue=3)
             else:
                 po = sram(HP * G, D, f32)
                 copy(po[:rows], out[:rows])
-                store(part_m[b, w, :rows, x : x + 1], m[:rows])
-                store(part_l[b, w, :rows, x : x + 1], l[:rows], queue=2)
-                store(part[b, w, x, :rows, :], po[:rows], queue=1)
+                store(part_m[b, h * G : h * G + rows, x, :], m[:rows], queue=3)
+                store(part_l[b, h * G : h * G + rows, x, :], l[:rows], queue=3)
+                store(part[b, h * G : h * G + rows, x, :], po[:rows], queue=3)
 
-    for b, w in cores(B, W, order="dynamic"):
+    # Merge: a split weighs 2 ** (its maximum - the largest of all), as a share of the sum.
+    for b, h in cores(B, HQ, order="cyclic"):
         length = kv_indptr[b + 1] - kv_indptr[b]
         if length > LONG:
-            h0 = w * H
-            rows = min(H, HKV - h0) * G
             n = ceil_div(length, LONG)
-            pm = sram(HP * G, MOST, f32)
-            pl = sram(HP * G, MOST, f32)
-            mm = sram(HP * G, 1, f32)
-            total = sram(HP * G, 1, f32)
-            res = acc(HP * G, D)
-            load(pm[:rows, :n], part_m[b, w, :rows, :n])
-            load(pl[:rows, :n], part_l[b, w, :rows, :n], queue=1)
-            row_max(mm[:rows], pm[:rows, :n])
-            mul(mm[:rows], mm[:rows], -scale * LOG2E)
-            exp2(pm[:rows, :n], pm[:rows, :n], scale=scale * LOG2E, bias=mm[:rows])
-            mul(pl[:rows, :n], pl[:rows, :n], pm[:rows, :n])
-            row_sum(total[:rows], pl[:rows, :n])
-            recip(total[:rows], total[:rows])
-            mul(pm[:rows, :n], pm[:rows, :n], total[:rows])
-            fill(res[:rows], 0.0)
-            for x in range(n):
-                pt = sram(HP * G, D, f32, slots=4)
-                load(pt[:rows], part[b, w, x, :rows, :], queue=2)
-                fma(res[:rows], pt[:rows], pm[:rows, x : x + 1], res[:rows])
-            final = sram(HP * G, D, bf16)
-            copy(final[:rows], res[:rows])
-            store(o[b, h0 * G : h0 * G + rows, :], final[:rows], queue=3)
+            pt = sram(N, D, f32, slots=2)
+            weight = sram(N, 1, f32, slots=2)
+            pl = sram(N, 1, f32, slots=2)
+            largest = sram(1, 1, f32)
+            total = sram(1, 1, f32)
+            final = sram(1, D, bf16, slots=2)
+            load(weight[:n], part_m[b, h, :n, :])
+            load(pl[:n], part_l[b, h, :n, :], queue=1)
+            load(pt[:n], part[b, h, :n, :], queue=2)
+            col_max(largest, weight[:n])
+            mul(largest, largest, -scale * LOG2E)
+            exp2(weight[:n], weight[:n], scale=scale * LOG2E, bias=largest)
+            mul(pl[:n], pl[:n], weight[:n])
+            col_sum(total, pl[:n])
+            recip(total, total)
+            mul(weight[:n], weight[:n], total)
+            mul(pt[:n], pt[:n], weight[:n])
+            col_sum(final, pt[:n])
+            store(o[b, h, :], final, queue=3)

@@ -1,0 +1,160 @@
+# Extend attention, step 14: loads two iterations ahead. A load takes longer than an iteration, most
+# of all where tiles are small, so one iteration of lead is too short. A third slot makes room.
+
+from m890sim.lang import *
+
+
+@kernel
+def attention_14_ahead(
+    q: Tensor["T", "HQ", "D"],
+    k: Tensor["T", "HKV", "D"],
+    v: Tensor["T", "HKV", "D"],
+    k_cache: Tensor["S", "HKV", "D"],
+    v_cache: Tensor["S", "HKV", "D"],
+    o: Tensor["T", "HQ", "D"],
+    qo_indptr: Table["B + 1"],
+    kv_indptr: Table["B + 1"],
+    kv_indices: Table["P"],
+    max_extend: Size,
+    scale: Scalar,
+    BQ: Tunable = 128,
+    BK: Tunable = 128,
+    CORES: Tunable = 16,
+):
+    G = HQ // HKV
+    # Rows of a query tile: fewer where there would not be an item of two tiles for each core.
+    R = min(BQ, ceil_div(ceil_div(T * HQ, 2 * CORES), G) * G)
+    N = ceil_div(max_extend * G, 2 * R)
+
+    for turn, b, h in cores(N, B, HKV, order="dynamic"):
+        i = N - 1 - turn  # the tiles with most keys first
+        first = qo_indptr[b]
+        length = (qo_indptr[b + 1] - first) * G
+        if i * 2 * R < length:
+            start = kv_indptr[b]
+            prefix = kv_indptr[b + 1] - start
+            rows0 = min(R, length - i * 2 * R)
+            rows1 = max(0, min(R, length - i * 2 * R - R))
+            t0 = i * 2 * R // G  # first token of tile 0, first of tile 1, the one after its last
+            t1 = t0 + rows0 // G
+            t2 = t1 + rows1 // G
+            blocks = ceil_div(prefix, BK)  # of the prefix; those of the new tokens follow
+            end0 = blocks * BK + t1  # end of a tile's keys, the prefix in whole blocks
+            end1 = blocks * BK + t2
+            n0 = ceil_div(end0, BK)
+            n1 = ceil_div(end1, BK)
+            q0 = sram(BQ, D, bf16)
+            p0 = sram(BQ, BK, bf16)
+            m0 = sram(BQ, 1, f32)
+            l0 = sram(BQ, 1, f32)
+            new_m0 = sram(BQ, 1, f32)
+            bias0 = sram(BQ, 1, f32)
+            alpha0 = sram(BQ, 1, f32)
+            block_l0 = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
+            o0 = sram(BQ, D, bf16)
+            s0 = acc(BQ, BK)
+            out0 = acc(BQ, D)
+            q1 = sram(BQ, D, bf16)
+            p1 = sram(BQ, BK, bf16)
+            m1 = sram(BQ, 1, f32)
+            l1 = sram(BQ, 1, f32)
+            new_m1 = sram(BQ, 1, f32)
+            bias1 = sram(BQ, 1, f32)
+            alpha1 = sram(BQ, 1, f32)
+            block_l1 = sram(BQ, 1, f32, at=15)
+            o1 = sram(BQ, D, bf16)
+            s1 = acc(BQ, BK)
+            out1 = acc(BQ, D)
+            load(q0[:rows0], q[first + t0 : first + t1, h * G : h * G + G, :], queue=2)
+            load(q1[:rows1], q[first + t1 : first + t2, h * G : h * G + G, :], queue=3)
+            fill(m0[:rows0], -inf)
+            fill(l0[:rows0], 0.0)
+            fill(out0[:rows0], 0.0)
+            fill(m1[:rows1], -inf)
+            fill(l1[:rows1], 0.0)
+            fill(out1[:rows1], 0.0)
+            # One iteration more than blocks, for the values of the last one.
+            for n in range(n1 + 1):
+                # Block n and the one before: the keys that there are, and those that tile 0 sees.
+                j = (n - blocks) * BK  # the first new token; negative in the prefix
+                cols = min(BK, (n < blocks) * prefix + (n >= blocks) * end1 - n * BK)
+                cols0 = min(BK, (n < blocks) * prefix + (n >= blocks) * end0 - n * BK)
+                before = n - 1
+                prev = min(BK, (before < blocks) * prefix + (before >= blocks) * end1 - before * BK)
+                prev0 = min(
+                    BK, (before < blocks) * prefix + (before >= blocks) * end0 - before * BK
+                )
+                kt = sram(BK, D, bf16, slots=3)
+                vt = sram(BK, D, bf16, slots=3)
+                with stage(0):
+                    if n >= blocks and n < n1:
+                        a = first + j
+                        half = cols // 2
+                        load(kt[:half], k[a : a + half, h, :])
+                        load(kt[half:cols], k[a + half : a + cols, h, :], queue=1)
+                    elif n < blocks:
+                        a = start + n * BK
+                        half = cols // 2
+                        load(kt[:half], k_cache[kv_indices[a : a + half], h, :])
+                        load(kt[half:cols], k_cache[kv_indices[a + half : a + cols], h, :], queue=1)
+                    if before >= blocks:
+                        a = first + j - BK
+                        half = prev // 2
+                        load(vt[:half], v[a : a + half, h, :], queue=2)
+                        load(vt[half:prev], v[a + half : a + prev, h, :], queue=3)
+                    elif before >= 0:
+                        a = start + before * BK
+                        half = prev // 2
+                        load(vt[:half], v_cache[kv_indices[a : a + half], h, :], queue=2)
+                        load(vt[half:prev], v_cache[kv_indices[a + half : a + prev], h, :], queue=3)
+                with stage(2):
+                    if n < n0:
+                        matmul(s0[:rows0, :cols0], q0[:rows0], kt[:cols0].T)
+                    if before >= 0 and before < n0:
+                        matmul(out0[:rows0], p0[:rows0, :prev0], vt[:prev0], accumulate=True)
+                    if n < n0:
+                        if n >= blocks and j + cols0 - 1 > t0:
+                            causal_mask(s0[:rows0, :cols0], row=t0, col=j, group=G)
+                        row_max(new_m0[:rows0], s0[:rows0, :cols0])
+                        max(new_m0[:rows0], new_m0[:rows0], m0[:rows0])
+                        mul(bias0[:rows0], new_m0[:rows0], -scale * LOG2E)
+                        exp2(alpha0[:rows0], m0[:rows0], scale=scale * LOG2E, bias=bias0[:rows0])
+                        exp2(
+                            p0[:rows0, :cols0],
+                            s0[:rows0, :cols0],
+                            scale=scale * LOG2E,
+                            bias=bias0[:rows0],
+                            row_sum=block_l0[:rows0],
+                        )
+                        copy(m0[:rows0], new_m0[:rows0])
+                        mul(out0[:rows0], out0[:rows0], alpha0[:rows0])
+                    if before >= 0 and rows1 > 0:
+                        fma(l1[:rows1], l1[:rows1], alpha1[:rows1], block_l1[:rows1])
+                    if n < n1 and rows1 > 0:
+                        matmul(s1[:rows1, :cols], q1[:rows1], kt[:cols].T)
+                    if before >= 0 and before < n1 and rows1 > 0:
+                        matmul(out1[:rows1], p1[:rows1, :prev], vt[:prev], accumulate=True)
+                    if n < n1 and rows1 > 0:
+                        if n >= blocks and j + cols - 1 > t1:
+                            causal_mask(s1[:rows1, :cols], row=t1, col=j, group=G)
+                        row_max(new_m1[:rows1], s1[:rows1, :cols])
+                        max(new_m1[:rows1], new_m1[:rows1], m1[:rows1])
+                        mul(bias1[:rows1], new_m1[:rows1], -scale * LOG2E)
+                        exp2(alpha1[:rows1], m1[:rows1], scale=scale * LOG2E, bias=bias1[:rows1])
+                        exp2(
+                            p1[:rows1, :cols],
+                            s1[:rows1, :cols],
+                            scale=scale * LOG2E,
+                            bias=bias1[:rows1],
+                            row_sum=block_l1[:rows1],
+                        )
+                        copy(m1[:rows1], new_m1[:rows1])
+                        mul(out1[:rows1], out1[:rows1], alpha1[:rows1])
+                    if n < n0:
+                        fma(l0[:rows0], l0[:rows0], alpha0[:rows0], block_l0[:rows0])
+            recip(l0[:rows0], l0[:rows0])
+            mul(o0[:rows0], out0[:rows0], l0[:rows0])
+            store(o[first + t0 : first + t1, h * G : h * G + G, :], o0[:rows0])
+            recip(l1[:rows1], l1[:rows1])
+            mul(o1[:rows1], out1[:rows1], l1[:rows1])
+            store(o[first + t1 : first + t2, h * G : h * G + G, :], o1[:rows1], queue=1)

@@ -1,0 +1,93 @@
+# Extend attention, step 6: operands in banks of their own. Two operands of one instruction in one
+# bank cost it double. The row sums that the SFU writes lay beside the bias that it reads; sent to
+# bank 15 they cost nothing, and each exponential takes half as long.
+
+from m890sim.lang import *
+
+
+@kernel
+def attention_6_banks(
+    q: Tensor["T", "HQ", "D"],
+    k: Tensor["T", "HKV", "D"],
+    v: Tensor["T", "HKV", "D"],
+    k_cache: Tensor["S", "HKV", "D"],
+    v_cache: Tensor["S", "HKV", "D"],
+    o: Tensor["T", "HQ", "D"],
+    qo_indptr: Table["B + 1"],
+    kv_indptr: Table["B + 1"],
+    kv_indices: Table["P"],
+    max_extend: Size,
+    scale: Scalar,
+    BQ: Tunable = 128,
+    BK: Tunable = 128,
+):
+    G = HQ // HKV
+
+    for b, h, i in cores(B, HQ, ceil_div(max_extend, BQ)):
+        first = qo_indptr[b]
+        length = qo_indptr[b + 1] - first
+        if i * BQ < length:
+            start = kv_indptr[b]
+            prefix = kv_indptr[b + 1] - start
+            rows = min(BQ, length - i * BQ)
+            t0 = i * BQ  # the tile's first token, and the one after its last
+            t1 = t0 + rows
+            qt = sram(BQ, D, bf16)
+            ot = sram(BQ, D, bf16)
+            m = sram(BQ, 1, f32)  # running maximum of each row
+            l = sram(BQ, 1, f32)  # running sum
+            new_m = sram(BQ, 1, f32)
+            bias = sram(BQ, 1, f32)
+            alpha = sram(BQ, 1, f32)
+            block_l = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
+            out = acc(BQ, D)
+            load(qt[:rows], q[first + t0 : first + t1, h, :], queue=2)
+            fill(m[:rows], -inf)
+            fill(l[:rows], 0.0)
+            fill(out[:rows], 0.0)
+            blocks = ceil_div(prefix, BK)  # of the prefix; those of the new tokens follow
+            for n in range(blocks + ceil_div(t1, BK)):
+                j = (n - blocks) * BK  # the block's first new token; negative in the prefix
+                cols = (n < blocks) * min(BK, prefix - n * BK) + (n >= blocks) * min(BK, t1 - j)
+                half = cols // 2
+                kt = sram(BK, D, bf16, slots=2)
+                vt = sram(BK, D, bf16, slots=2)
+                s = acc(BQ, BK, slots=2)
+                p = sram(BQ, BK, bf16, slots=2)
+                if n < blocks:
+                    a = start + n * BK
+                    load(kt[:half], k_cache[kv_indices[a : a + half], h // G, :])
+                    load(
+                        kt[half:cols], k_cache[kv_indices[a + half : a + cols], h // G, :], queue=1
+                    )
+                    load(vt[:half], v_cache[kv_indices[a : a + half], h // G, :], queue=2)
+                    load(
+                        vt[half:cols], v_cache[kv_indices[a + half : a + cols], h // G, :], queue=3
+                    )
+                else:
+                    a = first + j
+                    load(kt[:half], k[a : a + half, h // G, :])
+                    load(kt[half:cols], k[a + half : a + cols, h // G, :], queue=1)
+                    load(vt[:half], v[a : a + half, h // G, :], queue=2)
+                    load(vt[half:cols], v[a + half : a + cols, h // G, :], queue=3)
+                matmul(s[:rows, :cols], qt[:rows], kt[:cols].T)
+                if n >= blocks:
+                    causal_mask(s[:rows, :cols], row=t0, col=j)
+                row_max(new_m[:rows], s[:rows, :cols])
+                max(new_m[:rows], new_m[:rows], m[:rows])
+                mul(bias[:rows], new_m[:rows], -scale * LOG2E)
+                exp2(alpha[:rows], m[:rows], scale=scale * LOG2E, bias=bias[:rows])
+                exp2(
+                    p[:rows, :cols],
+                    s[:rows, :cols],
+                    scale=scale * LOG2E,
+                    bias=bias[:rows],
+                    row_sum=block_l[:rows],
+                )
+                fma(l[:rows], l[:rows], alpha[:rows], block_l[:rows])
+                mul(out[:rows], out[:rows], alpha[:rows])
+                matmul(out[:rows], p[:rows, :cols], vt[:cols], accumulate=True)
+                copy(m[:rows], new_m[:rows])
+            recip(l[:rows], l[:rows])
+            mul(ot[:rows], out[:rows], l[:rows])
+            store(o[first + t0 : first + t1, h, :], ot[:rows], queue=3)

@@ -1,0 +1,245 @@
+"""Limits bind at N - 1 and no longer at N, and more of a part never costs cycles.
+
+Cases small enough to add up by hand, as in `test_closed_forms`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from m890sim.chip import M890, M890_LEAN, M890_MINI, ChipSpec
+from tests.timing.closed import (
+    BUSY_END,
+    DISPATCH,
+    READY,
+    START,
+    both_chips,
+    ceil_div,
+    first_dispatch,
+    timed,
+)
+
+# ---- SRAM ports ----
+
+
+@both_chips
+@pytest.mark.parametrize("bank", [0, 1])
+def test_two_operands_in_one_bank_double_the_stream(chip: ChipSpec, bank: int) -> None:
+    body = (
+        "for i in cores(1):\n    t = sram(8, 32, f32, at=0)\n"
+        f"    u = sram(8, 32, f32, at={bank})\n    fill(t, 1.0)\n    copy(u, t)"
+    )
+    _, (_, copy) = timed(body, chip)
+    stream = ceil_div(256, chip.vector_f32_lanes)
+    expected = chip.vector_startup_cycles + (2 if bank == 0 else 1) * stream
+    assert copy[BUSY_END] - copy[START] == expected
+
+
+# On the mini chip the vector unit writes 32 bf16 = 64 B a cycle and the SFU reads 4 f32 = 16 B:
+# together 80 B, which a port of 80 B a cycle serves and one of 79 B does not.
+_RIVALS = """
+for i in cores(1):
+    t = sram(64, 64, bf16, at=0)
+    u = sram(8, 40, f32, at={bank})
+    w = acc(8, 40)
+    fill(u, 1.0)
+    exp2(w, u)
+    fence()
+    {first}
+    {second}
+"""
+_STREAMS = {"fill(t, 1.0)": 4096 // 32, "exp2(w, u)": 320 // 4}
+
+
+@pytest.mark.parametrize(("port", "per_cycle"), [(80, (0, 1)), (79, (1, 79)), (40, (1, 1))])
+@pytest.mark.parametrize("bank", [0, 1])
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_later_of_two_engines_pays_for_a_port_they_share(
+    port: int, per_cycle: tuple[int, int], bank: int, order: int
+) -> None:
+    first, second = list(_STREAMS)[::order]
+    body = _RIVALS.format(bank=bank, first=first, second=second)
+    chip = M890_MINI.replace(sram_port_bytes_per_cycle=port, vector_startup_cycles=0)
+    _, (*_, one, two) = timed(body, chip)
+    assert two[START] == one[START] + chip.sequencer_dispatch_cycles
+    assert one[BUSY_END] - one[START] == _STREAMS[first]
+    overlap = min(one[BUSY_END] - two[START], _STREAMS[second])
+    numerator, denominator = per_cycle
+    extra = overlap * numerator // denominator if bank == 0 else 0
+    assert two[BUSY_END] - two[START] == _STREAMS[second] + extra
+
+
+# ---- limits: queue entries, transfers in flight, slots ----
+
+
+@pytest.mark.parametrize("entries", [1, 2, 5])
+def test_the_sequencer_stalls_at_a_full_queue_and_not_before(entries: int) -> None:
+    # The first fill leaves the queue at once; `entries` more wait in it while it runs.
+    chip = M890.replace(sequencer_queue_entries=entries)
+    body = "for i in cores(1):\n    t = acc(8, 32)\n" + (entries + 2) * "    fill(t, 1.0)\n"
+    _, rows = timed(body, chip)
+    expected = [first_dispatch(chip) + 4 * i for i in range(entries + 1)]
+    assert [row[DISPATCH] for row in rows[:-1]] == expected
+    assert rows[-1][DISPATCH] == rows[1][START] == rows[0][BUSY_END]
+    _, rows = timed(body, chip.replace(sequencer_queue_entries=entries + 1))
+    assert rows[-1][DISPATCH] == expected[-1] + 4
+
+
+@both_chips
+@pytest.mark.parametrize("flying", [1, 2])
+def test_a_transfer_waits_where_too_many_are_under_way(chip: ChipSpec, flying: int) -> None:
+    lines = "".join(
+        f"    t{i} = sram(1, 32, bf16)\n    load(t{i}, x[{i}, :], queue={i % 2})\n"
+        for i in range(flying + 1)
+    )
+    limited = chip.replace(dma_in_flight=flying, dma_latency_cycles=500)
+    params = 'x: Tensor["N", 32]'
+    _, rows = timed("for i in cores(1):\n" + lines, limited, params, N=4)
+    assert rows[-1][START] == rows[0][READY]
+    _, rows = timed(
+        "for i in cores(1):\n" + lines, limited.replace(dma_in_flight=flying + 1), params, N=4
+    )
+    free = rows[-3][BUSY_END] if flying == 2 else 0
+    assert rows[-1][START] == max(rows[-1][DISPATCH], free) < rows[0][READY]
+
+
+@both_chips
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_a_load_waits_for_the_readers_of_the_slot_it_fills(chip: ChipSpec, slots: int) -> None:
+    body = f"""
+for i in cores(1):
+    s = acc(4, 32)
+    for j in range(0, 4):
+        t = sram(4, 32, f32, slots={slots})
+        load(t, x[j, :, :])
+        exp2(s, t)
+"""
+    roomy = chip.replace(sfu_elements_per_cycle=1, dma_in_flight=16, sequencer_queue_entries=16)
+    _, rows = timed(body, roomy, 'x: Tensor["N", 4, 32, f32]', N=4)
+    loads, readers = rows[0::2], rows[1::2]
+    for i in range(4):
+        free = loads[i - 1][BUSY_END] if i else 0
+        reader = readers[i - slots][BUSY_END] if i >= slots else 0
+        assert loads[i][START] == max(loads[i][DISPATCH], free, reader)
+        if i >= slots:
+            assert loads[i][START] == reader
+
+
+# ---- more of anything never costs cycles here ----
+
+_PIPELINE = """
+for i in cores(4):
+    b = sram(32, 32, bf16, at=2)
+    fill(b, 1.0)
+    for j in range(0, 6):
+        t = sram(16, 32, bf16, slots={slots})
+        u = sram(16, 32, bf16, slots={slots})
+        s = acc(16, 32, slots={slots})
+        {stage0}load(t, x[i, j, :, :], queue=0)
+        {stage1}matmul(s, t, b)
+        {indent}exp2(u, s)
+        {indent}store(y[i, j, :, :], u, queue=1)
+"""
+_PARAMS = "x: Tensor[4, 6, 16, 32], y: Tensor[4, 6, 16, 32]"
+
+
+def _pipeline(slots: int = 2, staged: bool = False) -> str:
+    indent = " " * 4 if staged else ""
+    stages = [f"with stage({n}):\n{' ' * 12}" if staged else "" for n in (0, 1)]
+    return _PIPELINE.format(slots=slots, stage0=stages[0], stage1=stages[1], indent=indent)
+
+
+every_chip = pytest.mark.parametrize(
+    "chip",
+    [chip.replace(cores=2) for chip in (M890, M890_MINI, M890_LEAN)],
+    ids=lambda chip: chip.name,
+)
+
+
+@every_chip
+@pytest.mark.parametrize("staged", [False, True])
+def test_another_slot_never_costs_cycles(chip: ChipSpec, staged: bool) -> None:
+    actual = [timed(_pipeline(slots, staged), chip, _PARAMS)[0] for slots in (2, 3, 4)]
+    if not staged:
+        actual.insert(0, timed(_pipeline(1), chip, _PARAMS)[0])
+        assert actual[1] < actual[0]
+    assert actual == sorted(actual, reverse=True)
+
+
+_LOADS = "for i in cores(4):\n" + "".join(
+    f"    t{i} = sram(1, 512, bf16)\n    load(t{i}, x[{i}, :], queue={i} % Q)\n" for i in range(8)
+)
+
+
+@every_chip
+def test_another_queue_never_costs_cycles(chip: ChipSpec) -> None:
+    actual = []
+    for queues in range(1, 5):
+        params = f"x: Tensor[8, 512], Q: Tunable = {queues}"
+        actual.append(timed(_LOADS, chip.replace(dma_queues=queues), params)[0])
+    assert actual == sorted(actual, reverse=True)
+    assert actual[1] < actual[0]
+
+
+_CASES = {
+    "one run": ["t = sram(1, 512, bf16)", "load(t, x[i, :])"],
+    "many runs": ["t = sram(8, 64, bf16)", "load(t, x[0:8, 0:64])"],
+    "two queues": [
+        "t = sram(1, 512, bf16)",
+        "u = sram(1, 512, bf16)",
+        "load(t, x[i, :])",
+        "load(u, x[i + 1, :], queue=1)",
+    ],
+    "matmul": [
+        "a = sram(40, 160, bf16)",
+        "b = sram(160, 160, bf16, at=2)",
+        "c = acc(40, 160)",
+        "fill(a, 1.0)",
+        "fill(b, 1.0)",
+        "matmul(c, a, b)",
+        "matmul(c, a, b)",
+    ],
+    "chain": ["t = acc(8, 100)", "fill(t, 1.0)", "exp2(t, t)", "add(t, t, 1.0)", "exp2(t, t)"],
+    "side by side": [
+        "t = acc(8, 100)",
+        "u = acc(8, 100)",
+        "fill(t, 1.0)",
+        "exp2(t, t)",
+        "fill(u, 1.0)",
+        "add(u, u, t)",
+    ],
+    "one bank": [
+        "t = sram(8, 32, f32, at=0)",
+        "u = sram(8, 32, f32, at=0)",
+        "fill(t, 1.0)",
+        "copy(u, t)",
+        "fill(t, 2.0)",
+        "exp2(u, u)",
+    ],
+}
+_BANDWIDTHS = (
+    "dma_bytes_per_cycle",
+    "hbm_bytes_per_cycle",
+    "hbm_core_bytes_per_cycle",
+    "dma_in_flight",
+    "sram_port_bytes_per_cycle",
+    "sequencer_queue_entries",
+    "matrix_rows",
+    "matrix_columns",
+)
+# A faster unit asks more of a port: these may cost cycles where a port is fought over.
+_RATES = ("vector_f32_lanes", "vector_bf16_lanes", "sfu_elements_per_cycle")
+
+
+@every_chip
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [(case, name) for case in _CASES for name in _BANDWIDTHS]
+    + [(case, name) for case in ("matmul", "chain", "side by side") for name in _RATES],
+)
+def test_more_of_a_part_never_costs_cycles(chip: ChipSpec, case: str, name: str) -> None:
+    body = "for i in cores(4):\n" + "".join(f"    {line}\n" for line in _CASES[case])
+    start = chip.replace(dma_bytes_per_cycle=4, sequencer_queue_entries=1, dma_in_flight=1)
+    changed = [start.replace(**{name: getattr(start, name) * factor}) for factor in (1, 2, 4)]
+    actual = [timed(body, chip, 'x: Tensor["N", 512]', N=8)[0] for chip in changed]
+    assert actual == sorted(actual, reverse=True)
