@@ -1,7 +1,9 @@
 """Speed of the timing engine: `python -m pytest benchmarks/bench_engine.py -s`.
 
-Prints millions of dispatched tile instructions a second on one core, attribution on, for a single simulated core and for
-all 16, and the ratio to a fixed integer loop of numba that is timed in the same run (machines differ and are noisy).
+Prints millions of dispatched tile instructions a second on one core, attribution on, for a single
+simulated core and for
+all 16, and the ratio to a fixed integer loop of numba that is timed in the same run (machines
+differ and are noisy).
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ def test_instructions_a_second(benchmark: Any, chip: ChipSpec) -> None:
     step_seconds = (time.process_time() - start) / steps
     print(
         f"\n{chip.name}: {result.instructions:,} instructions, best of 15: "
-        f"{result.instructions / best / 1e6:.1f} million a second; one instruction takes as long as "
+        f"{result.instructions / best / 1e6:.1f} million a second; "
+        f"one instruction takes as long as "
         f"{best / result.instructions / step_seconds:.0f} multiply-adds in a row"
     )

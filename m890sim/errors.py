@@ -123,6 +123,7 @@ CODES: dict[str, str] = {
     "E228": "IR that no text has",
     "E229": "a constant beyond 64 bits",
     "E230": "an unknown dtype",
+    "E231": "an instruction that writes one tile twice",
     "E501": "a kernel file that is too long",
     "E502": "code that is nested too deep",
     "E503": "too many IR nodes",

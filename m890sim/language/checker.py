@@ -10,7 +10,7 @@ from m890sim.language.limits import Limits
 from m890sim.language.measure import NormalForm, measure
 from m890sim.language.report import Report, shown
 from m890sim.language.scalars import Scalars
-from m890sim.language.scopes import LAUNCH, LOCAL, TUNABLE, Binding, Scope
+from m890sim.language.scopes import KINDS, LAUNCH, LOCAL, TUNABLE, Binding, Scope
 
 _WORDS = {
     ir.Let: "an assignment",
@@ -29,7 +29,8 @@ def check_kernel(kernel: ir.Kernel, report: Report, limits: Limits) -> None:
     measure(kernel, limits)
     refused = bool(report.diagnostics)
     NormalForm(report).kernel(kernel)
-    _Checker(kernel, report).run(whole=not refused)
+    if all(diagnostic.code != "E228" for diagnostic in report.diagnostics):
+        _Checker(kernel, report).run(whole=not refused)
 
 
 class _Checker:
@@ -101,6 +102,10 @@ class _Checker:
                 known = Range(0 if name in dims else None)
                 loc = dims[name].loc if named is None else named.loc
                 self.scope.define(self.number(name, loc, LAUNCH, known))
+            elif name not in self.report.unknown:
+                kind = "a Tunable" if named.kind == "tunable" else KINDS[named.kind]
+                found = f"`{shown(name)}` is a dimension of `{shown(dims[name].name)}` and {kind}"
+                self.report.add("E202", f"{found}; use another name for one", dims[name].loc)
         for param in self.kernel.params:
             if param.kind == "tunable":
                 form = Form(param.default)

@@ -72,6 +72,7 @@ class Instructions:
         found_pieces = [piece for piece in pieces if piece is not None]
         self._shapes(row, found_pieces)
         self._dtypes(row, found_pieces)
+        self._written_once(row, found_pieces)
         accumulate = stmt.keyword("accumulate", False) is True
         return [
             Access(
@@ -339,6 +340,13 @@ class Instructions:
 
     def _count(self, extent: Form, axis: int) -> str:
         return f"{self.scalars.text(extent)} {'columns' if axis else 'rows'}"
+
+    def _written_once(self, row: isa.OpSpec, pieces: list[Piece]) -> None:
+        written = [piece for piece in pieces if piece.row.role != "read"]
+        for number, piece in enumerate(written):
+            if any(piece.binding is other.binding for other in written[:number]):
+                found = f"{row.name} writes two results into `{shown(piece.binding.name)}`"
+                self.report.add("E231", f"{found}; declare a tile for each", piece.loc)
 
     def _dtypes(self, row: isa.OpSpec, pieces: list[Piece]) -> None:
         same = [

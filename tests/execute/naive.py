@@ -63,6 +63,7 @@ class Naive:
                 if param.name in tensors:
                     stores[param.name].values[...] = tensors[param.name]
                     stores[param.name].written[...] = True
+        self.parameters = dict(stores)
         self.outputs = {name: s for name, s in stores.items() if name not in tensors}
         for stmt in kernel.body:
             if isinstance(stmt, ir.Let):

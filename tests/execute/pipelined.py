@@ -35,27 +35,38 @@ class Dataflow(Naive):
     def new(self, shape: tuple[int, ...], dtype: str) -> Store:
         return Store(np.zeros(shape, np.int64), np.zeros(shape, bool), dtype)
 
+    def pieces(
+        self, stmt: ir.Instr, names: dict[str, int], stores: dict[str, Store]
+    ) -> list[tuple[str, Store, np.ndarray]]:
+        """Role ("read", "write" or "readwrite"), store and flat positions of each operand."""
+        rows = OPS[stmt.op].operands
+        positional = [operand for operand in rows if not operand.keyword]
+        operands = [*zip(positional, stmt.operands, strict=True)]
+        operands += [(operand, stmt.keyword(operand.name)) for operand in rows if operand.keyword]
+        found = []
+        for operand, ref in operands:
+            if isinstance(ref, (ir.TileRef, ir.TensorRef)):
+                role = operand.role
+                if role == "update":
+                    role = "readwrite" if stmt.keyword("accumulate") else "write"
+                store, where = self.positions(ref, names, stores)
+                found.append((role, store, where.reshape(-1)))
+        return found
+
     def instruction(self, stmt: ir.Instr, names: dict[str, int], stores: dict[str, Store]) -> None:
         key = (id(stmt), tuple(sorted(names.items())))
-        positional = [operand for operand in OPS[stmt.op].operands if not operand.keyword]
-        found = [*zip(positional, stmt.operands, strict=True)]
-        found += [(o, stmt.keyword(o.name)) for o in OPS[stmt.op].operands if o.keyword]
-        pieces = [
-            (operand, *self.positions(ref, names, stores))
-            for operand, ref in found
-            if isinstance(ref, (ir.TileRef, ir.TensorRef))
-        ]
+        pieces = self.pieces(stmt, names, stores)
         seen = []
-        for operand, store, where in pieces:
-            reads = operand.role in ("read", "readwrite")
-            if reads or (operand.role == "update" and stmt.keyword("accumulate")):
+        for role, store, where in pieces:
+            if role != "write":
                 if not store.written.reshape(-1)[where].all():
                     raise Undefined(stmt.op)
                 seen.append(store.values.reshape(-1)[where].tobytes())
-        assert key not in self.reads, "an instruction ran twice in one iteration"
+        if key in self.reads:
+            raise ValueError("an instruction ran twice in one iteration")
         self.reads[key] = b"|".join(seen)
-        for operand, store, where in pieces:
-            if operand.role != "read":
+        for role, store, where in pieces:
+            if role != "read":
                 store.values.reshape(-1)[where] = hash(key)
                 store.written.reshape(-1)[where] = True
 
@@ -75,7 +86,8 @@ class _DispatchOrder(Naive):
     def phase(self, stmt: ir.Cores, names: dict[str, int], stores: dict[str, Store]) -> None:
         self.counters.clear()  # the slots keep what they hold
         items = [*product(*(range(self.integer(e, names)) for e in stmt.extents))]
-        for self.core, numbers in enumerate(items_of_cores(len(items), self.cores, stmt.order)):
+        for core, numbers in enumerate(items_of_cores(len(items), self.cores, stmt.order)):
+            self.core = core
             for number in numbers:
                 here = dict(zip(stmt.vars, items[number], strict=True))
                 self.block(stmt.body, {**names, **here}, dict(stores))
@@ -141,6 +153,15 @@ class Pipelined(_DispatchOrder, Naive):
 
 class PipelinedDataflow(_DispatchOrder, Dataflow):
     """Writers in dispatch order."""
+
+
+def assert_same_dataflow(launch: tuple[Any, ...], message: str) -> None:
+    """That each instruction reads in dispatch order what the same instructions wrote."""
+    expected, actual = Dataflow(*launch), PipelinedDataflow(*launch)
+    assert actual.reads == expected.reads, message
+    for name, store in expected.outputs.items():
+        np.testing.assert_array_equal(actual.outputs[name].written, store.written, message)
+        np.testing.assert_array_equal(actual.outputs[name].values, store.values, message)
 
 
 def items_of_cores(items: int, cores: int, order: str) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""The words that editors see agree with the instruction table, and no kernel file can be executed."""
+"""The words that editors see agree with the instruction table; no kernel file can be executed."""
 
 from __future__ import annotations
 

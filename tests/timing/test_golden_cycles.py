@@ -1,6 +1,8 @@
-"""Cycles of every built-in kernel on every case of its task and every preset, against a golden file.
+"""Cycles of every built-in kernel on every case of its task and every preset, against a golden
+file.
 
-The same integers must come out on every machine and Python. A change here is a change of the timing contract:
+The same integers must come out on every machine and Python. A change here is a change of the timing
+contract:
 raise TIMING_VERSION, renew the file with --update-golden, and read the difference.
 """
 

@@ -1,7 +1,7 @@
-# Extend attention, step 12: polynomial exp. The SFU makes 32 exponentials a cycle and is what a
-# block waits for; the vector unit, idle most of that time, takes the last rows of each tile with
-# its polynomial (six passes, one more for the row sums: 18 elements a cycle). Two engines may not
-# fill one slot at the same time, so those rows have their own tiles.
+# Extend attention, step 12: polynomial exp. The SFU makes 32 exponentials a cycle, the longest step
+# from a block's scores to its weights; the vector unit, which waits meanwhile, takes the last rows
+# of each tile with its polynomial (six passes, one more for the row sums: 18 elements a cycle). Two
+# engines may not fill one slot at the same time, so those rows have their own tiles.
 
 from m890sim.lang import *
 

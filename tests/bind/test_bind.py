@@ -1,0 +1,119 @@
+"""Binding: what a kernel asks of a chip and of a case, each refusal with its message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from m890sim.bind import bind
+from m890sim.chip import M890, ChipSpec
+from m890sim.errors import BindError, LimitError
+from m890sim.language import Limits, parse
+from m890sim.timing import simulate_program
+
+HEAD = "from m890sim.lang import *\n\n@kernel\n"
+SIGNATURE = (
+    'def copy_rows(x: Tensor["N", "D"], y: Tensor["N", "D"], t: Table["B + 1"], R: Tunable = 8):\n'
+)
+BODY = """    for i in cores(ceil_div(N, R)):
+        rows = min(R, N - i * R)
+        a = sram(R, D, bf16)
+        load(a[:rows], x[i * R : i * R + rows, :])
+        store(y[i * R : i * R + rows, :], a[:rows])
+"""
+SYMBOLS = {"N": 100, "D": 64, "B": 1}
+TABLES = {"t": np.array([0, 100])}
+
+
+def run(
+    body: str = BODY,
+    symbols: dict[str, int] | None = None,
+    tables: dict[str, Any] | None = None,
+    chip: ChipSpec = M890,
+    limits: Limits | None = None,
+) -> Any:
+    kernel = parse(HEAD + SIGNATURE + body, filename="copy.py")
+    return simulate_program(
+        kernel,
+        chip,
+        SYMBOLS if symbols is None else symbols,
+        TABLES if tables is None else tables,
+        limits=limits or Limits(),
+    )
+
+
+def test_bind_is_remembered_for_a_kernel_and_a_chip() -> None:
+    kernel = parse(HEAD + SIGNATURE + BODY)
+    assert bind(kernel, M890) is bind(kernel, M890)
+    assert bind(kernel, M890) is not bind(kernel, M890.replace(cores=2))
+
+
+def test_one_program_serves_every_case() -> None:
+    kernel = parse(HEAD + SIGNATURE + BODY)
+    few = simulate_program(kernel, M890, SYMBOLS | {"N": 8}, TABLES)
+    many = simulate_program(kernel, M890, SYMBOLS | {"N": 8 * 17}, TABLES)
+    assert (few.instructions, many.instructions) == (2, 34)
+    assert few.cycles < many.cycles
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"symbols": {"N": 1, "B": 1}}, "E304 the case gives no value for D; it gives B, N"),
+        ({"symbols": SYMBOLS | {"D": -1}}, r"E304 D is -1; symbols and sizes lie between 0 and"),
+        ({"tables": {}}, "E304 the case gives no table t; it gives nothing"),
+        ({"tables": {"t": np.zeros((2, 2), int)}}, "E304 table t has 2 dimensions"),
+        ({"symbols": SYMBOLS | {"D": 65536}}, "E301 no room for tile a: the phase's tiles take"),
+        (
+            {
+                "body": BODY.replace(
+                    "x[i * R : i * R + rows, :]", "x[i * R : i * R + rows, :], queue=4"
+                )
+            },
+            "copy.py:8:9: E303 queue 4, m890 has queues 0 to 3; change queue=",
+        ),
+        (
+            {"body": BODY.replace("bf16)", "bf16, at=16)")},
+            "E305 tile a asks for bank 16, m890 has banks 0 to 15",
+        ),
+        (
+            {"body": "    z = hbm(N * 2**31 * 8, D, bf16)\n".replace("2**31", "2147483648") + BODY},
+            "E308 HBM scratch takes .* bytes, m890 has 144000000000",
+        ),
+        (
+            {
+                "body": BODY.replace("min(R, N - i * R)", "min(R, N - i * R)\n        z = N * N"),
+                "symbols": SYMBOLS | {"N": 2**39},
+            },
+            "E306 a scalar of this case comes to .*, beyond",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(BindError, match=message):
+        run(**change)
+
+
+@pytest.mark.parametrize("instructions", [25, 26])
+def test_the_limit_on_instructions_is_exact(instructions: int) -> None:
+    limits = Limits(instructions=instructions)
+    if instructions == 26:  # 13 work items of 2
+        assert run(limits=limits).instructions == 26
+        return
+    with pytest.raises(LimitError, match="E505 the launch dispatches more than 25 instructions"):
+        run(limits=limits)
+
+
+def test_empty_loops_without_end_are_refused() -> None:
+    body = "    for i in cores(N):\n        for j in range(0, 2147483648):\n            k = j\n"
+    with pytest.raises(LimitError, match="E506 the launch runs through more than 1000 loop trips"):
+        run(body, limits=Limits(instructions=100))
+
+
+def test_scalars_that_grow_without_bound_are_refused() -> None:
+    body = "    for i in cores(1):\n        for j in range(N - 1, N):\n"
+    body += "            for k in range(0, j * j):\n                c = k\n"
+    with pytest.raises(LimitError, match=r"E508 a scalar grows beyond 2\*\*62"):
+        run(body, symbols=SYMBOLS | {"N": 2**35})

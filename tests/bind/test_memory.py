@@ -1,0 +1,92 @@
+"""Placement of tiles and capacity: gates at N and N + 1, and properties on generated tiles."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m890sim.bind.memory import TileSpace, place
+from m890sim.chip import M890, M890_MINI
+from m890sim.errors import BindError
+
+
+def tile(name: str, space: str, size: int, slots: int = 1, at: int | None = None) -> TileSpace:
+    return TileSpace(name, space, 1, size, 1, slots, at, "kernel.py:3:9")
+
+
+@pytest.mark.parametrize(
+    ("space", "capacity", "code"),
+    [("sram", M890.sram_bytes, "E301"), ("acc", M890.acc_bytes, "E302")],
+)
+def test_a_full_memory_fits_and_one_byte_more_does_not(
+    space: str, capacity: int, code: str
+) -> None:
+    place([tile("a", space, capacity // 2, slots=2)], M890)
+    with pytest.raises(BindError) as caught:
+        place([tile("a", space, capacity // 2, slots=2), tile("b", space, 1)], M890)
+    message = str(caught.value)
+    assert message.startswith(f"kernel.py:3:9: {code} no room for tile b")
+    assert f"take {capacity + 64} bytes of {space.upper()}, m890 has {capacity} bytes" in message
+    assert f"(largest: a 1 x {capacity // 2} x 2 slots = {capacity} bytes, b 1 x 1 = 64" in message
+
+
+def test_a_bank_that_is_not_there_is_refused() -> None:
+    place([tile("a", "sram", 64, at=15)], M890)
+    with pytest.raises(BindError, match="E305 tile a asks for bank 16, m890 has banks 0 to 15"):
+        place([tile("a", "sram", 64, at=16)], M890)
+
+
+def test_a_negative_shape_is_refused() -> None:
+    with pytest.raises(BindError, match="E307 tile a has shape 1 x -5"):
+        place([tile("a", "sram", -5)], M890)
+
+
+def test_large_slots_start_banks_and_small_ones_share_them() -> None:
+    bank = M890.bank_bytes
+    small, large, pinned = tile("s", "sram", 512), tile("l", "sram", bank, 2), tile("p", "sram", 64)
+    masks = place([small, large, pinned, tile("a", "sram", 512, at=9)], M890)
+    assert masks == [[1], [2, 4], [1], [1 << 9]]
+
+
+def test_a_slot_without_a_free_bank_fills_the_gaps() -> None:
+    bank = M890.bank_bytes
+    tiles = [tile(f"t{i}", "sram", bank // 2 + 64) for i in range(16)]
+    # All banks begun, 16 gaps of less than half a bank: the next large slot finds none of them.
+    place([*tiles, tile("small", "sram", bank // 2 - 64)], M890)
+    with pytest.raises(BindError, match="E301"):
+        place([*tiles, tile("large", "sram", bank // 2)], M890)
+
+
+@given(
+    st.lists(
+        st.builds(
+            tile,
+            st.just("t"),
+            st.sampled_from(["sram", "acc"]),
+            st.integers(0, 9000),
+            st.integers(1, 3),
+            st.none() | st.integers(0, M890_MINI.sram_banks - 1),
+        ),
+        max_size=8,
+    )
+)
+def test_masks_cover_every_slots_bytes(tiles: list[TileSpace]) -> None:
+    try:
+        masks = place(tiles, M890_MINI)
+    except BindError as error:
+        assert error.code in ("E301", "E302")
+        return
+    for space, row in zip(tiles, masks, strict=True):
+        assert len(row) == space.slots
+        for mask in row:
+            if space.space == "acc":
+                assert mask == 0
+                continue
+            # Banks are neighbours, as many as the bytes need, at most one more where it straddles.
+            banks = bin(mask).count("1")
+            least = -(-space.slot_bytes // M890_MINI.bank_bytes)
+            assert banks in (least, least + 1)
+            assert mask // (mask & -mask) == (1 << banks) - 1
+            if space.at is not None:
+                assert mask & -mask >= 1 << space.at

@@ -1,0 +1,20 @@
+from m890sim.lang import *
+
+
+@kernel
+def k(
+    x: Tensor["T", 16],
+    y: Tensor["T", 16],
+    t: Table["N + 1"],
+    c: Scalar,
+    n: Size,
+    B: Tunable = 8,
+):
+    for i in cores(T):
+        a = sram(B, 16, bf16)
+        b = sram(B, 16, bf16)
+        s = acc(B, 16)
+        load(a[:1], x[i : i + 1, :])
+        z = sram(B, 1, f32)
+        exp(z, a[:, :1], row_sum=z)
+        store(y[i : i + 1, :], a[:1])

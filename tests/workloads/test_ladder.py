@@ -1,0 +1,146 @@
+"""The ladders: every kernel is canonical and right, every step earns its place, experts reach their
+targets."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import pytest
+
+from m890sim import (
+    evaluate,
+    execute,
+    get_chip,
+    get_task,
+    load_kernel,
+    parse,
+    print_kernel,
+    simulate,
+)
+from m890sim.judge import row_errors
+from m890sim.kernel.ir import Instr, walk
+from m890sim.timing import Timing
+from m890sim.workloads import KERNELS, TASKS, Case, ladder, lower_bound_cycles
+
+# The references have their own tests; a step is what comes after one.
+STEPS = [entry.name for task in TASKS for entry in ladder(task)[1:]]
+# Lengths around the tile sizes, a single token, an empty prefix, a last pair of key heads with one
+# member; tiles whose rows begin before the block of their diagonal.
+HOSTILE = {
+    "extend": Case("hostile", "extend", (0, 130, 64), (141, 1, 37), 6, 3, 16, 3, True),
+    "decode": Case("hostile", "decode", (300, 1, 129), (1, 1, 1), 6, 3, 16, 3, True),
+}
+
+
+@cache
+def timed(kernel: str, case: str, chip: str = "m890") -> Timing:
+    """Timing of a built-in kernel on a case of its task."""
+    task = get_task(KERNELS[kernel].task)
+    return simulate(load_kernel(kernel), task.case(case), chip)
+
+
+def speedup(kernel: str, chip: str = "m890") -> float:
+    """Geometric mean over the task's cases of reference cycles / kernel cycles."""
+    task = get_task(KERNELS[kernel].task)
+    ratios = [
+        timed(task.reference_name, case.name, chip).cycles / timed(kernel, case.name, chip).cycles
+        for case in task.cases
+    ]
+    return math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+
+
+def share(kernel: str, case: str, engine: str, cause: str) -> float:
+    """Share of an engine's time that goes to a cause, on the average core."""
+    timing = timed(kernel, case)
+    found = timing.attribution.engine(engine)
+    return found.get(cause, 0) / sum(found.values())
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_step_is_stored_as_printed(name):
+    text = KERNELS[name].text
+    assert print_kernel(parse(text)) == text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_step_says_its_number_and_runs_without_a_fence(name):
+    entry = KERNELS[name]
+    assert f"step {entry.step}" in entry.text.split("from m890sim.lang")[0]
+    assert name.endswith("_expert") or f"_{entry.step}_" in name
+    operations = [s.op for s in walk(load_kernel(name).body) if isinstance(s, Instr)]
+    assert "fence" not in operations
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_step_is_right_on_hostile_shapes(name):
+    case = HOSTILE[KERNELS[name].task]
+    inputs = case.make_inputs(1, "needle")
+    actual = execute(load_kernel(name), case, inputs)["o"]
+    assert row_errors(actual, case.oracle(inputs)).max() <= 0.01
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_expert_ends_its_ladder(task):
+    assert ladder(task)[-1].name == get_task(task).expert_name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_step_earns_its_place(task):
+    speedups = {entry.name: speedup(entry.name) for entry in ladder(task)}
+    values = list(speedups.values())
+    assert values == sorted(values), speedups
+    assert len(set(values)) == len(values)
+
+
+def test_experts_reach_their_targets():
+    assert speedup("attention_expert") >= 12
+    assert speedup("decode_expert") >= 10
+    case = get_task("extend").case("prefill-2048")
+    reference = timed("attention_reference", case.name).cycles
+    cycles = timed("attention_expert", case.name).cycles
+    bound = lower_bound_cycles(case, get_chip("m890"))
+    assert reference / cycles >= 20
+    assert math.log(reference / cycles) / math.log(reference / bound) >= 0.6
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_step_runs_on_the_lean_chip(name):
+    task = get_task(KERNELS[name].task)
+    case = task.cases[0]
+    cycles = timed(name, case.name, "m890-lean").cycles
+    assert lower_bound_cycles(case, get_chip("m890-lean")) <= cycles
+    assert cycles < timed(task.reference_name, case.name, "m890-lean").cycles
+
+
+def test_polynomial_pays_while_the_vector_unit_waits_and_not_in_ping_pong():
+    case = "prefill-2048"
+    before = share("attention_11_spread", case, "vector", "operand from sfu")
+    assert before > 0.3
+    assert share("attention_12_polynomial", case, "vector", "operand from sfu") < before / 4
+    # Two tiles in flight fill the wait, and a polynomial would only make the vector unit longer.
+    assert share("attention_13_ping_pong", case, "vector", "operand from sfu") < before / 4
+    assert timed("attention_13_ping_pong", case).attribution.limiter == "vector"
+
+
+def test_banks_take_the_port_waits_from_the_sfu():
+    case = "prefill-2048"
+    assert share("attention_5_softmax", case, "sfu", "port") > 0.1
+    assert share("attention_6_banks", case, "sfu", "port") < 0.01
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_references_lose_their_time_at_fences(task):
+    name = get_task(task).reference_name
+    case = get_task(task).cases[0].name
+    waits = timed(name, case).attribution.engine("vector")
+    causes = {cause: n for cause, n in waits.items() if cause != "nothing left"}
+    assert max(causes, key=lambda cause: causes[cause]) == "fence"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", STEPS)
+def test_step_is_right_on_every_case_and_distribution(name):
+    found = evaluate(name, KERNELS[name].task)
+    assert found.correct, [case.message for case in found.cases]
