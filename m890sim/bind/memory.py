@@ -85,7 +85,9 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
 
 
 class _Intervals:
-    """Disjoint taken byte ranges, sorted by address."""
+    """Disjoint taken byte ranges, sorted by address; ranges that meet are one, so that a tile of
+    thousands of slots stays cheap.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -94,8 +96,15 @@ class _Intervals:
 
     def add(self, start: int, length: int) -> None:
         index = bisect_left(self.starts, start)
-        self.starts.insert(index, start)
-        self.ends.insert(index, start + length)
+        end = start + length
+        if index < len(self.starts) and self.starts[index] == end:
+            del self.starts[index]
+            end = self.ends.pop(index)
+        if index and self.ends[index - 1] == start:
+            self.ends[index - 1] = end
+        else:
+            self.starts.insert(index, start)
+            self.ends.insert(index, end)
 
     def gaps(self, lowest: int) -> list[tuple[int, int]]:
         result, at = [], lowest

@@ -3,6 +3,14 @@
 from m890sim.execute.domain import Domain
 from m890sim.execute.floats import FloatDomain
 from m890sim.execute.rounding import round_to
-from m890sim.execute.run import Execution, execute_kernel, run_kernel
+from m890sim.execute.run import Execution, execute_kernel, one_blas_thread, run_kernel
 
-__all__ = ["Domain", "Execution", "FloatDomain", "execute_kernel", "round_to", "run_kernel"]
+__all__ = [
+    "Domain",
+    "Execution",
+    "FloatDomain",
+    "execute_kernel",
+    "one_blas_thread",
+    "round_to",
+    "run_kernel",
+]

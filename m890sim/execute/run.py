@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, SupportsIndex
@@ -89,7 +90,7 @@ def execute_kernel(
     """
     domain = FloatDomain() if domain is None else domain
     # infinities and NaNs are values like others here
-    with np.errstate(all="ignore"), _blas().limit(limits=1, user_api="blas"):
+    with np.errstate(all="ignore"), one_blas_thread():
         launch = make_launch(kernel, symbols, tables, scalars, tensors, domain)
         program = Compiler(kernel, launch, domain, limits).program()
         chosen = (
@@ -107,10 +108,18 @@ def execute_kernel(
                 tensor.array = tensor.owner = tensor.readers = None
 
 
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """A context in which BLAS uses one thread.
+
+    Tiles are small: a second thread costs more than it brings, much more where cores are shared,
+    and results must not depend on how many cores a machine has.
+    """
+    limiter: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
+    return limiter
+
+
 @cache
 def _blas() -> Any:
-    """The process's BLAS libraries. Tiles are small: a second thread costs more than it brings,
-    much more where cores are shared, and results must not depend on how many there are."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

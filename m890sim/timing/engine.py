@@ -135,7 +135,15 @@ def _words_of(typing_context: Any, array: Any, row: Any) -> Any:
 _words: Any = intrinsic(_words_of)
 
 
-@numba.njit(_SIGNATURE, nogil=True, cache=True, error_model="numpy", boundscheck=False)
+@numba.njit(
+    _SIGNATURE,
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+    boundscheck=False,
+    no_cfunc_wrapper=True,
+    _nrt=False,
+)
 def run_phase(
     code_array: Array,
     instructions_array: Array,

@@ -7,6 +7,7 @@ import pytest
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
 from m890sim.workloads import KERNELS, load_kernel
+from tests.generators import random_program
 
 HEAD = """from m890sim.lang import *
 
@@ -48,7 +49,7 @@ ACCEPTED = {
     "loop_that_never_runs": "fill(a, 0.0)\nfor j in range(9, 9):\n    copy(a[:j], a[:j])",
     "equal_extents_of_a_gather": ("r = min(B, n)\nload(a[:r], x[p[n * B : n * B + r], 0:16])"),
     "unknown_extents": "load(a[:n], x[i : i + top, 0:16])",
-    "merged_rows": "store(w[p[0:n], 0:n], b[: 2 * n])",
+    "merged_rows": "fill(b, 0.0)\nstore(w[p[0:n], 0:n], b[: 2 * n])",
     "broadcast_row_and_column": "fill(a, 0.0)\nadd(a, a, a[0:1])\nadd(a, a, a[:, 0:1])",
     "broadcast_of_unknown_extent": "fill(a, 0.0)\nmul(a[:4], a[:4], a[:n])",
     "steps": "fill(a, 0.0)\ncopy(a[0:8:2], a[1:8:2])\ncopy(a[:n:3], a[:n:3])",
@@ -119,3 +120,10 @@ def test_built_in_kernel_is_right(name: str) -> None:
     check(kernel)
     assert parse(print_kernel(kernel)) == kernel
     assert all(stmt.loc.line for stmt in ir.walk(kernel.body))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_program_that_runs_is_right(seed: int) -> None:
+    kernel = random_program(seed).kernel
+    check(kernel)
+    assert parse(print_kernel(kernel)) == kernel

@@ -7,6 +7,8 @@ import math
 from functools import cache
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from m890sim import (
     evaluate,
@@ -78,6 +80,30 @@ def test_step_is_right_on_hostile_shapes(name):
     case = HOSTILE[KERNELS[name].task]
     inputs = case.make_inputs(1, "needle")
     actual = execute(load_kernel(name), case, inputs)["o"]
+    assert row_errors(actual, case.oracle(inputs)).max() <= 0.01
+
+
+LENGTHS = st.lists(st.tuples(st.integers(0, 150), st.integers(1, 150)), min_size=1, max_size=4)
+HEADS = st.sampled_from([(1, 1), (3, 3), (6, 3), (8, 2)])
+
+
+@settings(max_examples=10, deadline=None)
+@given(LENGTHS, HEADS, st.sampled_from([1, 3, 16]))
+def test_attention_expert_is_right_on_generated_shapes(lengths, heads, page):
+    cached, new = zip(*lengths, strict=True)
+    case = Case("any", "extend", cached, new, *heads, 16, page, True)
+    inputs = case.make_inputs(2, "needle")
+    actual = execute(load_kernel("attention_expert"), case, inputs)["o"]
+    assert row_errors(actual, case.oracle(inputs)).max() <= 0.01
+
+
+@settings(max_examples=10, deadline=None)
+@given(LENGTHS, HEADS, st.sampled_from([1, 3, 16]))
+def test_decode_expert_is_right_on_generated_shapes(lengths, heads, page):
+    keys = tuple(cached + new for cached, new in lengths)
+    case = Case("any", "decode", keys, (1,) * len(keys), *heads, 16, page, True)
+    inputs = case.make_inputs(2, "needle")
+    actual = execute(load_kernel("decode_expert"), case, inputs)["o"]
     assert row_errors(actual, case.oracle(inputs)).max() <= 0.01
 
 
