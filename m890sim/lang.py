@@ -1,7 +1,7 @@
 """Hover help for kernel files: every word of the tile language, documented.
 
-A kernel file is data. It begins with `from m890sim.lang import *` so that editors know its words. It
-is read by `m890sim.parse` and never executed; executing or importing one ends in the error below.
+A kernel file is data. It begins with `from m890sim.lang import *` so that editors know its words.
+It is read by `m890sim.parse` and never executed; executing or importing one ends in an error.
 """
 
 from __future__ import annotations
