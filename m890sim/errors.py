@@ -113,7 +113,7 @@ CODES: dict[str, str] = {
     "E218": "a declaration that is not constant, or out of its range",
     "E219": "a statement where none of its kind may stand",
     "E220": "stages out of order, repeated or mixed with other statements",
-    "E221": "stages that would change the result: a tile carried across them",
+    "E221": "stages that would change the result: a tile or tensor carried across them",
     "E222": "too few slots for the stages that touch a tile",
     "E223": "a step below 1, or a loop's step that is no constant",
     "E224": "an unknown order of work",

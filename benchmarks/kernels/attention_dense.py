@@ -2,8 +2,15 @@ from m890sim.lang import *
 
 
 @kernel
-def attention_dense(q: Tensor["T", "H", "D"], k: Tensor["T", "H", "D"], v: Tensor["T", "H", "D"],
-                    o: Tensor["T", "H", "D"], scale: Scalar, BQ: Tunable = 128, BK: Tunable = 128):
+def attention_dense(
+    q: Tensor["T", "H", "D"],
+    k: Tensor["T", "H", "D"],
+    v: Tensor["T", "H", "D"],
+    o: Tensor["T", "H", "D"],
+    scale: Scalar,
+    BQ: Tunable = 128,
+    BK: Tunable = 128,
+):
     """Attention without a mask: what the functional run is timed on."""
     for h, i in cores(H, ceil_div(T, BQ)):
         rows = min(BQ, T - i * BQ)
@@ -25,7 +32,7 @@ def attention_dense(q: Tensor["T", "H", "D"], k: Tensor["T", "H", "D"], v: Tenso
             shift = sram(BQ, 1, f32)
             decay = sram(BQ, 1, f32)
             part = sram(BQ, 1, f32)
-            load(kt[:cols], k[j : j + cols, h, :], queue=0)
+            load(kt[:cols], k[j : j + cols, h, :])
             load(vt[:cols], v[j : j + cols, h, :], queue=1)
             matmul(s[:rows, :cols], qt[:rows], kt[:cols].T)
             row_max(top[:rows], s[:rows, :cols])
@@ -33,7 +40,13 @@ def attention_dense(q: Tensor["T", "H", "D"], k: Tensor["T", "H", "D"], v: Tenso
             mul(shift[:rows], top[:rows], -LOG2E * scale)
             exp2(decay[:rows], m[:rows], scale=LOG2E * scale, bias=shift[:rows])
             copy(m[:rows], top[:rows])
-            exp2(p[:rows, :cols], s[:rows, :cols], scale=LOG2E * scale, bias=shift[:rows], row_sum=part[:rows])
+            exp2(
+                p[:rows, :cols],
+                s[:rows, :cols],
+                scale=LOG2E * scale,
+                bias=shift[:rows],
+                row_sum=part[:rows],
+            )
             fma(l[:rows], l[:rows], decay[:rows], part[:rows])
             mul(out[:rows], out[:rows], decay[:rows])
             matmul(out[:rows], p[:rows, :cols], vt[:cols], accumulate=True)

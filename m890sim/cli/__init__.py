@@ -7,6 +7,7 @@ simulator itself, 130 interrupted. Set M890_TRACEBACK=1 to see where a fault cam
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status and never lets an exception out."""
+    # Python starts with None for a stream that the caller closed (`m890 ... >&-`).
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a glyph shows a "?", not a traceback.
         if hasattr(stream, "reconfigure"):

@@ -69,6 +69,8 @@ def load(name: str) -> Kernel:
         return load_kernel(name)
     from m890sim.language import DEFAULT_LIMITS, parse
 
+    if sys.stdin is None:
+        raise TaskError("standard input is closed; give the path of a kernel file")
     return parse(sys.stdin.buffer.read(DEFAULT_LIMITS.source_bytes + 1), filename="<stdin>")
 
 

@@ -22,7 +22,9 @@ IDEA_COLUMNS = 30  # a terminal that has not this much left for the ideas gets t
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step of a ladder, timed on all cases of its task."""
+    """One step of a ladder, timed on all cases of its task; without cycles where the step does not
+    fit the chip, and `refusal` says why.
+    """
 
     step: int
     kernel: str
@@ -31,6 +33,7 @@ class Rung:
     limiters: dict[str, str]  # by case
     speedup: float  # geometric mean over the cases, against step 0
     gap_closed: float  # share of the way to the lower bounds, log scale
+    refusal: str = ""
 
     @property
     def limiter(self) -> str:
@@ -58,6 +61,7 @@ def register(commands: Any) -> None:
 
 def climb(task: Task, chip: ChipSpec, quiet: bool = True) -> list[Rung]:
     """The ladder of a task on a chip, the reference first."""
+    from m890sim.errors import BindError
     from m890sim.workloads import ladder, load_kernel, lower_bound_cycles, simulate
 
     entries = ladder(task.name)
@@ -66,13 +70,23 @@ def climb(task: Task, chip: ChipSpec, quiet: bool = True) -> list[Rung]:
     with show.progress(f"ladder {task.name} on {chip.name}", quiet) as tell:
         for number, entry in enumerate(entries):
             kernel = load_kernel(entry.name)
-            cycles, limiters = {}, {}
+            cycles, limiters, refusal = {}, {}, ""
             for at, case in enumerate(task.cases):
                 label = f"{entry.name}, {case.name}"
                 tell(number * len(task.cases) + at, len(entries) * len(task.cases), label)
-                timing = simulate(kernel, case, chip)
+                try:
+                    timing = simulate(kernel, case, chip)
+                except BindError as error:
+                    if not rungs:
+                        raise
+                    refusal = str(error)
+                    break
                 cycles[case.name] = timing.cycles
                 limiters[case.name] = timing.attribution.limiter
+            if refusal:
+                none = math.nan
+                rungs.append(Rung(entry.step, entry.name, entry.idea, {}, {}, none, none, refusal))
+                continue
             base = rungs[0].cycles if rungs else cycles
             reached = math.fsum(math.log(base[name] / cycles[name]) for name in cycles)
             possible = math.fsum(math.log(base[name] / bounds[name]) for name in cycles)
@@ -90,6 +104,10 @@ def ladder_rows(task: Task, chip: ChipSpec, rungs: list[Rung]) -> tuple[list[str
     columns = ["step", "idea", *names, "speedup", "to bound", "limited by"]
     rows = []
     for rung in rungs:
+        if rung.refusal:
+            absent = ["-"] * (len(names) + 2)
+            rows.append([str(rung.step), rung.idea, *absent, "does not fit"])
+            continue
         cells = [str(rung.step), rung.idea, *(show.count(rung.cycles[name]) for name in names)]
         rows.append([*cells, show.ratio(rung.speedup), show.share(rung.gap_closed), rung.limiter])
     bounds = [lower_bound_cycles(case, chip) for case in task.cases]
@@ -133,6 +151,9 @@ def _ladder(args: argparse.Namespace) -> int:
         else:
             about = f"{chip.name} (fictional), timing version {TIMING_VERSION}"
             _print(f"{task.name}: cycles on {about}", columns, rows)
+            for rung in found[task.name]:
+                if rung.refusal:
+                    show.console().print(f"{rung.kernel} does not fit: {rung.refusal}")
     return 0
 
 
@@ -173,4 +194,5 @@ def _as_data(rung: Rung) -> dict[str, Any]:
         "limiters": rung.limiters,
         "speedup": rung.speedup,
         "gap_closed": rung.gap_closed,
+        "refusal": rung.refusal or None,
     }

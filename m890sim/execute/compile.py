@@ -37,12 +37,13 @@ class Work:
         """Count a loop before it runs. Raises: LimitError E505, E506."""
         self.trips += trips
         self.instructions += instructions
-        limit = self.limits.instructions
+        names = ("run_instructions", "instructions")
+        limit, name = min((getattr(self.limits, name), name) for name in names)
         if self.instructions > limit:
             raise LimitError(
                 "E505",
                 f"the run comes to more than {limit:,} instructions; use larger tiles or raise "
-                "limits.instructions",
+                f"limits.{name}",
             )
         if self.trips > limit:
             raise LimitError(

@@ -197,7 +197,7 @@ class TilePiece:
         return self._site.error(
             "E401",
             f'tile "{tile.name}" ({tile.rows} x {tile.cols}) is read in rows {r0}:{r1}, columns '
-            f"{c0}:{c1}, but {rows} hold elements that were never written; write them first (load, "
+            f"{c0}:{c1}, but elements of {rows} were never written; write them first (load, "
             "fill, matmul) or read less",
             env,
         )

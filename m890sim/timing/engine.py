@@ -94,11 +94,11 @@ OK, TOO_MANY, TOO_MUCH_WORK, CALENDAR_FULL, OVERFLOW = range(5)
 BUSY, PORT, HBM, LAUNCH, DISPATCHING, FENCED, QUEUE_FULL, SLOT, FLIGHT, IDLE, OPERAND = range(11)
 # A core's sequencer: a row of `sequencers`; HELD: the stationary block; the ready times of
 # transfers follow.
-NOW, PC, STATE, TURN, LATEST, FENCE_TOTAL, QUEUE_TOTAL, LAST_PASS, FLIGHTS, HELD = range(10)
+PC, STATE, TURN, LATEST, FENCE_TOTAL, QUEUE_TOTAL, LAST_PASS, FLIGHTS, HELD = range(9)
 HELD_WIDTH = 9
 TOUCHED = HELD + HELD_WIDTH  # slots of the instruction at hand
 FLIGHT_TIMES = TOUCHED + MAX_OPERANDS
-READY, IN_TRANSFER, WAITS_FOR_ITEM, DONE = range(4)
+READY, IN_TRANSFER, WAITS_FOR_ITEM = range(3)
 # A slot on a core's scoreboard; an engine of a core; an entry in the ring of an engine's last
 # instructions.
 WRITTEN, WRITER, READ, VERSION = range(4)
@@ -110,7 +110,9 @@ FAR = 2**62
 BIG = 2**31
 
 _SIGNATURE = "void(" + "int64[::1]," * 4 + "int64[:,::1]," * 2 + "int64[::1],"
-_SIGNATURE += "int64[:,::1]," * 6 + "int64[::1], int64[:,::1], int64[::1])"
+_SIGNATURE += (
+    "int64[:,::1]," * 5 + "int64[::1], int64[:,::1], int64[::1], int64[:,::1], int64[::1])"
+)
 
 
 def _words_of(typing_context: Any, array: Any, row: Any) -> Any:
@@ -135,15 +137,18 @@ def _words_of(typing_context: Any, array: Any, row: Any) -> Any:
 _words: Any = intrinsic(_words_of)
 
 
-@numba.njit(
-    _SIGNATURE,
-    nogil=True,
-    cache=True,
-    error_model="numpy",
-    boundscheck=False,
-    no_cfunc_wrapper=True,
-    _nrt=False,
-)
+# No wrapper for C callers, no reference counts: they take time to compile.
+_OPTIONS: Any = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "boundscheck": False,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+}
+
+
+@numba.njit(_SIGNATURE, **_OPTIONS)
 def run_phase(
     code_array: Array,
     instructions_array: Array,
@@ -157,13 +162,14 @@ def run_phase(
     units: Array,
     rings: Array,
     sequencers: Array,
+    clock_array: Array,
     calendar: Array,
     attribution_array: Array,
     trace: Array,
     out_array: Array,
 ) -> None:
     """Time one phase, from the state that simulate.py sets up. One row a core in registers, counts,
-    board, units, rings, sequencers.
+    board, units, rings, sequencers. clock: the time of each core's next event, FAR after its last.
 
     code, instructions: see bind/codes.py. calendar: row 0 the chip, row 1 + c core c; pairs
     (window, bytes used), a ring.
@@ -177,6 +183,7 @@ def run_phase(
     masks = _words(masks_array, 0)
     attribution = _words(attribution_array, 0)
     out = _words(out_array, 0)
+    clock = _words(clock_array, 0)
     whole = _words(calendar, 0)
     cores = chip[CORES]
     queues = chip[QUEUES]
@@ -200,10 +207,9 @@ def run_phase(
         c = -1
         t = FAR
         for i in range(cores):
-            if sequencers[i, STATE] != DONE:
-                if sequencers[i, NOW] < t:
-                    t = sequencers[i, NOW]
-                    c = i
+            if clock[i] < t:
+                t = clock[i]
+                c = i
         if c < 0:
             break
         seq = _words(sequencers, c)
@@ -271,7 +277,7 @@ def run_phase(
                     n_instructions += 1
                     if e < queues:
                         # A reservation: wait until this core has the smallest dispatch time.
-                        seq[NOW] = d
+                        clock[c] = d
                         seq[PC] = at_row
                         seq[STATE] = IN_TRANSFER
                         break
@@ -551,7 +557,7 @@ def run_phase(
                 turn = seq[TURN]
                 if order == 3:
                     if resumed != WAITS_FOR_ITEM:
-                        seq[NOW] = t
+                        clock[c] = t
                         seq[PC] = at_row
                         seq[STATE] = WAITS_FOR_ITEM
                         break
@@ -571,8 +577,8 @@ def run_phase(
                 # With snake, a core may have no item in the last, incomplete round; there is no
                 # later one.
                 if item >= items:
-                    seq[NOW] = t
-                    seq[STATE] = DONE
+                    seq[LATEST] = max(seq[LATEST], t)
+                    clock[c] = FAR
                     break
                 seq[TURN] = turn + 1
                 reg[target] = item

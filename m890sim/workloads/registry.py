@@ -125,7 +125,9 @@ def load_kernel(path_or_name: str | Path) -> Kernel:
         entry = KERNELS[path_or_name]
         return parse(entry.text, filename=entry.file)
     path = Path(path_or_name)
-    if path.is_file():
+    if path.is_dir():
+        raise TaskError(f"{str(path_or_name)!r} is a directory; give the path of a kernel file")
+    if path.exists():  # a pipe too, as the shell's `<(...)` makes one
         return load_file(path)
     if path.suffix == ".py" or len(path.parts) > 1:
         raise TaskError(

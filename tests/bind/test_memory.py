@@ -90,3 +90,12 @@ def test_masks_cover_every_slots_bytes(tiles: list[TileSpace]) -> None:
             assert mask // (mask & -mask) == (1 << banks) - 1
             if space.at is not None:
                 assert mask & -mask >= 1 << space.at
+
+
+def test_thousands_of_slots_are_placed_quickly() -> None:
+    # First fit over ranges that are kept apart takes seconds here.
+    fitting = M890.sram_bytes // 64
+    (masks,) = place([tile("a", "sram", 64, slots=fitting)], M890)
+    assert masks == sorted(masks) and len(masks) == fitting
+    with pytest.raises(BindError, match="64000000000 bytes of SRAM"):
+        place([tile("a", "sram", 1, slots=10**9)], M890)

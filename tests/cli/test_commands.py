@@ -159,7 +159,16 @@ def test_refused_file_gives_places(
 def test_directory_is_refused(command: str, tmp_path: Path, capsys: Capture) -> None:
     assert main([command, str(tmp_path)]) == 2
     captured = capsys.readouterr()
-    assert str(tmp_path) in captured.err and captured.out == ""
+    assert f"{str(tmp_path)!r} is a directory" in captured.err and captured.out == ""
+
+
+def test_kernel_is_read_from_a_pipe(small: Path, tmp_path: Path, capsys: Capture) -> None:
+    # What a shell makes of `m890 check <(...)`.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cp", str(small), str(pipe)]):
+        assert main(["check", str(pipe)]) == 0
+    assert "right" in capsys.readouterr().out
 
 
 def test_check_tells_what_is_right(small: Path, capsys: Capture) -> None:
@@ -253,3 +262,17 @@ def test_interrupt_has_its_own_status(capsys: Capture, monkeypatch: pytest.Monke
     monkeypatch.setattr("m890sim.cli.tables.chip_rows", interrupted)
     assert main(["chips"]) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("kernels",), ("tasks", "--json"), ("fmt", "-")])
+@pytest.mark.parametrize("descriptor", [1, 2])
+def test_closed_stream_is_no_fault(arguments: tuple[str, ...], descriptor: int) -> None:
+    result = run_m890(*arguments, input=SMALL, preexec_fn=lambda: os.close(descriptor))
+    assert result.returncode == 0
+    assert result.stderr == ""
+
+
+def test_closed_standard_input_is_refused(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["check", "-"]) == 2
+    assert "standard input is closed" in capsys.readouterr().err

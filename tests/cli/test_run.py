@@ -93,6 +93,16 @@ def test_ladder_json_agrees_with_run(capsys: Capture) -> None:
         assert all(rung["cycles"][case.name] >= lower_bound_cycles(case, chip) for rung in rungs)
 
 
+def test_ladder_shows_steps_that_do_not_fit_the_chip(capsys: Capture) -> None:
+    assert main(["ladder", "decode", "--chip", "m890-mini", "--json"]) == 0
+    rungs = json.loads(capsys.readouterr().out)["ladders"]["decode"]
+    fitting = [rung for rung in rungs if rung["refusal"] is None]
+    assert fitting[0]["step"] == 0 and len(fitting) < len(rungs)
+    refused = next(rung for rung in rungs if rung["refusal"])
+    assert refused["cycles"] == {} and refused["speedup"] is None
+    assert "E303 queue 2, m890-mini has queues 0 to 1" in refused["refusal"]
+
+
 @pytest.mark.parametrize("width", ["70", "120", "200"])
 def test_ladder_shows_every_case_and_step(
     width: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch

@@ -51,7 +51,7 @@ CASES = {
         0,
         "E401",
         10,
-        ['tile "a"', "row 7 hold", "add"],
+        ['tile "a"', "elements of row 7 were", "add"],
     ),
     "every other row": (
         TILE + "fill(a[::2], 0.0)\n    copy(a, a)",
@@ -383,6 +383,8 @@ def test_instructions_are_counted_and_limited() -> None:
     with pytest.raises(LimitError, match="more than 1 instructions") as caught:
         run(COPY, limits=Limits(instructions=1))
     assert caught.value.code == "E505"
+    with pytest.raises(LimitError, match=r"raise limits\.run_instructions"):
+        run(COPY, limits=Limits(run_instructions=1))
 
 
 def test_a_huge_loop_is_refused_before_it_runs() -> None:

@@ -1,10 +1,18 @@
 # Attention without a mask, 128x128 tiles, online softmax: what the peers compute, for one simulated chip.
+
 from m890sim.lang import *
 
 
 @kernel
-def attention(q: Tensor["H", "T", "D"], k: Tensor["H", "T", "D"], v: Tensor["H", "T", "D"], o: Tensor["H", "T", "D"],
-              scale: Scalar, BQ: Tunable = 128, BK: Tunable = 128):
+def attention(
+    q: Tensor["H", "T", "D"],
+    k: Tensor["H", "T", "D"],
+    v: Tensor["H", "T", "D"],
+    o: Tensor["H", "T", "D"],
+    scale: Scalar,
+    BQ: Tunable = 128,
+    BK: Tunable = 128,
+):
     for h, i in cores(H, ceil_div(T, BQ)):
         rows = min(BQ, T - i * BQ)
         qt = sram(BQ, D, bf16)
@@ -12,7 +20,7 @@ def attention(q: Tensor["H", "T", "D"], k: Tensor["H", "T", "D"], v: Tensor["H",
         largest = sram(BQ, 1, f32)
         total = sram(BQ, 1, f32)
         out = acc(BQ, D)
-        load(qt[:rows], q[h, i * BQ : i * BQ + rows, :], queue=0)
+        load(qt[:rows], q[h, i * BQ : i * BQ + rows, :])
         fill(largest[:rows], -inf)
         fill(total[:rows], 0.0)
         fill(out[:rows], 0.0)

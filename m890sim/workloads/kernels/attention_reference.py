@@ -22,6 +22,7 @@ def attention_reference(
     BK: Tunable = 64,
 ):
     G = HQ // HKV
+
     for b, h, i in cores(B, HQ, ceil_div(max_extend, BQ)):
         first = qo_indptr[b]
         length = qo_indptr[b + 1] - first
@@ -47,7 +48,6 @@ def attention_reference(
             fill(l[:rows], 0.0)
             fill(out[:rows], 0.0)
             fence()
-
             # The cached prefix: every query sees all of it.
             for j in range(0, prefix, BK):
                 cols = min(BK, prefix - j)
@@ -79,7 +79,6 @@ def attention_reference(
                 fence()
                 copy(m[:rows], new_m[:rows])
                 fence()
-
             # The new tokens, up to the diagonal.
             for j in range(0, i * BQ + rows, BK):
                 cols = min(BK, i * BQ + rows - j)
@@ -113,7 +112,6 @@ def attention_reference(
                 fence()
                 copy(m[:rows], new_m[:rows])
                 fence()
-
             div(ot[:rows], out[:rows], l[:rows])
             fence()
             store(o[first + i * BQ : first + i * BQ + rows, h, :], ot[:rows])

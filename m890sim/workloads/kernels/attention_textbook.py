@@ -1,5 +1,8 @@
 # Attention as a textbook writes it: softmax(scale * Q K^T) V in three passes, the scores kept in HBM between them.
 # For teaching: each pass is one line of the formula, and HBM pays for all of it.
+# rows of a block of scores
+# columns of a block of scores
+# whole rows of scores that fit in SRAM at once
 
 from m890sim.lang import *
 
@@ -18,9 +21,9 @@ def attention_textbook(
     max_extend: Size,
     max_prefix: Size,
     scale: Scalar,
-    BQ: Tunable = 64,  # rows of a block of scores
-    BK: Tunable = 64,  # columns of a block of scores
-    BR: Tunable = 8,  # whole rows of scores that fit in SRAM at once
+    BQ: Tunable = 64,
+    BK: Tunable = 64,
+    BR: Tunable = 8,
 ):
     G = HQ // HKV
     scores = hbm(HQ, T, max_prefix + max_extend, f32)
@@ -44,14 +47,20 @@ def attention_textbook(
                 load(kt[:cols], k_cache[kv_indices[start + j : start + j + cols], h // G, :])
                 matmul(s[:rows, :cols], qt[:rows], kt[:cols].T)
                 mul(st[:rows, :cols], s[:rows, :cols], scale)
-                store(scores[h, first + i * BQ : first + i * BQ + rows, j : j + cols], st[:rows, :cols])
+                store(
+                    scores[h, first + i * BQ : first + i * BQ + rows, j : j + cols],
+                    st[:rows, :cols],
+                )
             for j in range(0, i * BQ + rows, BK):
                 cols = min(BK, i * BQ + rows - j)
                 load(kt[:cols], k[first + j : first + j + cols, h // G, :])
                 matmul(s[:rows, :cols], qt[:rows], kt[:cols].T)
                 mul(st[:rows, :cols], s[:rows, :cols], scale)
                 causal_mask(st[:rows, :cols], row=i * BQ, col=j)
-                store(scores[h, first + i * BQ : first + i * BQ + rows, prefix + j : prefix + j + cols], st[:rows, :cols])
+                store(
+                    scores[h, first + i * BQ : first + i * BQ + rows, prefix + j : prefix + j + cols],
+                    st[:rows, :cols],
+                )
 
     # Pass 2: weights = exp(scores - row maximum) / row sum, row by row. What pass 1 left unwritten beyond the diagonal's
     # block stays untouched: both passes stop at the same column.
@@ -88,12 +97,18 @@ def attention_textbook(
             fill(out[:rows], 0.0)
             for j in range(0, prefix, BK):
                 cols = min(BK, prefix - j)
-                load(pt[:rows, :cols], weights[h, first + i * BQ : first + i * BQ + rows, j : j + cols])
+                load(
+                    pt[:rows, :cols],
+                    weights[h, first + i * BQ : first + i * BQ + rows, j : j + cols],
+                )
                 load(vt[:cols], v_cache[kv_indices[start + j : start + j + cols], h // G, :])
                 matmul(out[:rows], pt[:rows, :cols], vt[:cols], accumulate=True)
             for j in range(0, i * BQ + rows, BK):
                 cols = min(BK, i * BQ + rows - j)
-                load(pt[:rows, :cols], weights[h, first + i * BQ : first + i * BQ + rows, prefix + j : prefix + j + cols])
+                load(
+                    pt[:rows, :cols],
+                    weights[h, first + i * BQ : first + i * BQ + rows, prefix + j : prefix + j + cols],
+                )
                 load(vt[:cols], v[first + j : first + j + cols, h // G, :])
                 matmul(out[:rows], pt[:rows, :cols], vt[:cols], accumulate=True)
             copy(ot[:rows], out[:rows])

@@ -16,6 +16,7 @@ def decode_reference(
     BK: Tunable = 64,
 ):
     G = HQ // HKV
+
     for b, h in cores(B, HQ):
         start = kv_indptr[b]
         length = kv_indptr[b + 1] - start
