@@ -124,7 +124,7 @@ def panel(drawing: Drawing, top: float, name: str, rungs: list[Rung], bound: flo
     for number, rung in enumerate(rungs):
         y = first + ROW * number
         drawing.text(20, y + BAR / 2 + 4, str(rung.step), 12, FAINT)
-        lines = textwrap.wrap(rung.idea, 50, max_lines=2, placeholder=" ...")
+        lines = textwrap.wrap(rung.idea, 46, max_lines=2, placeholder=" ...")
         for at, words in enumerate(lines):
             middle = y + BAR / 2 + 4 + (at - (len(lines) - 1) / 2) * 14
             drawing.text(40, middle, words, 12)

@@ -156,8 +156,8 @@ def conclusions(results: list[Result]) -> list[str]:
 
 
 NOTES = """\
-How it was measured. The tools ran one after another, each alone in a process of its own, BLAS and
-OpenMP with the number of threads of --threads; XLA picks its own. Warm is the fastest call after
+How it was measured. The tools ran one after another, each alone in a process of its own, all on
+the same --threads processors, with as many BLAS and OpenMP threads. Warm is the fastest call after
 the first, up to --repeats of them; cold runs from the start of the process to the first result,
 with imports and compilation. m890sim computes with the chip's bf16 operands and fp32 sums, which
 makes its error; the others in float32. It simulates its kernel anew in each call: the values, and
@@ -199,7 +199,12 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--limit", type=float, default=300.0, help="seconds for each tool (default 300)"
     )
     parser.add_argument("--repeats", type=int, default=10, help="warm calls at most (default 10)")
-    parser.add_argument("--threads", type=int, default=1, help="BLAS threads (default 1)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="processors and BLAS threads for each tool (default 1)",
+    )
     parser.add_argument("--only", help="comma-separated: " + ", ".join(peer.key for peer in PEERS))
     parser.add_argument("--no-gemm", action="store_true", help="leave out the plain GEMMs")
     options = parser.parse_args(arguments)
@@ -218,6 +223,9 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Run the comparison."""
     options = read_options()
+    # The same processors for every tool: XLA would take all of them, whatever --threads says.
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     # Ends through the handlers that stop a running tool, instead of leaving it behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     console = Console()
