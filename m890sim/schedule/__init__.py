@@ -1,0 +1,83 @@
+"""Edits: local rewrites of kernels that keep the meaning. `EDITS` is the table, append-only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from m890sim.errors import LanguageError
+from m890sim.kernel import ir
+from m890sim.language import check
+from m890sim.schedule.edit import (
+    DEFAULT_CONTEXT,
+    Argument,
+    Context,
+    Edit,
+    EditError,
+    EditSpec,
+    Site,
+)
+from m890sim.schedule.table import EDITS
+from m890sim.schedule.tree import sites
+
+__all__ = [
+    "DEFAULT_CONTEXT",
+    "EDITS",
+    "Argument",
+    "Context",
+    "Edit",
+    "EditError",
+    "EditSpec",
+    "Site",
+    "apply",
+    "candidates",
+    "legal_edits",
+    "rewrite",
+]
+
+
+def rewrite(kernel: ir.Kernel, edit: Edit, context: Context = DEFAULT_CONTEXT) -> ir.Kernel:
+    """The changed kernel, by the edit's own preconditions alone.
+
+    Raises: EditError for an unknown edit or a failed precondition.
+    """
+    if edit.name not in EDITS:
+        raise EditError(f"unknown edit {edit.name!r}; `m890 edits` lists them")
+    changed = EDITS[edit.name].rewrite(kernel, edit.site, edit.argument, context)
+    if changed == kernel:
+        raise EditError(f"{edit} changes nothing")
+    return changed
+
+
+def apply(kernel: ir.Kernel, edit: Edit, context: Context = DEFAULT_CONTEXT) -> ir.Kernel:
+    """The changed kernel, checked like one that a stranger wrote; the old kernel is untouched.
+
+    Raises: EditError, saying which precondition failed and where.
+    """
+    changed = rewrite(kernel, edit, context)
+    try:
+        check(changed)
+    except LanguageError as error:
+        first = error.diagnostics[0]
+        raise EditError(f"{edit}: the language refuses the result: {first.message}") from error
+    return changed
+
+
+def candidates(kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT) -> Iterator[Edit]:
+    """Edits worth trying, in the order of EDITS, then of the text; not all of them are legal."""
+    places: list[tuple[Site, ir.Stmt | None]] = [((), None), *sites(kernel)]
+    for name, spec in EDITS.items():
+        for site, stmt in places:
+            for argument in spec.arguments(kernel, site, stmt, context):
+                yield Edit(name, site, argument)
+
+
+def legal_edits(kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT) -> list[Edit]:
+    """The candidates that apply."""
+    found = []
+    for edit in candidates(kernel, context):
+        try:
+            rewrite(kernel, edit, context)
+        except EditError:
+            continue
+        found.append(edit)
+    return found

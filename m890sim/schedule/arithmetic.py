@@ -1,0 +1,7 @@
+"""Edits, family arithmetic."""
+
+from __future__ import annotations
+
+from m890sim.schedule.edit import EditSpec
+
+ROWS: tuple[EditSpec, ...] = ()

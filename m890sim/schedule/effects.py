@@ -1,0 +1,122 @@
+"""What a statement reads, writes and defines: the basis of every reordering.
+
+Whole tiles and tensors are the unit, so the answer errs to the safe side: pieces of one tile are
+taken to overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from m890sim.isa import OPS
+from m890sim.kernel import ir
+
+
+@dataclass(slots=True)
+class Effects:
+    """Names of tiles and tensors read and written, of scalars used, and of what is defined."""
+
+    reads: set[str] = field(default_factory=set)
+    writes: set[str] = field(default_factory=set)
+    uses: set[str] = field(default_factory=set)
+    defines: set[str] = field(default_factory=set)
+
+
+def effects(*stmts: ir.Stmt) -> Effects:
+    """The effects of statements and of all below them; names of inner declarations included."""
+    found = Effects()
+    for stmt in stmts:
+        for part in ir.walk((stmt,)):
+            _add(found, part)
+    return found
+
+
+def independent(first: ir.Stmt, second: ir.Stmt) -> bool:
+    """Whether two neighbours may change places without changing what the kernel computes."""
+    a, b = effects(first), effects(second)
+    names_a, names_b = a.defines, b.defines
+    return not (
+        a.writes & (b.reads | b.writes)
+        or b.writes & a.reads
+        or names_a & (b.defines | b.uses | b.reads | b.writes)
+        or names_b & (a.uses | a.reads | a.writes)
+    )
+
+
+def names_in(expr: object) -> Iterator[str]:
+    """Names and tables that an expression, operand or keyword uses."""
+    if isinstance(expr, ir.Name):
+        yield expr.id
+    elif isinstance(expr, ir.Op):
+        for arg in expr.args:
+            yield from names_in(arg)
+    elif isinstance(expr, ir.TableRef):
+        yield expr.table
+        yield from names_in(expr.index)
+    elif isinstance(expr, ir.Slice):
+        for part in (expr.start, expr.stop, expr.step):
+            yield from names_in(part)
+    elif isinstance(expr, ir.Gather):
+        yield expr.table
+        yield from names_in(expr.start)
+        yield from names_in(expr.stop)
+    elif isinstance(expr, ir.TensorRef):
+        for index in expr.index:
+            yield from names_in(index)
+    elif isinstance(expr, ir.TileRef):
+        yield from names_in(expr.rows)
+        yield from names_in(expr.cols)
+
+
+def operand_roles(stmt: ir.Instr) -> Iterator[tuple[str, bool, bool, ir.Operand | ir.Keyword]]:
+    """(operand's name, read, written, operand) for every operand that a call gives."""
+    spec = OPS[stmt.op]
+    given: list[tuple[str, str, ir.Operand | ir.Keyword]] = []
+    positional = [o for o in spec.operands if not o.keyword]
+    for operand, operand_value in zip(positional, stmt.operands, strict=True):
+        given.append((operand.name, operand.role, operand_value))
+    for operand in spec.operands:
+        if operand.keyword:
+            written = stmt.keyword(operand.name)
+            if written is not None:
+                given.append((operand.name, operand.role, written))
+    adds = stmt.keyword("accumulate") is True
+    for name, role, value in given:
+        read = role in ("read", "readwrite") or (role == "update" and adds)
+        yield name, read, role != "read", value
+
+
+def _add(found: Effects, stmt: ir.Stmt) -> None:
+    if isinstance(stmt, ir.Instr):
+        for _, read, written, value in operand_roles(stmt):
+            found.uses.update(names_in(value))
+            if isinstance(value, (ir.TileRef, ir.TensorRef)):
+                name = value.tile if isinstance(value, ir.TileRef) else value.tensor
+                if read:
+                    found.reads.add(name)
+                if written:
+                    found.writes.add(name)
+        for _, keyword in stmt.keywords:
+            found.uses.update(names_in(keyword))
+    elif isinstance(stmt, ir.Let):
+        found.defines.add(stmt.name)
+        found.uses.update(names_in(stmt.value))
+    elif isinstance(stmt, ir.TileDecl):
+        found.defines.add(stmt.name)
+        for part in (stmt.rows, stmt.cols, stmt.slots, stmt.at):
+            found.uses.update(names_in(part))
+    elif isinstance(stmt, ir.HbmDecl):
+        found.defines.add(stmt.name)
+        for part in stmt.dims:
+            found.uses.update(names_in(part))
+    elif isinstance(stmt, ir.Loop):
+        found.defines.add(stmt.var)
+        for part in (stmt.start, stmt.stop, stmt.step):
+            found.uses.update(names_in(part))
+    elif isinstance(stmt, ir.If):
+        found.uses.update(names_in(stmt.condition))
+    elif isinstance(stmt, ir.Cores):
+        found.defines.update(stmt.vars)
+        for part in stmt.extents:
+            found.uses.update(names_in(part))

@@ -1,0 +1,14 @@
+"""EDITS: every edit by name, append-only: what has an id keeps it."""
+
+from __future__ import annotations
+
+from m890sim.schedule import arithmetic, attributes, loops, motion
+from m890sim.schedule.edit import EditSpec
+
+_ROWS: tuple[EditSpec, ...] = (
+    *attributes.ROWS,
+    *motion.ROWS,
+    *loops.ROWS,
+    *arithmetic.ROWS,
+)
+EDITS: dict[str, EditSpec] = {row.name: row for row in _ROWS}
