@@ -1,5 +1,4 @@
-"""m890sim: a cycle-approximate simulator of a fictional accelerator, kernels for it, and their
-judge.
+"""m890sim: a simulator of a fictional accelerator, kernels for it, and their judge.
 
 The names below are the public API. They are looked up when first used, so that `import m890sim`
 loads neither the parser nor the compiled timing engine.

@@ -128,8 +128,7 @@ class ChipSpec:
     def replace(self, **changes: Any) -> ChipSpec:
         """A copy with the given fields changed, checked again.
 
-        Raises: ChipError for an unknown field (the message lists the fields) or an impossible
-        value.
+        Raises: ChipError for an impossible value, or an unknown field (the message lists them).
         """
         known = {entry.name for entry in dataclasses.fields(self)}
         for key in changes:

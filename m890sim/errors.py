@@ -1,8 +1,7 @@
 """Every exception of the project, and the table of error codes that users see.
 
 All errors that a user's input can cause derive from `M890Error`; the command line turns them into
-one
-message on stderr and exit status 2. Misuse of the Python API raises `TypeError` or `ValueError`
+one message on stderr and exit status 2. Misuse of the Python API raises `TypeError` or `ValueError`
 instead.
 """
 
@@ -41,8 +40,9 @@ class CodedError(M890Error):
 
 
 class ExecutionError(CodedError):
-    """The functional run trapped: an undefined read, an access outside a tensor, a conflict of work
-    items.
+    """The functional run trapped.
+
+    An undefined read, an access outside a tensor, a conflict of work items.
     """
 
 
@@ -51,8 +51,9 @@ class LimitError(CodedError):
 
 
 class BindError(CodedError):
-    """A checked kernel does not fit this case or this chip: capacity, banks, queues, missing
-    tables.
+    """A checked kernel does not fit this case or this chip.
+
+    Capacity, banks, queues, missing symbols or tables.
     """
 
 
@@ -79,8 +80,7 @@ class LanguageError(M890Error):
 
 
 # Stable: a code is never given a second meaning. E1xx: the text. E2xx: names, types, shapes,
-# structure.
-# E3xx: the kernel against a chip or a case. E4xx: while it runs. E5xx: limits on work.
+# structure. E3xx: the kernel against a chip or a case. E4xx: while it runs. E5xx: limits on work.
 CODES: dict[str, str] = {
     "E100": "the kernel file cannot be read",
     "E101": "not plain UTF-8 text",

@@ -1,10 +1,8 @@
-"""OPS: the instruction set, one row an instruction: operands, engines, cost terms, meaning,
-documentation.
+"""OPS: the instruction set, one row an instruction.
 
-Adding an instruction is adding a row. `language` checks calls against the rows, `bind` turns the
-cost terms into
-numbers, `execute` calls `meaning`; the timing engine never sees an opcode. Imports `errors` and
-`chip` alone.
+A row holds operands, engines, cost terms, meaning and documentation. Adding an instruction is
+adding a row: `language` checks calls against the rows, `bind` turns the cost terms into numbers,
+`execute` calls `meaning`; the timing engine never sees an opcode. Imports no other part.
 """
 
 from __future__ import annotations
@@ -15,9 +13,8 @@ from typing import Any
 
 Meaning = Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]
 # (number domain, argument name -> 2-D array, number or setting) -> written operand's name -> array,
-# before rounding to its
-# dtype. A written operand that is a keyword stands among the arguments as True where the
-# instruction names it.
+# before rounding to its dtype. A written operand that is a keyword stands among the arguments as
+# True where the instruction names it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +22,9 @@ class Operand:
     """One tile, HBM or value operand of an instruction.
 
     shape: two letters or 1, e.g. "MN", "M1"; letters bind across operands. A "b" suffix ("MNb")
-    lets a 1 stand for
-    either letter (broadcast). role: "read", "write", "readwrite" or "update" (written, and read
-    where `accumulate=True`).
-    spaces: where it may live. value: a float may stand here instead of a tile.
+    lets a 1 stand for either letter (broadcast). role: "read", "write", "readwrite" or "update"
+    (written, and read where `accumulate=True`). spaces: where it may live. value: a float may stand
+    here instead of a tile.
     """
 
     name: str
@@ -42,8 +38,9 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A keyword that is no operand: kind "int" (an integer expression), "bool" or "queue"; default
-    where it is left out.
+    """A keyword that is no operand.
+
+    kind: "int" (an integer expression), "bool" or "queue". default: its value where it is left out.
     """
 
     name: str
@@ -58,10 +55,8 @@ class OpSpec:
     """One instruction.
 
     family: "dma", "matrix", "vector", "sfu" or "sequencer". passes: engine -> passes over
-    `size_of`'s elements
-    (vector, sfu); the first engine is the default. extra_passes: (engine, keyword) -> passes more
-    where written.
-    same_dtype: operands that must share one dtype.
+    `size_of`'s elements (vector, sfu); the first engine is the default. extra_passes: (engine,
+    keyword) -> passes more where written. same_dtype: operands that must share one dtype.
     """
 
     name: str

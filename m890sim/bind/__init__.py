@@ -22,8 +22,9 @@ def _bind(key: _Key, chip: ChipSpec) -> BoundProgram:
 
 
 class _Key:
-    """Identity of a kernel object: equality of kernels ignores places in the text, which errors
-    need.
+    """Identity of a kernel object.
+
+    Equality of kernels ignores places in the text, which errors need.
     """
 
     __slots__ = ("kernel",)

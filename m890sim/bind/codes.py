@@ -1,5 +1,6 @@
-"""Layout of the engine's arrays: control operations and the columns of an instruction. Shared with
-timing/engine.py.
+"""Layout of the engine's arrays: control operations and the columns of an instruction.
+
+Shared with timing/engine.py.
 """
 
 from __future__ import annotations

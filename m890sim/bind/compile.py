@@ -49,9 +49,8 @@ class Compiler:
         self.tiles: list[TileInfo] = []
         self.n_slots = 0
         self.instructions: list[list[int]] = []
-        self.saved: list[
-            list[int]
-        ] = []  # one list a loop under construction: guard registers to reset on entry
+        # One list a loop under construction: guard registers to reset on entry.
+        self.saved: list[list[int]] = []
         self.pending = 0  # sequencer cycles before the next operation
         self.text_number = 0  # instructions are compiled in the order of the text
         self.symbols = {name: self.z.fresh(self.z.kernel) for name in kernel.symbols}
@@ -60,9 +59,8 @@ class Compiler:
         }
         names = dict(self.symbols)
         names.update((n, self.z.const(v)) for n, v in kernel.tunables.items())
-        self.tensors: dict[
-            str, tuple[tuple[int, ...], str, int]
-        ] = {}  # dims, dtype, slot (-1: untracked)
+        # Dimensions, dtype, slot (-1: untracked).
+        self.tensors: dict[str, tuple[tuple[int, ...], str, int]] = {}
         for p in kernel.params:
             if p.kind == "tensor":
                 dims = tuple(self.expr(d, names) for d in p.dims)

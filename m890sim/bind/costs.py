@@ -12,8 +12,9 @@ from m890sim.isa import OpSpec
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Registers (indices into the register file) and constants that the engine reads for one
-    instruction.
+    """What the engine reads for one instruction: constants and registers.
+
+    A register is an index into the register file.
     """
 
     base: int  # register: base occupancy b without exposed load; DMA: the transfer's cycles T
@@ -75,8 +76,9 @@ def transfer(z: Scalars, chip: ChipSpec, bytes_moved: int, runs: int) -> Cost:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One index of a tensor piece: registers of how many it takes and of the dimension; a gather
-    names its table.
+    """One index of a tensor piece: registers of how many it takes and of the dimension.
+
+    A gather names its table.
     """
 
     taken: int
@@ -88,8 +90,9 @@ class Index:
 
 
 def runs_of(z: Scalars, indices: list[Index]) -> tuple[int, int]:
-    """Registers of (elements, contiguous runs) of a piece of a tensor, going from the last
-    dimension to the first.
+    """Registers of (elements, contiguous runs) of a piece of a tensor.
+
+    Goes from the last dimension to the first, as docs/timing.md does in section 3.
     """
     one = z.const(1)
     elements, runs, merging = one, one, one

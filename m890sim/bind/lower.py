@@ -1,9 +1,7 @@
-"""Scalar operations written with the engine's six primitives, so that the compiled engine stays
-small.
+"""Scalar operations written with the engine's six primitives, which keeps the engine small.
 
 The engine compiles on a user's first run, and its compile time grows with every statement in it.
-Rewriting here costs
-nothing there: most scalar code sits behind guards.
+Rewriting here costs nothing there: most scalar code sits behind guards.
 """
 
 from __future__ import annotations
@@ -16,8 +14,9 @@ Row = list[int]
 
 
 def lower(z: Scalars, op: int, target: int, args: tuple[int, ...]) -> list[Row]:
-    """Rows of `code` that compute one scalar operation into `target`; extra registers come from
-    `z`.
+    """Rows of `code` that compute one scalar operation into `target`.
+
+    Registers for intermediate values come from `z`.
     """
     zero = z.const(0)
 

@@ -1,5 +1,6 @@
-"""Where tiles lie: placement of slots in SRAM and capacity of SRAM and ACC (docs/timing.md, section
-5).
+"""Where tiles lie: placement of slots in SRAM, and capacity of SRAM and ACC.
+
+Source: docs/timing.md, section 5.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ GRAIN = 64  # bytes; the unit of placement
 
 @dataclass(frozen=True, slots=True)
 class TileSpace:
-    """One declared tile, sizes resolved: `slots` copies of rows x cols elements of `itemsize`
-    bytes.
+    """One declared tile, sizes resolved: `slots` copies of rows x cols elements.
+
+    An element takes `itemsize` bytes.
     """
 
     name: str
@@ -85,8 +87,9 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
 
 
 class _Intervals:
-    """Disjoint taken byte ranges, sorted by address; ranges that meet are one, so that a tile of
-    thousands of slots stays cheap.
+    """Disjoint taken byte ranges, sorted by address.
+
+    Ranges that meet are one, so that a tile of thousands of slots stays cheap.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,5 +1,6 @@
-"""Operands of one instruction: extents, scoreboard slots, port demand, and the row that the engine
-reads.
+"""Operands of one instruction, and the row that the engine reads.
+
+Extents, scoreboard slots, port demand.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ Names = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class TileUse:
-    """A tile as seen from one place: its declaration, its number, and how many slots the stage lags
-    behind.
+    """A tile as seen from one place.
+
+    Its declaration, its number, and how many slots the stage lags behind.
     """
 
     info: TileInfo

@@ -1,5 +1,6 @@
-"""BoundProgram: a kernel resolved against a chip, flat integer arrays with its loops kept; Launch:
-one case of it.
+"""BoundProgram: a kernel resolved against a chip; Launch: one case of it.
+
+Both are flat integer arrays, with the kernel's loops kept.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True, slots=True)
 class TileInfo:
-    """One declared tile of a phase: registers of its shape, and where its slots stand on the
-    scoreboard.
+    """One declared tile of a phase.
+
+    Registers of its shape, and where its slots stand on the scoreboard.
     """
 
     name: str
@@ -43,9 +45,8 @@ class Launch:
     """A case of a bound program: everything the engine reads that depends on symbols and tables."""
 
     registers: IntArray  # (n_registers,)
-    tables: (
-        IntArray  # each table, followed by its breaks: how many neighbours up to x do not follow on
-    )
+    # Each table, followed by its breaks: how many neighbours up to x do not follow on.
+    tables: IntArray
     spans: IntArray  # (2 * n_tables, 2): offset and length of each table and of its breaks
     masks: IntArray  # (n_slots,): SRAM banks of each slot
 
@@ -55,8 +56,8 @@ class BoundProgram:
     """Code for one kernel on one chip. Made by `bind`, launched with a case's symbols and tables.
 
     code: rows of CODE_WIDTH, flat; jumps are positions in it. instructions: rows of
-    INSTRUCTION_WIDTH, flat (see codes.py).
-    phases: (p, 3) first operation, register of the number of work items, work order.
+    INSTRUCTION_WIDTH, flat (see codes.py). phases: (p, 3) first operation, register of the number
+    of work items, work order.
     """
 
     kernel: Kernel
@@ -73,16 +74,15 @@ class BoundProgram:
     symbols: Mapping[str, int]  # name -> register
     table_numbers: Mapping[str, int]
     tiles: tuple[TileInfo, ...]
-    scratch: tuple[
-        tuple[str, tuple[int, ...], int], ...
-    ]  # name, registers of the dimensions, bytes an element
+    # Name, registers of the dimensions, bytes an element.
+    scratch: tuple[tuple[str, tuple[int, ...], int], ...]
     _placed: dict[tuple[int, ...], IntArray] = field(default_factory=dict)
 
     def launch(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> Launch:
         """Resolve one case.
 
         symbols: every name of `kernel.symbols`. tables: every table parameter, 1-D integer arrays.
-        Raises: BindError E301 to E307.
+        Raises: BindError E301, E302 or E304 to E308.
         """
         registers = [0] * self.n_registers
         for register, value in self.constants.items():

@@ -1,12 +1,9 @@
-"""Scalar expressions as register code: value numbering, hoisting to the loop that changes them,
-guards.
+"""Scalar expressions as register code: value numbering, hoisting, guards.
 
 Every distinct expression gets one register, computed at the innermost loop level that one of its
-inputs belongs to.
-Expressions that only depend on slowly changing values (`cols = min(BK, T - j)`) stand behind a
-guard and are
-skipped while those values stay the same; this is why a ragged kernel costs the engine no more than
-a regular one.
+inputs belongs to. Expressions that only depend on slowly changing values (`cols = min(BK, T - j)`)
+stand behind a guard and are skipped while those values stay the same; this is why a ragged kernel
+costs the engine no more than a regular one.
 """
 
 from __future__ import annotations
@@ -47,14 +44,13 @@ Operation = tuple[int, int, tuple[int, ...]]  # (operation, target register, arg
 
 @dataclass(slots=True, eq=False)
 class Level:
-    """A place where registers are computed: the kernel, a work item, a loop's body or a stage's
-    body.
+    """A place where registers are computed.
+
+    The kernel, a work item, a loop's body or a stage's body.
     """
 
     depth: int
-    ops: list[tuple[int, int, tuple[int, ...]]] = field(
-        default_factory=list
-    )  # (operation, register, arguments)
+    ops: list[Operation] = field(default_factory=list)
 
 
 def evaluate(op: int, a: int, b: int, c: int) -> int:

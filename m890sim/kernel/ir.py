@@ -1,8 +1,7 @@
 """The IR: frozen nodes that hold a kernel as data.
 
 Statements carry the author's comments (part of equality) and a `SourceLoc` (not part of it). Nodes
-may be
-shared between kernels; nothing is ever changed in place. Text form and inverse: `printer`,
+may be shared between kernels; nothing is ever changed in place. Text form and inverse: `printer`,
 `m890sim.language`.
 """
 
@@ -14,8 +13,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class SourceLoc:
-    """Where a node stands in its file; lines and columns count from 1, (0, 0) for nodes that edits
-    made.
+    """Where a node stands in its file.
+
+    Lines and columns count from 1; (0, 0) for nodes that code has made.
     """
 
     line: int = 0
@@ -31,11 +31,7 @@ INT_OPERATORS = ("+", "-", "*", "//", "%", "min", "max", "ceil_div")
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 LOGIC = ("and", "or", "not")
 FLOAT_OPERATORS = ("+", "-", "*", "/")
-FLOAT_NAMES = (
-    "inf",
-    "LOG2E",
-    "LN2",
-)  # written as names; -inf is BinOp("-", (Const(0), Name("inf")))
+FLOAT_NAMES = ("inf", "LOG2E", "LN2")  # -inf is Op("-", (Const(0), Name("inf")))
 ORDERS = ("block", "cyclic", "snake", "dynamic")
 
 
@@ -44,17 +40,16 @@ ORDERS = ("block", "cyclic", "snake", "dynamic")
 
 @dataclass(frozen=True, slots=True)
 class Const:
-    """A literal. `value` is an int in scalar expressions, a float in value expressions (`2.0`,
-    `1e-06`).
-    """
+    """A literal: an int in scalar expressions, a float in value expressions (`2.0`, `1e-06`)."""
 
     value: int | float
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A use of a symbol, size, tunable, loop variable or scalar assignment; in values a Scalar
-    parameter or FLOAT_NAMES.
+    """A use of a symbol, size, tunable, loop variable or scalar assignment.
+
+    In values: of a Scalar parameter or one of FLOAT_NAMES.
     """
 
     id: str
@@ -62,12 +57,10 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """An operator with its operands, always two but for "not". Comparisons and logic give 0 or 1;
-    // and % floor.
+    """An operator with its operands, always two but for "not".
 
-    `-x` is Op("-", (Const(0), x)) except on a literal, which becomes a negative Const; min and max
-    of more than
-    two nest to the left.
+    Comparisons and logic give 0 or 1; // and % floor. `-x` is Op("-", (Const(0), x)) except on a
+    literal, which becomes a negative Const; min and max of more than two nest to the left.
     """
 
     op: str
@@ -111,11 +104,10 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """A piece of HBM (parameter or scratch); one index a dimension. An Expr index drops its
-    dimension.
+    """A piece of HBM (parameter or scratch), one index a dimension.
 
-    As a 2-D tile: no sliced dimension left, 1 x 1; one, 1 x n; two or more, rows = all but the last
-    merged.
+    An Expr index drops its dimension. As a 2-D tile: no sliced dimension left, 1 x 1; one, 1 x n;
+    two or more, rows = all but the last merged.
     """
 
     tensor: str
@@ -164,11 +156,10 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class TileDecl:
-    """`name = sram(rows, cols, dtype, slots=1, at=bank)` or `acc(rows, cols, ...)` (f32 unless
-    said).
+    """`name = sram(rows, cols, dtype, slots=1, at=bank)` or `acc(rows, cols, slots=1)`.
 
-    rows, cols: integer expressions of symbols, sizes and tunables only. slots and at: of tunables
-    only.
+    rows, cols: integer expressions of symbols, sizes, tunables and scalars from the top of the
+    kernel. slots and at: constants or expressions of tunables.
     """
 
     name: str
@@ -195,8 +186,9 @@ class HbmDecl:
 
 @dataclass(frozen=True, slots=True)
 class Instr:
-    """One instruction. Operands in the order of its row in `isa.OPS`; keywords in that row's order,
-    defaults left out.
+    """One instruction.
+
+    Operands in the order of its row in `isa.OPS`; keywords in that row's order, defaults left out.
     """
 
     op: str
@@ -249,8 +241,9 @@ class If:
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """A phase: `for a, b in cores(extent_a, extent_b, order="block"):`; work items in row-major
-    order, b fastest.
+    """A phase: `for a, b in cores(extent_a, extent_b, order="block"):`.
+
+    Its work items are numbered in row-major order, b fastest.
     """
 
     vars: tuple[str, ...]
@@ -269,9 +262,11 @@ Stmt = Let | TileDecl | HbmDecl | Instr | Loop | Stage | If | Cores
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter. kind: "tensor" (dims, dtype), "table" (one dim), "scalar" (a float), "size" (an
-    integer given
-    at launch), "tunable" (an integer constant of the kernel, `default`)."""
+    """A parameter.
+
+    kind: "tensor" (dims, dtype), "table" (one dim), "scalar" (a float), "size" (an integer given at
+    launch), "tunable" (an integer constant of the kernel, `default`).
+    """
 
     name: str
     kind: str

@@ -33,9 +33,8 @@ class Attribution:
     """Cycles by core, engine and cause.
 
     cycles: int64 array (cores, engines, causes); each [core, engine] row adds up to the kernel's
-    cycles exactly.
-    Causes: FIXED_CAUSES, then `operand from E` for every engine E. Source: docs/timing.md, section
-    6.
+    cycles exactly. Causes: FIXED_CAUSES, then `operand from E` for every engine E.
+    Source: docs/timing.md, section 6.
     """
 
     cycles: np.ndarray[Any, np.dtype[np.int64]]
@@ -49,8 +48,9 @@ class Attribution:
         return Attribution(cycles, names, FIXED_CAUSES + tuple(f"operand from {e}" for e in names))
 
     def engine(self, name: str) -> dict[str, int]:
-        """Cause -> cycles, summed over the cores, for one engine (`"dma"`: all queues). Raises:
-        ValueError.
+        """Cause -> cycles, summed over the cores, for one engine (`"dma"`: all queues).
+
+        Raises: ValueError for an engine that the chip does not have.
         """
         chosen = [
             i
@@ -65,10 +65,9 @@ class Attribution:
         return {cause: int(n) for cause, n in zip(self.causes, sums, strict=True) if n}
 
     def share(self, name: str) -> float:
-        """Share of the time, 0 to 1, in which the engine works (busy, port or HBM wait) on the
-        average core.
+        """Share of the time, 0 to 1, in which the engine works on the average core.
 
-        `"dma"` is the mean over the queues of the core.
+        Working is busy, port or HBM wait. `"dma"` is the mean over the queues of the core.
         """
         parts = self.engine(name)
         total = sum(parts.values())
@@ -76,11 +75,10 @@ class Attribution:
 
     @property
     def limiter(self) -> str:
-        """The engine that works the largest share of the time; `"waiting"` where none reaches a
-        third of it.
+        """The engine that works the largest share of the time.
 
-        The DMA queues count by their busiest queue, and as `"hbm"` where they wait for HBM more
-        than they move.
+        `"waiting"` where none reaches a third of it. The DMA queues count by their busiest queue,
+        and as `"hbm"` where they wait for HBM more than they move.
         """
         shares = {e: self.share(e) for e in self.engines}
         queues = [e for e in self.engines if e.startswith("dma")]

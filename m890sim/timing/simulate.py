@@ -26,9 +26,8 @@ class Timing:
     """What a launch costs: cycles, dispatched instructions (fences included), attribution.
 
     hbm_bytes: bytes moved to and from HBM. trace: None, or an int64 array of rows (core, engine,
-    number of the
-    instruction in text order, dispatch, start, busy end, ready) in the order in which they were
-    scheduled.
+    number of the instruction in text order, dispatch, start, busy end, ready) in the order in which
+    they were scheduled.
     """
 
     cycles: int
@@ -48,12 +47,11 @@ def simulate_program(
     limits: Limits = DEFAULT_LIMITS,
     trace: bool = False,
 ) -> Timing:
-    """Cycles of one launch of a checked kernel, by docs/timing.md; the same integers on every
-    machine.
+    """Cycles of one launch of a checked kernel: the same integers on every machine.
 
     symbols: a value for each of `kernel.symbols`. tables: 1-D integer arrays by parameter name.
     Values are never touched, so an access outside a tensor or tile is not found here but by the
-    functional run.
+    functional run. Source: docs/timing.md.
     Raises: BindError (E3xx) where the kernel does not fit the chip or the case, LimitError (E5xx).
     """
     return time_bound(bind(kernel, chip), symbols, tables, limits=limits, trace=trace)
@@ -213,15 +211,13 @@ def _raise_for(status: int, limits: Limits) -> None:
         raise LimitError(
             "E505",
             f"the launch dispatches more than {limits.instructions} instructions; "
-            "use larger tiles or a smaller case, "
-            "or raise Limits.instructions",
+            "use larger tiles or a smaller case, or raise Limits.instructions",
         )
     if status == engine.TOO_MUCH_WORK:
         raise LimitError(
             "E506",
             f"the launch runs through more than {work_limit(limits)} loop trips and HBM windows; "
-            "use fewer, larger steps, "
-            "or raise Limits.instructions",
+            "use fewer, larger steps, or raise Limits.instructions",
         )
     if status == engine.CALENDAR_FULL:
         raise LimitError(

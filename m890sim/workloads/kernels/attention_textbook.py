@@ -1,8 +1,6 @@
 # Attention as a textbook writes it: softmax(scale * Q K^T) V in three passes, the scores kept in HBM between them.
 # For teaching: each pass is one line of the formula, and HBM pays for all of it.
-# rows of a block of scores
-# columns of a block of scores
-# whole rows of scores that fit in SRAM at once
+# BQ, BK: rows and columns of a block of scores. BR: whole rows of scores that fit in SRAM at once.
 
 from m890sim.lang import *
 
@@ -27,7 +25,6 @@ def attention_textbook(
 ):
     G = HQ // HKV
     scores = hbm(HQ, T, max_prefix + max_extend, f32)
-    weights = hbm(HQ, T, max_prefix + max_extend, bf16)
 
     # Pass 1: scores = scale * Q K^T, -inf beyond the diagonal.
     for b, h, i in cores(B, HQ, ceil_div(max_extend, BQ)):
@@ -62,7 +59,7 @@ def attention_textbook(
                     st[:rows, :cols],
                 )
 
-    # Pass 2: weights = exp(scores - row maximum) / row sum, row by row. What pass 1 left unwritten beyond the diagonal's
+    # Pass 2: weights = exp(scores - row maximum) / row sum, row by row, in place of the scores. What pass 1 left unwritten beyond the diagonal's
     # block stays untouched: both passes stop at the same column.
     for b, h, i in cores(B, HQ, ceil_div(max_extend, BR)):
         first = qo_indptr[b]
@@ -71,7 +68,6 @@ def attention_textbook(
             rows = min(BR, length - i * BR)
             cols = kv_indptr[b + 1] - kv_indptr[b] + min(length, (i * BR // BQ + 1) * BQ)
             st = sram(BR, max_prefix + max_extend, f32)
-            pt = sram(BR, max_prefix + max_extend, bf16)
             m = sram(BR, 1, f32)
             l = sram(BR, 1, f32)
             load(st[:rows, :cols], scores[h, first + i * BR : first + i * BR + rows, :cols])
@@ -79,8 +75,8 @@ def attention_textbook(
             sub(st[:rows, :cols], st[:rows, :cols], m[:rows])
             exp(st[:rows, :cols], st[:rows, :cols])
             row_sum(l[:rows], st[:rows, :cols])
-            div(pt[:rows, :cols], st[:rows, :cols], l[:rows])
-            store(weights[h, first + i * BR : first + i * BR + rows, :cols], pt[:rows, :cols])
+            div(st[:rows, :cols], st[:rows, :cols], l[:rows])
+            store(scores[h, first + i * BR : first + i * BR + rows, :cols], st[:rows, :cols])
 
     # Pass 3: O = weights V.
     for b, h, i in cores(B, HQ, ceil_div(max_extend, BQ)):
@@ -90,6 +86,7 @@ def attention_textbook(
             start = kv_indptr[b]
             prefix = kv_indptr[b + 1] - start
             rows = min(BQ, length - i * BQ)
+            wt = sram(BQ, BK, f32)
             pt = sram(BQ, BK, bf16)
             vt = sram(BK, D, bf16)
             ot = sram(BQ, D, bf16)
@@ -98,18 +95,20 @@ def attention_textbook(
             for j in range(0, prefix, BK):
                 cols = min(BK, prefix - j)
                 load(
-                    pt[:rows, :cols],
-                    weights[h, first + i * BQ : first + i * BQ + rows, j : j + cols],
+                    wt[:rows, :cols],
+                    scores[h, first + i * BQ : first + i * BQ + rows, j : j + cols],
                 )
                 load(vt[:cols], v_cache[kv_indices[start + j : start + j + cols], h // G, :])
+                copy(pt[:rows, :cols], wt[:rows, :cols])
                 matmul(out[:rows], pt[:rows, :cols], vt[:cols], accumulate=True)
             for j in range(0, i * BQ + rows, BK):
                 cols = min(BK, i * BQ + rows - j)
                 load(
-                    pt[:rows, :cols],
-                    weights[h, first + i * BQ : first + i * BQ + rows, prefix + j : prefix + j + cols],
+                    wt[:rows, :cols],
+                    scores[h, first + i * BQ : first + i * BQ + rows, prefix + j : prefix + j + cols],
                 )
                 load(vt[:cols], v[first + j : first + j + cols, h // G, :])
+                copy(pt[:rows, :cols], wt[:rows, :cols])
                 matmul(out[:rows], pt[:rows, :cols], vt[:cols], accumulate=True)
             copy(ot[:rows], out[:rows])
             store(o[first + i * BQ : first + i * BQ + rows, h, :], ot[:rows])
