@@ -1,9 +1,8 @@
 """Speed of the timing engine: `python -m pytest benchmarks/bench_engine.py -s`.
 
 Prints millions of dispatched tile instructions a second on one core, attribution on, for a single
-simulated core and for
-all 16, and the ratio to a fixed integer loop of numba that is timed in the same run (machines
-differ and are noisy).
+simulated core and for all 16, and the ratio to a fixed integer loop of numba that is timed in the
+same run (machines differ and are noisy).
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """What a newcomer waits for: `python benchmarks/bench_startup.py`.
 
 Measures whole processes, each several times, and prints the median: `import m890sim`, the first
-`m890 run` of a case with
-nothing compiled (an empty compile cache), the same with the cache filled, and their peak memory.
-Ratios are against
-`python -c "import numpy"` in the same run.
+`m890 run` of a case with nothing compiled (an empty compile cache), the same with the cache filled,
+and their peak memory. Ratios are against `python -c "import numpy"` in the same run.
 """
 
 from __future__ import annotations

@@ -24,9 +24,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parent / "peers")
-)  # its scripts are no package: they run alone
+# Its scripts are no package: they run alone.
+sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 
 from environments import PINS
 from gemms import compare_gemms, show_gemms
@@ -66,9 +65,7 @@ def exact_attention(inputs: dict[str, np.ndarray]) -> np.ndarray:
     """The float64 result, [heads, tokens, d]."""
     q, k, v = (inputs[name].astype(np.float64) for name in "qkv")
     result = np.empty_like(q)
-    for h in range(
-        len(q)
-    ):  # a head at a time: the scores of all would take tokens**2 * heads * 8 bytes
+    for h in range(len(q)):  # the scores of all at once: tokens**2 * heads * 8 bytes
         scores = q[h] @ k[h].T / math.sqrt(q.shape[2])
         p = np.exp(scores - scores.max(axis=1, keepdims=True))
         result[h] = p @ v[h] / p.sum(axis=1, keepdims=True)

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from m890sim.judge import evaluate
     from m890sim.kernel import print_kernel
     from m890sim.language import parse
+    from m890sim.session import apply, legal_edits
     from m890sim.workloads import execute, get_task, load_kernel, simulate
 
 __all__ = [
+    "apply",
     "evaluate",
     "execute",
     "get_chip",
     "get_task",
+    "legal_edits",
     "load_kernel",
     "parse",
     "print_kernel",
@@ -30,10 +33,12 @@ __all__ = [
 ]
 
 _MODULES = {
+    "apply": "m890sim.session",
     "evaluate": "m890sim.judge",
     "execute": "m890sim.workloads",
     "get_chip": "m890sim.chip",
     "get_task": "m890sim.workloads",
+    "legal_edits": "m890sim.session",
     "load_kernel": "m890sim.workloads",
     "parse": "m890sim.language",
     "print_kernel": "m890sim.kernel",

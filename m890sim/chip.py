@@ -112,6 +112,17 @@ class ChipSpec:
                 f"sram_bytes must be a multiple of sram_banks ({self.sram_banks}), "
                 f"not {self.sram_bytes}"
             )
+        block = self.matrix_rows * self.matrix_columns
+        if block > self.sram_bytes:
+            raise ChipError(
+                f"sram_bytes must hold a stationary block, matrix_rows * matrix_columns elements "
+                f"of at least a byte ({block}), not {self.sram_bytes}"
+            )
+        if 4 * self.matrix_columns > self.acc_bytes:
+            raise ChipError(
+                f"acc_bytes must hold a row of the matrix unit's result, matrix_columns elements "
+                f"of 4 bytes ({4 * self.matrix_columns}), not {self.acc_bytes}"
+            )
         slowest = min(self.hbm_bytes_per_cycle, self.hbm_core_bytes_per_cycle)
         if slowest * self.hbm_window_cycles < self.dma_bytes_per_cycle:
             raise ChipError(

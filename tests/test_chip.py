@@ -66,6 +66,15 @@ def test_a_value_that_is_no_integer_is_refused(value: object) -> None:
         ({"sram_bytes": 2**40 + 1}, r"sram_bytes must be at most 2\*\*40"),
         ({"sram_bytes": 1000}, r"sram_bytes must be a multiple of sram_banks \(16\), not 1000"),
         ({"hbm_bytes_per_cycle": 1, "hbm_window_cycles": 8}, "dma_bytes_per_cycle must be at most"),
+        (
+            {"sram_bytes": 16000},
+            r"sram_bytes must hold a stationary block, .* \(16384\), not 16000",
+        ),
+        (
+            {"matrix_rows": 8192},
+            r"sram_bytes must hold a stationary block, matrix_rows \* matrix_col",
+        ),
+        ({"acc_bytes": 511}, r"acc_bytes must hold a row .* \(512\), not 511"),
         ({"name": ""}, "name must be a non-empty string"),
         ({"sram_kilobytes": 1}, "sram_kilobytes is no field of a chip; the fields are: acc_bytes,"),
     ],

@@ -59,6 +59,9 @@ class Compiler:
         }
         names = dict(self.symbols)
         names.update((n, self.z.const(v)) for n, v in kernel.tunables.items())
+        self.table_lengths = {
+            p.name: self.expr(p.dims[0], names) for p in kernel.params if p.kind == "table"
+        }
         # Dimensions, dtype, slot (-1: untracked).
         self.tensors: dict[str, tuple[tuple[int, ...], str, int]] = {}
         for p in kernel.params:
@@ -311,6 +314,7 @@ class Compiler:
             constants={r: v for v, r in self.z.constants.items()},
             symbols=self.symbols,
             table_numbers=self.table_numbers,
+            table_lengths=self.table_lengths,
             tiles=tuple(self.tiles),
             scratch=tuple(self.scratch),
         )

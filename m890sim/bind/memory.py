@@ -161,6 +161,16 @@ def _full(
 ) -> BindError:
     used = sum(t.slot_bytes * t.slots for t in tiles)
     largest = sorted(tiles, key=lambda t: -t.slot_bytes * t.slots)[:3]
+    if used > available:
+        found = f"take {used} bytes of {memory}, {chip.name} has {available} bytes a core"
+        remedy = "use smaller tiles or fewer slots"
+    else:  # in SRAM only: room is left, but below at= or between other tiles
+        found = (
+            f"take {used} of the {available} bytes of {memory} that {chip.name} has a core, and no "
+            f"free piece {f'from bank {tile.at} on ' if tile.at else ''}has the "
+            f"{tile.slot_bytes} bytes of a slot"
+        )
+        remedy = "change at=, declare large tiles first, or use smaller tiles or fewer slots"
     names = ", ".join(
         f"{t.name} {t.rows} x {t.cols}{f' x {t.slots} slots' if t.slots > 1 else ''}"
         f" = {t.slot_bytes * t.slots} bytes"
@@ -168,8 +178,6 @@ def _full(
     )
     return BindError(
         code,
-        f"no room for tile {tile.name}: the phase's tiles take {used} bytes of {memory}, "
-        f"{chip.name} has {available} "
-        f"bytes a core; use smaller tiles or fewer slots (largest: {names})",
+        f"no room for tile {tile.name}: the phase's tiles {found}; {remedy} (largest: {names})",
         tile.where,
     )

@@ -73,6 +73,7 @@ class BoundProgram:
     constants: Mapping[int, int]  # register -> value
     symbols: Mapping[str, int]  # name -> register
     table_numbers: Mapping[str, int]
+    table_lengths: Mapping[str, int]  # name -> register
     tiles: tuple[TileInfo, ...]
     # Name, registers of the dimensions, bytes an element.
     scratch: tuple[tuple[str, tuple[int, ...], int], ...]
@@ -82,7 +83,7 @@ class BoundProgram:
         """Resolve one case.
 
         symbols: every name of `kernel.symbols`. tables: every table parameter, 1-D integer arrays.
-        Raises: BindError E301, E302 or E304 to E308.
+        Raises: BindError E301, E302 or E304 to E308; TypeError for what is no integer.
         """
         registers = [0] * self.n_registers
         for register, value in self.constants.items():
@@ -92,7 +93,7 @@ class BoundProgram:
                 raise BindError(
                     "E304", f"the case gives no value for {name}; it gives {_names(symbols)}"
                 )
-            value = int(symbols[name])
+            value = _integer(name, symbols[name])
             if not 0 <= value < 2**40:
                 raise BindError(
                     "E304", f"{name} is {value}; symbols and sizes lie between 0 and 2**40"
@@ -101,6 +102,14 @@ class BoundProgram:
         arrays = [self._table(name, tables) for name in self.table_numbers]
         for op, register, args in self.kernel_ops:
             registers[register] = self._kernel_op(op, args, registers, arrays)
+        for name, table in zip(self.table_numbers, arrays, strict=True):
+            declared = registers[self.table_lengths[name]]
+            if len(table) != declared:
+                raise BindError(
+                    "E304",
+                    f"table {name} has {len(table)} elements, the kernel declares {declared}; "
+                    "make them agree",
+                )
         joined = [a for table in arrays for a in (table, _breaks(table))]
         ends = np.cumsum([0, *(len(a) for a in joined)])
         spans = np.array([[b, e - b] for b, e in pairwise(ends)], dtype=np.int64).reshape(-1, 2)
@@ -110,10 +119,12 @@ class BoundProgram:
     def _table(self, name: str, tables: Mapping[str, Any]) -> IntArray:
         if name not in tables:
             raise BindError("E304", f"the case gives no table {name}; it gives {_names(tables)}")
-        table = np.ascontiguousarray(tables[name], dtype=np.int64)
+        table = np.asarray(tables[name])
+        if table.size and table.dtype.kind not in "iu":
+            raise TypeError(f"table {name} must hold integers, not {table.dtype}")
         if table.ndim != 1:
             raise BindError("E304", f"table {name} has {table.ndim} dimensions; tables have one")
-        return table
+        return np.ascontiguousarray(table, dtype=np.int64)
 
     def _kernel_op(
         self, op: int, args: tuple[int, ...], registers: list[int], arrays: list[IntArray]
@@ -173,6 +184,12 @@ def _breaks(table: IntArray) -> IntArray:
     if len(table) > 1:
         np.cumsum(np.diff(table) != 1, out=line[1:])
     return line
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"symbol {name} must be an integer, not {value!r}")
+    return int(value)
 
 
 def _names(mapping: Mapping[str, Any]) -> str:

@@ -22,8 +22,9 @@ IDEA_COLUMNS = 30  # a terminal that has not this much left for the ideas gets t
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step of a ladder, timed on all cases of its task; without cycles where the step does not
-    fit the chip, and `refusal` says why.
+    """One step of a ladder, timed on all cases of its task.
+
+    Where the step does not fit the chip it has no cycles, and `refusal` says why.
     """
 
     step: int

@@ -29,8 +29,11 @@ def console(stderr: bool = False) -> Console:
 
 
 def table(*columns: str, text: Iterable[str] = (), wrap: Iterable[str] = ()) -> Table:
-    """An empty table. The first column and those in `text` and `wrap` are left-aligned, all others
-    are numbers; those in `wrap` may take several lines."""
+    """An empty table.
+
+    The first column and those in `text` and `wrap` are left-aligned, all others are numbers; those
+    in `wrap` may take several lines.
+    """
     from rich import box
     from rich.table import Table
 

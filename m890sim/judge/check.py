@@ -66,8 +66,11 @@ class Checker:
         return result
 
     def _sample(self, distribution: str, seed: int) -> list[int] | None:
-        """Item numbers, one from each of equal stretches, so that all sequences and heads have
-        their share; None, for all, where a sample would hardly be smaller."""
+        """Item numbers, one from each of equal stretches.
+
+        So all sequences and heads have their share. None, for all, where a sample would hardly be
+        smaller.
+        """
         count = max(SAMPLED_LEAST, self._items // SAMPLED_SHARE)
         if count >= self._items:
             return None

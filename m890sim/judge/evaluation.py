@@ -1,5 +1,7 @@
-"""evaluate: a kernel against the cases of a task: right or wrong, cycles, reference, lower
-bound."""
+"""evaluate: a kernel against the cases of a task.
+
+Right or wrong, cycles, the reference's cycles, the lower bound.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,10 @@ Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what co
 
 
 class BelowLowerBoundError(RuntimeError):
-    """A right kernel took fewer cycles than any kernel can: the simulator or the bound is wrong,
-    not the kernel."""
+    """A right kernel took fewer cycles than any kernel can.
+
+    The simulator or the bound is wrong, not the kernel.
+    """
 
 
 def evaluate(
@@ -57,6 +61,13 @@ def evaluate(
         kernel = load_kernel(kernel)
     chosen_task = get_task(task) if isinstance(task, str) else task
     spec = get_chip(chip) if isinstance(chip, str) else chip
+    for name, value, kind in (
+        ("kernel", kernel, Kernel),
+        ("task", chosen_task, Task),
+        ("chip", spec, ChipSpec),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__} or its name, not {value!r:.60}")
     chosen = _cases(chosen_task, cases)
     names = tuple(DISTRIBUTIONS) if distributions is None else tuple(distributions)
     unknown = [name for name in names if name not in DISTRIBUTIONS]

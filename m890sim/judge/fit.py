@@ -48,11 +48,11 @@ def _findings(kernel: Kernel, task: Task) -> Iterator[tuple[SourceLoc, str]]:
             continue
         if param.name not in known:
             near = difflib.get_close_matches(param.name, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = f"did you mean {near[0]!r}? The" if near else "the"
             listed = ", ".join(describe(entry) for entry in task.params)
             yield (
                 param.loc,
-                f"{param.name!r} is no parameter of the task; {hint}The task has {listed}",
+                f"{param.name!r} is no parameter of the task; {hint} task has {listed}",
             )
         elif describe(param) != describe(known[param.name]):
             expected = describe(known[param.name])

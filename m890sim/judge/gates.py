@@ -25,8 +25,7 @@ class GateResult:
 
 
 def row_errors(actual: Array, expected: Array) -> Array:
-    """Relative L2 error of each row: |actual - expected| / |expected|, over the last dimension; inf
-    where not finite.
+    """Relative L2 error of each row, |actual - expected| / |expected|; inf where not finite.
 
     actual, expected: [tokens, heads, D]; returns float64 [tokens, heads].
     """
@@ -41,8 +40,10 @@ def row_errors(actual: Array, expected: Array) -> Array:
 def check_rows(
     name: str, actual: Array, expected: Array, tolerance: float, rows: Array | None = None
 ) -> GateResult:
-    """Judge an output [tokens, heads, D]; `rows`, bool [tokens, heads], says which rows count
-    (None: all)."""
+    """Judge an output [tokens, heads, D].
+
+    rows: bool [tokens, heads], the rows that count (None: all).
+    """
     chosen = np.ones(expected.shape[:2], bool) if rows is None else rows
     errors = np.where(chosen, row_errors(actual, expected), 0.0)
     worst = float(errors.max(initial=0.0))

@@ -32,8 +32,7 @@ class CaseResult:
 
     @property
     def gap_closed(self) -> float:
-        """Where the cycles lie between the reference (0) and the lower bound (1), on a log
-        scale."""
+        """Where the cycles lie from the reference (0) to the lower bound (1), on a log scale."""
         return _share(math.log(self.speedup), self._gap)
 
     @property

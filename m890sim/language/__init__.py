@@ -22,8 +22,11 @@ def parse(
 ) -> ir.Kernel:
     """The kernel that a text holds, checked.
 
-    Raises: LanguageError with every error of the text, LimitError for a text beyond a limit.
+    Raises: LanguageError with every error of the text, LimitError for a text beyond a limit,
+    TypeError for what is no text.
     """
+    if not isinstance(text, (str, bytes)):
+        raise TypeError(f"text must be a str or bytes, not {text!r:.60}")
     report = Report(filename)
     kernel = read_kernel(text, report, limits)
     if kernel is not None:

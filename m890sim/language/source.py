@@ -93,7 +93,7 @@ def read_source(text: str | bytes, report: Report, limits: Limits) -> Source | N
     filename = report.filename
     size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
     if size > limits.source_bytes:
-        found = f"the file has {size} bytes, the limit is {limits.source_bytes}; make it shorter"
+        found = f"the file has more than {limits.source_bytes} bytes, the limit; make it shorter"
         raise LimitError("E501", found, f"{filename}:1:1")
     decoded = _decode(text, report)
     if decoded is None:

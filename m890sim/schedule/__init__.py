@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from m890sim.errors import LanguageError
+from m890sim.errors import LanguageError, LimitError
 from m890sim.kernel import ir
 from m890sim.language import check
 from m890sim.schedule.edit import (
@@ -59,6 +59,8 @@ def apply(kernel: ir.Kernel, edit: Edit, context: Context = DEFAULT_CONTEXT) -> 
     except LanguageError as error:
         first = error.diagnostics[0]
         raise EditError(f"{edit}: the language refuses the result: {first.message}") from error
+    except LimitError as error:
+        raise EditError(f"{edit}: the result is too large: {error.detail}") from error
     return changed
 
 

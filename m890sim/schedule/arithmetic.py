@@ -1,7 +1,38 @@
-"""Edits, family arithmetic."""
+"""Edits, family arithmetic: the same values by other instructions."""
 
 from __future__ import annotations
 
+from m890sim.schedule import (
+    arithmetic_operand,
+    arithmetic_rows,
+    arithmetic_sfu,
+    arithmetic_vector,
+)
 from m890sim.schedule.edit import EditSpec
 
-ROWS: tuple[EditSpec, ...] = ()
+_ROWS = {
+    row.name: row
+    for module in (arithmetic_sfu, arithmetic_vector, arithmetic_operand, arithmetic_rows)
+    for row in module.ROWS
+}
+# Kept apart from the modules, since ids follow this order.
+_ORDER = (
+    "fuse_scale",
+    "fuse_subtract",
+    "fuse_add",
+    "fuse_row_sum",
+    "fuse_cast",
+    "fuse_mul_add",
+    "split_fma",
+    "accumulate",
+    "exp_to_exp2",
+    "scale_through_max",
+    "scale_operand",
+    "div_to_recip",
+    "recip_to_div",
+    "split_rows",
+    "merge_rows",
+    "cse",
+    "fuse_mul_mul",
+)
+ROWS: tuple[EditSpec, ...] = tuple(_ROWS[name] for name in _ORDER)

@@ -34,7 +34,7 @@ def effects(*stmts: ir.Stmt) -> Effects:
 
 def independent(first: ir.Stmt, second: ir.Stmt) -> bool:
     """Whether two neighbours may change places without changing what the kernel computes."""
-    a, b = effects(first), effects(second)
+    a, b = known_effects(first), known_effects(second)
     names_a, names_b = a.defines, b.defines
     return not (
         a.writes & (b.reads | b.writes)
@@ -120,3 +120,41 @@ def _add(found: Effects, stmt: ir.Stmt) -> None:
         found.defines.update(stmt.vars)
         for part in stmt.extents:
             found.uses.update(names_in(part))
+
+
+_KNOWN: dict[int, tuple[ir.Stmt, Effects]] = {}  # id -> (the node, kept alive; its effects)
+_MOST_KNOWN = 50_000
+
+
+def known_effects(*stmts: ir.Stmt) -> Effects:
+    """As `effects`, remembered for each node; not to be changed by the caller.
+
+    Nodes are frozen and shared between a kernel and its edited copies, so most are known already.
+    """
+    if len(stmts) == 1:
+        return _known(stmts[0])
+    found = Effects()
+    for stmt in stmts:
+        _unite(found, _known(stmt))
+    return found
+
+
+def _known(stmt: ir.Stmt) -> Effects:
+    entry = _KNOWN.get(id(stmt))
+    if entry is not None and entry[0] is stmt:
+        return entry[1]
+    found = Effects()
+    _add(found, stmt)
+    for child in ir.children(stmt):
+        _unite(found, _known(child))
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[id(stmt)] = (stmt, found)
+    return found
+
+
+def _unite(found: Effects, other: Effects) -> None:
+    found.reads |= other.reads
+    found.writes |= other.writes
+    found.uses |= other.uses
+    found.defines |= other.defines

@@ -1,7 +1,93 @@
-"""Edits, family loops."""
+"""Edits, family loops: range loops, masks and conditions in them, and the phases' work items."""
 
 from __future__ import annotations
 
 from m890sim.schedule.edit import EditSpec
+from m890sim.schedule.loops_items import (
+    coarser_items,
+    finer_arguments,
+    finer_items,
+    on_neighbours,
+    on_variables,
+    reverse_items,
+    swap_order_of_items,
+)
+from m890sim.schedule.loops_jam import unroll_jam
+from m890sim.schedule.loops_masks import (
+    drop_guard,
+    drop_guard_arguments,
+    guard_mask,
+    guard_mask_arguments,
+)
+from m890sim.schedule.loops_order import interchange, interchange_arguments
+from m890sim.schedule.loops_unroll import (
+    on_loops,
+    on_plain_loops,
+    peel_first,
+    peel_last,
+    split_loop,
+    split_loop_arguments,
+    unroll,
+)
 
-ROWS: tuple[EditSpec, ...] = ()
+ROWS: tuple[EditSpec, ...] = (
+    EditSpec("unroll", "two iterations of a loop become one", on_plain_loops, unroll),
+    EditSpec("peel_last", "the last iteration of a loop moves behind it", on_loops, peel_last),
+    EditSpec(
+        "peel_first", "the first iteration of a loop moves in front of it", on_loops, peel_first
+    ),
+    EditSpec(
+        "interchange",
+        "two perfectly nested loops change places",
+        interchange_arguments,
+        interchange,
+    ),
+    EditSpec(
+        "split_loop",
+        "a loop becomes two, parted where a condition or a mask of its body turns",
+        split_loop_arguments,
+        split_loop,
+    ),
+    EditSpec(
+        "guard_mask",
+        "a mask runs only where it can hit an element",
+        guard_mask_arguments,
+        guard_mask,
+    ),
+    EditSpec(
+        "drop_guard",
+        "an `if` that is decided is replaced by the branch it takes",
+        drop_guard_arguments,
+        drop_guard,
+    ),
+    EditSpec(
+        "swap_order_of_items",
+        "two neighbouring work-item variables change places",
+        on_neighbours,
+        swap_order_of_items,
+    ),
+    EditSpec(
+        "reverse_items",
+        "a work-item variable is walked from its last value to its first, or back again",
+        on_variables,
+        reverse_items,
+    ),
+    EditSpec(
+        "finer_items",
+        "the iterations of a loop that is all of a work item become work items",
+        finer_arguments,
+        finer_items,
+    ),
+    EditSpec(
+        "coarser_items",
+        "two neighbouring work items become one, done one after the other",
+        on_variables,
+        coarser_items,
+    ),
+    EditSpec(
+        "unroll_jam",
+        "two neighbouring work items become one, done side by side",
+        on_variables,
+        unroll_jam,
+    ),
+)

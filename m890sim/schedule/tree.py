@@ -1,4 +1,4 @@
-"""Paths into a kernel: reading, replacing and walking statements, nodes shared with the old kernel."""
+"""Paths into a kernel: read, replace and walk statements; nodes are shared with the old kernel."""
 
 from __future__ import annotations
 

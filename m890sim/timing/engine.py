@@ -1,16 +1,13 @@
-"""The fast implementation of docs/timing.md: one compiled function over generic engines, integers
-and registers.
+"""The fast implementation of docs/timing.md: one compiled function over integers and registers.
 
 The only numba module. It knows no opcode of the instruction set: every cost is a register or a
-constant that `bind`
-resolved. Cores are coroutines: each runs until it meets a shared resource (a transfer's reservation
-in the HBM calendar,
-a dynamic work item); the core with the smallest (time, number) goes on. Its slow independent twin
-is oracle.py.
+constant that `bind` resolved. Cores are coroutines: each runs until it meets a shared resource (a
+transfer's reservation in the HBM calendar, a dynamic work item); the core with the smallest (time,
+number) goes on. Its slow independent twin is oracle.py.
 
 A user's first run compiles this file, and the time for that grows with every statement: hence the
-plain style, one phase a call,
-state in arrays that simulate.py allocates, and only six scalar operations (bind/lower.py).
+plain style, one phase a call, state in arrays that simulate.py allocates, and only six scalar
+operations (bind/lower.py).
 """
 
 from __future__ import annotations
@@ -168,13 +165,12 @@ def run_phase(
     trace: Array,
     out_array: Array,
 ) -> None:
-    """Time one phase, from the state that simulate.py sets up. One row a core in registers, counts,
-    board, units, rings, sequencers. clock: the time of each core's next event, FAR after its last.
+    """Time one phase, from the state that simulate.py sets up.
 
-    code, instructions: see bind/codes.py. calendar: row 0 the chip, row 1 + c core c; pairs
-    (window, bytes used), a ring.
-    attribution: (cores, engines, OPERAND + engines). trace: rows as in Timing.trace. out: status
-    and counts.
+    registers, counts, board, units, rings, sequencers: one row a core. clock: the time of each
+    core's next event, FAR after its last. code, instructions: see bind/codes.py. calendar: row 0
+    the chip, row 1 + c core c; pairs (window, bytes used), a ring. attribution: (cores, engines,
+    OPERAND + engines), flat. trace: rows as in Timing.trace. out: status and counts.
     """
     code = _words(code_array, 0)
     instructions = _words(instructions_array, 0)
@@ -396,8 +392,7 @@ def run_phase(
                     for v in range(engines):
                         if unit[v * 4 + FREE] > start:
                             if v != e:
-                                # Back to the one that runs at the start; the ring holds all that
-                                # can.
+                                # Back to the one that runs at the start: the ring holds it.
                                 n = unit[v * 4 + ISSUED] - 1
                                 entry = (v * length + (n & last)) * 4
                                 while n > 0:
@@ -574,8 +569,7 @@ def run_phase(
                     if order == 2:
                         if turn & 1:
                             item += cores - 1 - 2 * c
-                # With snake, a core may have no item in the last, incomplete round; there is no
-                # later one.
+                # With snake, a core may have no item in the last, incomplete round.
                 if item >= items:
                     seq[LATEST] = max(seq[LATEST], t)
                     clock[c] = FAR

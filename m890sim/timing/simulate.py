@@ -221,7 +221,9 @@ def _raise_for(status: int, limits: Limits) -> None:
         )
     if status == engine.CALENDAR_FULL:
         raise LimitError(
-            "E507", "transfers are queued too far ahead of time; use smaller transfers"
+            "E507",
+            f"a transfer reaches more than {_CALENDAR_MOST} HBM windows beyond its dispatch; "
+            "use smaller transfers, or a chip with longer hbm_window_cycles",
         )
     raise LimitError("E508", "a scalar grows beyond 2**62 in the launch; use smaller constants")
 

@@ -1,5 +1,4 @@
-"""Workloads: tasks with their cases, inputs, fp64 oracle and lower bounds, and the built-in
-kernels.
+"""Workloads: tasks with cases, inputs, fp64 oracle and lower bounds, and the built-in kernels.
 
 Imports nothing that compiles: the parser is loaded when a kernel is.
 """

@@ -1,9 +1,9 @@
-"""Lower bounds on cycles: what no kernel can beat on a case and a chip, under the contract of
-docs/timing.md.
+"""Lower bounds on cycles: what no kernel can beat on a case and a chip.
 
-Derived in docs/lower_bounds.md. The bound holds for every kernel that forms the 2 * D products of
-each visible (query, key) pair and one softmax weight a pair; it counts no work on masked pairs and
-no start-up, port or dependence that some kernel could hide.
+Derived in docs/lower_bounds.md, under the contract of docs/timing.md. The bound holds for every
+kernel that forms the 2 * D products of each visible (query, key) pair and one softmax weight a
+pair; it counts no work on masked pairs and no start-up, port or dependence that some kernel could
+hide.
 """
 
 from __future__ import annotations
@@ -87,8 +87,10 @@ def lower_bound_cycles(case: Case, chip: ChipSpec) -> int:
 
 
 def moved_bytes(case: Case) -> tuple[int, int]:
-    """(bytes that must be loaded, bytes that must be stored): Q, and K and V of every visible token
-    once; O once."""
+    """(bytes that must be loaded, bytes that must be stored).
+
+    Loaded: Q, and K and V of every visible token, once. Stored: O once.
+    """
     tokens, heads, elements = case.output_shape
     output = tokens * heads * elements * ELEMENT_BYTES
     keys = sum(sequence.keys for sequence in case.sequences)
@@ -96,8 +98,10 @@ def moved_bytes(case: Case) -> tuple[int, int]:
 
 
 def _products_per_cycle(chip: ChipSpec, allowed_dtypes: tuple[str, ...]) -> int:
-    """Most products a core forms in a cycle: a block of the matrix unit a streamed row, one an
-    element elsewhere."""
+    """Most products a core forms in a cycle.
+
+    The matrix unit forms a stationary block's for each streamed row, the others one an element.
+    """
     one_byte = any(DTYPES[name] == 1 for name in allowed_dtypes)
     rows = chip.matrix_f8_rows_per_cycle if one_byte else 1
     lanes = max(chip.vector_f32_lanes, chip.vector_bf16_lanes)
@@ -105,8 +109,7 @@ def _products_per_cycle(chip: ChipSpec, allowed_dtypes: tuple[str, ...]) -> int:
 
 
 def _scores_per_cycle(case: Case, chip: ChipSpec) -> int:
-    """Most scores that leave the accumulator of a core in a cycle, on their way to a weight in
-    SRAM.
+    """Most scores that leave ACC of a core in a cycle, on their way to a weight in SRAM.
 
     ACC is fp32, so the vector unit reads it at its fp32 rate. A score that the vector unit itself
     sums up from narrow operands never was in ACC, but took it D elements.

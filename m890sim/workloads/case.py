@@ -1,5 +1,4 @@
-"""Case: one set of shapes of an attention task: ragged sequences, their pages, and what every query
-sees.
+"""Case: shapes of an attention task: ragged sequences, their pages, and what every query sees.
 
 Letters, here and in the tasks' kernels: B sequences, T query tokens in all, P cached tokens in all,
 S slots of the paged cache, HQ query heads, HKV key heads, D elements a head.
@@ -21,11 +20,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Sequence:
-    """One sequence of a case. Query i of it sees its first `visible(i)` keys: the cached ones, then
-    the new ones.
+    """One sequence of a case.
 
-    Queries are rows first_query ... first_query + queries - 1 of `q` and `o`; where `new_keys` is
-    True the same rows of `k` and `v` are its new tokens.
+    Its query i sees its first `visible(i)` keys: the cached ones, then the new ones. Queries are
+    rows first_query ... first_query + queries - 1 of `q` and `o`; where `new_keys` is True the same
+    rows of `k` and `v` are its new tokens.
     """
 
     index: int
@@ -41,8 +40,7 @@ class Sequence:
         return self.cached + (self.queries if self.new_keys else 0)
 
     def visible(self, query: int) -> int:
-        """Keys that query `query` (0 ... queries - 1) of this sequence attends to: always the first
-        ones."""
+        """Keys that query `query` (0 ... queries - 1) attends to: always the sequence's first."""
         return self.cached + (query + 1 if self.new_keys else 0)
 
     @property
@@ -119,8 +117,10 @@ class Case:
 
     @cached_property
     def tables(self) -> Mapping[str, Array]:
-        """The launch tables by name, int64, read-only: kv_indptr [B + 1], kv_indices [P], and in
-        extend qo_indptr [B + 1]."""
+        """The launch tables by name, int64, read-only.
+
+        kv_indptr [B + 1], kv_indices [P], and in extend qo_indptr [B + 1].
+        """
         pages, _ = self._pages
         slots, at = [np.zeros(0, np.int64)], 0
         for cached in self.cached:

@@ -138,8 +138,10 @@ def _offset(case: Case, sequence: Sequence, q: Array, keys: Array, common: Array
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """One way of drawing inputs: `queries` bends q in place, all keys move by `key_offset` * D **
-    0.5 along one direction."""
+    """One way of drawing inputs.
+
+    `queries` bends q in place; all keys move by `key_offset` * D ** 0.5 along one direction.
+    """
 
     text: str
     queries: Callable[[Case, Sequence, Array, Array, Array], None]

@@ -1,5 +1,7 @@
-"""The fp64 oracle of the attention tasks: the definition, blockwise, sharing nothing with the
-kernels' execution."""
+"""The fp64 oracle of the attention tasks: the definition, blockwise.
+
+It shares nothing with the execution of kernels.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,10 @@ from m890sim.kernel.ir import Kernel
 
 @dataclass(frozen=True, slots=True)
 class KernelEntry:
-    """One built-in kernel. A ladder leads from a task's reference (step 0) to its expert, one idea
-    a step."""
+    """One built-in kernel.
+
+    A ladder leads from a task's reference (step 0) to its expert, one idea a step.
+    """
 
     name: str
     file: str  # in kernels/
@@ -92,8 +94,8 @@ KERNELS: dict[str, KernelEntry] = {row.name: row for row in _ROWS}
 def unknown(what: str, name: str, names: list[str]) -> str:
     """Text of the error for an unknown name: the nearest names first, then all."""
     near = difflib.get_close_matches(name, names, n=3)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"unknown {what}: {name!r}; {hint}There are: {', '.join(names)}"
+    hint = f"did you mean {' or '.join(near)}? There" if near else "there"
+    return f"unknown {what}: {name!r}; {hint} are: {', '.join(names)}"
 
 
 def ladder(task: str) -> tuple[KernelEntry, ...]:
@@ -103,8 +105,10 @@ def ladder(task: str) -> tuple[KernelEntry, ...]:
 
 
 def get_kernel(name: str) -> KernelEntry:
-    """The built-in kernel of that name. Raises: TaskError with the nearest names for an unknown
-    one."""
+    """The built-in kernel of that name.
+
+    Raises: TaskError with the nearest names for an unknown one.
+    """
     if name not in KERNELS:
         raise TaskError(unknown("kernel", name, list(KERNELS)))
     return KERNELS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from m890sim.bind import bind
 from m890sim.chip import M890, ChipSpec
 from m890sim.errors import BindError, LimitError
+from m890sim.kernel.ir import Name, TileDecl
 from m890sim.language import Limits, parse
 from m890sim.timing import simulate_program
 
@@ -65,6 +67,7 @@ def test_one_program_serves_every_case() -> None:
         ({"symbols": SYMBOLS | {"D": -1}}, r"E304 D is -1; symbols and sizes lie between 0 and"),
         ({"tables": {}}, "E304 the case gives no table t; it gives nothing"),
         ({"tables": {"t": np.zeros((2, 2), int)}}, "E304 table t has 2 dimensions"),
+        ({"tables": {"t": np.array([0, 9, 100])}}, "E304 table t has 3 elements, the kernel decl"),
         ({"symbols": SYMBOLS | {"D": 65536}}, "E301 no room for tile a: the phase's tiles take"),
         (
             {
@@ -96,6 +99,19 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str) -> N
         run(**change)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"symbols": SYMBOLS | {"N": 100.0}}, r"symbol N must be an integer, not 100\.0"),
+        ({"symbols": SYMBOLS | {"B": True}}, "symbol B must be an integer, not True"),
+        ({"tables": {"t": np.array([0.5, 100.0])}}, "table t must hold integers, not float64"),
+    ],
+)
+def test_what_is_no_integer_is_misuse(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        run(**change)
+
+
 @pytest.mark.parametrize("instructions", [25, 26])
 def test_the_limit_on_instructions_is_exact(instructions: int) -> None:
     limits = Limits(instructions=instructions)
@@ -104,6 +120,32 @@ def test_the_limit_on_instructions_is_exact(instructions: int) -> None:
         return
     with pytest.raises(LimitError, match="E505 the launch dispatches more than 25 instructions"):
         run(limits=limits)
+
+
+def test_a_transfer_that_reaches_too_far_ahead_is_refused() -> None:
+    rates = dict.fromkeys(
+        ("dma_bytes_per_cycle", "hbm_bytes_per_cycle", "hbm_core_bytes_per_cycle"), 1
+    )
+    chip = M890.replace(cores=1, sram_bytes=2**22, hbm_window_cycles=1, **rates)
+    body = BODY.replace("R, D, bf16", "8, 65536, bf16")
+    symbols = SYMBOLS | {"N": 8, "D": 65536}
+    assert run(body, symbols, chip=chip.replace(hbm_window_cycles=2)).cycles > 2**21
+    message = "E507 a transfer reaches more than 1048576 HBM windows beyond its dispatch; use "
+    with pytest.raises(LimitError, match=message):
+        run(body, symbols | {"D": 65536}, chip=chip)
+
+
+def test_a_setting_that_is_no_constant_is_refused_in_a_kernel_built_by_code() -> None:
+    kernel = parse(HEAD + SIGNATURE + BODY, filename="copy.py")
+    phase = kernel.phases[0]
+    body = tuple(
+        replace(stmt, slots=Name("N")) if isinstance(stmt, TileDecl) else stmt
+        for stmt in phase.body
+    )
+    built = replace(kernel, body=(replace(phase, body=body),))
+    message = "copy.py:7:9: E309 slots= must be a number or an expression of tunables"
+    with pytest.raises(BindError, match=message):
+        bind(built, M890)
 
 
 def test_empty_loops_without_end_are_refused() -> None:

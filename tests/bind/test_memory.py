@@ -31,6 +31,18 @@ def test_a_full_memory_fits_and_one_byte_more_does_not(
     assert f"(largest: a 1 x {capacity // 2} x 2 slots = {capacity} bytes, b 1 x 1 = 64" in message
 
 
+def test_room_in_pieces_is_refused_with_what_is_missing() -> None:
+    asked = TileSpace("a", "sram", 64, 512, 2, 1, 15, "kernel.py:3:9")
+    with pytest.raises(BindError) as caught:
+        place([asked], M890)
+    assert str(caught.value) == (
+        "kernel.py:3:9: E301 no room for tile a: the phase's tiles take 65536 of the 524288 bytes "
+        "of SRAM that m890 has a core, and no free piece from bank 15 on has the 65536 bytes of a "
+        "slot; change at=, declare large tiles first, or use smaller tiles or fewer slots "
+        "(largest: a 64 x 512 = 65536 bytes)"
+    )
+
+
 def test_a_bank_that_is_not_there_is_refused() -> None:
     place([tile("a", "sram", 64, at=15)], M890)
     with pytest.raises(BindError, match="E305 tile a asks for bank 16, m890 has banks 0 to 15"):

@@ -131,8 +131,10 @@ def timed_programs(count: int) -> Iterator[tuple[Program, Logged, Any]]:
 
 
 def test_times_follow_this_order_these_slots_and_every_dependence() -> None:
-    """The oracle dispatches in this order and names these slots, and its times keep, element by
-    element, reads after writes, writes after reads and, but for transfers, writes after writes.
+    """The oracle dispatches in this order and names these slots.
+
+    Its times keep, element by element, reads after writes, writes after reads and, but for
+    transfers, writes after writes.
     """
     for program, logged, result in timed_programs(30):
         message = program.describe()

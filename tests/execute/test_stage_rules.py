@@ -88,8 +88,9 @@ def replaced(
 
 
 def test_generated_kernels_that_break_a_rule_are_refused() -> None:
-    """One slot fewer than the stages need, or the tile outside the loop: always refused, and often
-    for a reason that shows.
+    """One slot fewer than the stages need, or the tile outside the loop: always refused.
+
+    Often for a reason that shows.
     """
     changed = {"E221": 0, "E222": 0}
     for seed in range(PROGRAMS):

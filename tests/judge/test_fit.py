@@ -34,7 +34,7 @@ def test_built_in_kernels_fit_their_task(name):
         ),
         (
             [("max_extend: Size", "max_extend: Size, window: Size")],
-            r"'window' is no parameter of the task; The task has q: Tensor",
+            r"'window' is no parameter of the task; the task has q: Tensor",
         ),
         (
             [('q: Tensor["T", "HQ", "D"]', 'q: Tensor["HQ", "T", "D"]')],

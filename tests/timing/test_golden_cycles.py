@@ -1,9 +1,7 @@
-"""Cycles of every built-in kernel on every case of its task and every preset, against a golden
-file.
+"""Golden cycles of every built-in kernel on every case of its task and every preset.
 
 The same integers must come out on every machine and Python. A change here is a change of the timing
-contract:
-raise TIMING_VERSION, renew the file with --update-golden, and read the difference.
+contract: raise TIMING_VERSION, renew the file with --update-golden, and read the difference.
 """
 
 from __future__ import annotations

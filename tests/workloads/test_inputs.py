@@ -1,5 +1,4 @@
-"""Inputs: deterministic, rounded, poisoned where no token lies, and hard in the way that each
-distribution promises."""
+"""Inputs: deterministic, rounded, poisoned where no token lies, hard as each distribution says."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The ladders: every kernel is canonical and right, every step earns its place, experts reach their
-targets."""
+"""The ladders: canonical, right, every step earns its place, experts reach their targets."""
 
 from __future__ import annotations
 

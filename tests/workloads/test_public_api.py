@@ -45,3 +45,22 @@ def test_execute_stays_the_function_after_its_namesake_is_imported():
 def test_unknown_attribute_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         m890sim.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("misuse", "message"),
+    [
+        (lambda kernel, case: m890sim.parse(3), "text must be a str or bytes, not 3"),
+        (lambda kernel, case: m890sim.simulate("mine.py", case), "kernel must be a Kernel"),
+        (lambda kernel, case: m890sim.simulate(kernel, "prefill-256"), "case must be a Case"),
+        (lambda kernel, case: m890sim.simulate(kernel, case, 890), "chip must be a ChipSpec or a"),
+        (lambda kernel, case: m890sim.execute(kernel, case.tables), "case must be a Case"),
+        (lambda kernel, case: m890sim.evaluate(kernel, "extend", 890), "chip must be a ChipSpec"),
+        (lambda kernel, case: m890sim.evaluate(kernel, case), "task must be a Task or its name"),
+        (lambda kernel, case: m890sim.evaluate(890, "extend"), "kernel must be a Kernel or its"),
+    ],
+)
+def test_misuse_is_a_type_error_that_says_what_is_wanted(misuse, message):
+    case = m890sim.get_task("extend").cases[0]
+    with pytest.raises(TypeError, match=message):
+        misuse(m890sim.load_kernel("attention_reference"), case)

@@ -1,0 +1,134 @@
+"""Arithmetic edits across a loop: the factor of a product goes into an operand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from m890sim.kernel import ir, shapes
+from m890sim.schedule import tree
+from m890sim.schedule.arithmetic_parts import (
+    companion,
+    covers,
+    declaration,
+    finite,
+    instruction_at,
+    merged,
+    reader_of,
+    tile_operand,
+    touches,
+    writes,
+)
+from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
+from m890sim.schedule.effects import effects, names_in, operand_roles
+
+
+def _sides(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+) -> Iterator[Argument]:
+    if isinstance(stmt, ir.Instr) and stmt.op == "matmul" and not stmt.keyword("accumulate"):
+        yield from ("a", "b")
+
+
+def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+    """A factor of a matmul's result goes into an operand, once, before the loop.
+
+    load(q, ...); for j ...: matmul(s, q, k.T); mul(s, s, c)
+    ->  load(q, ...); mul(scaled, q, c); for j ...: matmul(s, scaled, k.T)
+
+    The argument is the operand, "a" or "b". mul is the next use of s, over the same piece, in
+    place, and c a finite value. The operand is bf16 or f32 (narrower exponents may underflow), not
+    written in the loop around the matmul, and certainly written before that loop; the names in its
+    piece are known there. The product with c is rounded to the operand's dtype, not the sum's f32.
+    """
+    stmt = instruction_at(kernel, site, "matmul")
+    if argument not in ("a", "b"):
+        raise refuse(stmt, 'the argument must be "a" or "b"')
+    if stmt.keyword("accumulate") is True:
+        raise refuse(stmt, "the matmul accumulates: its result is no product alone")
+    result = tile_operand(stmt, stmt.operands[0], "dst")
+    place = 1 if argument == "a" else 2
+    operand = tile_operand(stmt, stmt.operands[place], argument)
+    pair = reader_of(kernel, site, stmt, result)
+    scaling = pair.second
+    if scaling.op != "mul" or scaling.operands[:2] != (result, result):
+        raise refuse(scaling, f"the next use of `{result.tile}` is no mul in place, of the piece")
+    factor = scaling.operands[2]
+    if not finite(factor):
+        raise refuse(scaling, "the factor is no finite value")
+    decl = declaration(kernel, site, operand.tile)
+    if decl.dtype not in ("bf16", "f32"):
+        raise refuse(stmt, f"`{operand.tile}` is {decl.dtype}; only bf16 and f32 keep the range")
+    piece = dataclasses.replace(operand, transposed=False)
+    home = _before_loops(kernel, site, stmt, piece)
+    made, scaled = companion(kernel, site, piece, "scaled", decl.dtype)
+    product = shapes.instruction("mul", (scaled, piece, factor), loc=scaling.loc)
+    operands = list(stmt.operands)
+    operands[place] = dataclasses.replace(scaled, transposed=operand.transposed)
+    fused = dataclasses.replace(
+        stmt, operands=tuple(operands), comments=merged(stmt.comments, scaling.comments)
+    )
+    count = len(pair.between) + 2
+    inner = tree.replace(kernel, site, fused, *pair.between, count=count)
+    return tree.insert(inner, home, made, product)
+
+
+def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileRef) -> Site:
+    """The statement before which a piece is already what the matmul at `site` reads.
+
+    As far out as the piece's tile is not written inside, past one loop at least.
+    """
+    found: Site | None = None
+    reason = f"the matmul stands in no loop outside which `{piece.tile}` is written"
+    looped = False
+    for length in range(len(site) - 1, 0, -1):
+        around = tree.node(kernel, site[:length])
+        looped = looped or isinstance(around, ir.Loop)
+        if writes(around, {piece.tile}):
+            reason = f"`{piece.tile}` is written in the loop around the matmul"
+            break
+        names = set(names_in(piece))
+        body, index = tree.block(kernel, site[:length])
+        if effects(around).defines & (names | {piece.tile}):
+            reason = f"`{piece.tile}`, or a name in its piece, is defined inside the loop"
+            break
+        parent = tree.node(kernel, site[: length - 1]) if length > 1 else None
+        staged = isinstance(around, ir.Stage) or (
+            isinstance(parent, ir.Loop)
+            and any(isinstance(child, ir.Stage) for child in parent.body)
+        )
+        if looped and not staged and not isinstance(around, ir.Cores):
+            if _written_before(kernel, site[:length], piece):
+                found = site[:length]
+            else:
+                reason = f"`{piece.tile}` is not certainly written before the loop, in this piece"
+        if any(writes(part, {piece.tile}) for part in body[:index]):
+            break
+    if found is None:
+        raise refuse(stmt, reason)
+    return found
+
+
+def _written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
+    """Whether instructions before a site, in its block or around it, have written a whole piece."""
+    written: list[ir.TileRef] = []
+    for length in range(len(site), 0, -1):
+        body, index = tree.block(kernel, site[:length])
+        for part in body[:index]:
+            if isinstance(part, ir.Instr) and touches(part, piece.tile):
+                written += [
+                    value
+                    for _, _, write, value in operand_roles(part)
+                    if write and isinstance(value, ir.TileRef) and value.tile == piece.tile
+                ]
+    return covers(written, piece)
+
+
+ROWS: tuple[EditSpec, ...] = (
+    EditSpec(
+        "scale_operand",
+        "Scale an operand before the loop instead of every product in it.",
+        _sides,
+        scale_operand,
+    ),
+)

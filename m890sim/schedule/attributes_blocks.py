@@ -1,0 +1,409 @@
+"""Whether a tunable is the size of a block and nothing else: one walk over the kernel."""
+
+from __future__ import annotations
+
+from m890sim.isa import OPS
+from m890sim.kernel import ir
+from m890sim.kernel.forms import Form, Forms, Range
+from m890sim.kernel.shapes import same_value
+from m890sim.schedule.attributes_kinds import FREE, Kind, kind_of
+from m890sim.schedule.attributes_reduce import check_carried
+from m890sim.schedule.edit import EditError, refuse
+from m890sim.schedule.effects import operand_roles
+from m890sim.schedule.tree import Body, substitute
+
+Axis = tuple[ir.Expr, Kind]  # an operand's extent along one axis
+
+
+class Blocks:
+    """The walk: what is known of names and tiles at the statement being read."""
+
+    def __init__(self, kernel: ir.Kernel, name: str, value: int) -> None:
+        self.kernel = kernel
+        self.name = name
+        self.multiple = value % kernel.tunables[name] == 0
+        self.values = {**kernel.tunables, name: value}
+        self.kinds: dict[str, Kind] = {name: Kind("size")}
+        self.lets: dict[str, ir.Expr] = {}
+        self.tiles: dict[str, ir.TileDecl] = {}
+        self.dims = {p.name: p.dims for p in kernel.params if p.kind == "tensor"}
+        self.bounds: dict[str, tuple[ir.Expr, ...]] = {}  # block variable -> what cut extents meet
+        self.strides: dict[str, ir.Expr] = {}  # block variable -> what a position moves by
+        self.used = False
+        self.symbols = frozenset(kernel.symbols)
+        self.pieces: dict[tuple[ir.Slice, ir.Expr], Axis] = {}  # while names keep their values
+        self.guards: list[ir.Expr] = []  # end - point, where an `if` says point < end
+        self.items: set[str] = set()  # block variables of the phase
+        self.open: list[str] = []  # all block variables around the statement
+        self.reduced: set[str] = set()
+
+    def check(self) -> None:
+        """Raises: EditError where the tunable is something else, naming the place."""
+        self.body(self.kernel.body)
+        if not self.used:
+            raise EditError(f"nothing uses {self.name}")
+
+    def refuse(self, stmt: ir.Stmt, reason: str) -> EditError:
+        return refuse(stmt, f"{self.name} is not only the size of a block: {reason}")
+
+    def kind(self, expr: ir.Expr, stmt: ir.Stmt) -> Kind:
+        found = kind_of(expr, self.kinds)
+        if found is None:
+            raise self.refuse(stmt, "an expression is neither a position nor an extent")
+        if found.exact and not self.multiple:
+            raise self.refuse(stmt, "a position is divided, which only a multiple keeps whole")
+        if found is not FREE:
+            self.used = True
+            for part in ir.walk_expr(expr):
+                if isinstance(part, ir.Op) and part.op == "min":
+                    self.cut(part, stmt)
+        return found
+
+    def cut(self, expr: ir.Op, stmt: ir.Stmt) -> None:
+        """A min(size, rest): the rest must not be below zero, whatever the size."""
+        words = [kind_of(arg, self.kinds) for arg in expr.args]
+        pair = [None if k is None else k.word for k in words]
+        if sorted(str(word) for word in pair) != ["point", "size"]:
+            return
+        rest = expr.args[pair.index("point")]
+        inlined = substitute(rest, self.lets)
+        deps = words[pair.index("point")]
+        assert deps is not None
+        for variable in deps.deps:
+            if any(same_value(inlined, bound) for bound in self.bounds.get(variable, ())):
+                return
+            if variable not in self.bounds:  # a count of blocks of several kinds: flags select
+                return
+        if any(same_value(inlined, bound) for bound in self.guards):
+            return
+        raise self.refuse(stmt, "what min() cuts off belongs to no loop, phase or `if` around it")
+
+    def free(self, expr: ir.Expr, stmt: ir.Stmt, what: str) -> None:
+        if self.kind(expr, stmt).word != "free":
+            raise self.refuse(stmt, f"it stands in {what}")
+
+    def inline(self, expr: ir.Expr) -> ir.Expr:
+        return substitute(expr, self.lets)
+
+    # ---- statements ----
+
+    def body(self, body: Body) -> None:
+        for index, stmt in enumerate(body):
+            if isinstance(stmt, ir.Loop):
+                self.loop(stmt, body[index + 1 :])
+            else:
+                self.statement(stmt)
+
+    def statement(self, stmt: ir.Stmt) -> None:
+        if isinstance(stmt, ir.Let):
+            kind, value = self.kind(stmt.value, stmt), self.inline(stmt.value)
+            self.forget(stmt.name)
+            self.kinds[stmt.name], self.lets[stmt.name] = kind, value
+        elif isinstance(stmt, ir.TileDecl):
+            for part in (stmt.slots, stmt.at):
+                if part is not None:
+                    self.free(part, stmt, "slots= or at=")
+            for part in (stmt.rows, stmt.cols):
+                if self.kind(part, stmt).word not in ("free", "size"):
+                    raise self.refuse(stmt, f"the extents of {stmt.name} are no multiples of it")
+            self.tiles[stmt.name] = stmt
+        elif isinstance(stmt, ir.HbmDecl):
+            for part in stmt.dims:
+                self.free(part, stmt, "the extents of HBM scratch")
+            self.dims[stmt.name] = stmt.dims
+        elif isinstance(stmt, ir.Cores):
+            self.phase(stmt)
+        elif isinstance(stmt, ir.If):
+            self.kind(stmt.condition, stmt)
+            added = [self.inline(g) for g in _guards(stmt.condition)]
+            self.guards += added
+            self.body(stmt.then)
+            del self.guards[len(self.guards) - len(added) :]
+            self.body(stmt.orelse)
+        elif isinstance(stmt, ir.Stage):
+            self.body(stmt.body)
+        else:
+            self.instruction(stmt)
+
+    def phase(self, stmt: ir.Cores) -> None:
+        self.items = set()
+        for name, extent in zip(stmt.vars, stmt.extents, strict=True):
+            word = self.kind(extent, stmt).word
+            self.forget(name)
+            if word == "free":
+                continue
+            if isinstance(extent, ir.Name):
+                extent = self.lets.get(extent.id, extent)
+            if not (word == "index" and isinstance(extent, ir.Op) and extent.op == "ceil_div"):
+                raise self.refuse(stmt, f"the extent of {name} is no ceil_div(extent, size)")
+            self.kinds[name] = Kind("index", frozenset((name,)))
+            whole = ir.Op("*", (ir.Name(name), extent.args[1]))
+            self.bounds[name] = (self.inline(ir.Op("-", (extent.args[0], whole))),)
+            self.strides[name] = self.inline(extent.args[1])
+            self.items.add(name)
+        self.open = sorted(self.items)
+        self.body(stmt.body)
+        self.open = []
+
+    def forget(self, name: str) -> None:
+        """A name is defined: what one of another block stood for no longer holds."""
+        if name in self.kinds:
+            self.pieces.clear()
+        self.lets.pop(name, None)
+        self.kinds.pop(name, None)
+        self.bounds.pop(name, None)
+
+    def to_diagonal(self, stmt: ir.Loop, later: Body) -> None:
+        """A loop that ends where the block of its work item does, in steps of something else.
+
+        A larger block sees more of it, which is right only if what a row must not see is masked: in
+        the loop, or in the one that goes on where it ends.
+        """
+        for loop in (stmt, *later):
+            if not isinstance(loop, ir.Loop):
+                continue
+            if loop is not stmt and not same_value(self.inline(loop.start), self.inline(stmt.stop)):
+                continue
+            if any(isinstance(s, ir.Instr) and s.op == "causal_mask" for s in ir.walk(loop.body)):
+                return
+        raise self.refuse(stmt, "the loop ends with the block of its work item and has no mask")
+
+    def loop(self, stmt: ir.Loop, later: Body) -> None:
+        start, stop = self.kind(stmt.start, stmt), self.kind(stmt.stop, stmt)
+        step = self.kind(stmt.step, stmt)
+        self.forget(stmt.var)
+        own = frozenset((stmt.var,)) | start.deps
+        words = (start.word, stop.word)
+        if step.word == "size":
+            if "index" in words or stop.word in ("reach", "size"):
+                raise self.refuse(stmt, "the loop over blocks ends at no position")
+            self.kinds[stmt.var] = Kind("point", own)
+            self.strides[stmt.var] = self.inline(stmt.step)
+            self.bounds[stmt.var] = (self.inline(ir.Op("-", (stmt.stop, ir.Name(stmt.var)))),)
+        elif step.word == "free" and "index" in words:
+            if any(word not in ("index", "free") for word in words) or stmt.step != ir.Const(1):
+                raise self.refuse(stmt, "the loop does not count blocks")
+            self.kinds[stmt.var] = Kind("index", own)
+            self.strides[stmt.var] = ir.Name(self.name)
+        elif step.word == "free" and words == ("free", "free"):
+            self.body(stmt.body)
+            return
+        elif step.word == "free" and set(words) <= {"free", "point"}:
+            self.to_diagonal(stmt, later)
+            self.kinds[stmt.var] = FREE if start == FREE else Kind("point", start.deps)
+            self.body(stmt.body)
+            check_carried(stmt, self)
+            return
+        else:
+            raise self.refuse(stmt, "a loop runs over a part of a block")
+        self.open.append(stmt.var)
+        self.reduced.discard(stmt.var)
+        self.body(stmt.body)
+        self.open.pop()
+        check_carried(stmt, self)
+
+    # ---- instructions ----
+
+    def instruction(self, stmt: ir.Instr) -> None:
+        row = OPS[stmt.op]
+        settings = {s.name: s for s in row.settings}
+        for name, value in stmt.keywords:
+            if name in settings and not isinstance(value, (str, bool, ir.TileRef)):
+                word = self.kind(value, stmt).word
+                if word not in (
+                    ("free", "point", "clip") if settings[name].kind == "int" else ("free",)
+                ) or (name in ("group", "window") and word != "free"):
+                    raise self.refuse(stmt, f"it stands in {name}=")
+        shapes = {o.name: o.shape for o in row.operands}
+        axes: dict[str, list[Axis]] = {}
+        for name, _, written, operand in operand_roles(stmt):
+            if isinstance(operand, ir.TileRef):
+                pair = self.tile_axes(operand, stmt)
+            elif isinstance(operand, ir.TensorRef):
+                pair = self.tensor_axes(operand, stmt, written)
+            else:
+                continue
+            for letter, axis in zip(shapes[name][:2], pair, strict=True):
+                if not (shapes[name].endswith("b") and axis[0] == ir.Const(1)):
+                    axes.setdefault(letter, []).append(axis)
+        for letter, found in axes.items():
+            self.agree(found if letter != "1" else [*found, (ir.Const(1), FREE)], stmt)
+        self.reduce(stmt, axes)
+
+    def reduce(self, stmt: ir.Instr, axes: dict[str, list[Axis]]) -> None:
+        """Notes the block variables that an instruction reduces over."""
+        gone = {"row": "N", "col": "M", "matmul": "K"}.get(stmt.op.split("_")[0])
+        if stmt.op.endswith("_mask") or (gone is None and stmt.keyword("row_sum") is None):
+            return
+        for _, kind in axes.get(gone or "N", ()):
+            if kind.word == "size":
+                raise self.refuse(stmt, f"{stmt.op} runs over a whole block, also where it is cut")
+            # An axis that ends with the item's block is masked: the loop around it was asked.
+            if kind.deps & self.items and kind.word != "point":
+                raise self.refuse(stmt, f"{stmt.op} runs over the block of a work item")
+            self.reduced |= kind.deps - self.items
+
+    def tile_axes(self, ref: ir.TileRef, stmt: ir.Instr) -> list[Axis]:
+        tile = self.tiles[ref.tile]
+        axes = []
+        for key in ((ref.rows, tile.rows), (ref.cols, tile.cols)):
+            axis = self.pieces.get(key)
+            if axis is None:
+                axis = self.pieces[key] = self.piece(*key, stmt)
+            axes.append(axis)
+        return axes[::-1] if ref.transposed else axes
+
+    def piece(self, piece: ir.Slice, dim: ir.Expr, stmt: ir.Instr) -> Axis:
+        """One axis of a piece of a tile, which must stay within the tile."""
+        size = self.kind(dim, stmt)
+        if piece == ir.FULL:
+            return self.inline(dim), size
+        kinds = [
+            self.kind(part, stmt)
+            for part in (piece.start, piece.stop, piece.step)
+            if part is not None
+        ]
+        if all(k == FREE for k in kinds):
+            if size != FREE:
+                raise self.refuse(stmt, "a fixed piece of a block is not one of every block")
+            return _length(piece, self.inline(dim), self.lets), FREE
+        if piece.step is not None or any(k.word == "reach" for k in kinds):
+            raise self.refuse(stmt, "a slice of a tile has a step, or may leave the tile")
+        stop = piece.stop if piece.stop is not None else dim
+        if piece.stop is not None and not self.within(piece.stop, dim):
+            raise self.refuse(stmt, "a slice is not certain to stay within its tile")
+        word = "clip" if any(k != FREE for k in kinds) else "free"
+        if kinds and kinds[-1].word in ("size", "point") and piece.start is None:
+            word = kinds[-1].word
+        deps = frozenset().union(*(k.deps for k in kinds)) if kinds else frozenset()
+        return _length(ir.Slice(piece.start, stop), self.inline(dim), self.lets), Kind(word, deps)
+
+    def within(self, stop: ir.Expr, dim: ir.Expr) -> bool:
+        if stop == dim:
+            return True
+        forms = Forms()
+        most, least = self.most(forms, self.inline(stop)), self.most(forms, self.inline(dim))
+        if most is None or least is None:
+            return False
+        low = forms.range(forms.subtract(least, most)).low
+        return low is not None and low >= 0
+
+    def most(self, forms: Forms, expr: ir.Expr) -> Form | None:
+        """An upper bound of an extent, in symbols; None where there is no simple one."""
+        if isinstance(expr, ir.Const):
+            return Form(int(expr.value))
+        if isinstance(expr, ir.Name):
+            if expr.id in self.values:
+                return Form(self.values[expr.id])
+            if expr.id in self.symbols:
+                return forms.name(expr.id, Range(0, None))
+            return None
+        if not isinstance(expr, ir.Op) or len(expr.args) != 2:
+            return None
+        left, right = (self.most(forms, arg) for arg in expr.args)
+        if expr.op == "min":
+            if left is None or right is None:
+                return left or right
+            return left if left.value is not None else right
+        if left is None or right is None:
+            return None
+        if expr.op in ("+", "*"):
+            return forms.add(left, right) if expr.op == "+" else forms.multiply(left, right)
+        if expr.op == "//" and isinstance(expr.args[1], ir.Const) and expr.args[1].value >= 1:
+            return forms.divide("//", left, right)
+        if expr.op == "//" and isinstance(expr.args[1], ir.Name):
+            return forms.divide("//", left, right)
+        return None
+
+    def tensor_axes(self, ref: ir.TensorRef, stmt: ir.Instr, written: bool) -> list[Axis]:
+        extents: list[Axis] = []
+        deps: set[str] = set()
+        for entry, dim in zip(ref.index, self.dims[ref.tensor], strict=True):
+            if not isinstance(entry, (ir.Slice, ir.Gather)):
+                self.free(entry, stmt, f"a single index of {ref.tensor}")
+                continue
+            start, stop = (
+                FREE if part is None else self.kind(part, stmt)
+                for part in (entry.start, entry.stop)
+            )
+            deps |= start.deps
+            if start == FREE and stop == FREE:
+                extents.append((_length(entry, dim, self.lets), FREE))
+                continue
+            if any(k.word not in ("free", "point", "clip") for k in (start, stop)):
+                raise self.refuse(stmt, f"a piece of {ref.tensor} is not cut off by min()")
+            self.strided(entry.start, start, stmt)
+            length = _length(entry, dim, self.lets)
+            extents.append((length, Kind("clip", start.deps | stop.deps)))
+        if written:
+            missing = [name for name in self.open if name not in deps]
+            if missing:
+                raise self.refuse(stmt, f"a store does not follow {missing[0]}")
+            if self.reduced & set(self.open):
+                raise self.refuse(stmt, "a loop that reduces over its blocks stores")
+        columns = extents.pop() if extents else (ir.Const(1), FREE)
+        rows: Axis = (ir.Const(1), FREE)
+        for number, (extent, kind) in enumerate(extents):
+            both = extent if not number else ir.Op("*", (rows[0], extent))
+            rows = (both, kind if kind != FREE else rows[1])
+        return [rows, columns]
+
+    def strided(self, start: ir.Expr | None, kind: Kind, stmt: ir.Instr) -> None:
+        """Blocks must follow one another: a position moves by one block's size, up or down."""
+        if start is None or kind.exact:
+            return
+        place = _uncut(self.inline(start))
+        for name in kind.deps:
+            stride = self.strides[name]
+            following = substitute(place, {name: self.following(name)})
+            if not (
+                same_value(ir.Op("-", (following, place)), stride)
+                or same_value(ir.Op("-", (place, following)), stride)
+            ):
+                raise self.refuse(stmt, f"blocks of {name} do not follow one another")
+
+    def following(self, name: str) -> ir.Expr:
+        """The next value of a block variable."""
+        step = self.strides[name] if self.kinds[name].word == "point" else ir.Const(1)
+        return ir.Op("+", (ir.Name(name), step))
+
+    def agree(self, axes: list[Axis], stmt: ir.Instr) -> None:
+        """Extents that an instruction wants equal must be equal for every size."""
+        if all(kind == FREE for _, kind in axes):
+            return
+        first, kind = axes[0]
+        for extent, other in axes[1:]:
+            if extent == first or same_value(extent, first):
+                continue
+            # Rows of whole groups, (rows // G) * G: equal for multiples if they are equal now.
+            if self.multiple and kind.word == other.word == "clip" and kind.deps == other.deps:
+                continue
+            raise self.refuse(stmt, "extents are equal only for its present value")
+
+
+def _length(piece: ir.Slice | ir.Gather, dim: ir.Expr, lets: dict[str, ir.Expr]) -> ir.Expr:
+    stop = dim if piece.stop is None else substitute(piece.stop, lets)
+    if piece.start is None:
+        return stop
+    return ir.Op("-", (stop, substitute(piece.start, lets)))
+
+
+def _guards(condition: ir.Expr) -> list[ir.Expr]:
+    """end - point of every `point < end` that a condition asserts."""
+    if not isinstance(condition, ir.Op):
+        return []
+    if condition.op == "and":
+        return [guard for arg in condition.args for guard in _guards(arg)]
+    left, right = (condition.args[0], condition.args[-1])
+    if condition.op in ("<", "<="):
+        return [ir.Op("-", (right, left))]
+    return [ir.Op("-", (left, right))] if condition.op in (">", ">=") else []
+
+
+def _uncut(expr: ir.Expr) -> ir.Expr:
+    """A position without what min() and divisions add to it, the first half of a block, say."""
+    if isinstance(expr, ir.Op):
+        if expr.op in ("min", "max", "//"):
+            return ir.Const(0)
+        return ir.Op(expr.op, tuple(_uncut(arg) for arg in expr.args))
+    return expr

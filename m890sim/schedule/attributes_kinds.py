@@ -1,0 +1,139 @@
+"""What a tunable is to an expression: a block's size, a count of blocks, a position or an extent.
+
+A value of a kernel that blocks its data by a tunable T is, with respect to T, one of
+free   it does not depend on T;
+size   a multiple of T: a block's extent before it is cut off;
+index  a number of blocks, or a block's number;
+point  a position in the data: index * size, and what is counted from there;
+clip   the extent of a block, cut off at the end: min(size, end - point);
+reach  a position that may lie beyond the end: point + size;
+flag   a comparison.
+Anything else (T in a remainder, T * T, ...) has no kind: there T is no block size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from m890sim.kernel import ir
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind, the block variables that the value depends on, and whether T must stay a multiple."""
+
+    word: str = "free"
+    deps: frozenset[str] = frozenset()
+    exact: bool = False  # a position is divided: right for multiples of the present T only
+
+
+FREE = Kind()
+_SUMS: dict[tuple[str, str], str] = {
+    ("index", "index"): "index",
+    ("index", "free"): "index",
+    ("index", "flag"): "index",
+    ("flag", "free"): "flag",
+    ("flag", "flag"): "flag",
+    ("point", "free"): "point",
+    ("point", "point"): "point",
+    ("point", "clip"): "point",
+    ("clip", "free"): "point",
+    ("clip", "clip"): "point",
+    ("size", "size"): "size",
+    ("size", "free"): "reach",
+    ("size", "point"): "reach",
+    ("size", "clip"): "reach",
+    ("reach", "free"): "reach",
+    ("reach", "point"): "reach",
+    ("reach", "clip"): "reach",
+    ("reach", "size"): "reach",
+}
+_PRODUCTS: dict[tuple[str, str], str] = {
+    ("size", "index"): "point",
+    ("size", "free"): "size",
+    ("point", "free"): "point",
+    ("clip", "free"): "clip",
+    ("reach", "free"): "reach",
+    ("index", "free"): "index",
+    ("flag", "free"): "flag",
+    ("flag", "flag"): "flag",
+    ("flag", "point"): "point",
+    ("flag", "clip"): "clip",
+    ("flag", "index"): "index",
+}
+_LESSER: dict[tuple[str, str], str] = {
+    ("size", "size"): "size",
+    ("size", "free"): "size",
+    ("size", "point"): "clip",
+    ("size", "clip"): "clip",
+    ("clip", "clip"): "clip",
+    ("clip", "point"): "clip",
+    ("clip", "free"): "clip",
+    ("point", "point"): "point",
+    ("point", "free"): "point",
+    ("reach", "free"): "point",
+    ("reach", "point"): "point",
+    ("index", "index"): "index",
+    ("index", "free"): "index",
+}
+_COUNTED = ("free", "point", "clip", "reach")
+
+
+def kind_of(expr: ir.Expr, known: Mapping[str, Kind]) -> Kind | None:
+    """The kind of an integer expression; None where it has none."""
+    if isinstance(expr, ir.Const):
+        return FREE
+    if isinstance(expr, ir.Name):
+        return known.get(expr.id, FREE)
+    if isinstance(expr, ir.TableRef):
+        index = kind_of(expr.index, known)
+        return index if index == FREE else None
+    parts = []
+    for arg in expr.args:
+        part = kind_of(arg, known)
+        if part is None:
+            return None
+        parts.append(part)
+    if all(part.word == "free" and not part.deps for part in parts):
+        return FREE
+    deps = frozenset().union(*(part.deps for part in parts))
+    exact = any(part.exact for part in parts)
+    words = tuple(part.word for part in parts)
+    word = _word(expr.op, words)
+    if expr.op in ir.COMPARISONS and "free" in words and not _first(expr, words):
+        return None
+    if word is None:
+        return None
+    if expr.op == "//" and words[0] in ("point", "size") and words[1] != "size":
+        exact = True
+    return Kind(word, deps, exact)
+
+
+def _first(expr: ir.Op, words: tuple[str, ...]) -> bool:
+    """Whether a comparison with something free tells no size, nor one block's number from others.
+
+    The first block is the first for every size, and so a block's number may be compared with 0.
+    """
+    word, other = (words[0], expr.args[1]) if words[1] == "free" else (words[1], expr.args[0])
+    return word not in ("size", "index") or (word == "index" and other == ir.Const(0))
+
+
+def _word(op: str, words: tuple[str, ...]) -> str | None:
+    if op in (*ir.COMPARISONS, *ir.LOGIC):
+        return "flag"
+    left, right = words
+    if op in ("+", "*", "min", "max"):
+        table = {"+": _SUMS, "*": _PRODUCTS}.get(op, _LESSER)
+        return table.get((left, right)) or table.get((right, left))
+    if op == "-":
+        if right in ("size", "reach") and left in _COUNTED:
+            return "point" if left != "reach" else "reach"
+        if left == "size" and right in ("point", "clip"):
+            return "point"
+        return _SUMS.get((left, right)) or _SUMS.get((right, left))
+    if op in ("//", "ceil_div") and right == "size" and left in (*_COUNTED, "size"):
+        return "index"
+    if op == "//" and right in ("free", "flag") and left in ("point", "clip", "size"):
+        return left
+    return None

@@ -1,0 +1,68 @@
+"""Whether what a loop over blocks carries from one block to the next is a running result."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from m890sim.kernel import ir
+from m890sim.schedule.attributes_scope import accesses
+from m890sim.schedule.edit import EditError
+from m890sim.schedule.effects import operand_roles
+
+
+class Walk(Protocol):
+    """What is needed of the walk over the kernel."""
+
+    def refuse(self, stmt: ir.Stmt, reason: str) -> EditError: ...
+
+
+def check_carried(loop: ir.Loop, walk: Walk) -> None:
+    """Raises EditError where a tile that the loop carries is no running maximum, minimum or sum."""
+    inner = {s.name for s in ir.walk(loop.body) if isinstance(s, ir.TileDecl)}
+    writers: dict[str, list[ir.Instr]] = {}
+    carried: set[str] = set()
+    reading: list[tuple[str, ir.Instr]] = []
+    for stmt in ir.walk(loop.body):
+        if not isinstance(stmt, ir.Instr):
+            continue
+        roles = list(operand_roles(stmt))
+        for _, read, _, value in roles:
+            if read and isinstance(value, ir.TileRef) and value.tile not in writers:
+                reading.append((value.tile, stmt))
+        for _, _, written, value in roles:
+            if written and isinstance(value, ir.TileRef):
+                writers.setdefault(value.tile, []).append(stmt)
+    carried = {tile for tile, _ in reading if tile in writers and tile not in inner}
+    for tile in sorted(carried):
+        for stmt in writers[tile]:
+            if not _running(stmt, tile, writers):
+                raise walk.refuse(stmt, f"{tile} goes from block to block as no running result")
+
+
+def _tile(value: object) -> str | None:
+    return value.tile if isinstance(value, ir.TileRef) else None
+
+
+def _running(stmt: ir.Instr, tile: str, writers: dict[str, list[ir.Instr]]) -> bool:
+    """Whether an instruction goes on with a running result in a tile."""
+    names = [_tile(value) for value in stmt.operands]
+    made = [name is not None and name != tile and name in writers for name in names]
+
+    def factor(name: str | None) -> bool:
+        # Results so far are brought to another maximum by e ** (before - after), nothing else.
+        return name is not None and all(s.op in ("exp", "exp2") for s in writers.get(name, ())[-1:])
+
+    if stmt.op == "matmul":
+        return accesses(stmt, tile)[0]
+    if stmt.op in ("max", "min", "add"):
+        return (names[1] == tile and made[2]) or (names[2] == tile and made[1])
+    if stmt.op == "mul":
+        return names[1] == tile and made[2] and factor(names[2])
+    if stmt.op == "fma":
+        return names[1] == tile and made[2] and factor(names[2]) and made[3]
+    if stmt.op == "copy":
+        source = names[1]
+        return made[1] and any(
+            s.op in ("max", "min") and accesses(s, tile)[0] for s in writers.get(source or "", ())
+        )
+    return False

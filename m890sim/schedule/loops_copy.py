@@ -1,0 +1,256 @@
+"""Copies of blocks under other names, and what a block may do at another place of the text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from m890sim.kernel import ir
+from m890sim.schedule.edit import EditError, Site, refuse
+from m890sim.schedule.effects import effects, operand_roles
+from m890sim.schedule.tree import Body, block, names_of, parents, substitute
+
+# Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
+# cannot grow a kernel out of them.
+MOST_STATEMENTS = 400
+MOST_NESTING = 24
+
+
+class Namer:
+    """Gives names that the kernel does not use, each once."""
+
+    def __init__(self, kernel: ir.Kernel) -> None:
+        self.used = names_of(kernel)
+
+    def fresh(self, stem: str) -> str:
+        """The stem, or the stem and the least number from 2 on."""
+        name, number = stem, 2
+        while name in self.used:
+            name = f"{stem}_{number}"
+            number += 1
+        self.used.add(name)
+        return name
+
+
+def copied(stmt: ir.Stmt, names: Mapping[str, str]) -> ir.Stmt:
+    """The statement and all below it with names replaced, and without the author's comments."""
+    return _Copier(names).statement(stmt)
+
+
+def copied_block(body: Iterable[ir.Stmt], names: Mapping[str, str]) -> Body:
+    """`copied` of every statement."""
+    copier = _Copier(names)
+    return tuple(copier.statement(stmt) for stmt in body)
+
+
+class _Copier:
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = names
+        self.exprs: dict[str, ir.Expr] = {old: ir.Name(new) for old, new in names.items()}
+
+    def name(self, name: str) -> str:
+        return self.names.get(name, name)
+
+    def expr(self, expr: ir.Expr) -> ir.Expr:
+        return substitute(expr, self.exprs) if self.exprs else expr
+
+    def index(self, entry: ir.Slice | ir.Gather | ir.Expr) -> ir.Slice | ir.Gather | ir.Expr:
+        if isinstance(entry, ir.Slice):
+            return self.slice(entry)
+        if isinstance(entry, ir.Gather):
+            return ir.Gather(entry.table, self.expr(entry.start), self.expr(entry.stop))
+        return self.expr(entry)
+
+    def slice(self, entry: ir.Slice) -> ir.Slice:
+        if entry == ir.FULL:
+            return entry
+        parts = (entry.start, entry.stop, entry.step)
+        return ir.Slice(*(None if part is None else self.expr(part) for part in parts))
+
+    def tile(self, ref: ir.TileRef) -> ir.TileRef:
+        rows, cols = self.slice(ref.rows), self.slice(ref.cols)
+        return ir.TileRef(self.name(ref.tile), rows, cols, ref.transposed, ref.loc)
+
+    def operand(self, value: ir.Operand) -> ir.Operand:
+        if isinstance(value, ir.TileRef):
+            return self.tile(value)
+        if isinstance(value, ir.TensorRef):
+            return ir.TensorRef(value.tensor, tuple(map(self.index, value.index)), value.loc)
+        return value  # floats: no name of a block stands in them
+
+    def keyword(self, value: ir.Keyword) -> ir.Keyword:
+        if isinstance(value, ir.TileRef):
+            return self.tile(value)
+        return value if isinstance(value, str | bool) else self.expr(value)
+
+    def statement(self, stmt: ir.Stmt) -> ir.Stmt:
+        if isinstance(stmt, ir.Instr):
+            operands = tuple(map(self.operand, stmt.operands))
+            keywords = tuple((name, self.keyword(value)) for name, value in stmt.keywords)
+            return ir.Instr(stmt.op, operands, keywords, loc=stmt.loc)
+        if isinstance(stmt, ir.Let):
+            return ir.Let(self.name(stmt.name), self.expr(stmt.value), loc=stmt.loc)
+        if isinstance(stmt, ir.Loop):
+            start, stop, step = self.expr(stmt.start), self.expr(stmt.stop), self.expr(stmt.step)
+            return ir.Loop(
+                self.name(stmt.var), start, stop, step, self.block(stmt.body), loc=stmt.loc
+            )
+        if isinstance(stmt, ir.If):
+            condition = self.expr(stmt.condition)
+            then, orelse = self.block(stmt.then), self.block(stmt.orelse)
+            return ir.If(condition, then, orelse, loc=stmt.loc)
+        if isinstance(stmt, ir.Stage):
+            return ir.Stage(stmt.index, self.block(stmt.body), loc=stmt.loc)
+        if isinstance(stmt, ir.TileDecl):
+            name = self.name(stmt.name)
+            return dataclasses.replace(stmt, name=name, comments=ir.NO_COMMENTS)
+        raise EditError("phases and HBM scratch have no copies")
+
+    def block(self, body: Body) -> Body:
+        return tuple(self.statement(stmt) for stmt in body)
+
+
+def top_names(body: Iterable[ir.Stmt]) -> list[str]:
+    """Names that a block's own statements define, visible to its end."""
+    return [stmt.name for stmt in body if isinstance(stmt, ir.Let | ir.TileDecl)]
+
+
+def all_names(body: Iterable[ir.Stmt]) -> Iterator[str]:
+    """Names that a block defines at any depth."""
+    for stmt in ir.walk(tuple(body)):
+        if isinstance(stmt, ir.Let | ir.TileDecl | ir.HbmDecl):
+            yield stmt.name
+        elif isinstance(stmt, ir.Loop):
+            yield stmt.var
+
+
+def staged(loop: ir.Loop) -> bool:
+    """Whether the loop's body stands in stages."""
+    return any(isinstance(child, ir.Stage) for child in loop.body)
+
+
+def without_stages(namer: Namer, body: Body) -> Body:
+    """A block in which the statements of stages stand one after the other, in sequence."""
+    if not any(isinstance(child, ir.Stage) for child in body):
+        return body
+    counts = Counter(all_names(body))
+    flat: list[ir.Stmt] = []
+    for child in body:
+        if isinstance(child, ir.Stage):
+            # Names of one stage are free again in the next; in one block they are not.
+            names = {n: namer.fresh(n) for n in top_names(child.body) if counts[n] > 1}
+            flat += copied_block(child.body, names) if names else child.body
+        else:
+            flat.append(child)
+    return tuple(flat)
+
+
+def inlined(kernel: ir.Kernel, namer: Namer, body: Body, others: int = 1) -> Body:
+    """A nested block's statements as part of the block around it, under names that are free there.
+
+    A name stays where nothing else in the whole kernel is called so: where the kernel defines it
+    `others` times, which are the block itself or do no harm.
+    """
+    own = top_names(body)
+    if not own:
+        return body
+    counts = Counter(all_names(kernel.body))
+    clashes = {name: namer.fresh(name) for name in own if counts[name] > others}
+    if not clashes:
+        return body
+    kept = copied_block(body, clashes)
+    return tuple(
+        dataclasses.replace(new, comments=old.comments) for new, old in zip(kept, body, strict=True)
+    )
+
+
+def require_room(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt, copies: int, nesting: int = 1
+) -> None:
+    """Refuses an edit after which the kernel would be too large or too deep."""
+    added = copies * (statements((stmt,)) + 2)
+    total = statements(kernel.body) + added
+    if total > MOST_STATEMENTS:
+        found = f"the kernel would have {total} statements, the most is {MOST_STATEMENTS}"
+        raise refuse(stmt, f"{found} for edits that copy")
+    depth = len(site) + _depth(stmt) + nesting
+    if depth > MOST_NESTING:
+        raise refuse(stmt, f"blocks would nest {depth} deep, the most is {MOST_NESTING} for edits")
+
+
+def require_shallow(stmt: ir.Stmt, *exprs: ir.Expr) -> None:
+    """Refuses expressions that a chain of edits has let grow too deep."""
+    if max(map(_operators, exprs)) > MOST_NESTING:
+        raise refuse(stmt, f"operators would nest deeper than {MOST_NESTING}, the most for edits")
+
+
+def _operators(expr: ir.Expr) -> int:
+    if isinstance(expr, ir.TableRef):
+        return 1 + _operators(expr.index)
+    return 1 + max(map(_operators, expr.args)) if isinstance(expr, ir.Op) else 0
+
+
+def statements(body: Body) -> int:
+    """How many statements a block has, at all depths."""
+    return sum(1 + statements(ir.children(stmt)) for stmt in body)
+
+
+def _depth(stmt: ir.Stmt) -> int:
+    return 1 + max((_depth(child) for child in ir.children(stmt)), default=0)
+
+
+def first_read_before(body: Body) -> dict[str, bool]:
+    """Tiles and scratch that a block touches but does not declare -> whether a read comes first."""
+    found: dict[str, bool] = {}
+    declared: set[str] = set()
+    for stmt in ir.walk(body):
+        if isinstance(stmt, ir.TileDecl):
+            declared.add(stmt.name)
+        elif isinstance(stmt, ir.Instr):
+            accesses = list(_accesses(stmt))
+            for name, read, _ in accesses:
+                if read and name not in declared:
+                    found.setdefault(name, True)
+            for name, _, written in accesses:
+                if written and name not in declared:
+                    found.setdefault(name, False)
+    return found
+
+
+def _accesses(stmt: ir.Instr) -> Iterator[tuple[str, bool, bool]]:
+    for _, read, written, value in operand_roles(stmt):
+        if isinstance(value, ir.TileRef):
+            yield value.tile, read, written
+        elif isinstance(value, ir.TensorRef):
+            yield value.tensor, read, written
+
+
+def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
+    """What a block, put at a site, would read before any write of it in the text.
+
+    In a loop the language lets such a read pass, as an earlier iteration may have written; moved
+    out of the loop, or out of an `if` in it, it is an error.
+    """
+    wanted = {name for name, read in first_read_before(body).items() if read}
+    wanted -= {p.name for p in kernel.params}
+    unwritten = set()
+    for stmt in _before(kernel, site) if wanted else ():
+        if isinstance(stmt, ir.TileDecl | ir.HbmDecl) and stmt.name in wanted:
+            unwritten.add(stmt.name)
+            wanted.discard(stmt.name)
+        elif wanted:
+            wanted -= effects(stmt).writes
+    return sorted(unwritten | wanted)
+
+
+def _before(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
+    """Statements that stand before the one at a site, nearest first; not those around it."""
+    for length in range(len(site), 0, -1):
+        body, place = block(kernel, site[:length])
+        yield from reversed(body[:place])
+
+
+def loops_around(kernel: ir.Kernel, site: Site) -> list[ir.Loop]:
+    """The range loops around a site, outermost first."""
+    return [stmt for stmt in parents(kernel, site) if isinstance(stmt, ir.Loop)]

@@ -1,0 +1,175 @@
+"""Unroll-and-jam of work items: two items in one, their statements interleaved one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from m890sim.kernel import ir
+from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.effects import effects
+from m890sim.schedule.loops_copy import (
+    MOST_STATEMENTS,
+    Namer,
+    all_names,
+    copied,
+    require_room,
+    statements,
+)
+from m890sim.schedule.loops_items import phase_at
+from m890sim.schedule.loops_unroll import add, subtract, times
+from m890sim.schedule.tree import Body, replace
+
+
+def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+    """Two neighbouring work items become one, which does them side by side, in ping-pong.
+
+    for i in cores(n):   ->   for i_2 in cores(ceil_div(n, 2)):
+        load(a, q[i, :])          i = i_2 * 2
+        for j in range(m):        i_3 = min(i_2 * 2 + 1, n - 1)
+            load(k, x[j, :])      load(a, q[i, :])
+            mul(a, a, k)          load(a_2, q[i_3, :])
+        store(o[i, :], a)         for j in range(m):
+                                      load(k, x[j, :])
+                                      mul(a, a, k)
+                                      mul(a_2, a_2, k)
+                                  store(o[i, :], a)
+                                  store(o[i_3, :], a_2)
+
+    Argument: the variable's number. Where the number of items is odd, the last item is done twice,
+    with the same results. Loops of the two with equal bounds become one; where only their ends
+    differ, one loop as far as both go, and the rest behind it. A tile to which both do the same
+    is kept once.
+    Preconditions: a phase with that variable; no HBM scratch is both loaded and stored in it (done
+    twice, an item would read its own results); the kernel stays within the limit on its size.
+    """
+    stmt, number = phase_at(kernel, site, argument)
+    require_room(kernel, site, stmt, 1)
+    found = effects(*stmt.body)
+    for name in sorted(found.reads & found.writes - set(all_names(stmt.body))):
+        raise refuse(stmt, f"`{name}` is both loaded and stored in the phase")
+    var, extent = stmt.vars[number], stmt.extents[number]
+    own = _tiles(stmt.body)  # not yet known to need a copy for each item
+    while True:
+        namer = Namer(kernel)
+        outer, second = namer.fresh(var), namer.fresh(var)
+        jam = _Jam(namer, set(own))
+        body = jam.block(stmt.body, {var: second})
+        if jam.shared == own:
+            break
+        own = jam.shared
+    first = times(ir.Name(outer), 2)
+    last = subtract(extent, ir.Const(1))
+    lets = (
+        ir.Let(var, first, loc=stmt.loc),
+        ir.Let(second, ir.Op("min", (add(first, ir.Const(1)), last)), loc=stmt.loc),
+    )
+    extents = list(stmt.extents)
+    extents[number] = ir.Op("ceil_div", (extent, ir.Const(2)))
+    names = (*stmt.vars[:number], outer, *stmt.vars[number + 1 :])
+    changed = dataclasses.replace(stmt, vars=names, extents=tuple(extents), body=(*lets, *body))
+    result = replace(kernel, site, changed)
+    size = statements(result.body)
+    if size > MOST_STATEMENTS:
+        most = f"the most is {MOST_STATEMENTS} for edits that copy"
+        raise refuse(stmt, f"the kernel would have {size} statements, {most}")
+    return result
+
+
+def _tiles(body: Body) -> set[str]:
+    return {stmt.name for stmt in ir.walk(body) if isinstance(stmt, ir.TileDecl)}
+
+
+class _Jam:
+    """Puts two copies of a block together; the second one's names are in a map.
+
+    shared: tiles of which one is enough as far as is known. What contradicts this takes the tile
+    out, and the caller starts again.
+    """
+
+    def __init__(self, namer: Namer, shared: set[str]) -> None:
+        self.namer = namer
+        self.shared = shared
+
+    def block(self, body: Body, names: dict[str, str]) -> Body:
+        """The block and its copy; `names` grows by what the block defines."""
+        result: list[ir.Stmt] = []
+        for stmt in body:
+            result += self.pair(stmt, names)
+        return tuple(result)
+
+    def inner(self, body: Body, names: dict[str, str]) -> Body:
+        """A nested block: its names end with it."""
+        return self.block(body, dict(names))
+
+    def pair(self, stmt: ir.Stmt, names: dict[str, str]) -> list[ir.Stmt]:
+        """One statement of both items."""
+        if isinstance(stmt, ir.Let):
+            copy = copied(stmt, names)
+            if isinstance(copy, ir.Let) and copy.value == stmt.value:
+                return [stmt]
+            names[stmt.name] = self.namer.fresh(stmt.name)
+            return [stmt, copied(stmt, names)]
+        if isinstance(stmt, ir.TileDecl):
+            if stmt.name in self.shared:
+                return [stmt]
+            names[stmt.name] = self.namer.fresh(stmt.name)
+            return [stmt, copied(stmt, names)]
+        if isinstance(stmt, ir.Instr):
+            return self.instruction(stmt, names)
+        if isinstance(stmt, ir.Loop):
+            return self.loop(stmt, names)
+        if isinstance(stmt, ir.If):
+            return self.branches(stmt, names)
+        assert isinstance(stmt, ir.Stage)
+        return [dataclasses.replace(stmt, body=self.inner(stmt.body, names))]
+
+    def instruction(self, stmt: ir.Instr, names: dict[str, str]) -> list[ir.Stmt]:
+        copy = copied(stmt, names)
+        assert isinstance(copy, ir.Instr)
+        same = copy.operands == stmt.operands and copy.keywords == stmt.keywords
+        if stmt.op == "fence" or (same and stmt.op != "store"):
+            return [stmt]
+        self.separate(stmt)
+        return [stmt, copied(stmt, names)]
+
+    def separate(self, *stmts: ir.Stmt) -> None:
+        """What these write is not the same in both items, or not at the same time."""
+        # A tile declared inside has a declaration in each copy.
+        self.shared -= effects(*stmts).writes - set(all_names(stmts))
+
+    def apart(self, stmt: ir.Stmt, names: dict[str, str]) -> list[ir.Stmt]:
+        """The statement of the first item, then that of the second."""
+        self.separate(stmt)
+        return [stmt, copied(stmt, names)]
+
+    def loop(self, stmt: ir.Loop, names: dict[str, str]) -> list[ir.Stmt]:
+        copy = copied(dataclasses.replace(stmt, body=()), names)
+        assert isinstance(copy, ir.Loop)
+        if (copy.start, copy.step) != (stmt.start, stmt.step):
+            return self.apart(stmt, names)
+        if copy.stop == stmt.stop:
+            return [dataclasses.replace(stmt, body=self.inner(stmt.body, names))]
+        both = ir.Op("min", (stmt.stop, copy.stop))
+        # The rest begins where the common part ended: start + a multiple of the step.
+        rest = self.namer.fresh(f"{stmt.var}_rest")
+        count: ir.Expr = ir.Op("max", (ir.Const(0), subtract(both, stmt.start)))
+        if stmt.step != ir.Const(1):
+            count = ir.Op("ceil_div", (count, stmt.step))
+        value = add(stmt.start, times(count, stmt.step))
+        main = dataclasses.replace(stmt, stop=both, body=self.inner(stmt.body, names))
+        tail = dataclasses.replace(stmt, start=ir.Name(rest), comments=ir.NO_COMMENTS)
+        return [main, ir.Let(rest, value, loc=stmt.loc), *self.apart(tail, names)]
+
+    def branches(self, stmt: ir.If, names: dict[str, str]) -> list[ir.Stmt]:
+        copy = copied(dataclasses.replace(stmt, then=(), orelse=()), names)
+        assert isinstance(copy, ir.If)
+        if copy.condition == stmt.condition:
+            then, orelse = self.inner(stmt.then, names), self.inner(stmt.orelse, names)
+            return [dataclasses.replace(stmt, then=then, orelse=orelse)]
+        if not stmt.orelse and all(isinstance(child, ir.Instr) for child in stmt.then):
+            return self.apart(stmt, names)
+        both = ir.Op("and", (stmt.condition, copy.condition))
+        plain = dataclasses.replace(stmt, comments=ir.NO_COMMENTS)
+        then = self.inner(stmt.then, names)
+        orelse = tuple(self.apart(plain, names))
+        return [dataclasses.replace(stmt, condition=both, then=then, orelse=orelse)]

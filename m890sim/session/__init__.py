@@ -1,0 +1,22 @@
+"""KernelSession: one kernel being worked on, with its budget, memory of evaluations and log."""
+
+from m890sim.session.edits import apply, context_of, edit_from_data, edit_to_data, legal_edits
+from m890sim.session.memory import Memory
+from m890sim.session.records import CaseCycles, LogEntry, Verdict
+from m890sim.session.session import VERIFY, BudgetError, KernelSession, Position
+
+__all__ = [
+    "VERIFY",
+    "BudgetError",
+    "CaseCycles",
+    "KernelSession",
+    "LogEntry",
+    "Memory",
+    "Position",
+    "Verdict",
+    "apply",
+    "context_of",
+    "edit_from_data",
+    "edit_to_data",
+    "legal_edits",
+]

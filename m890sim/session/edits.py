@@ -1,0 +1,81 @@
+"""Edits of a kernel outside a session: what is legal for a task on a chip, and applying one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from m890sim import schedule
+from m890sim.chip import ChipSpec, get_chip
+from m890sim.kernel.ir import Kernel
+from m890sim.schedule import DEFAULT_CONTEXT, Context, Edit
+from m890sim.workloads import Task, get_task, load_kernel
+
+
+def context_of(task: Task | str | None = None, chip: ChipSpec | str | None = None) -> Context:
+    """What legality takes from a task (its dtypes) and a chip (its queues and SRAM banks).
+
+    None stands for the defaults of `schedule.Context`: the dtypes of the attention tasks, `m890`.
+    Raises: TaskError, ChipError for an unknown name.
+    """
+    chosen = get_task(task) if isinstance(task, str) else task
+    spec = get_chip(chip) if isinstance(chip, str) else chip
+    return Context(
+        dtypes=chosen.allowed_dtypes if chosen else DEFAULT_CONTEXT.dtypes,
+        queues=spec.dma_queues if spec else DEFAULT_CONTEXT.queues,
+        banks=spec.sram_banks if spec else DEFAULT_CONTEXT.banks,
+    )
+
+
+def legal_edits(
+    kernel: Kernel | str | Path,
+    task: Task | str | None = None,
+    chip: ChipSpec | str | None = None,
+) -> list[Edit]:
+    """Every edit that applies to a kernel, in the order of EDITS, then of the text.
+
+    kernel: a Kernel, a built-in name or a path. Raises: TaskError, ChipError for an unknown name,
+    LanguageError or LimitError for a refused file.
+    """
+    chosen = kernel if isinstance(kernel, Kernel) else load_kernel(kernel)
+    return schedule.legal_edits(chosen, context_of(task, chip))
+
+
+def apply(
+    kernel: Kernel | str | Path,
+    edit: Edit,
+    task: Task | str | None = None,
+    chip: ChipSpec | str | None = None,
+) -> Kernel:
+    """The changed kernel, checked; the old one is untouched.
+
+    task and chip: as for `legal_edits`; what is legal there applies here.
+    Raises: EditError, saying which precondition failed and where; else as `legal_edits`.
+    """
+    chosen = kernel if isinstance(kernel, Kernel) else load_kernel(kernel)
+    return schedule.apply(chosen, edit, context_of(task, chip))
+
+
+def edit_to_data(edit: Edit) -> dict[str, Any]:
+    """An edit as plain data for JSON: name, site, argument (tuples as lists)."""
+    argument = list(edit.argument) if isinstance(edit.argument, tuple) else edit.argument
+    return {"name": edit.name, "site": list(edit.site), "argument": argument}
+
+
+def edit_from_data(data: Mapping[str, Any]) -> Edit:
+    """The inverse of `edit_to_data`. Raises: ValueError for anything else."""
+    try:
+        name, site, argument = data["name"], tuple(data["site"]), data["argument"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"an edit must have a name, a site (a list) and an argument, not {data!r}"
+        ) from error
+    if isinstance(argument, list):
+        argument = tuple(argument)
+    parts = argument if isinstance(argument, tuple) else () if argument is None else (argument,)
+    if not isinstance(name, str) or not all(type(index) is int for index in site):
+        raise ValueError(f"an edit's name must be a text and its site integers, not {data!r}")
+    if not all(type(part) in (int, str) for part in parts):
+        raise ValueError(f"an edit's argument must be integers and texts, not {argument!r}")
+    return Edit(name, site, argument)

@@ -1,0 +1,259 @@
+"""Memory: what has been found out about kernels once, for all sessions that share it.
+
+It saves time and never changes a result: a session's log, budget and best are its own. Threads may
+share it; two that ask for the same thing at once both work it out and get equal answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from m890sim import schedule
+from m890sim.chip import ChipSpec
+from m890sim.errors import BindError, LanguageError, LimitError, TaskError
+from m890sim.judge import check_fits, evaluate, reference_cycles
+from m890sim.kernel import digest
+from m890sim.kernel.ir import Kernel
+from m890sim.language import check
+from m890sim.schedule import Context, Edit, EditError
+from m890sim.session.edits import context_of
+from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
+from m890sim.timing import TIMING_VERSION, Attribution
+from m890sim.workloads import Case, Task, lower_bound, simulate
+
+STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB each
+RESULTS = 50_000  # remembered (kernel, chip, case) results, about 2 kB each
+REFUSALS = 1024  # illegal edits of one kernel whose reason is kept
+
+# A message begins with "file:line:column: CODE ", with "CODE ", or with neither.
+_PLACE = re.compile(r"^\S*:\d+:\d+: ", re.M)
+_CODE = re.compile(r"(E\d{3}) ")
+
+
+class State:
+    """A kernel within a Space, and what is known of it; filled in as it is asked for.
+
+    Everything in it follows from the kernel and the space alone, so sessions share states.
+    """
+
+    __slots__ = (
+        "_digest",
+        "checked",
+        "edits",
+        "extras",
+        "kernel",
+        "outcome",
+        "refusals",
+        "successors",
+        "verdicts",
+    )
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.checked = False  # by the language and against the task
+        self.edits: tuple[Edit, ...] | None = None
+        self.successors: dict[Edit, State] = {}
+        self.refusals: dict[Edit, str] = {}
+        self.outcome: Outcome | None = None
+        self.verdicts: dict[Gate, Verdict] = {}
+        self.extras: dict[Hashable, Any] = {}
+        self._digest = ""
+
+    @property
+    def digest(self) -> str:
+        """`kernel.digest` of the kernel."""
+        if not self._digest:
+            self._digest = digest(self.kernel)
+        return self._digest
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How a kernel's values are checked: the seed and the distributions of the inputs."""
+
+    seed: int
+    distributions: tuple[str, ...] | None  # None: all
+
+
+@dataclass(eq=False)
+class Space:
+    """The kernels of one task, choice of cases and chip, and the yardsticks of every case."""
+
+    task: Task
+    chip: ChipSpec
+    cases: tuple[Case, ...]
+    context: Context
+    reference_cycles: tuple[int, ...]  # by case
+    lower_bound_cycles: tuple[int, ...]  # by case
+    states: dict[Kernel, State] = field(default_factory=dict, repr=False)
+
+
+class Memory:
+    """Timings, verdicts, legal edits and successors of kernels, shared by sessions.
+
+    Timings and verdicts are kept by (digest of the kernel, chip, case, timing version), verdicts
+    also by the gate. states: kernels that are kept with their edits, results: timings and verdicts
+    that are kept; when either is full it is emptied.
+    """
+
+    def __init__(self, states: int = STATES, results: int = RESULTS) -> None:
+        if min(states, results) < 1:
+            raise ValueError(f"states and results must be at least 1, not {states} and {results}")
+        self.timed = 0  # (kernel, case) simulations that were run
+        self.judged = 0  # (kernel, case) gates that were run
+        self._most_states = states
+        self._most_results = results
+        self._spaces: dict[tuple[Task, ChipSpec, tuple[Case, ...]], Space] = {}
+        self._timings: dict[Hashable, CaseCycles] = {}
+        self._verdicts: dict[Hashable, Verdict] = {}
+
+    def space(self, task: Task, chip: ChipSpec, cases: tuple[Case, ...]) -> Space:
+        """The space of a task, chip and cases; times the reference on first use."""
+        key = (task, chip, cases)
+        if key not in self._spaces:
+            self._spaces[key] = Space(
+                task,
+                chip,
+                cases,
+                context_of(task, chip),
+                tuple(reference_cycles(task.reference_name, case, chip) for case in cases),
+                tuple(lower_bound(case, chip, task.allowed_dtypes).cycles for case in cases),
+            )
+        return self._spaces[key]
+
+    def state(self, space: Space, kernel: Kernel) -> State:
+        """The state of a kernel, one for all kernels that are equal, comments included."""
+        found = space.states.get(kernel)
+        if found is None:
+            if len(space.states) >= self._most_states:
+                # Cut the links too: a state that a session holds would keep all others alive.
+                for state in tuple(space.states.values()):
+                    state.successors = {}
+                space.states = {}
+            found = space.states.setdefault(kernel, State(kernel))
+        return found
+
+    def check(self, space: Space, state: State) -> None:
+        """Raises: LanguageError, LimitError, or TaskError where it does not fit the task."""
+        if not state.checked:
+            check(state.kernel)
+            check_fits(state.kernel, space.task)
+            state.checked = True
+
+    def edits(self, space: Space, state: State) -> tuple[Edit, ...]:
+        """The legal edits of a kernel."""
+        if state.edits is None:
+            state.edits = tuple(schedule.legal_edits(state.kernel, space.context))
+        return state.edits
+
+    def successor(self, space: Space, state: State, edit: Edit) -> State:
+        """The state after an edit. Raises: EditError."""
+        found = state.successors.get(edit)
+        if found is not None:
+            return found
+        reason = state.refusals.get(edit)
+        if reason is not None:
+            raise EditError(reason)
+        try:
+            kernel = schedule.rewrite(state.kernel, edit, space.context)
+        except EditError as error:
+            if len(state.refusals) < REFUSALS:
+                state.refusals[edit] = str(error)
+            raise
+        found = self.state(space, kernel)
+        state.successors[edit] = found
+        return found
+
+    def outcome(self, space: Space, state: State) -> Outcome:
+        """The cycles of a kernel on every case of the space."""
+        if state.outcome is None:
+            state.outcome = Outcome.of(
+                self._timing(space, state, number) for number in range(len(space.cases))
+            )
+        return state.outcome
+
+    def verdict(self, space: Space, state: State, gate: Gate) -> Verdict:
+        """What the gate says of a kernel: the language's rules, the task's, then the values.
+
+        Cases with few (query, key) pairs come first, and the first one that fails ends it.
+        Raises: judge.BelowLowerBoundError.
+        """
+        found = state.verdicts.get(gate)
+        if found is None:
+            found = self._judge(space, state, gate)
+            state.verdicts[gate] = found
+        return found
+
+    def _timing(self, space: Space, state: State, number: int) -> CaseCycles:
+        yardsticks = (space.reference_cycles[number], space.lower_bound_cycles[number])
+        key = (state.digest, space.chip, space.cases[number], TIMING_VERSION, yardsticks)
+        found = self._timings.get(key)
+        if found is None:
+            found = _time(space, state.kernel, space.cases[number], yardsticks)
+            self.timed += 1
+            if len(self._timings) >= self._most_results:
+                self._timings = {}
+            self._timings[key] = found
+        return found
+
+    def _judge(self, space: Space, state: State, gate: Gate) -> Verdict:
+        try:
+            self.check(space, state)
+        except LanguageError as error:
+            return Verdict(False, error.diagnostics[0].code, error.diagnostics[0].message)
+        except LimitError as error:
+            return Verdict(False, error.code, error.detail)
+        except TaskError as error:
+            return Verdict(False, WRONG, _PLACE.sub("", str(error)))
+        task = space.task
+        for case in sorted(space.cases, key=lambda case: case.pairs):
+            version = (TIMING_VERSION, task.name, task.outputs, task.tolerance)
+            key = (state.digest, space.chip, case, version, gate)
+            verdict = self._verdicts.get(key)
+            if verdict is None:
+                verdict = _judge_case(space, state.kernel, case, gate)
+                self.judged += 1
+                if len(self._verdicts) >= self._most_results:
+                    self._verdicts = {}
+                self._verdicts[key] = verdict
+            if not verdict.correct:
+                return verdict
+        return Verdict(True)
+
+
+def _time(space: Space, kernel: Kernel, case: Case, yardsticks: tuple[int, int]) -> CaseCycles:
+    """Simulate one case; an error is a result too."""
+    try:
+        timing = simulate(kernel, case, space.chip)
+    except (BindError, LimitError) as error:
+        return CaseCycles(case.name, None, None, *yardsticks, error.code, error.detail)
+    spread = timing.attribution
+    # One sum over the cores: a record is kept for every kernel that was ever timed.
+    sums = spread.cycles.sum(axis=0, keepdims=True)
+    sums.flags.writeable = False
+    summed = Attribution(sums, spread.engines, spread.causes)
+    return CaseCycles(
+        case.name, timing.cycles, timing.instructions, *yardsticks, attribution=summed
+    )
+
+
+def _judge_case(space: Space, kernel: Kernel, case: Case, gate: Gate) -> Verdict:
+    found = evaluate(
+        kernel,
+        space.task,
+        space.chip,
+        (case,),
+        seed=gate.seed,
+        distributions=gate.distributions,
+    ).cases[0]
+    if found.correct:
+        return Verdict(True)
+    # Kernels of one digest may have their statements on different lines.
+    message = _PLACE.sub("", found.message)
+    code = _CODE.match(message)
+    if code:
+        message = message[code.end() :]
+    return Verdict(False, code[1] if code else WRONG, f"{case.name}: {message}", case.name)

@@ -1,0 +1,420 @@
+"""KernelSession: a kernel being worked on against a task, by anyone or anything.
+
+Gym-free: environments, search agents and language-model loops are thin layers over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from m890sim.chip import ChipSpec, get_chip
+from m890sim.errors import M890Error, TaskError
+from m890sim.kernel.ir import Kernel
+from m890sim.schedule import Edit
+from m890sim.session.edits import edit_to_data
+from m890sim.session.memory import Gate, Memory, Space, State
+from m890sim.session.records import LogEntry
+from m890sim.timing import TIMING_VERSION
+from m890sim.workloads import DISTRIBUTIONS, Case, Task, get_task, load_kernel
+
+VERIFY = ("best", "always", "never")
+
+T = TypeVar("T")
+
+
+class BudgetError(M890Error):
+    """An evaluation beyond the session's budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a session to come back to: a kernel and the edits that led to it."""
+
+    edits: tuple[Edit, ...]
+    _space: Space
+    _path: tuple[State, ...]
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel there."""
+        return self._path[-1].kernel
+
+
+class KernelSession:
+    """One kernel being worked on against a task: edit, evaluate, undo.
+
+    task, cases (all where None), chip: what kernels are measured on. start: the kernel to begin
+    with, the task's reference where None. budget: evaluations that may be spent, None for no end.
+
+    What counts: every `evaluate()` of a kernel that this session has not evaluated before (kernels
+    are the same where their digests are: comments do not matter), also of one that fails and of
+    one that `memory` knows. Asking again about the same kernel is free and adds nothing to the log.
+
+    verify, whether the functional gate (`judge.evaluate` on every case) runs:
+    - "best": when a kernel would be the best so far; it counts as best only if it passes;
+    - "always": at every evaluation;
+    - "never": no kernel is checked, and one that can be timed may count as best.
+    seed, distributions (all where None): the inputs of the gate.
+
+    memory: share one between sessions to save time; it changes no result. A session belongs to one
+    thread at a time, a Memory to any number.
+    Raises: TaskError, ChipError, LanguageError, LimitError for what is refused; ValueError.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_best",
+        "_edits",
+        "_gate",
+        "_log",
+        "_path",
+        "_seen",
+        "_space",
+        "budget",
+        "memory",
+        "verify",
+    )
+
+    def __init__(
+        self,
+        task: Task | str,
+        cases: Iterable[Case | str] | None = None,
+        chip: ChipSpec | str = "m890",
+        *,
+        start: Kernel | str | Path | None = None,
+        budget: int | None = None,
+        verify: str = "best",
+        seed: int = 0,
+        distributions: Sequence[str] | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        if budget is not None and budget < 0:
+            raise ValueError(f"budget must be at least 0 or None, not {budget}")
+        chosen = get_task(task) if isinstance(task, str) else task
+        spec = get_chip(chip) if isinstance(chip, str) else chip
+        if not isinstance(chosen, Task):
+            raise TypeError(f"task must be a Task or its name, not {chosen!r:.60}")
+        if not isinstance(spec, ChipSpec):
+            raise TypeError(f"chip must be a ChipSpec or its name, not {spec!r:.60}")
+        self.memory = memory if memory is not None else Memory()
+        self.budget = budget
+        self.verify = _verify(verify)
+        self._gate = Gate(seed, _distributions(distributions))
+        self._space = self.memory.space(chosen, spec, _cases(chosen, cases))
+        self._log: list[LogEntry] = []
+        self._seen: dict[str, int] = {}  # digest -> index in the log
+        self._accepted: dict[int, Kernel] = {}  # index in the log -> kernel that may be the best
+        self._best: int | None = None  # index in the log
+        self._path: tuple[State, ...] = ()
+        self._edits: tuple[Edit, ...] = ()
+        self.load(chosen.reference_name if start is None else start)
+
+    # What is being worked on.
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self._space.task
+
+    @property
+    def chip(self) -> ChipSpec:
+        """The chip."""
+        return self._space.chip
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases that an evaluation times, in order."""
+        return self._space.cases
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel as it is now."""
+        return self._path[-1].kernel
+
+    @property
+    def digest(self) -> str:
+        """Digest of the kernel as it is now."""
+        return self._path[-1].digest
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits since the kernel was loaded, first to last."""
+        return self._edits
+
+    def load(self, kernel: Kernel | str | Path) -> None:
+        """Go on with another kernel: a Kernel, a built-in name or a path.
+
+        The edits begin anew; log, budget and best stay.
+        Raises: TaskError for an unknown name or a kernel that does not fit the task, LanguageError
+        or LimitError for a refused text. The session is then as before.
+        """
+        chosen = kernel if isinstance(kernel, Kernel) else load_kernel(kernel)
+        state = self.memory.state(self._space, chosen)
+        self.memory.check(self._space, state)
+        self._path, self._edits = (state,), ()
+
+    def restart(self) -> None:
+        """Go back to the kernel that was loaded."""
+        self._path, self._edits = self._path[:1], ()
+
+    # Edits.
+
+    def legal_edits(self) -> tuple[Edit, ...]:
+        """Every edit that `apply` takes now, in the order of EDITS, then of the text."""
+        return self.memory.edits(self._space, self._path[-1])
+
+    def apply(self, edit: Edit) -> Kernel:
+        """Edit the kernel and return it.
+
+        The result is taken as the edit's preconditions promise it; the gate checks it in full.
+        Raises: EditError, saying which precondition failed and where; nothing has changed then.
+        """
+        if not isinstance(edit, Edit):
+            raise TypeError(f"edit must be an Edit, not {edit!r}")
+        state = self.memory.successor(self._space, self._path[-1], edit)
+        self._path = (*self._path, state)
+        self._edits = (*self._edits, edit)
+        return state.kernel
+
+    def undo(self) -> Edit:
+        """Take back the last edit and return it; evaluations stay spent.
+
+        Raises: ValueError where no edit was made since the kernel was loaded.
+        """
+        if not self._edits:
+            raise ValueError("nothing to undo: no edit was made since the kernel was loaded")
+        last = self._edits[-1]
+        self._path, self._edits = self._path[:-1], self._edits[:-1]
+        return last
+
+    def position(self) -> Position:
+        """This place, to come back to with `go_to`; costs nothing."""
+        return Position(self._edits, self._space, self._path)
+
+    def go_to(self, position: Position) -> None:
+        """Go on from a place of this session, or of one with the same task, chip and memory.
+
+        Log, budget and best stay. Raises: ValueError for a place of another kind of session.
+        """
+        if position._space is not self._space:
+            raise ValueError(
+                "the position belongs to a session with another task, cases, chip or memory"
+            )
+        self._path, self._edits = position._path, position.edits
+
+    def remember(self, key: Hashable, make: Callable[[Kernel], T]) -> T:
+        """`make(kernel)`, worked out once for a kernel and kept in the memory.
+
+        For what follows from the kernel, the task, the cases and the chip alone: masks, features.
+        The value is shared by all sessions and must not be changed.
+        """
+        state = self._path[-1]
+        if key not in state.extras:
+            state.extras[key] = make(state.kernel)
+        value: T = state.extras[key]
+        return value
+
+    # Evaluations.
+
+    @property
+    def spent(self) -> int:
+        """Evaluations that counted so far; the length of the log."""
+        return len(self._log)
+
+    @property
+    def left(self) -> int | None:
+        """Evaluations that may still be spent; None for no end."""
+        return None if self.budget is None else max(0, self.budget - len(self._log))
+
+    @property
+    def log(self) -> tuple[LogEntry, ...]:
+        """Every evaluation that counted, in order."""
+        return tuple(self._log)
+
+    @property
+    def best(self) -> LogEntry | None:
+        """The best evaluation so far, the first of equal ones; None before any may count."""
+        return None if self._best is None else self._log[self._best]
+
+    @property
+    def best_kernel(self) -> Kernel | None:
+        """The kernel of `best`."""
+        return None if self._best is None else self._accepted[self._best]
+
+    @property
+    def best_speedup(self) -> float:
+        """Speedup of `best`; 1.0, the reference's own, where there is none."""
+        return 1.0 if self._best is None else self._log[self._best].speedup
+
+    def evaluate(self, verify: str | None = None) -> LogEntry:
+        """Time the kernel on every case, and check its values as `verify` says.
+
+        verify: None for the session's own. A kernel that fails (does not fit chip or case, traps,
+        breaks a limit, gives wrong values) is an evaluation too: speedup 1.0, with code and
+        message, and never the best. Asked again about a kernel, it gives what it gave before, and
+        runs the gate only where `verify` now wants it and it has not run yet.
+        Raises: BudgetError where nothing is left; judge.BelowLowerBoundError.
+        """
+        mode = self.verify if verify is None else _verify(verify)
+        state = self._path[-1]
+        index = self._seen.get(state.digest)
+        if index is None:
+            if self.budget is not None and len(self._log) >= self.budget:
+                raise BudgetError(
+                    f"the budget of {self.budget} evaluations is spent; "
+                    "start a session with a larger budget"
+                )
+            outcome = self.memory.outcome(self._space, state)
+            entry = LogEntry(
+                index=len(self._log),
+                digest=state.digest,
+                start=self._path[0].digest,
+                edits=self._edits,
+                outcome=outcome,
+                correct=None if outcome.product is not None else False,
+                accepted=False,
+                code=outcome.code,
+                message=outcome.message,
+            )
+        else:
+            entry = self._log[index]
+        settled = self._settle(entry, state, mode)
+        if index is None:
+            self._seen[state.digest] = len(self._log)
+            self._log.append(settled)
+        elif settled is entry:
+            return entry
+        else:
+            self._log[index] = settled
+        if settled.accepted or entry.accepted:
+            self._keep_best(settled, state.kernel)
+        return settled
+
+    def _settle(self, entry: LogEntry, state: State, mode: str) -> LogEntry:
+        """The entry, with the gate's verdict where the mode asks for it."""
+        if entry.correct is not None:
+            return entry
+        if mode == "always" or (mode == "best" and self._would_be_best(entry)):
+            verdict = self.memory.verdict(self._space, state, self._gate)
+            return replace(
+                entry,
+                correct=verdict.correct,
+                accepted=verdict.correct,
+                code=verdict.code,
+                message=verdict.message,
+            )
+        if mode == "never" and not entry.accepted:
+            return replace(entry, accepted=True)
+        return entry
+
+    def _would_be_best(self, entry: LogEntry) -> bool:
+        if self._best is None or self._best == entry.index:
+            return True
+        return _product(entry) < _product(self._log[self._best])
+
+    def _keep_best(self, entry: LogEntry, kernel: Kernel) -> None:
+        """Make the entry the best where it is; find another where the best turned out wrong."""
+        if entry.accepted:
+            self._accepted.setdefault(entry.index, kernel)
+            if self._best is None or (_product(entry), entry.index) < (
+                _product(self._log[self._best]),
+                self._best,
+            ):
+                self._best = entry.index
+            return
+        self._accepted.pop(entry.index, None)
+        if self._best == entry.index:
+            order = sorted(self._accepted, key=lambda index: (_product(self._log[index]), index))
+            self._best = order[0] if order else None
+
+    # The session as a whole.
+
+    def clone(self) -> KernelSession:
+        """An independent copy with the same memory, in microseconds; its budget is its own."""
+        other = KernelSession.__new__(KernelSession)
+        other.memory, other.budget, other.verify = self.memory, self.budget, self.verify
+        other._gate, other._space = self._gate, self._space
+        other._log, other._seen = self._log.copy(), self._seen.copy()
+        other._accepted, other._best = self._accepted.copy(), self._best
+        other._path, other._edits = self._path, self._edits
+        return other
+
+    __copy__ = clone
+
+    def __deepcopy__(self, _memo: object) -> KernelSession:
+        # All that sessions share never changes but by growing.
+        return self.clone()
+
+    def report(self) -> dict[str, Any]:
+        """The session as plain data for JSON: yardsticks, budget, where it is, best, log."""
+        best = self.best
+        space = self._space
+        yardsticks = zip(space.cases, space.reference_cycles, space.lower_bound_cycles, strict=True)
+        return {
+            "task": space.task.name,
+            "chip": space.chip.name,
+            "timing_version": TIMING_VERSION,
+            "verify": self.verify,
+            "seed": self._gate.seed,
+            "distributions": list(self._gate.distributions or DISTRIBUTIONS),
+            "cases": [
+                {"case": case.name, "reference_cycles": reference, "lower_bound_cycles": bound}
+                for case, reference, bound in yardsticks
+            ],
+            "budget": self.budget,
+            "spent": self.spent,
+            "left": self.left,
+            "failed": sum(entry.failed for entry in self._log),
+            "kernel": self.kernel.name,
+            "start": self._path[0].digest,
+            "digest": self.digest,
+            "edits": [edit_to_data(edit) for edit in self._edits],
+            "best_speedup": self.best_speedup,
+            "best": None if best is None else best.as_dict(),
+            "log": [entry.as_dict() for entry in self._log],
+        }
+
+
+def _product(entry: LogEntry) -> int:
+    """The product of the cycles: the smaller, the better; only for kernels that were timed."""
+    assert entry.outcome.product is not None
+    return entry.outcome.product
+
+
+def _verify(verify: str) -> str:
+    if verify not in VERIFY:
+        raise ValueError(f"verify must be one of {', '.join(VERIFY)}, not {verify!r}")
+    return verify
+
+
+def _distributions(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str):
+        names = (names,)
+    unknown = [name for name in names if name not in DISTRIBUTIONS]
+    if unknown or not names:
+        found = repr(unknown[0]) if unknown else "none"
+        raise TaskError(f"distributions must be among {', '.join(DISTRIBUTIONS)}, found {found}")
+    return tuple(names)
+
+
+def _cases(task: Task, cases: Iterable[Case | str] | None) -> tuple[Case, ...]:
+    if cases is None:
+        return task.cases
+    if isinstance(cases, (str, Case)):
+        cases = (cases,)
+    chosen = tuple(task.case(case) if isinstance(case, str) else case for case in cases)
+    for case in chosen:
+        if case.task != task.name:
+            raise TaskError(
+                f"case {case.name!r} belongs to task {case.task!r}, not to {task.name!r}"
+            )
+    if len({case.name for case in chosen}) != len(chosen):
+        raise TaskError("every case of a session must have a name of its own")
+    if not chosen:
+        raise TaskError(f"no case to evaluate; task {task.name} has {len(task.cases)}")
+    return chosen

@@ -1,0 +1,59 @@
+"""What the tests of moving edits share: kernels from text, and edits by the text they act on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from textwrap import dedent, indent
+
+from m890sim.kernel import ir, print_kernel
+from m890sim.language import check, parse
+from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context, Site
+from m890sim.schedule.motion import ROWS
+from m890sim.schedule.tree import sites
+
+SPECS = {row.name: row for row in ROWS}
+HEAD = "from m890sim.lang import *\n\n\n@kernel\n"
+PARAMS = (
+    'x: Tensor["N", 8, 8], w: Tensor["N", 2, 4, 8], y: Tensor["N", 8, 8], '
+    't: Table["P"], r: Table["P"], K: Tunable = 3'
+)
+
+
+def kernel_of(body: str, params: str = PARAMS) -> ir.Kernel:
+    """A kernel whose phase `for i in cores(N)` has this body; it begins in line 7."""
+    phase = "for i in cores(N):\n" + indent(dedent(body).strip(), "    ")
+    return parse(f"{HEAD}def f({params}):\n{indent(phase, '    ')}\n")
+
+
+def body_of(kernel: ir.Kernel) -> str:
+    """The printed body of the last phase."""
+    lines = print_kernel(kernel).splitlines()
+    first = max(i for i, line in enumerate(lines) if "in cores(" in line)
+    return dedent("\n".join(lines[first + 1 :])) + "\n"
+
+
+def site_of(kernel: ir.Kernel, text: str, nth: int = 0) -> Site:
+    """The nth statement whose first printed line begins so."""
+    found = []
+    for site, stmt in sites(kernel):
+        stmt = replace(stmt, comments=ir.NO_COMMENTS)
+        block = ir.Cores(("i",), (ir.Const(1),), "block", (stmt,))
+        first = print_kernel(ir.Kernel("f", (), (block,))).splitlines()[6]
+        if first.strip().startswith(text):
+            found.append(site)
+    return found[nth]
+
+
+def edited(
+    kernel: ir.Kernel,
+    name: str,
+    text: str,
+    argument: Argument = None,
+    nth: int = 0,
+    context: Context = DEFAULT_CONTEXT,
+) -> ir.Kernel:
+    """The kernel after an edit at the statement that begins so, checked."""
+    changed = SPECS[name].rewrite(kernel, site_of(kernel, text, nth), argument, context)
+    check(changed)
+    assert parse(print_kernel(changed)) == changed
+    return changed

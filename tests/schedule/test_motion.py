@@ -1,0 +1,815 @@
+"""Moving statements: before and after, refusals, and results that stay the same."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+from m890sim import execute, load_kernel
+from m890sim.execute import run_kernel
+from m890sim.kernel import ir, print_kernel
+from m890sim.language import check, parse
+from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context, EditError, Site
+from m890sim.schedule.tree import sites
+from m890sim.workloads import KERNELS, Case
+from tests.execute.pipelined import assert_same_dataflow
+from tests.execute.test_generated import PlainDomain
+from tests.generators import random_inputs, random_program
+from tests.schedule.motion_cases import SPECS, body_of, edited, kernel_of
+
+TINY = {
+    "extend": Case("tiny", "extend", (5, 0, 130), (3, 4, 70), 4, 2, 8, 2, True),
+    "decode": Case("tiny", "decode", (5, 1, 140), (1, 1, 1), 4, 2, 8, 4, True),
+}
+SUM = """
+    s = acc(8, 8)
+    fill(s, 0.0)
+    for j in range(N):
+        a = sram(8, 8, bf16)
+        load(a, x[j, :, :])
+        add(s, s, a)
+    b = sram(8, 8, bf16)
+    copy(b, s)
+    store(y[i, :, :], b)
+"""
+STAGED = """
+    s = acc(8, 8)
+    fill(s, 0.0)
+    for j in range(N):
+        a = sram(8, 8, bf16, slots=2)
+        with stage(0):
+            load(a, x[j, :, :])
+            mul(a, a, 2.0)
+        with stage(1):
+            max(a, a, 0.0)
+            add(s, s, a)
+    b = sram(8, 8, bf16)
+    copy(b, s)
+    store(y[i, :, :], b)
+"""
+PAIR = """
+    a = sram(8, 8, bf16)
+    b = sram(8, 8, bf16)
+    fill(b, 0.0)
+    fence()
+    load(a, x[i, :, :])
+    add(a, a, b)
+    store(y[i, :, :], a)
+"""
+
+# edit, statement, argument, body before, body after
+SHOWN = {
+    "up": (
+        "move_up",
+        "load(a",
+        None,
+        PAIR,
+        """
+        a = sram(8, 8, bf16)
+        b = sram(8, 8, bf16)
+        fill(b, 0.0)
+        load(a, x[i, :, :])
+        fence()
+        add(a, a, b)
+        store(y[i, :, :], a)
+        """,
+    ),
+    "down": (
+        "move_down",
+        "fill(b",
+        None,
+        PAIR,
+        """
+        a = sram(8, 8, bf16)
+        b = sram(8, 8, bf16)
+        fence()
+        fill(b, 0.0)
+        load(a, x[i, :, :])
+        add(a, a, b)
+        store(y[i, :, :], a)
+        """,
+    ),
+    "up_far": (
+        "move_up_far",
+        "load(a",
+        None,
+        PAIR,
+        """
+        a = sram(8, 8, bf16)
+        load(a, x[i, :, :])
+        b = sram(8, 8, bf16)
+        fill(b, 0.0)
+        fence()
+        add(a, a, b)
+        store(y[i, :, :], a)
+        """,
+    ),
+    "down_far": (
+        "move_down_far",
+        "fill(b",
+        None,
+        PAIR,
+        """
+        a = sram(8, 8, bf16)
+        b = sram(8, 8, bf16)
+        fence()
+        load(a, x[i, :, :])
+        fill(b, 0.0)
+        add(a, a, b)
+        store(y[i, :, :], a)
+        """,
+    ),
+    "hoist_instruction_behind_a_condition": (
+        "hoist",
+        "load(a",
+        None,
+        """
+        a = sram(8, 8, bf16)
+        s = acc(8, 8)
+        fill(s, 0.0)
+        for j in range(N):
+            load(a, x[i, :, :])
+            add(s, s, a)
+        """,
+        """
+        a = sram(8, 8, bf16)
+        s = acc(8, 8)
+        fill(s, 0.0)
+        if 0 < N:
+            load(a, x[i, :, :])
+        for j in range(N):
+            add(s, s, a)
+        """,
+    ),
+    "hoist_instruction_of_a_certain_loop": (
+        "hoist",
+        "load(a",
+        None,
+        """
+        a = sram(8, 8, bf16)
+        s = acc(8, 8)
+        fill(s, 0.0)
+        for j in range(K):
+            with stage(0):
+                load(a, x[i, :, :])
+                add(s, s, a)
+        """,
+        """
+        a = sram(8, 8, bf16)
+        s = acc(8, 8)
+        fill(s, 0.0)
+        load(a, x[i, :, :])
+        for j in range(K):
+            with stage(0):
+                add(s, s, a)
+        """,
+    ),
+    "hoist_tile": (
+        "hoist",
+        "a = sram",
+        None,
+        SUM,
+        """
+        s = acc(8, 8)
+        fill(s, 0.0)
+        a = sram(8, 8, bf16)
+        for j in range(N):
+            load(a, x[j, :, :])
+            add(s, s, a)
+        b = sram(8, 8, bf16)
+        copy(b, s)
+        store(y[i, :, :], b)
+        """,
+    ),
+    "hoist_assignment_out_of_a_branch": (
+        "hoist",
+        "n = ",
+        None,
+        """
+        a = sram(8, 8, bf16)
+        if i > 2:
+            n = min(4, N - i)
+            fill(a[:n], 0.0)
+        """,
+        """
+        a = sram(8, 8, bf16)
+        n = min(4, N - i)
+        if i > 2:
+            fill(a[:n], 0.0)
+        """,
+    ),
+    "sink_assignment": (
+        "sink",
+        "n = ",
+        None,
+        """
+        a = sram(8, 8, bf16)
+        n = r[i]
+        fill(a, 0.0)
+        if i > 2:
+            fill(a, 1.0)
+        else:
+            fill(a[:n], 2.0)
+        """,
+        """
+        a = sram(8, 8, bf16)
+        fill(a, 0.0)
+        if i > 2:
+            fill(a, 1.0)
+        else:
+            n = r[i]
+            fill(a[:n], 2.0)
+        """,
+    ),
+    "sink_tile_into_both_loops": (
+        "sink",
+        "a = sram",
+        None,
+        """
+        s = acc(8, 8)
+        fill(s, 0.0)
+        a = sram(8, 8, bf16)  # a block
+        for j in range(N):
+            n = min(8, j)
+            load(a[: n // 2], x[j, : n // 2, :])
+            load(a[n // 2 : n], x[j, n // 2 : n, :])
+            add(s[:n], s[:n], a[:n])
+        for j in range(N):
+            load(a, x[j, :, :])
+            add(s, s, a)
+        """,
+        """
+        s = acc(8, 8)
+        fill(s, 0.0)
+        for j in range(N):
+            a = sram(8, 8, bf16)  # a block
+            n = min(8, j)
+            load(a[: n // 2], x[j, : n // 2, :])
+            load(a[n // 2 : n], x[j, n // 2 : n, :])
+            add(s[:n], s[:n], a[:n])
+        for j in range(N):
+            a = sram(8, 8, bf16)
+            load(a, x[j, :, :])
+            add(s, s, a)
+        """,
+    ),
+    "sink_instruction": (
+        "sink",
+        "load(a",
+        None,
+        """
+        a = sram(8, 8, bf16)
+        load(a, x[i, :, :])
+        if i > 2:
+            store(y[i, :, :], a)
+        """,
+        """
+        a = sram(8, 8, bf16)
+        if i > 2:
+            load(a, x[i, :, :])
+            store(y[i, :, :], a)
+        """,
+    ),
+    "pipeline_one_stage": (
+        "pipeline",
+        "for j",
+        1,
+        SUM,
+        """
+        s = acc(8, 8)
+        fill(s, 0.0)
+        for j in range(N):
+            a = sram(8, 8, bf16)
+            with stage(0):
+                load(a, x[j, :, :])
+                add(s, s, a)
+        b = sram(8, 8, bf16)
+        copy(b, s)
+        store(y[i, :, :], b)
+        """,
+    ),
+    "pipeline_two_stages": (
+        "pipeline",
+        "for j",
+        2,
+        """
+        s = acc(8, 8)
+        fill(s, 0.0)
+        for j in range(N):
+            a = sram(8, 8, bf16)
+            b = sram(8, 8, bf16, slots=K)
+            load(a, x[j, :, :])
+            fence()
+            add(s, s, a)
+            n = min(8, N)
+            if j > 3:
+                load(b[:n], x[j, :n, :])
+                add(s[:n], s[:n], b[:n])
+        """,
+        """
+        s = acc(8, 8)
+        fill(s, 0.0)
+        for j in range(N):
+            a = sram(8, 8, bf16, slots=2)
+            b = sram(8, 8, bf16, slots=K)
+            n = min(8, N)
+            with stage(0):
+                load(a, x[j, :, :])
+            with stage(1):
+                fence()
+                add(s, s, a)
+                if j > 3:
+                    load(b[:n], x[j, :n, :])
+                    add(s[:n], s[:n], b[:n])
+        """,
+    ),
+    "pipeline_three_stages": (
+        "pipeline",
+        "for j",
+        3,
+        """
+        o = acc(8, 8)
+        for j in range(N):
+            a = sram(8, 8, bf16)
+            b = sram(8, 8, bf16)
+            p = sram(8, 8, bf16)
+            s = acc(8, 8)
+            load(a, x[j, :, :])
+            matmul(s, a, a.T)
+            copy(p, s)
+            load(b, x[j, :, :])
+            matmul(o, p, b)
+        """,
+        """
+        o = acc(8, 8)
+        for j in range(N):
+            a = sram(8, 8, bf16, slots=2)
+            b = sram(8, 8, bf16, slots=3)
+            p = sram(8, 8, bf16)
+            s = acc(8, 8, slots=2)
+            with stage(0):
+                load(a, x[j, :, :])
+                load(b, x[j, :, :])
+            with stage(1):
+                matmul(s, a, a.T)
+            with stage(2):
+                copy(p, s)
+                matmul(o, p, b)
+        """,
+    ),
+    "stage_later": (
+        "stage_later",
+        "with stage(0)",
+        None,
+        STAGED,
+        STAGED.replace("            mul(a, a, 2.0)\n", "").replace(
+            "            max(a", "            mul(a, a, 2.0)\n            max(a"
+        ),
+    ),
+    "stage_later_begins_a_stage": (
+        "stage_later",
+        "with stage(1)",
+        None,
+        STAGED,
+        STAGED.replace("slots=2", "slots=3").replace(
+            "            add(s, s, a)", "        with stage(2):\n            add(s, s, a)"
+        ),
+    ),
+    "stage_earlier": (
+        "stage_earlier",
+        "with stage(1)",
+        None,
+        STAGED,
+        STAGED.replace("            max(a, a, 0.0)\n", "").replace(
+            "2.0)\n", "2.0)\n            max(a, a, 0.0)\n"
+        ),
+    ),
+    "unstage": (
+        "unstage",
+        "for j",
+        None,
+        STAGED,
+        STAGED.replace("        with stage(0):\n", "")
+        .replace("        with stage(1):\n", "")
+        .replace("            ", "        "),
+    ),
+    "split_load": (
+        "split_transfer",
+        "load",
+        1,
+        """
+        a = sram(8, 8, bf16)
+        n = min(8, N)
+        load(a[:n], x[i, :n, :])
+        """,
+        """
+        a = sram(8, 8, bf16)
+        n = min(8, N)
+        load(a[: n // 2], x[i, : n // 2, :])
+        load(a[n // 2 : n], x[i, n // 2 : n, :], queue=1)
+        """,
+    ),
+    "split_gather_of_several_dimensions": (
+        "split_transfer",
+        "load",
+        0,
+        """
+        a = sram(64, 8, bf16)
+        load(a[8 : 8 + i * 8], w[t[i : i + i], :, :, :], queue=2)
+        """,
+        """
+        a = sram(64, 8, bf16)
+        load(a[8 : 8 + i // 2 * 8], w[t[i : i + i // 2], :, :, :], queue=2)
+        load(a[8 + i // 2 * 8 : 8 + i * 8], w[t[i + i // 2 : i + i], :, :, :])
+        """,
+    ),
+    "split_store_of_a_whole_tile": (
+        "split_transfer",
+        "store",
+        3,
+        """
+        a = sram(8, 8, bf16)
+        fill(a, 0.0)
+        store(y[i, :, :], a)
+        """,
+        """
+        a = sram(8, 8, bf16)
+        fill(a, 0.0)
+        store(y[i, :4, :], a[:4])
+        store(y[i, 4:, :], a[4:], queue=3)
+        """,
+    ),
+    "coalesce": (
+        "coalesce",
+        "load",
+        None,
+        """
+        a = sram(8, 8, bf16)
+        n = min(8, N)
+        load(a[: n // 2], x[i, : n // 2, :], queue=2)  # one half
+        # the other
+        load(a[n // 2 : n], x[i, n // 2 : n, :], queue=1)
+        """,
+        """
+        a = sram(8, 8, bf16)
+        n = min(8, N)
+        # the other
+        load(a[:n], x[i, :n, :], queue=2)  # one half
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SHOWN)
+def test_edit_before_and_after(case: str) -> None:
+    name, text, argument, before, after = SHOWN[case]
+    actual = body_of(edited(kernel_of(before), name, text, argument))
+    assert actual.strip() == dedent(after).strip()
+
+
+def test_let_leaves_its_phase_and_returns() -> None:
+    kernel = kernel_of("n = K * 8\na = sram(8, 8, bf16)\nfill(a[: min(n, 8)], 0.0)")
+    out = edited(kernel, "hoist", "n =")
+    assert isinstance(out.body[0], ir.Let)
+    back = SPECS["sink"].rewrite(out, (0,), None, DEFAULT_CONTEXT)
+    assert back == kernel
+
+
+# edit, statement, argument, body, what the message says
+REFUSED = {
+    "dependent": ("move_up", "add(a", None, PAIR, "line 12: .*cannot move up: .*neighbour in line"),
+    "top": ("move_up", "a = sram", None, PAIR, "its block ends there"),
+    "near": ("move_up_far", "fence", None, "a = sram(8, 8, bf16)\nfence()", "past 2 statements"),
+    "stages_swap": ("move_down", "with stage(0)", None, STAGED, "stages stand in the order"),
+    "phase_swap": ("move_down", "for i", None, PAIR, "its block ends there"),
+    "hoist_from_the_top": ("hoist", "for i", None, PAIR, "in no block"),
+    "hoist_loop": ("hoist", "for j", None, SUM, "only assignments, tiles and instructions leave"),
+    "hoist_own_name": (
+        "hoist",
+        "n =",
+        None,
+        "for j in range(N):\n    n = j + 1",
+        "depends on `j`, which belongs",
+    ),
+    "hoist_tile_of_a_phase": ("hoist", "a = sram", None, PAIR, "a tile belongs to its phase"),
+    "hoist_taken_name": (
+        "hoist",
+        "n =",
+        None,
+        "if i > 1:\n    n = 2\nelse:\n    n = 3",
+        "`n` has another meaning",
+    ),
+    "hoist_taken_below": (
+        "hoist",
+        "n =",
+        None,
+        "if i > 1:\n    n = 2\nfor n in range(3):\n    fence()",
+        "`n` has another meaning",
+    ),
+    "hoist_table": ("hoist", "n =", None, "if i > 1:\n    n = t[i]", "reads a table or divides"),
+    "hoist_division": ("hoist", "n =", None, "if i > 1:\n    n = 8 // i", "or divides"),
+    "hoist_two_stages": ("hoist", "a = sram", None, STAGED, "used in stages 0 and 1"),
+    "hoist_from_branch": (
+        "hoist",
+        "fill(a",
+        None,
+        "a = sram(8, 8, bf16)\nif i > 1:\n    fill(a, 0.0)",
+        "leaves a loop only",
+    ),
+    "hoist_fence": ("hoist", "fence", None, "for j in range(3):\n    fence()", "a fence stays"),
+    "hoist_dependent": ("hoist", "load(a", None, SUM, "depends on `a`, which belongs"),
+    "hoist_update": (
+        "hoist",
+        "add(a",
+        None,
+        "a = sram(8, 8, bf16)\nfill(a, 0.0)\nfor j in range(3):\n    add(a, a, 1.0)",
+        "changes `a` in every iteration",
+    ),
+    "hoist_store": (
+        "hoist",
+        "store",
+        None,
+        "a = sram(8, 8, bf16)\nfill(a, 0.0)\nfor j in range(3):\n    store(y[i, :, :], a)",
+        "a store stays",
+    ),
+    "hoist_written_elsewhere": (
+        "hoist",
+        "fill(a, 0.0)",
+        None,
+        "a = sram(8, 8, bf16)\nfor j in range(3):\n    fill(a, 0.0)\n    fill(a, 1.0)",
+        "written elsewhere in the loop",
+    ),
+    "hoist_read_above": (
+        "hoist",
+        "fill(a, 0.0)",
+        None,
+        "a = sram(8, 8, bf16)\nb = sram(8, 8, bf16)\nfill(a, 1.0)\n"
+        "for j in range(3):\n    copy(b, a)\n    fill(a, 0.0)",
+        "read above it in the loop",
+    ),
+    "sink_unused": ("sink", "n =", None, "n = 3", "nothing uses `n`"),
+    "sink_fence": ("sink", "fence", None, PAIR, "only instructions that write tiles"),
+    "sink_loop": ("sink", "for j", None, SUM, "only assignments, tiles and instructions can"),
+    "sink_used_beside": ("sink", "s = acc", None, SUM, "used beside loops and branches"),
+    "sink_bounds": (
+        "sink",
+        "n =",
+        None,
+        "n = i + 1\nfor j in range(n):\n    m = n + j",
+        "bounds or the condition",
+    ),
+    "sink_twice": (
+        "sink",
+        "n =",
+        None,
+        "n = i + 1\nif i > 0:\n    m = n\nif i > 1:\n    k = n",
+        "several statements",
+    ),
+    "sink_both_branches": (
+        "sink",
+        "n =",
+        None,
+        "n = i + 1\nif i > 0:\n    m = n\nelse:\n    k = n",
+        "both branches below use",
+    ),
+    "sink_carried_tile": (
+        "sink",
+        "a = sram",
+        None,
+        "a = sram(8, 8, bf16)\nfor j in range(3):\n    if j < 1:\n        fill(a, 0.0)\n"
+        "    add(a, a, 1.0)",
+        "may be read in line 11",
+    ),
+    "sink_wider_read": (
+        "sink",
+        "a = sram",
+        None,
+        "a = sram(8, 8, bf16)\nfor j in range(3):\n    fill(a[:j], 0.0)\n"
+        "    add(a[: j + 1], a[: j + 1], 1.0)",
+        "has not written it",
+    ),
+    "sink_instruction_read_elsewhere": (
+        "sink",
+        "fill(a",
+        None,
+        "a = sram(8, 8, bf16)\nfill(a, 0.0)\nif i > 2:\n    add(a, a, 1.0)\nstore(y[i, :, :], a)",
+        "read outside that block",
+    ),
+    "sink_instruction_written_in_loop": (
+        "sink",
+        "fill(a",
+        None,
+        "a = sram(8, 8, bf16)\nfill(a, 0.0)\nfor j in range(3):\n    add(a, a, 1.0)",
+        "written in the loop too",
+    ),
+    "sink_instruction_nowhere": (
+        "sink",
+        "fill(b",
+        None,
+        PAIR,
+        "not first read in a loop or a branch",
+    ),
+    "pipeline_no_loop": ("pipeline", "fence", 2, PAIR, "only a loop over a range"),
+    "pipeline_twice": ("pipeline", "for j", 2, STAGED, "has stages already"),
+    "pipeline_four": ("pipeline", "for j", 4, SUM, "must be 1, 2 or 3, not 4"),
+    "pipeline_no_matmul": ("pipeline", "for j", 3, SUM, "no matmul can move to the front"),
+    "pipeline_loads_only": (
+        "pipeline",
+        "for j",
+        2,
+        "a = sram(8, 8, bf16)\nfor j in range(N):\n    load(a, x[j, :, :])",
+        "no instruction is left for stage 1",
+    ),
+    "pipeline_carried": (
+        "pipeline",
+        "for j",
+        2,
+        "a = sram(8, 8, bf16)\nfor j in range(N):\n    load(a, x[j, :, :])\n    mul(a, a, 2.0)",
+        "`a` is written in this loop, declared outside it and would be used in stages 0 and 1",
+    ),
+    "stage_later_own_name": (
+        "stage_later",
+        "with stage(0)",
+        None,
+        STAGED.replace("mul(a, a, 2.0)", "n = j + 1\n            fill(a[:n], 0.0)"),
+        "uses `n`, which belongs to its stage",
+    ),
+    "stage_earlier_first": (
+        "stage_earlier",
+        "with stage(0)",
+        None,
+        STAGED,
+        "no stage before this one",
+    ),
+    "stage_of_instruction": ("stage_later", "fence", None, PAIR, "only a stage passes"),
+    "stage_later_empty": (
+        "stage_later",
+        "with stage(0)",
+        None,
+        STAGED.replace("            mul(a, a, 2.0)\n", ""),
+        "a loop keeps its first and last stage",
+    ),
+    "unstage_plain": ("unstage", "for j", None, SUM, "only a loop with stages"),
+    "unstage_names": (
+        "unstage",
+        "for j",
+        None,
+        STAGED.replace("mul(a", "n = j\n            mul(a").replace(
+            "max(a", "n = j\n            max(a"
+        ),
+        "`n` is defined again",
+    ),
+    "split_no_transfer": ("split_transfer", "fence", 1, PAIR, "only a load or a store"),
+    "split_queue": ("split_transfer", "load", 9, PAIR, "from 0 to 3, not 9"),
+    "split_same_queue": ("split_transfer", "load", 0, PAIR, "on queue 0 already"),
+    "split_row": (
+        "split_transfer",
+        "load",
+        1,
+        "a = sram(1, 8, bf16)\nload(a, x[i, 0, :])",
+        "one row, which cannot",
+    ),
+    "split_too_few": (
+        "split_transfer",
+        "load",
+        1,
+        "a = sram(8, 8, bf16)\nload(a[2:3], x[i, 2:3, :])",
+        "1 rows, too few",
+    ),
+    "split_step": (
+        "split_transfer",
+        "load",
+        1,
+        "a = sram(16, 8, bf16)\nload(a[::2], x[i, :, :])",
+        "have a step",
+    ),
+    "coalesce_last": ("coalesce", "store", None, PAIR, "no transfer below"),
+    "coalesce_other": ("coalesce", "load", None, PAIR, "what stands below it is no load"),
+    "coalesce_tensor_gap": (
+        "coalesce",
+        "load",
+        None,
+        "a = sram(8, 8, bf16)\nload(a[:2], x[i, :2, :])\nload(a[2:4], x[i, 4:6, :])",
+        "rows of the tensor below",
+    ),
+    "coalesce_tile_gap": (
+        "coalesce",
+        "load",
+        None,
+        "a = sram(8, 8, bf16)\nload(a[:2], x[i, :2, :])\nload(a[4:6], x[i, 2:4, :])",
+        "rows of the tile below",
+    ),
+    "coalesce_other_part": (
+        "coalesce",
+        "load",
+        None,
+        "a = sram(8, 8, bf16)\nload(a[:2], x[i, :2, :])\nload(a[2:4], x[0, 2:4, :])",
+        "another part of the tensor",
+    ),
+    "coalesce_other_tile": (
+        "coalesce",
+        "load",
+        None,
+        "a = sram(8, 8, bf16)\nb = sram(8, 8, bf16)\n"
+        "load(a[:2], x[i, :2, :])\nload(b[2:4], x[i, 2:4, :])",
+        "another tile or tensor",
+    ),
+    "coalesce_tables": (
+        "coalesce",
+        "load",
+        None,
+        "a = sram(64, 8, bf16)\nload(a[:16], x[t[:2], :, :])\nload(a[16:32], x[r[2:4], :, :])",
+        "a table of its own",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_edit_says_why_it_is_refused(case: str) -> None:
+    name, text, argument, body, message = REFUSED[case]
+    kernel = kernel_of(body)
+    with pytest.raises(EditError, match=message):
+        edited(kernel, name, text, argument)
+
+
+def test_carried_tile_stays_in_its_stage() -> None:
+    body = STAGED.replace("mul(a, a, 2.0)", "fence()").replace("max(a", "add(s, s, 1.0)\nmax(a")
+    kernel = kernel_of(body.replace("\nmax(a", "\n            max(a"))
+    with pytest.raises(EditError, match="`s` is written in this loop"):
+        edited(kernel, "stage_earlier", "with stage(1)")
+
+
+def legal(kernel: ir.Kernel, context: Context, rng: random.Random, most: int) -> list:
+    """(name, site, argument, changed kernel): at most so many legal edits of each kind."""
+    found = []
+    for name, spec in SPECS.items():
+        places: list[tuple[Site, Argument]] = [
+            (site, argument)
+            for site, stmt in sites(kernel)
+            for argument in spec.arguments(kernel, site, stmt, context)
+        ]
+        rng.shuffle(places)
+        left = most
+        for site, argument in places:
+            try:
+                changed = spec.rewrite(kernel, site, argument, context)
+            except EditError:
+                continue
+            found.append((name, site, argument, changed))
+            left -= 1
+            if not left:
+                break
+    return found
+
+
+STAGE_EDITS = ("pipeline", "stage_later", "stage_earlier", "hoist", "sink")
+
+
+@pytest.mark.parametrize("start", range(0, 20, 4))
+def test_edits_of_generated_kernels_keep_results(start: int) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(start, start + 4):
+        program = random_program(seed)
+        context = Context(queues=program.chip.dma_queues)
+        launch = (program.symbols, program.tables, program.scalars, random_inputs(program))
+        expected = run_kernel(program.kernel, *launch, domain=PlainDomain())
+        for name, site, argument, changed in legal(program.kernel, context, random.Random(seed), 2):
+            counts[name] += 1
+            message = f"{name}{site} {argument}\n{program.describe()}"
+            check(changed)
+            assert parse(print_kernel(changed)) == changed, message
+            actual = run_kernel(changed, *launch, domain=PlainDomain())
+            assert actual.keys() == expected.keys()
+            for output, values in expected.items():
+                np.testing.assert_array_equal(actual[output], values, message)
+            if name in STAGE_EDITS and counts[name] % 3 == 0:
+                assert_same_dataflow((changed, *launch), message)
+    assert len(counts) >= 6
+
+
+@pytest.mark.parametrize("name", list(KERNELS)[::4])
+def test_edits_of_built_in_kernels_keep_results(name: str) -> None:
+    case = TINY[KERNELS[name].task]
+    kernel = load_kernel(name)
+    expected = execute(kernel, case)
+    for edit, site, argument, changed in legal(kernel, DEFAULT_CONTEXT, random.Random(1), 1):
+        check(changed)
+        assert parse(print_kernel(changed)) == changed
+        for output, values in execute(changed, case).items():
+            message = f"{edit}{site} {argument}"
+            np.testing.assert_array_equal(values, expected[output], message)
+
+
+def test_reference_is_pipelined_by_edits_alone() -> None:
+    kernel = load_kernel("attention_reference")
+    case = TINY["extend"]
+    expected = execute(kernel, case)["o"]
+    for tile in ("kt", "vt", "p", "s", "new_m", "alpha", "block_l"):
+        kernel = edited(kernel, "sink", f"{tile} = ")
+    for nth in (0, 1):
+        kernel = edited(kernel, "pipeline", "for j", 2, nth)
+    np.testing.assert_array_equal(execute(kernel, case)["o"], expected)
