@@ -117,19 +117,20 @@ class Scalars:
 
     def op(self, op: int, *args: int) -> int:
         """The register of an operation: folded, simplified, numbered and hoisted."""
-        folded = self._fold(op, args)
-        if folded is not None:
-            return folded
         key = (op, args)
-        if key not in self._numbers:
+        known = self._numbers.get(key)
+        if known is not None:
+            return known
+        register = self._fold(op, args)
+        if register is None:
             # TABLE and RUNS carry a table's number as their first argument, which is no register.
             registers = args[1:] if op in (TABLE, RUNS) else args
             level = max((self.level[a] for a in registers), key=lambda x: x.depth)
             register = self.fresh(level)
             level.ops.append((op, register, args))
-            self._numbers[key] = register
             self._definition[register] = key
-        return self._numbers[key]
+        self._numbers[key] = register
+        return register
 
     def _fold(self, op: int, args: tuple[int, ...]) -> int | None:
         if op in (TABLE, RUNS):
