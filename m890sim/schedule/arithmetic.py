@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from m890sim.schedule import (
+    arithmetic_apart,
     arithmetic_operand,
     arithmetic_rows,
     arithmetic_sfu,
@@ -12,7 +13,13 @@ from m890sim.schedule.edit import EditSpec
 
 _ROWS = {
     row.name: row
-    for module in (arithmetic_sfu, arithmetic_vector, arithmetic_operand, arithmetic_rows)
+    for module in (
+        arithmetic_apart,
+        arithmetic_sfu,
+        arithmetic_vector,
+        arithmetic_operand,
+        arithmetic_rows,
+    )
     for row in module.ROWS
 }
 # Kept apart from the modules, since ids follow this order.
@@ -34,5 +41,6 @@ _ORDER = (
     "merge_rows",
     "cse",
     "fuse_mul_mul",
+    "share_rows",
 )
 ROWS: tuple[EditSpec, ...] = tuple(_ROWS[name] for name in _ORDER)

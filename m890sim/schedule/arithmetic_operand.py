@@ -83,9 +83,12 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
     looped = False
     for length in range(len(site) - 1, 0, -1):
         around = tree.node(kernel, site[:length])
+        if isinstance(around, ir.Cores):
+            break
         looped = looped or isinstance(around, ir.Loop)
         if writes(around, {piece.tile}):
-            reason = f"`{piece.tile}` is written in the loop around the matmul"
+            if looped:
+                reason = f"`{piece.tile}` is written in the loop around the matmul"
             break
         names = set(names_in(piece))
         body, index = tree.block(kernel, site[:length])
@@ -97,7 +100,7 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
             isinstance(parent, ir.Loop)
             and any(isinstance(child, ir.Stage) for child in parent.body)
         )
-        if looped and not staged and not isinstance(around, ir.Cores):
+        if looped and not staged:
             if _written_before(kernel, site[:length], piece):
                 found = site[:length]
             else:

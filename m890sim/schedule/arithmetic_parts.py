@@ -197,6 +197,24 @@ def _exposed_in(body: tuple[ir.Stmt, ...], tile: str, covered: list[ir.TileRef])
     return any(_exposed(stmt, tile, covered) for stmt in body)
 
 
+def home_of(kernel: ir.Kernel, site: Site, name: str) -> Site:
+    """Where a tile is declared."""
+    for length in range(len(site), 0, -1):
+        body, index = tree.block(kernel, site[:length])
+        for place, stmt in enumerate(body[:index]):
+            if isinstance(stmt, ir.TileDecl) and stmt.name == name:
+                return (*site[: length - 1], site[length - 1] - index + place)
+    raise refuse(tree.node(kernel, site), f"`{name}` is no tile that is visible here")
+
+
+def mentions(stmt: ir.Stmt, tile: str) -> int:
+    """Operands that name a tile, in a statement and below."""
+    if isinstance(stmt, ir.Instr):
+        values = (*stmt.operands, *(value for _, value in stmt.keywords))
+        return sum(isinstance(value, ir.TileRef) and value.tile == tile for value in values)
+    return sum(mentions(child, tile) for child in ir.children(stmt))
+
+
 # ---- a result and its reader ----
 
 
@@ -242,6 +260,13 @@ def require_untouched(pair: Pair, tile: str) -> None:
     for stmt in pair.between:
         if touches(stmt, tile):
             raise refuse(stmt, f"`{tile}` must not be used between the two instructions")
+
+
+def require_visible(pair: Pair, ref: ir.TileRef) -> None:
+    """Refuses where an operand that is to move up is declared, or a name in it, further down."""
+    defined = effects(*pair.between).defines & {ref.tile, *names_in(ref)}
+    if defined:
+        raise refuse(pair.second, f"`{min(defined)}` is defined after the {pair.first.op}")
 
 
 def merged(first: ir.Comments, second: ir.Comments) -> ir.Comments:

@@ -20,7 +20,6 @@ from m890sim.schedule.arithmetic_parts import (
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
 from m890sim.schedule.effects import operand_roles
 
-_EIGHTHS = (4, 5, 6)  # of the rows for the first part: the SFU is the faster of the two engines
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all
 
 
@@ -30,8 +29,7 @@ def _parts(
     if isinstance(stmt, ir.Instr) and stmt.op in SFU:
         yield 4, "sfu"
         if stmt.op == "exp2" and stmt.keyword("engine") is None:
-            for eighths in _EIGHTHS:
-                yield eighths, "vector"
+            yield 4, "vector"
 
 
 def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -57,16 +55,12 @@ def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     rows = piece_shape(kernel, site, target)[0]
     if isinstance(rows, ir.Const) and rows.value < 2:
         raise refuse(stmt, "there are no two rows to split")
-    _require_apart(stmt)
-    if eighths == 4:
-        cut: ir.Expr = ir.Op("//", (rows, ir.Const(2)))
-    else:
-        cut = ir.Op("//", (ir.Op("*", (rows, ir.Const(eighths))), ir.Const(8)))
-    cut = shapes.simplify(cut)
+    require_apart(stmt)
+    cut = cut_of(rows, eighths)
     halves: list[ir.Instr] = []
     for second in (False, True):
         new = {
-            name: _half(kernel, site, stmt, name, value, rows, cut, second)
+            name: half(kernel, site, stmt, name in _BROADCAST, value, rows, cut, second)
             for name, _, _, value in operand_roles(stmt)
             if isinstance(value, ir.TileRef)
         }
@@ -79,7 +73,14 @@ def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return tree.replace(kernel, site, *halves)
 
 
-def _require_apart(*stmts: ir.Instr) -> None:
+def cut_of(rows: ir.Expr, eighths: int) -> ir.Expr:
+    """So many eighths of the rows, rounded down."""
+    part, whole = (1, 2) if eighths == 4 else (eighths, 8)
+    scaled = rows if part == 1 else ir.Op("*", (rows, ir.Const(part)))
+    return shapes.simplify(ir.Op("//", (scaled, ir.Const(whole))))
+
+
+def require_apart(*stmts: ir.Instr) -> None:
     """Refuses where one row's result may be another row's operand."""
     for stmt in stmts:
         values = [v for _, _, _, v in operand_roles(stmt) if isinstance(v, ir.TileRef)]
@@ -90,20 +91,21 @@ def _require_apart(*stmts: ir.Instr) -> None:
                         raise refuse(stmt, f"it uses two pieces of `{value.tile}`, one written")
 
 
-def _half(
+def half(
     kernel: ir.Kernel,
     site: Site,
     stmt: ir.Instr,
-    name: str,
+    broadcast: bool,
     ref: ir.TileRef,
     rows: ir.Expr,
     cut: ir.Expr,
     second: bool,
 ) -> ir.TileRef:
+    """The first or the last rows of an operand that has `rows`, or one row for all."""
     if ref.rows.step is not None:
         raise refuse(stmt, f"the rows of `{ref.tile}` have a step")
     mine = piece_shape(kernel, site, ref)[0]
-    if mine == ONE and name in _BROADCAST:
+    if mine == ONE and broadcast:
         return ref
     if not shapes.same_value(mine, rows):
         raise refuse(stmt, f"`{ref.tile}` may have other rows than the result")
@@ -154,7 +156,7 @@ def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         keywords=tuple((name, _keyword(value)) for name, value in keywords.items()),
         comments=merged(first.comments, second.comments),
     )
-    _require_apart(whole)
+    require_apart(whole)
     return tree.replace(kernel, site, whole, count=2)
 
 

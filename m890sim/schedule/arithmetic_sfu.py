@@ -22,6 +22,7 @@ from m890sim.schedule.arithmetic_parts import (
     require_dead,
     require_untouched,
     require_unwritten,
+    require_visible,
     same_shape,
     tile_operand,
     tiles_of,
@@ -161,8 +162,8 @@ def fuse_row_sum(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
 
     exp(p, s); row_sum(l, p)  ->  exp(p, s, row_sum=l)
 
-    row_sum is the next use of p and reads all that was written; l is another tile than p and is not
-    used in between. The sum is taken before p is rounded to its dtype.
+    row_sum is the next use of p and reads all that was written; l is another tile than p, is not
+    used in between, and is declared before exp. The sum is taken before p is rounded to its dtype.
     """
     first = instruction_at(kernel, site, *SFU)
     result = tile_operand(first, first.operands[0], "dst")
@@ -175,6 +176,7 @@ def fuse_row_sum(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     total = tile_operand(second, second.operands[0], "dst")
     if total.tile == result.tile:
         raise refuse(second, f"the sum goes into `{result.tile}` itself")
+    require_visible(pair, total)
     require_untouched(pair, total.tile)
     fused = changed(
         first, first.operands, {"row_sum": total}, merged(first.comments, second.comments)
@@ -210,6 +212,7 @@ def fuse_cast(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
             raise refuse(second, f"`{target.tile}` is a source of {first.op}")
     if result.tile in tiles_of(total):
         raise refuse(first, f"`{result.tile}` is written twice")
+    require_visible(pair, target)
     if not same_shape(kernel, site, target, result):
         raise refuse(second, f"`{target.tile}` and `{result.tile}` may differ in shape")
     require_dead(kernel, pair, result)

@@ -13,9 +13,11 @@ from m890sim.schedule.arithmetic_parts import (
     companion,
     declaration,
     finite,
+    home_of,
     instruction_at,
     is_value,
     join,
+    mentions,
     merged,
     nothing,
     positive,
@@ -260,7 +262,7 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
     for between in body[place + 1 : index]:
         if writes(between, {*sources, kept.tile}):
             raise refuse(between, f"an operand of {stmt.op} or `{kept.tile}` is written in between")
-    old, home = declaration(kernel, site, result.tile), _home(kernel, site, result.tile)
+    old, home = declaration(kernel, site, result.tile), home_of(kernel, site, result.tile)
     new = declaration(kernel, site, kept.tile)
     if old.dtype != new.dtype or old.space != new.space:
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` differ in dtype or memory")
@@ -268,8 +270,8 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
     after = body[index + 1 :]
     scope, at = tree.block(kernel, home)
-    inside = sum(_mentions(part, result.tile) for part in after)
-    if sum(_mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
+    inside = sum(mentions(part, result.tile) for part in after)
+    if sum(mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
         raise refuse(stmt, f"`{result.tile}` is used before this, or outside the block")
     readers = [n for n, part in enumerate(after) if touches(part, result.tile)]
     last = readers[-1] if readers else -1
@@ -298,24 +300,6 @@ def _same_before(
         ):
             return other, place
     raise refuse(stmt, "no instruction before it in its block computes the same")
-
-
-def _home(kernel: ir.Kernel, site: Site, name: str) -> Site:
-    """Where a tile is declared."""
-    for length in range(len(site), 0, -1):
-        body, index = tree.block(kernel, site[:length])
-        for place, stmt in enumerate(body[:index]):
-            if isinstance(stmt, ir.TileDecl) and stmt.name == name:
-                return (*site[: length - 1], site[length - 1] - index + place)
-    raise refuse(tree.node(kernel, site), f"`{name}` is no tile that is visible here")
-
-
-def _mentions(stmt: ir.Stmt, tile: str) -> int:
-    """Operands that name a tile, in a statement and below."""
-    if isinstance(stmt, ir.Instr):
-        values = (*stmt.operands, *(value for _, value in stmt.keywords))
-        return sum(isinstance(value, ir.TileRef) and value.tile == tile for value in values)
-    return sum(_mentions(child, tile) for child in ir.children(stmt))
 
 
 def _with_piece(stmt: ir.Stmt, old: ir.TileRef, new: ir.TileRef) -> ir.Stmt:

@@ -6,7 +6,7 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.forms import Form, Forms, Range
 from m890sim.kernel.shapes import same_value
-from m890sim.schedule.attributes_kinds import FREE, Kind, kind_of
+from m890sim.schedule.attributes_kinds import FREE, Kind, guards, kind_of, length_of, uncut
 from m890sim.schedule.attributes_reduce import check_carried
 from m890sim.schedule.edit import EditError, refuse
 from m890sim.schedule.effects import operand_roles
@@ -47,6 +47,7 @@ class Blocks:
         return refuse(stmt, f"{self.name} is not only the size of a block: {reason}")
 
     def kind(self, expr: ir.Expr, stmt: ir.Stmt) -> Kind:
+        """The kind of an expression; where it is no assignment, with what it cuts off checked."""
         found = kind_of(expr, self.kinds)
         if found is None:
             raise self.refuse(stmt, "an expression is neither a position nor an extent")
@@ -54,9 +55,10 @@ class Blocks:
             raise self.refuse(stmt, "a position is divided, which only a multiple keeps whole")
         if found is not FREE:
             self.used = True
-            for part in ir.walk_expr(expr):
-                if isinstance(part, ir.Op) and part.op == "min":
-                    self.cut(part, stmt)
+            if not isinstance(stmt, (ir.Let, ir.If)):
+                for part in ir.walk_expr(self.inline(expr)):
+                    if isinstance(part, ir.Op) and part.op == "min":
+                        self.cut(part, stmt)
         return found
 
     def cut(self, expr: ir.Op, stmt: ir.Stmt) -> None:
@@ -66,15 +68,14 @@ class Blocks:
         if sorted(str(word) for word in pair) != ["point", "size"]:
             return
         rest = expr.args[pair.index("point")]
-        inlined = substitute(rest, self.lets)
         deps = words[pair.index("point")]
         assert deps is not None
         for variable in deps.deps:
-            if any(same_value(inlined, bound) for bound in self.bounds.get(variable, ())):
+            if any(same_value(rest, bound) for bound in self.bounds.get(variable, ())):
                 return
             if variable not in self.bounds:  # a count of blocks of several kinds: flags select
                 return
-        if any(same_value(inlined, bound) for bound in self.guards):
+        if any(same_value(rest, bound) for bound in self.guards):
             return
         raise self.refuse(stmt, "what min() cuts off belongs to no loop, phase or `if` around it")
 
@@ -115,14 +116,15 @@ class Blocks:
             self.phase(stmt)
         elif isinstance(stmt, ir.If):
             self.kind(stmt.condition, stmt)
-            added = [self.inline(g) for g in _guards(stmt.condition)]
+            added = [self.inline(g) for g in guards(stmt.condition)]
             self.guards += added
             self.body(stmt.then)
             del self.guards[len(self.guards) - len(added) :]
+            self.pieces.clear()  # what min() cuts off was right under the condition
             self.body(stmt.orelse)
         elif isinstance(stmt, ir.Stage):
             self.body(stmt.body)
-        else:
+        elif isinstance(stmt, ir.Instr):
             self.instruction(stmt)
 
     def phase(self, stmt: ir.Cores) -> None:
@@ -266,7 +268,7 @@ class Blocks:
         if all(k == FREE for k in kinds):
             if size != FREE:
                 raise self.refuse(stmt, "a fixed piece of a block is not one of every block")
-            return _length(piece, self.inline(dim), self.lets), FREE
+            return length_of(piece, self.inline(dim), self.lets), FREE
         if piece.step is not None or any(k.word == "reach" for k in kinds):
             raise self.refuse(stmt, "a slice of a tile has a step, or may leave the tile")
         stop = piece.stop if piece.stop is not None else dim
@@ -276,7 +278,7 @@ class Blocks:
         if kinds and kinds[-1].word in ("size", "point") and piece.start is None:
             word = kinds[-1].word
         deps = frozenset().union(*(k.deps for k in kinds)) if kinds else frozenset()
-        return _length(ir.Slice(piece.start, stop), self.inline(dim), self.lets), Kind(word, deps)
+        return length_of(ir.Slice(piece.start, stop), self.inline(dim), self.lets), Kind(word, deps)
 
     def within(self, stop: ir.Expr, dim: ir.Expr) -> bool:
         if stop == dim:
@@ -328,12 +330,12 @@ class Blocks:
             )
             deps |= start.deps
             if start == FREE and stop == FREE:
-                extents.append((_length(entry, dim, self.lets), FREE))
+                extents.append((length_of(entry, dim, self.lets), FREE))
                 continue
             if any(k.word not in ("free", "point", "clip") for k in (start, stop)):
                 raise self.refuse(stmt, f"a piece of {ref.tensor} is not cut off by min()")
             self.strided(entry.start, start, stmt)
-            length = _length(entry, dim, self.lets)
+            length = length_of(entry, dim, self.lets)
             extents.append((length, Kind("clip", start.deps | stop.deps)))
         if written:
             missing = [name for name in self.open if name not in deps]
@@ -352,7 +354,7 @@ class Blocks:
         """Blocks must follow one another: a position moves by one block's size, up or down."""
         if start is None or kind.exact:
             return
-        place = _uncut(self.inline(start))
+        place = uncut(self.inline(start))
         for name in kind.deps:
             stride = self.strides[name]
             following = substitute(place, {name: self.following(name)})
@@ -379,31 +381,3 @@ class Blocks:
             if self.multiple and kind.word == other.word == "clip" and kind.deps == other.deps:
                 continue
             raise self.refuse(stmt, "extents are equal only for its present value")
-
-
-def _length(piece: ir.Slice | ir.Gather, dim: ir.Expr, lets: dict[str, ir.Expr]) -> ir.Expr:
-    stop = dim if piece.stop is None else substitute(piece.stop, lets)
-    if piece.start is None:
-        return stop
-    return ir.Op("-", (stop, substitute(piece.start, lets)))
-
-
-def _guards(condition: ir.Expr) -> list[ir.Expr]:
-    """end - point of every `point < end` that a condition asserts."""
-    if not isinstance(condition, ir.Op):
-        return []
-    if condition.op == "and":
-        return [guard for arg in condition.args for guard in _guards(arg)]
-    left, right = (condition.args[0], condition.args[-1])
-    if condition.op in ("<", "<="):
-        return [ir.Op("-", (right, left))]
-    return [ir.Op("-", (left, right))] if condition.op in (">", ">=") else []
-
-
-def _uncut(expr: ir.Expr) -> ir.Expr:
-    """A position without what min() and divisions add to it, the first half of a block, say."""
-    if isinstance(expr, ir.Op):
-        if expr.op in ("min", "max", "//"):
-            return ir.Const(0)
-        return ir.Op(expr.op, tuple(_uncut(arg) for arg in expr.args))
-    return expr

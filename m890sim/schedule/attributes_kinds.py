@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from m890sim.kernel import ir
+from m890sim.schedule.tree import substitute
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +138,32 @@ def _word(op: str, words: tuple[str, ...]) -> str | None:
     if op == "//" and right in ("free", "flag") and left in ("point", "clip", "size"):
         return left
     return None
+
+
+def length_of(piece: ir.Slice | ir.Gather, dim: ir.Expr, lets: dict[str, ir.Expr]) -> ir.Expr:
+    """The extent of a slice without a step, with scalars put in."""
+    stop = dim if piece.stop is None else substitute(piece.stop, lets)
+    if piece.start is None:
+        return stop
+    return ir.Op("-", (stop, substitute(piece.start, lets)))
+
+
+def guards(condition: ir.Expr) -> list[ir.Expr]:
+    """end - point of every `point < end` that a condition asserts."""
+    if not isinstance(condition, ir.Op):
+        return []
+    if condition.op == "and":
+        return [guard for arg in condition.args for guard in guards(arg)]
+    left, right = (condition.args[0], condition.args[-1])
+    if condition.op in ("<", "<="):
+        return [ir.Op("-", (right, left))]
+    return [ir.Op("-", (left, right))] if condition.op in (">", ">=") else []
+
+
+def uncut(expr: ir.Expr) -> ir.Expr:
+    """A position without what min() and divisions add to it, the first half of a block, say."""
+    if isinstance(expr, ir.Op):
+        if expr.op in ("min", "max", "//"):
+            return ir.Const(0)
+        return ir.Op(expr.op, tuple(uncut(arg) for arg in expr.args))
+    return expr

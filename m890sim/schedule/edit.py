@@ -33,7 +33,7 @@ class EditError(M890Error):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What legality depends on beyond the kernel: dtypes of the task, queues and banks of the chip."""
+    """What legality also depends on: the dtypes of the task, the queues and banks of the chip."""
 
     dtypes: tuple[str, ...] = ("bf16", "f16", "f32")
     queues: int = 4

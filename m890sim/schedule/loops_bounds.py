@@ -7,6 +7,7 @@ whatever that is, a `min` below both of its arguments, and the conditions of the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import Site
@@ -17,6 +18,7 @@ _Terms = dict[ir.Expr, int]
 _WORK = 160  # substitutions that one proof may try
 _DEPTH = 10
 _WIDE = 24  # terms of a sum beyond which nothing is tried
+_LONG = 200  # nodes of a scalar's value beyond which the scalar stands for itself
 
 
 class Sum:
@@ -68,7 +70,9 @@ class Facts:
             body, place = block(kernel, site[:length])
             for stmt in body[:place]:
                 if isinstance(stmt, ir.Let) and length > outside:
-                    self.values[stmt.name] = self.sum(stmt.value)
+                    value = self.sum(stmt.value)
+                    if not _long(value):
+                        self.values[stmt.name] = value
             if length < len(site):
                 parent = node(kernel, site[:length])
                 self.inside(parent, site[length])
@@ -288,6 +292,12 @@ def _product(left: Sum, right: Sum) -> Sum:
     return total
 
 
+def _long(value: Sum) -> bool:
+    """Whether a value is too long to be put in for a name: such names could double it each time."""
+    nodes = (part for term in value.terms for part in ir.walk_expr(term))
+    return next(islice(nodes, _LONG, None), None) is not None
+
+
 def _place(factor: ir.Expr) -> tuple[bool, str]:
     """Order of factors: variables before the sizes in capitals, as kernels write them."""
     return isinstance(factor, ir.Name) and factor.id.isupper(), repr(factor)
@@ -296,9 +306,10 @@ def _place(factor: ir.Expr) -> tuple[bool, str]:
 def written(value: Sum) -> ir.Expr:
     """The sum as an expression, positive terms first, the constant last."""
     result: ir.Expr | None = None
-    for term, coefficient in sorted(
-        value.terms.items(), key=lambda item: (item[1] < 0, repr(item[0]))
-    ):
+    items = list(value.terms.items())
+    if len(items) > 1:
+        items.sort(key=lambda item: (item[1] < 0, repr(item[0])))
+    for term, coefficient in items:
         size = abs(coefficient)
         part = term if size == 1 else ir.Op("*", (term, ir.Const(size)))
         if result is None:

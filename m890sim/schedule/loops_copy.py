@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import EditError, Site, refuse
-from m890sim.schedule.effects import effects, operand_roles
-from m890sim.schedule.tree import Body, block, names_of, parents, substitute
+from m890sim.schedule.effects import operand_roles
+from m890sim.schedule.tree import Body, block, names_of, parents
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
 # cannot grow a kernel out of them.
@@ -53,7 +54,16 @@ class _Copier:
         return self.names.get(name, name)
 
     def expr(self, expr: ir.Expr) -> ir.Expr:
-        return substitute(expr, self.exprs) if self.exprs else expr
+        if isinstance(expr, ir.Name):
+            return self.exprs.get(expr.id, expr)
+        if isinstance(expr, ir.Op):
+            args = tuple([self.expr(arg) for arg in expr.args])
+            same = all(map(operator.is_, args, expr.args))
+            return expr if same else ir.Op(expr.op, args)
+        if isinstance(expr, ir.TableRef):
+            index = self.expr(expr.index)
+            return expr if index is expr.index else ir.TableRef(expr.table, index)
+        return expr
 
     def index(self, entry: ir.Slice | ir.Gather | ir.Expr) -> ir.Slice | ir.Gather | ir.Expr:
         if isinstance(entry, ir.Slice):
@@ -63,14 +73,23 @@ class _Copier:
         return self.expr(entry)
 
     def slice(self, entry: ir.Slice) -> ir.Slice:
-        if entry == ir.FULL:
+        start, stop, step = entry.start, entry.stop, entry.step
+        if start is not None:
+            start = self.expr(start)
+        if stop is not None:
+            stop = self.expr(stop)
+        if step is not None:
+            step = self.expr(step)
+        if start is entry.start and stop is entry.stop and step is entry.step:
             return entry
-        parts = (entry.start, entry.stop, entry.step)
-        return ir.Slice(*(None if part is None else self.expr(part) for part in parts))
+        return ir.Slice(start, stop, step)
 
     def tile(self, ref: ir.TileRef) -> ir.TileRef:
         rows, cols = self.slice(ref.rows), self.slice(ref.cols)
-        return ir.TileRef(self.name(ref.tile), rows, cols, ref.transposed, ref.loc)
+        name = self.names.get(ref.tile, ref.tile)
+        if name == ref.tile and rows is ref.rows and cols is ref.cols:
+            return ref
+        return ir.TileRef(name, rows, cols, ref.transposed, ref.loc)
 
     def operand(self, value: ir.Operand) -> ir.Operand:
         if isinstance(value, ir.TileRef):
@@ -226,6 +245,20 @@ def _accesses(stmt: ir.Instr) -> Iterator[tuple[str, bool, bool]]:
             yield value.tensor, read, written
 
 
+def touched(body: Body) -> tuple[set[str], set[str]]:
+    """Tiles and tensors that a block reads, and those that it writes."""
+    reads: set[str] = set()
+    writes: set[str] = set()
+    for stmt in ir.walk(body):
+        if isinstance(stmt, ir.Instr):
+            for name, read, written in _accesses(stmt):
+                if read:
+                    reads.add(name)
+                if written:
+                    writes.add(name)
+    return reads, writes
+
+
 def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
     """What a block, put at a site, would read before any write of it in the text.
 
@@ -240,7 +273,7 @@ def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
             unwritten.add(stmt.name)
             wanted.discard(stmt.name)
         elif wanted:
-            wanted -= effects(stmt).writes
+            wanted -= touched((stmt,))[1]
     return sorted(unwritten | wanted)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import Argument, Context, Site, refuse
-from m890sim.schedule.effects import effects
+from m890sim.schedule.effects import effects, names_in
 from m890sim.schedule.loops_copy import (
     MOST_STATEMENTS,
     Namer,
@@ -14,6 +15,7 @@ from m890sim.schedule.loops_copy import (
     copied,
     require_room,
     statements,
+    touched,
 )
 from m890sim.schedule.loops_items import phase_at
 from m890sim.schedule.loops_unroll import add, subtract, times
@@ -44,15 +46,16 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     """
     stmt, number = phase_at(kernel, site, argument)
     require_room(kernel, site, stmt, 1)
-    found = effects(*stmt.body)
-    for name in sorted(found.reads & found.writes - set(all_names(stmt.body))):
+    reads, writes = touched(stmt.body)
+    for name in sorted(reads & writes - set(all_names(stmt.body))):
         raise refuse(stmt, f"`{name}` is both loaded and stored in the phase")
     var, extent = stmt.vars[number], stmt.extents[number]
-    own = _tiles(stmt.body)  # not yet known to need a copy for each item
+    own = _tiles(stmt.body) - _different(stmt.body, var)
+    counts = Counter(all_names(kernel.body))
     while True:
         namer = Namer(kernel)
         outer, second = namer.fresh(var), namer.fresh(var)
-        jam = _Jam(namer, set(own))
+        jam = _Jam(namer, set(own), counts)
         body = jam.block(stmt.body, {var: second})
         if jam.shared == own:
             break
@@ -79,6 +82,31 @@ def _tiles(body: Body) -> set[str]:
     return {stmt.name for stmt in ir.walk(body) if isinstance(stmt, ir.TileDecl)}
 
 
+def _different(body: Body, var: str) -> set[str]:
+    """Scalars and tiles that differ between two items."""
+    flows: list[tuple[set[str], set[str]]] = []  # where one of these differs, so do those
+    for stmt in ir.walk(body):
+        if isinstance(stmt, ir.Let):
+            flows.append((set(names_in(stmt.value)), {stmt.name}))
+        elif isinstance(stmt, ir.Instr):
+            found = effects(stmt)
+            flows.append((found.uses | found.reads | found.writes, found.writes))
+        elif isinstance(stmt, ir.Loop | ir.If):
+            parts = (
+                (stmt.condition,) if isinstance(stmt, ir.If) else (stmt.start, stmt.stop, stmt.step)
+            )
+            inner = touched(ir.children(stmt))[1] - set(all_names((stmt,)))
+            flows.append(({name for part in parts for name in names_in(part)}, inner))
+    different = {var}
+    before = 0
+    while len(different) > before:
+        before = len(different)
+        for sources, results in flows:
+            if not sources.isdisjoint(different):
+                different |= results
+    return different
+
+
 class _Jam:
     """Puts two copies of a block together; the second one's names are in a map.
 
@@ -86,8 +114,9 @@ class _Jam:
     out, and the caller starts again.
     """
 
-    def __init__(self, namer: Namer, shared: set[str]) -> None:
+    def __init__(self, namer: Namer, shared: set[str], counts: Counter[str]) -> None:
         self.namer = namer
+        self.counts = counts  # how often the kernel defines a name
         self.shared = shared
 
     def block(self, body: Body, names: dict[str, str]) -> Body:
@@ -130,12 +159,12 @@ class _Jam:
         if stmt.op == "fence" or (same and stmt.op != "store"):
             return [stmt]
         self.separate(stmt)
-        return [stmt, copied(stmt, names)]
+        return [stmt, copy]
 
     def separate(self, *stmts: ir.Stmt) -> None:
         """What these write is not the same in both items, or not at the same time."""
         # A tile declared inside has a declaration in each copy.
-        self.shared -= effects(*stmts).writes - set(all_names(stmts))
+        self.shared -= touched(stmts)[1] - set(all_names(stmts))
 
     def apart(self, stmt: ir.Stmt, names: dict[str, str]) -> list[ir.Stmt]:
         """The statement of the first item, then that of the second."""
@@ -168,8 +197,27 @@ class _Jam:
             return [dataclasses.replace(stmt, then=then, orelse=orelse)]
         if not stmt.orelse and all(isinstance(child, ir.Instr) for child in stmt.then):
             return self.apart(stmt, names)
+        hoisted, stmt = self.tiles_out(stmt, names)
         both = ir.Op("and", (stmt.condition, copy.condition))
         plain = dataclasses.replace(stmt, comments=ir.NO_COMMENTS)
         then = self.inner(stmt.then, names)
         orelse = tuple(self.apart(plain, names))
-        return [dataclasses.replace(stmt, condition=both, then=then, orelse=orelse)]
+        return [*hoisted, dataclasses.replace(stmt, condition=both, then=then, orelse=orelse)]
+
+    def tiles_out(self, stmt: ir.If, names: dict[str, str]) -> tuple[list[ir.Stmt], ir.If]:
+        """The tiles of a branch that will be written twice, declared in front of the `if` instead.
+
+        Every declaration takes memory of its own.
+        """
+        out: list[ir.Stmt] = []
+        kept: list[ir.Stmt] = []
+        for child in stmt.then:
+            if (
+                isinstance(child, ir.TileDecl)
+                and child.name not in self.shared
+                and self.counts[child.name] == 1
+            ):
+                out += self.pair(child, names)
+            else:
+                kept.append(child)
+        return out, dataclasses.replace(stmt, then=tuple(kept))

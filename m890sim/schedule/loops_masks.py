@@ -8,9 +8,15 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import slice_extent
 from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
-from m890sim.schedule.effects import Effects, effects
 from m890sim.schedule.loops_bounds import Facts
-from m890sim.schedule.loops_copy import MOST_NESTING, Namer, all_names, inlined, unwritten_reads
+from m890sim.schedule.loops_copy import (
+    MOST_NESTING,
+    Namer,
+    all_names,
+    inlined,
+    touched,
+    unwritten_reads,
+)
 from m890sim.schedule.tree import Body, block, node, replace, sites
 
 _MASKS = ("causal_mask", "window_mask", "limit_mask")
@@ -135,17 +141,19 @@ def drop_guard(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
 def _require_still_written(changed: ir.Kernel, stmt: ir.If, dropped: Body) -> None:
     """Refuses to remove the last access of a tensor, or a write that the text needs."""
-    gone, left = effects(*dropped), Effects()
-    needed = (gone.reads | gone.writes) - set(all_names(dropped))
+    reads, writes = touched(dropped)
+    needed = (reads | writes) - set(all_names(dropped))
     tensors = {p.name for p in changed.params if p.kind == "tensor"}
+    read_left: set[str] = set()
+    written_left: set[str] = set()
     for _, other in sites(changed):
         if isinstance(other, ir.Instr):
-            found = effects(other)
-            for name in found.reads & needed - tensors:
-                if name not in left.writes:
+            now_read, now_written = touched((other,))
+            for name in now_read & needed - tensors:
+                if name not in written_left:
                     raise refuse(stmt, f"what the edit would remove writes `{name}` first")
-            left.reads |= found.reads
-            left.writes |= found.writes
-    lost = sorted((gone.reads - left.reads | gone.writes - left.writes) & tensors)
+            read_left |= now_read
+            written_left |= now_written
+    lost = sorted((reads - read_left | writes - written_left) & tensors)
     if lost:
         raise refuse(stmt, f"what the edit would remove has the only access of `{lost[0]}`")

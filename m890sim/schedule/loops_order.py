@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import Argument, Context, Site, refuse
-from m890sim.schedule.effects import effects, names_in
+from m890sim.schedule.effects import names_in
 from m890sim.schedule.loops_bounds import Facts, Sum
-from m890sim.schedule.loops_copy import all_names, staged
+from m890sim.schedule.loops_copy import all_names, staged, touched
 from m890sim.schedule.tree import Body, node, replace
 
 
@@ -56,13 +56,13 @@ def require_independent(
     Every tile must be declared in the body, no scratch both loaded and stored, and every two
     iterations must store to different elements.
     """
-    found = effects(*loop.body)
+    reads, writes = touched(loop.body)
     inside = set(all_names(loop.body))
     params = {p.name for p in kernel.params}
     scratch = {s.name for s in kernel.body if isinstance(s, ir.HbmDecl)}
-    for name in sorted((found.reads | found.writes) - inside - params - scratch):
+    for name in sorted((reads | writes) - inside - params - scratch):
         raise refuse(loop, f"the tile `{name}` is declared outside the loop over {loop.var}")
-    for name in sorted(found.reads & found.writes - inside):
+    for name in sorted(reads & writes - inside):
         raise refuse(loop, f"`{name}` is both loaded and stored in the loop over {loop.var}")
     loops = (loop,) if also is None else (loop, also)
     changing = inside | {each.var for each in loops}

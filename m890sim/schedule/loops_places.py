@@ -21,6 +21,7 @@ class Places:
         self.values: dict[str, Form | int] = dict(kernel.tunables)
         self.dims: dict[str, tuple[Form, ...]] = {}
         self.serial = 0
+        self.moving: set[str] = set()  # what an edit gives other values; the rest was checked
         dims = [p.dims for p in kernel.params]
         for name in {
             part.id
@@ -51,6 +52,8 @@ class Places:
         """A scalar, tile or scratch."""
         if isinstance(stmt, ir.Let):
             self.values[stmt.name] = self.form(stmt.value)
+            if self.mentions(stmt.value):
+                self.moving.add(stmt.name)
         elif isinstance(stmt, ir.TileDecl):
             self.dims[stmt.name] = (self.form(stmt.rows), self.form(stmt.cols))
         elif isinstance(stmt, ir.HbmDecl):
@@ -74,6 +77,8 @@ class Places:
             if isinstance(stmt, ir.Instr):
                 self.instruction(stmt)
             elif isinstance(stmt, ir.Loop):
+                if self.mentions(stmt.start) or self.mentions(stmt.stop):
+                    self.moving.add(stmt.var)
                 if self.variable(stmt.var, stmt.start, stmt.stop):
                     self.require_inside(stmt.body)
             elif isinstance(stmt, ir.If):
@@ -103,11 +108,19 @@ class Places:
                     found = f"a piece of `{name}` would lie outside it"
                     raise refuse(stmt, f"{found} in an iteration that the loop cannot reach")
 
+    def mentions(self, expr: ir.Expr | None) -> bool:
+        """Whether an expression depends on the variable that moves."""
+        if isinstance(expr, ir.Name):
+            return expr.id in self.moving
+        if isinstance(expr, ir.Op):
+            return any(map(self.mentions, expr.args))
+        return isinstance(expr, ir.TableRef) and self.mentions(expr.index)
+
     def outside(self, entry: ir.Slice | ir.Gather | ir.Expr, dim: Form) -> bool:
         """Whether an index or slice certainly leaves its dimension."""
         forms = self.forms
         if isinstance(entry, ir.Slice | ir.Gather):
-            if entry.start is None and entry.stop is None:
+            if not self.mentions(entry.start) and not self.mentions(entry.stop):
                 return False
             start = ZERO if entry.start is None else self.form(entry.start)
             stop = dim if entry.stop is None else self.form(entry.stop)
@@ -118,6 +131,8 @@ class Places:
                 or forms.negative(forms.subtract(stop, start))
                 or forms.positive(forms.subtract(stop, dim))
             )
+        if not self.mentions(entry):
+            return False
         index = self.form(entry)
         beyond = forms.add(forms.subtract(index, dim), ONE)
         return forms.negative(index) or forms.positive(beyond)

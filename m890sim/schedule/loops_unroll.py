@@ -80,6 +80,7 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
     copy = copied_block(loop.body, names)
     places = Places(kernel, site)
     places.variable(loop.var, loop.start, loop.stop)
+    places.moving.add(loop.var)
     places.define(second)
     places.require_inside(copy)
     if not even:
@@ -98,7 +99,8 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
                                          j = (n - 1) // 64 * 64
                                          body(j)
 
-    Stages of the loop stay in it; the iteration taken out runs them one after the other.
+    Stages of the loop stay in it; the iteration taken out runs them one after the other, and its
+    tiles have one slot.
     Preconditions: a range loop; the kernel stays within the limit on its size.
     """
     loop = loop_at(kernel, site)
@@ -122,7 +124,8 @@ def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
                                      for j in range(64, n, 64):
                                          body(j)
 
-    Stages of the loop stay in it; the iteration taken out runs them one after the other.
+    Stages of the loop stay in it; the iteration taken out runs them one after the other, and its
+    tiles have one slot.
     Preconditions: a range loop; nothing in the body reads what only the body itself writes further
     down (in the first iteration that would be undefined); the kernel stays within its limit.
     """
@@ -143,6 +146,7 @@ def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 def _require_inside(kernel: ir.Kernel, site: Site, loop: ir.Loop) -> None:
     """Refuses a loop with other bounds in which some piece certainly lies outside."""
     places = Places(kernel, site)
+    places.moving.add(loop.var)
     if places.variable(loop.var, loop.start, loop.stop):
         places.require_inside(loop.body)
 
@@ -150,7 +154,11 @@ def _require_inside(kernel: ir.Kernel, site: Site, loop: ir.Loop) -> None:
 def _iteration(kernel: ir.Kernel, site: Site, loop: ir.Loop, value: ir.Expr, others: int) -> Body:
     """One iteration as statements beside the loop, under `if` where the loop may not run."""
     namer = Namer(kernel)
-    body = copied_block(without_stages(namer, loop.body), {})
+    flat = copied_block(without_stages(namer, loop.body), {})
+    # Copies of a tile let iterations overlap; of one iteration they would only take memory.
+    body = tuple(
+        dataclasses.replace(s, slots=ir.Const(1)) if isinstance(s, ir.TileDecl) else s for s in flat
+    )
     body = (ir.Let(loop.var, value, loc=loop.loc), *body)
     runs = ir.Op("<", (loop.start, loop.stop))
     if Facts(kernel, site).truth(runs) is True:

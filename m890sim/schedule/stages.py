@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
+from m890sim.language import DEFAULT_LIMITS
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
 from m890sim.schedule.effects import Effects, known_effects
 from m890sim.schedule.tree import Body, node, replace
@@ -47,7 +48,7 @@ def _with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
         raise refuse(
             loop,
             f"`{carried[0]}` is written in this loop, declared outside it and would be used in "
-            f"stages {both}; sink its declaration into the loop, or keep it in one stage",
+            f"stages {both}; keep it in one stage, or sink its declaration into the loop",
         )
     return dataclasses.replace(loop, body=tuple(body))
 
@@ -87,9 +88,17 @@ def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     if not any(isinstance(stmt, ir.Instr) and stmt.op != "fence" for stmt in ir.walk(rest)):
         raise refuse(loop, f"no instruction is left for stage {len(parts)}")
     parts.append(rest)
+    if len(site) + 1 + _height(loop.body) > DEFAULT_LIMITS.nesting:
+        raise refuse(loop, f"blocks would stand more than {DEFAULT_LIMITS.nesting} deep")
     staged = (ir.Stage(number, part) for number, part in enumerate(parts))
     changed = dataclasses.replace(loop, body=(*beside, *staged))
     return replace(kernel, site, _with_slots(kernel, changed))
+
+
+def _height(body: Body) -> int:
+    """How many blocks stand in one another below."""
+    blocks = [child for child in body if not isinstance(child, (*_BESIDE, ir.Instr))]
+    return max((1 + _height(ir.children(child)) for child in blocks), default=0)
 
 
 def _refuse_early_names(loop: ir.Loop) -> None:
@@ -154,7 +163,9 @@ def _refuse_names(stmt: ir.Stmt, body: Body, uses: bool) -> None:
     found = known_effects(stmt)
     mine = found.defines | (found.uses | found.reads | found.writes if uses else set())
     if names & mine:
-        raise refuse(stmt, f"`{min(names & mine)}` is another name's, or not visible, there")
+        raise refuse(
+            stmt, f"`{min(names & mine)}` is defined between the two stages or in the other one"
+        )
 
 
 def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:

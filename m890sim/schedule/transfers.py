@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.kernel.shapes import evaluate, instruction, same_value, slice_extent
+from m890sim.kernel.shapes import evaluate, instruction, same_value, simplify, slice_extent
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
 from m890sim.schedule.tree import block, node, replace
 
 _ONE = ir.Const(1)
+_DEEPEST = 8  # operators in operators of a bound: the language allows 32, each cut adds a few
 
 
 def split_transfer(
@@ -22,8 +23,8 @@ def split_transfer(
                                        load(a[n // 2 : n], x[i + n // 2 : i + n, :], queue=1)
 
     Gathers are cut alike. The piece of the tensor has rows (two dimensions or more that are
-    sliced) and not a single one, its tile no step, and the chip has the queue, another one than the
-    transfer's.
+    sliced) and not a single one, its tile no step, its bounds are short, and the chip has the
+    queue, another one than the transfer's.
     """
     stmt, tile, tensor = _transfer(kernel, site)
     if not isinstance(argument, int) or not 0 <= argument < context.queues:
@@ -46,13 +47,15 @@ def split_transfer(
         half: ir.Expr = ir.Const(int(extent.value) // 2)
     else:
         half = ir.Op("//", (extent, ir.Const(2)))
-    rows = half  # of the tile
+    if max(map(_depth, (half, piece.start, piece.stop, tile.rows.start))) > _DEEPEST:
+        raise refuse(stmt, "its bounds are too long already to be cut again")
+    inner: ir.Expr = _ONE  # rows of the tile for each index of the dimension that is cut
     for other in sliced[1:-1]:
-        inner = tensor.index[other]
-        assert isinstance(inner, (ir.Slice, ir.Gather))
-        count = slice_extent(inner, dims[other])
-        if count != _ONE:
-            rows = ir.Op("*", (rows, count))
+        beside = tensor.index[other]
+        assert isinstance(beside, (ir.Slice, ir.Gather))
+        inner = ir.Op("*", (inner, slice_extent(beside, dims[other])))
+    inner = simplify(inner)
+    rows = half if inner == _ONE else ir.Op("*", (half, inner))
     middle, row = _sum(piece.start, half), _sum(tile.rows.start, rows)
     ends = ((piece.start, middle), (middle, piece.stop))
     cuts = ((tile.rows.start, row), (row, tile.rows.stop))
@@ -166,6 +169,13 @@ def _dims(kernel: ir.Kernel, tensor: str) -> tuple[ir.Expr, ...]:
 def _sliced(tensor: ir.TensorRef) -> list[int]:
     """Places of the indices that keep their dimension."""
     return [i for i, e in enumerate(tensor.index) if isinstance(e, (ir.Slice, ir.Gather))]
+
+
+def _depth(expr: ir.Expr | None) -> int:
+    """How deep operators and tables stand in one another."""
+    if isinstance(expr, ir.Op):
+        return 1 + max(map(_depth, expr.args))
+    return 1 + _depth(expr.index) if isinstance(expr, ir.TableRef) else 0
 
 
 def _sum(start: ir.Expr | None, length: ir.Expr) -> ir.Expr:

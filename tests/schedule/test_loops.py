@@ -1,23 +1,14 @@
-"""Edits of loops, masks and work items: examples, refusals, and unchanged results."""
+"""Edits of loops, masks and work items: examples and refusals."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
 from textwrap import indent
 
-import numpy as np
 import pytest
 
-from m890sim import execute, load_kernel
-from m890sim.execute import run_kernel
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
-from m890sim.schedule import DEFAULT_CONTEXT, Edit, EditError, apply
-from m890sim.schedule.loops import ROWS
-from m890sim.schedule.tree import sites
-from m890sim.workloads import Case
-from tests.generators import random_inputs, random_program
+from m890sim.schedule import Edit, EditError, apply
 
 HEAD = """from m890sim.lang import *
 
@@ -97,7 +88,7 @@ for i in cores(N):
         copy(a, b)
     if 0 < M:
         j = (M - 1) // C * C
-        b = sram(1, D, bf16, slots=2)
+        b = sram(1, D, bf16)
         load(b, w[i, j, :])
         copy(a, b)
     store(o[i, :], a)
@@ -132,7 +123,7 @@ for i in cores(N):
             copy(c, b)
             store(p[i, min(j, M - 1), :], c)
     j = M
-    b = sram(1, D, bf16, slots=2)
+    b = sram(1, D, bf16)
     c_2 = j + 1
     load(b, w[i, min(c_2, M - 1), :])
     c_3 = sram(1, D, bf16)
@@ -390,77 +381,16 @@ def test_refusal_says_what_failed(
         apply(kernel_of(body), Edit(name, site, argument))
 
 
+def test_scalars_that_double_again_and_again_stay_names() -> None:
+    lets = "\n".join(f"    v{i + 1} = min(v{i} * 2, v{i} % 7)" for i in range(200))
+    body = f"\nfor i in cores(N):\n    v0 = i\n{lets}\n    if v200 < 3:\n        fence()\n"
+    with pytest.raises(EditError, match="nothing around this `if` decides"):
+        apply(kernel_of(body), Edit("drop_guard", (0, 201)))
+
+
 def test_edits_that_copy_stop_at_a_size() -> None:
     kernel = kernel_of(COLUMNS)
     with pytest.raises(EditError, match="the most is 400 for edits that copy|operators would nest"):
         for _ in range(500):
             kernel = apply(kernel, Edit("peel_last", (0, 1)))
     check(kernel)
-
-
-def edits_of(kernel: ir.Kernel) -> Iterator[tuple[Edit, ir.Kernel]]:
-    """Every legal edit of the family with its result."""
-    for row in ROWS:
-        for site, stmt in sites(kernel):
-            for argument in row.arguments(kernel, site, stmt, DEFAULT_CONTEXT):
-                try:
-                    result = row.rewrite(kernel, site, argument, DEFAULT_CONTEXT)
-                except EditError:
-                    continue
-                yield Edit(row.name, site, argument), result
-
-
-@pytest.mark.parametrize("first", range(0, 30, 5))
-def test_edits_of_generated_kernels_keep_their_results(first: int) -> None:
-    for seed in range(first, first + 5):
-        program = random_program(seed)
-        given = (program.symbols, program.tables, program.scalars, random_inputs(program))
-        expected = run_kernel(program.kernel, *given)
-        rng = random.Random(seed)
-        kernel = program.kernel
-        for _ in range(3):  # edits upon edits
-            found = list(edits_of(kernel))
-            if not found:
-                break
-            for edit, result in rng.sample(found, min(5, len(found))):
-                check(result)
-                assert parse(print_kernel(result)) == result, edit
-                actual = run_kernel(result, *given)
-                assert actual.keys() == expected.keys()
-                for name, values in expected.items():
-                    np.testing.assert_array_equal(actual[name], values, f"seed {seed}, {edit}")
-            kernel = rng.choice(found)[1]
-
-
-CASES = {
-    "extend": Case("any", "extend", (100, 0), (150, 70), 4, 2, 16, 3, True),
-    "decode": Case("any", "decode", (150, 70, 1), (1, 1, 1), 4, 2, 16, 3, True),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "task"),
-    [
-        ("attention_reference", "extend"),
-        ("attention_textbook", "extend"),
-        ("attention_10_packed", "extend"),
-        ("decode_reference", "decode"),
-        ("decode_expert", "decode"),
-    ],
-)
-def test_edits_of_built_in_kernels_keep_their_results(name: str, task: str) -> None:
-    case = CASES[task]
-    inputs = case.make_inputs(0)
-    kernel = load_kernel(name)
-    expected = execute(kernel, case, inputs)["o"]
-    rng = random.Random(name)
-    tried: set[str] = set()
-    for _ in range(2):
-        found = list(edits_of(kernel))
-        for edit, result in rng.sample(found, min(8, len(found))):
-            check(result)
-            assert parse(print_kernel(result)) == result, edit
-            np.testing.assert_array_equal(execute(result, case, inputs)["o"], expected, str(edit))
-            tried.add(edit.name)
-        kernel = rng.choice(found)[1]
-    assert len(tried) >= 3
