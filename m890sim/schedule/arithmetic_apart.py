@@ -134,7 +134,7 @@ def _halves(
 ROWS: tuple[EditSpec, ...] = (
     EditSpec(
         "share_rows",
-        "Give the last rows of an exp2 to the vector unit, in tiles of their own.",
+        "give the last rows of an exp2 to the vector unit, in tiles of their own",
         _eighths,
         share_rows,
     ),

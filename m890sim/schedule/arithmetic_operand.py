@@ -130,7 +130,7 @@ def _written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
 ROWS: tuple[EditSpec, ...] = (
     EditSpec(
         "scale_operand",
-        "Scale an operand before the loop instead of every product in it.",
+        "scale an operand before the loop instead of every product in it",
         _sides,
         scale_operand,
     ),

@@ -195,13 +195,13 @@ def _joined(
 ROWS: tuple[EditSpec, ...] = (
     EditSpec(
         "split_rows",
-        "Split an SFU instruction into two, over its first and its last rows.",
+        "split an SFU instruction into two, over its first and its last rows",
         _parts,
         split_rows,
     ),
     EditSpec(
         "merge_rows",
-        "Make one of two SFU instructions over adjoining rows.",
+        "make one of two SFU instructions over adjoining rows",
         nothing(*SFU),
         merge_rows,
     ),

@@ -251,31 +251,31 @@ def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
 ROWS: tuple[EditSpec, ...] = (
     EditSpec(
         "fuse_scale",
-        "Put a multiplication into the SFU instruction that follows.",
+        "put a multiplication into the SFU instruction that follows",
         nothing("mul"),
         fuse_scale,
     ),
     EditSpec(
         "fuse_subtract",
-        "Put a subtraction into the SFU instruction that follows.",
+        "put a subtraction into the SFU instruction that follows",
         nothing("sub"),
         fuse_subtract,
     ),
     EditSpec(
         "fuse_add",
-        "Put an addition into the SFU instruction that follows.",
+        "put an addition into the SFU instruction that follows",
         nothing("add"),
         fuse_add,
     ),
     EditSpec(
-        "fuse_row_sum", "Let the SFU add up the rows of its result.", nothing(*SFU), fuse_row_sum
+        "fuse_row_sum", "let the SFU add up the rows of its result", nothing(*SFU), fuse_row_sum
     ),
     EditSpec(
-        "fuse_cast", "Write a result where it would be copied to.", nothing(*COMPUTE), fuse_cast
+        "fuse_cast", "write a result where it would be copied to", nothing(*COMPUTE), fuse_cast
     ),
     EditSpec(
         "exp_to_exp2",
-        "Compute exp as exp2, with log2(e) in the scale.",
+        "compute exp as exp2, with log2(e) in the scale",
         nothing("exp"),
         exp_to_exp2,
     ),

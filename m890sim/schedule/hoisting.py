@@ -364,6 +364,6 @@ def _down(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context)
 
 
 ROWS: tuple[EditSpec, ...] = (
-    EditSpec("hoist", "Move a statement out of the loop, branch or stage around it.", _up, hoist),
-    EditSpec("sink", "Move a statement into the block below that alone uses it.", _down, sink),
+    EditSpec("hoist", "move a statement out of the loop, branch or stage around it", _up, hoist),
+    EditSpec("sink", "move a statement into the block below that alone uses it", _down, sink),
 )

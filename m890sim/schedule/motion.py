@@ -137,17 +137,17 @@ def _down_far(
 
 
 ROWS: tuple[EditSpec, ...] = (
-    EditSpec("move_up", "Exchange a statement with the one above it.", _up, move_up),
-    EditSpec("move_down", "Exchange a statement with the one below it.", _down, move_down),
+    EditSpec("move_up", "exchange a statement with the one above it", _up, move_up),
+    EditSpec("move_down", "exchange a statement with the one below it", _down, move_down),
     EditSpec(
         "move_up_far",
-        "Move a statement up past all that it is independent of.",
+        "move a statement up past all that it is independent of",
         _up_far,
         move_up_far,
     ),
     EditSpec(
         "move_down_far",
-        "Move a statement down past all that it is independent of.",
+        "move a statement down past all that it is independent of",
         _down_far,
         move_down_far,
     ),

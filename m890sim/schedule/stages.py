@@ -300,15 +300,15 @@ def _staged(
 
 
 ROWS: tuple[EditSpec, ...] = (
-    EditSpec("pipeline", "Put a loop's statements into 1, 2 or 3 stages.", _counts, pipeline),
+    EditSpec("pipeline", "put a loop's statements into 1, 2 or 3 stages", _counts, pipeline),
     EditSpec(
-        "stage_later", "Move a stage's last statement into the next stage.", _stages, stage_later
+        "stage_later", "move a stage's last statement into the next stage", _stages, stage_later
     ),
     EditSpec(
         "stage_earlier",
-        "Move a stage's first statement into the stage before.",
+        "move a stage's first statement into the stage before",
         _stages,
         stage_earlier,
     ),
-    EditSpec("unstage", "Remove the stages of a loop.", _staged, unstage),
+    EditSpec("unstage", "remove the stages of a loop", _staged, unstage),
 )

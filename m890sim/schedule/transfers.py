@@ -207,9 +207,9 @@ def _pairs(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ROWS: tuple[EditSpec, ...] = (
     EditSpec(
         "split_transfer",
-        "Cut a transfer into two halves of its rows, the second on another queue.",
+        "cut a transfer into two halves of its rows, the second on another queue",
         _queues,
         split_transfer,
     ),
-    EditSpec("coalesce", "Join a transfer with the one below that follows on.", _pairs, coalesce),
+    EditSpec("coalesce", "join a transfer with the one below that follows on", _pairs, coalesce),
 )
