@@ -306,7 +306,6 @@ class Compiler:
             phases=phases,
             n_registers=len(self.z.level),
             n_slots=self.n_slots,
-            n_tiles=len(self.tiles),
             first_count=np.array(
                 [-1 if t.slots > 1 else 0 for t in self.tiles] or [0], dtype=np.int64
             ),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from m890sim.bind import scalars as s
 from m890sim.bind.scalars import Scalars
 from m890sim.chip import ChipSpec
-from m890sim.isa import OpSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +20,11 @@ class Cost:
     stream: int  # register: the part that a port conflict inside the instruction doubles; DMA: T
     latency: int  # cycles
     moved: int = -1  # register: bytes through HBM (DMA)
-    rows: int = -1  # register: cycles R of one pass (matrix)
     lead: int = -1  # register: cycles before the last pass (matrix)
     passes: int = -1  # register: P (matrix)
 
 
-def vector(
-    z: Scalars, chip: ChipSpec, spec: OpSpec, engine: str, passes: int, elements: int, wide: bool
-) -> Cost:
+def vector(z: Scalars, chip: ChipSpec, engine: str, passes: int, elements: int, wide: bool) -> Cost:
     """Vector unit and SFU: start-up, then passes over the elements."""
     work = z.op(s.MUL, elements, z.const(passes))
     if engine == "vector":
@@ -61,7 +57,7 @@ def matrix(z: Scalars, chip: ChipSpec, itemsize: int, m: int, k: int, n: int) ->
     longest = z.op(s.MAX, rows, z.const(chip.matrix_load_cycles))
     lead = z.op(s.MUL, z.op(s.MAX, z.op(s.SUB, passes, z.const(1)), z.const(0)), longest)
     stream = z.op(s.SELECT, passes, z.op(s.ADD, lead, rows), z.const(0))
-    return Cost(stream, stream, chip.matrix_fill_cycles, rows=rows, lead=lead, passes=passes)
+    return Cost(stream, stream, chip.matrix_fill_cycles, lead=lead, passes=passes)
 
 
 def transfer(z: Scalars, chip: ChipSpec, bytes_moved: int, runs: int) -> Cost:
@@ -84,7 +80,6 @@ class Index:
     taken: int
     dimension: int
     full: bool  # written as `:`
-    single: bool  # an integer index
     table: int = -1  # number of the gather's table
     start: int = -1  # register: first entry of the gather's table
 

@@ -95,14 +95,14 @@ class OperandCompiler:
         for entry, dimension in zip(ref.index, dims, strict=True):
             if isinstance(entry, ir.Slice):
                 taken = self._taken(entry, dimension, names)[2]
-                indices.append(costs.Index(taken, dimension, entry == ir.FULL, False))
+                indices.append(costs.Index(taken, dimension, entry == ir.FULL))
             elif isinstance(entry, ir.Gather):
                 start = self.expr(entry.start, names)
                 count = self._clamp(z.op(s.SUB, self.expr(entry.stop, names), start))
                 number = 2 * self.table_numbers[entry.table]
-                indices.append(costs.Index(count, dimension, False, False, number, start))
+                indices.append(costs.Index(count, dimension, False, number, start))
             else:
-                indices.append(costs.Index(z.const(1), dimension, False, True))
+                indices.append(costs.Index(z.const(1), dimension, False))
         elements, runs = costs.runs_of(z, indices)
         return elements, runs, ir.DTYPES[dtype]
 
@@ -200,7 +200,7 @@ class OperandCompiler:
             n for (e, key), n in spec.extra_passes.items() if e == engine and key in given
         )
         number = chip.dma_queues + (1 if engine == "vector" else 2)
-        return costs.vector(z, chip, spec, engine, passes, elements, wide), number
+        return costs.vector(z, chip, engine, passes, elements, wide), number
 
     def _oriented(self, ref: ir.TileRef, info: TileInfo, names: Names) -> tuple[int, int]:
         extent = self.tile_extent(ref, info, names)

@@ -67,8 +67,7 @@ class BoundProgram:
     phases: IntArray
     n_registers: int
     n_slots: int
-    n_tiles: int
-    first_count: IntArray  # (n_tiles,): -1 for tiles with several slots, 0 for the others
+    first_count: IntArray  # a tile: -1 for tiles with several slots, 0 for the others
     kernel_ops: tuple[tuple[int, int, tuple[int, ...]], ...]  # evaluated once a launch
     constants: Mapping[int, int]  # register -> value
     symbols: Mapping[str, int]  # name -> register

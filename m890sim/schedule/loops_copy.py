@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from m890sim.kernel import ir
 from m890sim.schedule.edit import EditError, Site, refuse
 from m890sim.schedule.effects import operand_roles
-from m890sim.schedule.tree import Body, block, names_of, parents
+from m890sim.schedule.tree import Body, block, names_of
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
 # cannot grow a kernel out of them.
@@ -282,8 +282,3 @@ def _before(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
     for length in range(len(site), 0, -1):
         body, place = block(kernel, site[:length])
         yield from reversed(body[:place])
-
-
-def loops_around(kernel: ir.Kernel, site: Site) -> list[ir.Loop]:
-    """The range loops around a site, outermost first."""
-    return [stmt for stmt in parents(kernel, site) if isinstance(stmt, ir.Loop)]

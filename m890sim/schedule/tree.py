@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import EditError, Site
@@ -101,30 +101,6 @@ def _splice(kernel: ir.Kernel, site: Site, count: int, added: Body) -> ir.Kernel
 
 
 # ---- expressions and names ----
-
-
-def map_exprs(stmt: ir.Stmt, change: Callable[[ir.Expr], ir.Expr]) -> ir.Stmt:
-    """The statement with `change` applied to every whole expression in it and below."""
-
-    def value(x: object) -> object:
-        if isinstance(x, (ir.Const, ir.Name, ir.Op, ir.TableRef)):
-            return change(x)
-        if isinstance(x, tuple):
-            return tuple(value(y) for y in x)
-        if dataclasses.is_dataclass(x) and not isinstance(x, (ir.SourceLoc, ir.Comments, type)):
-            new = {
-                f.name: value(getattr(x, f.name))
-                for f in dataclasses.fields(x)
-                if f.name not in ("loc", "comments")
-            }
-            if all(getattr(x, name) is part for name, part in new.items()):
-                return x
-            return dataclasses.replace(x, **new)
-        return x
-
-    result = value(stmt)
-    assert isinstance(result, type(stmt))
-    return result
 
 
 def substitute(expr: ir.Expr, names: dict[str, ir.Expr]) -> ir.Expr:

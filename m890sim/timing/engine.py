@@ -82,7 +82,6 @@ Array = np.ndarray[Any, np.dtype[np.int64]]
     LOAD_CYCLES,
     RING,
 ) = range(19)
-CHIP_LENGTH = 19
 # Positions in the `out` array, which runs on from phase to phase.
 STATUS, INSTRUCTIONS, TRACED, BYTES, WORK, NEXT_ITEM = range(6)
 OUT_LENGTH = 6
