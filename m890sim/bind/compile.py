@@ -47,6 +47,10 @@ class Compiler:
         self.kernel, self.chip = kernel, chip
         self.z = Scalars()
         self.tiles: list[TileInfo] = []
+        self.alike: list[tuple[object, ...]] = []  # of each tile: what makes another one alike
+        self.open: list[list[int]] = []  # tiles of the blocks around, innermost last
+        self.closed: list[int] = []  # tiles of the phase whose slots an alike one may take over
+        self.pipelines = 0  # loops with stages around
         self.n_slots = 0
         self.instructions: list[list[int]] = []
         # One list a loop under construction: guard registers to reset on entry.
@@ -114,7 +118,10 @@ class Compiler:
             rest = z.op(s.FDIV, rest, extent)
         scope[stmt.vars[0]] = rest
         self.saved.append([])
+        self.closed = []
+        self.open.append([])
         body = self.block(stmt.body, Scope(scope, {}, level))
+        self.open.pop()
         body += self.flush()
         self.saved.pop()
         top = Label()
@@ -131,9 +138,9 @@ class Compiler:
                 names[stmt.name] = self.expr(stmt.value, names)
                 self.pending += self.chip.sequencer_scalar_cycles
             elif isinstance(stmt, ir.TileDecl):
-                info = self.declare(stmt, names)
-                tiles[stmt.name] = TileUse(info, len(self.tiles) - 1, 0)
-                code += self.passing(len(self.tiles) - 1)
+                number = self.declare(stmt, names)
+                tiles[stmt.name] = TileUse(self.tiles[number], number, 0)
+                code += self.passing(number)
             elif isinstance(stmt, ir.Instr):
                 code += self.instruction(stmt, here)
             elif isinstance(stmt, ir.Loop):
@@ -141,6 +148,18 @@ class Compiler:
             elif isinstance(stmt, ir.If):
                 code += self.branch(stmt, here)
         return code
+
+    def closing(self, body: tuple[ir.Stmt, ...], scope: Scope) -> Code:
+        """A block whose tiles are done at its end: alike ones of later blocks take their slots."""
+        self.open.append([])
+        code = self.block(body, scope) + self.flush()
+        self.close()
+        return code
+
+    def close(self) -> None:
+        """End a block. In a loop with stages nothing is free before its end: stages overlap."""
+        done = self.open.pop()
+        (self.open[-1] if self.pipelines else self.closed).extend(done)
 
     def passing(self, tile: int) -> Code:
         if self.tiles[tile].slots == 1:
@@ -156,9 +175,9 @@ class Compiler:
         code = self.flush()
         otherwise, end = Label(), Label()
         code.append([k.BRANCH, self.expr(stmt.condition, scope.scalars), otherwise])
-        code += self.block(stmt.then, scope) + self.flush()
+        code += self.closing(stmt.then, scope)
         if stmt.orelse:
-            code += [[k.JUMP, end], otherwise, *self.block(stmt.orelse, scope), *self.flush(), end]
+            code += [[k.JUMP, end], otherwise, *self.closing(stmt.orelse, scope), end]
         else:
             code.append(otherwise)
         return code
@@ -180,10 +199,13 @@ class Compiler:
             cycles += self.chip.sequencer_scalar_cycles * sum(
                 isinstance(c, ir.Let) for c in stmt.body
             )
-            body = self.staged(stmt, inner, step, counter, trips)
+            self.open.append([])
+            self.pipelines += 1
+            body = self.staged(stmt, inner, step, counter, trips) + self.flush()
+            self.pipelines -= 1
+            self.close()
         else:
-            body = self.block(stmt.body, inner)
-        body += self.flush()
+            body = self.closing(stmt.body, inner)
         depth_of_pipeline = max((c.index for c in stages), default=0)
         top, end = Label(), Label()
         scalar_code = self.guarded(level)
@@ -202,9 +224,9 @@ class Compiler:
         own: dict[str, tuple[TileInfo, int]] = {}
         for child in stmt.body:
             if isinstance(child, ir.TileDecl):
-                info = self.declare(child, scope.scalars)
-                own[child.name] = (info, len(self.tiles) - 1)
-                code += self.passing(len(self.tiles) - 1)
+                number = self.declare(child, scope.scalars)
+                own[child.name] = (self.tiles[number], number)
+                code += self.passing(number)
         for child in stmt.body:
             if not isinstance(child, ir.Stage):
                 continue
@@ -234,9 +256,16 @@ class Compiler:
             code += [[k.SKIP, end], *self.plain(rare), end]
         return code
 
-    def declare(self, stmt: ir.TileDecl, names: Mapping[str, int]) -> TileInfo:
+    def declare(self, stmt: ir.TileDecl, names: Mapping[str, int]) -> int:
+        """The tile's number: that of an alike tile of a closed block where there is one."""
         slots = self.constant(stmt.slots, names, stmt, "slots")
         at = None if stmt.at is None else self.constant(stmt.at, names, stmt, "at")
+        alike = (stmt.space, stmt.dtype, stmt.rows, stmt.cols, slots, at)
+        for place, earlier in enumerate(self.closed):
+            if self.alike[earlier] == alike:
+                del self.closed[place]
+                self.open[-1].append(earlier)
+                return earlier
         rows, cols = self.expr(stmt.rows, names), self.expr(stmt.cols, names)
         where = f"{self.kernel.filename}:{stmt.loc.line}:{stmt.loc.column}"
         itemsize = ir.DTYPES[stmt.dtype]
@@ -244,8 +273,10 @@ class Compiler:
             stmt.name, stmt.space, rows, cols, itemsize, slots, at, self.n_slots, self.phase, where
         )
         self.tiles.append(info)
+        self.alike.append(alike)
+        self.open[-1].append(len(self.tiles) - 1)
         self.n_slots += slots
-        return info
+        return len(self.tiles) - 1
 
     def constant(self, expr: ir.Expr, names: Mapping[str, int], stmt: ir.Stmt, what: str) -> int:
         value = self.z.value(self.expr(expr, names))

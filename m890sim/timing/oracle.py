@@ -55,7 +55,7 @@ class Sequencer:
         self.resolver = Resolver(self.chip, self.scope, machine.kernel)
         placed = place_tiles(phase, self.chip, self.scope)
         self.slots = {position + 1 + at: slots for at, slots in placed.items()}
-        self.passed: Counter[int] = Counter()  # declaration's position -> times passed
+        self.passed: Counter[int] = Counter()  # id of a tile's slots -> times passed
         self.engines = Engines(self.chip, machine.calendar, index, self.now)
 
     def run(self, items: Iterator[int | None]) -> Ticks:
@@ -140,11 +140,11 @@ class Sequencer:
                 yield from self._block(stage.body, where + 1)
 
     def _pass_declaration(self, position: int) -> None:
-        self.passed[position] += 1
+        self.passed[id(self.slots[position])] += 1
 
     def _name_slot(self, name: str, position: int, stage: int) -> None:
         slots = self.slots[position]
-        self.resolver.tiles[name] = slots[(self.passed[position] - 1 - stage) % len(slots)]
+        self.resolver.tiles[name] = slots[(self.passed[id(slots)] - 1 - stage) % len(slots)]
 
     def _fence(self) -> Ticks:
         self.machine.instructions += 1

@@ -89,6 +89,7 @@ class Slot:
     size_bytes: int = 0
     banks: frozenset[int] = frozenset()
     bank_share: int = 1  # ceil(slot bytes / bank bytes)
+    declared: ir.TileDecl | None = None
     writer: Any = None  # the last Record that wrote it
     writes: int = 0
     readers: list[Any] = field(default_factory=list)
@@ -103,9 +104,19 @@ def place_tiles(phase: ir.Cores, chip: ChipSpec, scope: Scope) -> dict[int, list
     taken = bytearray(chip.sram_bytes)  # one entry a byte: 1 where a slot lies
     acc_left = chip.acc_bytes
     tiles: dict[int, list[Slot]] = {}
-    for position, decl in enumerate(ir.walk(phase.body)):
-        if not isinstance(decl, ir.TileDecl):
+    owners: dict[int, tuple[int, int]] = {}  # first position -> last position, end of its block
+    for position, end, decl in _declarations(phase.body, 0, None):
+        alike = [
+            (*reversed(last), first)
+            for first, last in owners.items()
+            if last[1] <= position and _alike(tiles[first], decl, scope)
+        ]
+        if alike:
+            first = min(alike)[2]
+            owners[first] = (position, end)
+            tiles[position] = tiles[first]
             continue
+        owners[position] = (position, end)
         rows, columns = scope.value(decl.rows), scope.value(decl.cols)
         element = ir.DTYPES[decl.dtype]
         size = max(64, ceil_div(rows * columns * element, 64) * 64)
@@ -121,11 +132,44 @@ def place_tiles(phase: ir.Cores, chip: ChipSpec, scope: Scope) -> dict[int, list
                 last = address + size - 1
                 banks = frozenset(range(address // chip.bank_bytes, last // chip.bank_bytes + 1))
             share = ceil_div(size, chip.bank_bytes)
-            slot = Slot(decl.space, rows, columns, element, size, banks, share)
+            slot = Slot(decl.space, rows, columns, element, size, banks, share, decl)
             tiles[position].append(slot)
     if acc_left < 0:
         raise ValueError(f"tiles must fit acc_bytes ({chip.acc_bytes}); {-acc_left} bytes too many")
     return tiles
+
+
+def _declarations(
+    body: Sequence[ir.Stmt], position: int, pinned: int | None
+) -> Iterator[tuple[int, int, ir.TileDecl]]:
+    """Position of every declaration and of the end of its block.
+
+    pinned: the end of the outermost loop with stages around, to which everything in it stays taken.
+    """
+    end = position + sum(1 for _ in ir.walk(tuple(body)))
+    for stmt in body:
+        inside = position + 1
+        position = inside + sum(1 for _ in ir.walk(ir.children(stmt)))
+        if isinstance(stmt, ir.TileDecl):
+            yield inside - 1, end if pinned is None else pinned, stmt
+        elif isinstance(stmt, ir.If):
+            yield from _declarations(stmt.then, inside, pinned)
+            inside += sum(1 for _ in ir.walk(stmt.then))
+            yield from _declarations(stmt.orelse, inside, pinned)
+        elif isinstance(stmt, (ir.Loop, ir.Stage)):
+            staged = any(isinstance(child, ir.Stage) for child in stmt.body)
+            ends = position if pinned is None and staged else pinned
+            yield from _declarations(stmt.body, inside, ends)
+
+
+def _alike(slots: Sequence[Slot], decl: ir.TileDecl, scope: Scope) -> bool:
+    """Whether two declarations read alike: memory, rows, columns and dtype, slots, first bank."""
+    other = slots[0].declared
+    if other is None or scope.value(other.slots) != scope.value(decl.slots):
+        return False
+    banks = [None if x.at is None else scope.value(x.at) for x in (other, decl)]
+    texts = [(x.space, x.rows, x.cols, x.dtype) for x in (other, decl)]
+    return banks[0] == banks[1] and texts[0] == texts[1]
 
 
 def _first_fit(taken: bytearray, size: int, bank_bytes: int, at: int | None) -> int:

@@ -16,7 +16,7 @@ from m890sim.kernel.ir import Kernel
 from m890sim.language.limits import DEFAULT_LIMITS, Limits
 from m890sim.timing.attribution import Attribution
 
-TIMING_VERSION = 1
+TIMING_VERSION = 2
 _CALENDAR = 512  # windows ahead of the earliest dispatch that a transfer may reach at first
 _CALENDAR_MOST = 2**20
 
