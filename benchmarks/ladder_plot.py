@@ -17,7 +17,7 @@ from pathlib import Path
 from m890sim.chip import ChipSpec, get_chip
 from m890sim.cli.ladder import Rung, climb
 from m890sim.timing import TIMING_VERSION
-from m890sim.workloads import TASKS, Task, lower_bound_cycles
+from m890sim.workloads import SUITE, Task, lower_bound_cycles
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = (1.1, 3.3, 5.0, 7.3, 10.0)  # speedups on real hardware: four agents, and the LLM agent
@@ -90,8 +90,8 @@ def mean_bound(task: Task, chip: ChipSpec, reference: Rung) -> float:
 
 def draw(chip: ChipSpec) -> str:
     """The picture of all ladders on a chip."""
-    ladders = {task.name: climb(task, chip, quiet=False) for task in TASKS.values()}
-    bounds = {name: mean_bound(TASKS[name], chip, rungs[0]) for name, rungs in ladders.items()}
+    ladders = {task.name: climb(task, chip, quiet=False) for task in SUITE.values()}
+    bounds = {name: mean_bound(SUITE[name], chip, rungs[0]) for name, rungs in ladders.items()}
     drawing = Drawing(max(*bounds.values(), 12.0) * 1.08)
     drawing.text(20, 30, "Speedup over the reference kernel, step by step", 19, font_weight="bold")
     about = (

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
 from m890sim.bind import codes as k
 from m890sim.bind import scalars as s
 from m890sim.bind.lower import lower
-from m890sim.bind.operands import OperandCompiler, TileUse
+from m890sim.bind.operands import TileShape
 from m890sim.bind.program import BoundProgram, TileInfo
-from m890sim.bind.scalars import Level, Operation, Scalars, partition
+from m890sim.bind.recipes import recipes_for
+from m890sim.bind.registers import Registers, Row, padded
+from m890sim.bind.scalars import Level, Value
 from m890sim.chip import ChipSpec
-from m890sim.errors import BindError
 from m890sim.kernel import ir
 
 
@@ -27,17 +27,28 @@ class Label:
         self.at = -1
 
 
-Row = list["int | Label"]
-Code = list["Row | Label"]
+class Jump:
+    """A row of code whose column `column` takes the place of a label."""
+
+    __slots__ = ("column", "label", "row")
+
+    def __init__(self, label: Label, column: int, *numbers: int) -> None:
+        self.label, self.column, self.row = label, column, padded(*numbers)
 
 
-@dataclass(slots=True)
-class Scope:
-    """Names in sight: registers of scalars, tiles with the lag of the stage they are seen from."""
+Code = list["Row | Jump | Label"]
+Names = dict[str, Value]
 
-    scalars: Mapping[str, int]
-    tiles: Mapping[str, TileUse] = field(default_factory=dict)
-    level: Level | None = None
+
+class Tiles:
+    """Tiles in sight from one place, by name."""
+
+    __slots__ = ("shapes", "slots")
+
+    def __init__(self, earlier: Tiles | None = None) -> None:
+        self.shapes: dict[str, TileShape] = dict(earlier.shapes) if earlier else {}
+        # First slot, slots, number, and how many slots the stage lags behind.
+        self.slots: dict[str, tuple[int, int, int, int]] = dict(earlier.slots) if earlier else {}
 
 
 class Compiler:
@@ -45,73 +56,53 @@ class Compiler:
 
     def __init__(self, kernel: ir.Kernel, chip: ChipSpec) -> None:
         self.kernel, self.chip = kernel, chip
-        self.z = Scalars()
+        self.recipes = recipes_for(kernel, chip)
+        self.z = Registers(self.recipes.values)
         self.tiles: list[TileInfo] = []
-        self.alike: list[tuple[object, ...]] = []  # of each tile: what makes another one alike
+        self.shapes: list[TileShape] = []
+        self.alike: list[object] = []  # of each tile: equal where another one is alike
         self.open: list[list[int]] = []  # tiles of the blocks around, innermost last
         self.closed: list[int] = []  # tiles of the phase whose slots an alike one may take over
         self.pipelines = 0  # loops with stages around
         self.n_slots = 0
-        self.instructions: list[list[int]] = []
+        self.instructions: list[int] = []
         # One list a loop under construction: guard registers to reset on entry.
         self.saved: list[list[int]] = []
+        self.loops: dict[tuple[Level, str], int] = {}  # loops so far with that level and variable
         self.pending = 0  # sequencer cycles before the next operation
         self.text_number = 0  # instructions are compiled in the order of the text
-        self.symbols = {name: self.z.fresh(self.z.kernel) for name in kernel.symbols}
-        self.table_numbers = {
-            p.name: n for n, p in enumerate(p for p in kernel.params if p.kind == "table")
-        }
-        names = dict(self.symbols)
-        names.update((n, self.z.const(v)) for n, v in kernel.tunables.items())
-        self.table_lengths = {
-            p.name: self.expr(p.dims[0], names) for p in kernel.params if p.kind == "table"
-        }
-        # Dimensions, dtype, slot (-1: untracked).
-        self.tensors: dict[str, tuple[tuple[int, ...], str, int]] = {}
-        for p in kernel.params:
-            if p.kind == "tensor":
-                dims = tuple(self.expr(d, names) for d in p.dims)
-                self.tensors[p.name] = (dims, p.dtype, -1)
+        self.head = self.recipes.head(kernel).play(self.z)
+        names = dict(self.head.names)
+        self.tensors = dict(self.head.tensors)
         self.scratch: list[tuple[str, tuple[int, ...], int]] = []
-        self.operands = OperandCompiler(self.z, chip, self.expr, self.tensors, self.table_numbers)
-        self.phase_rows: list[list[int | Label]] = []
-        self.phase = -1
+        self.phases: list[tuple[Label, int, int]] = []
         self.code: Code = []
         for stmt in kernel.body:
             if isinstance(stmt, ir.Let):
-                names = {**names, stmt.name: self.expr(stmt.value, names)}
+                names[stmt.name] = self.results(stmt, names)[0]
             elif isinstance(stmt, ir.HbmDecl):
-                dims = tuple(self.expr(d, names) for d in stmt.dims)
-                self.tensors[stmt.name] = (dims, stmt.dtype, self.n_slots)
-                self.scratch.append((stmt.name, dims, ir.DTYPES[stmt.dtype]))
+                dims = self.results(stmt, names)
+                self.tensors[stmt.name] = self.recipes.tensor(dims, stmt.dtype, self.n_slots)
+                registers = tuple([self.z.number[d] for d in dims])
+                self.scratch.append((stmt.name, registers, ir.DTYPES[stmt.dtype]))
                 self.n_slots += 1
             elif isinstance(stmt, ir.Cores):
-                self.phase += 1
-                self.code += self.cores(stmt, names)
+                self.cores(stmt, names)
 
-    # ---- scalars ----
-
-    def expr(self, expr: ir.Expr, names: Mapping[str, int]) -> int:
-        """The register of an integer expression."""
-        if isinstance(expr, ir.Const):
-            return self.z.const(int(expr.value))
-        if isinstance(expr, ir.Name):
-            return names[expr.id]
-        if isinstance(expr, ir.TableRef):
-            return self.z.op(
-                s.TABLE, 2 * self.table_numbers[expr.table], self.expr(expr.index, names)
-            )
-        return self.z.op(s.BY_TEXT[expr.op], *(self.expr(a, names) for a in expr.args))
+    def results(self, stmt: ir.Stmt, names: Names) -> tuple[Value, ...]:
+        """The values of a statement's expressions."""
+        return self.recipes.results(stmt, names).play(self.z)
 
     # ---- statements ----
 
-    def cores(self, stmt: ir.Cores, names: Mapping[str, int]) -> Code:
-        z, level = self.z, Level(1)
-        extents = [z.op(s.MAX, self.expr(e, names), z.const(0)) for e in stmt.extents]
+    def cores(self, stmt: ir.Cores, names: Names) -> None:
+        z = self.z
+        level = self.recipes.values.kernel.inner("", len(self.phases))
+        extents = self.results(stmt, names)
         total = z.const(1)
         for extent in extents:
             total = z.op(s.MUL, total, extent)
-        item = z.fresh(level)
+        item = z.note(level.inputs[0])
         scope, rest = dict(names), item
         for name, extent in zip(reversed(stmt.vars[1:]), reversed(extents[1:]), strict=True):
             scope[name] = z.op(s.MOD, rest, extent)
@@ -120,39 +111,41 @@ class Compiler:
         self.saved.append([])
         self.closed = []
         self.open.append([])
-        body = self.block(stmt.body, Scope(scope, {}, level))
+        top = Label()
+        self.phases.append((top, z.number[total], k.ORDER_NUMBERS[stmt.order]))
+        body = self.block(stmt.body, scope, Tiles(), level)
         self.open.pop()
         body += self.flush()
         self.saved.pop()
-        top = Label()
-        self.phase_rows.append([top, total, k.ORDER_NUMBERS[stmt.order]])
         cycles = self.chip.sequencer_loop_cycles
-        return [top, [k.ITEM, item, cycles], *self.plain(level.ops), *body, [k.JUMP, top]]
+        self.code += [top, padded(k.ITEM, z.number[item], cycles)]
+        self.code += lower(z, z.ops[level])
+        self.code += body
+        self.code.append(Jump(top, 1, k.JUMP))
 
-    def block(self, body: tuple[ir.Stmt, ...], scope: Scope) -> Code:
-        names, tiles = dict(scope.scalars), dict(scope.tiles)
+    def block(self, body: tuple[ir.Stmt, ...], names: Names, tiles: Tiles, level: Level) -> Code:
+        """The code of a block, which may change `names` and `tiles`."""
         code: Code = []
         for stmt in body:
-            here = Scope(names, tiles, scope.level)
-            if isinstance(stmt, ir.Let):
-                names[stmt.name] = self.expr(stmt.value, names)
+            if isinstance(stmt, ir.Instr):
+                code.append(self.instruction(stmt, names, tiles))
+            elif isinstance(stmt, ir.Let):
+                names[stmt.name] = self.results(stmt, names)[0]
                 self.pending += self.chip.sequencer_scalar_cycles
             elif isinstance(stmt, ir.TileDecl):
                 number = self.declare(stmt, names)
-                tiles[stmt.name] = TileUse(self.tiles[number], number, 0)
+                self.see(tiles, stmt.name, number, 0)
                 code += self.passing(number)
-            elif isinstance(stmt, ir.Instr):
-                code += self.instruction(stmt, here)
             elif isinstance(stmt, ir.Loop):
-                code += self.loop(stmt, here)
+                code += self.loop(stmt, names, tiles, level)
             elif isinstance(stmt, ir.If):
-                code += self.branch(stmt, here)
+                code += self.branch(stmt, names, tiles, level)
         return code
 
-    def closing(self, body: tuple[ir.Stmt, ...], scope: Scope) -> Code:
+    def closing(self, body: tuple[ir.Stmt, ...], names: Names, tiles: Tiles, level: Level) -> Code:
         """A block whose tiles are done at its end: alike ones of later blocks take their slots."""
         self.open.append([])
-        code = self.block(body, scope) + self.flush()
+        code = self.block(body, dict(names), Tiles(tiles), level) + self.flush()
         self.close()
         return code
 
@@ -161,190 +154,200 @@ class Compiler:
         done = self.open.pop()
         (self.open[-1] if self.pipelines else self.closed).extend(done)
 
-    def passing(self, tile: int) -> Code:
-        if self.tiles[tile].slots == 1:
-            return []  # its slot never changes
-        return [[k.DECLARE, tile, self.tiles[tile].slots]]
+    def passing(self, tile: int) -> list[Row]:
+        slots = self.tiles[tile].slots
+        # With one, its slot never changes.
+        return [] if slots == 1 else [padded(k.DECLARE, tile, slots)]
 
-    def flush(self) -> Code:
+    def flush(self) -> list[Row]:
         cycles, self.pending = self.pending, 0
-        return [[k.SEQUENCER, cycles]] if cycles else []
+        return [padded(k.SEQUENCER, cycles)] if cycles else []
 
-    def branch(self, stmt: ir.If, scope: Scope) -> Code:
+    def branch(self, stmt: ir.If, names: Names, tiles: Tiles, level: Level) -> Code:
         self.pending += self.chip.sequencer_scalar_cycles
-        code = self.flush()
+        code: Code = [*self.flush()]
         otherwise, end = Label(), Label()
-        code.append([k.BRANCH, self.expr(stmt.condition, scope.scalars), otherwise])
-        code += self.closing(stmt.then, scope)
+        condition = self.z.number[self.results(stmt, names)[0]]
+        code.append(Jump(otherwise, 2, k.BRANCH, condition))
+        code += self.closing(stmt.then, names, tiles, level)
         if stmt.orelse:
-            code += [[k.JUMP, end], otherwise, *self.closing(stmt.orelse, scope), end]
+            code += [Jump(end, 1, k.JUMP), otherwise]
+            code += self.closing(stmt.orelse, names, tiles, level)
+            code.append(end)
         else:
             code.append(otherwise)
         return code
 
-    def loop(self, stmt: ir.Loop, scope: Scope) -> Code:
+    def loop(self, stmt: ir.Loop, names: Names, tiles: Tiles, around: Level) -> Code:
         z = self.z
-        depth = scope.level.depth + 1 if scope.level else 1
-        level = Level(depth)
-        variable, counter, trips = z.fresh(level), z.fresh(level), z.fresh(level)
-        start, stop, step = (
-            self.expr(e, scope.scalars) for e in (stmt.start, stmt.stop, stmt.step)
-        )
-        code = self.flush()
+        place = (around, stmt.var)
+        self.loops[place] = self.loops.get(place, -1) + 1
+        level = around.inner(stmt.var, self.loops[place])
+        variable, counter, trips = (z.number[z.note(v)] for v in level.inputs)
+        bounds = self.results(stmt, names)
+        start, stop, step = (z.number[v] for v in bounds)
+        code: Code = [*self.flush()]
         self.saved.append([])
         stages = [c for c in stmt.body if isinstance(c, ir.Stage)]
         cycles = self.chip.sequencer_loop_cycles
-        inner = Scope({**scope.scalars, stmt.var: variable}, scope.tiles, level)
+        inner = {**names, stmt.var: level.inputs[0]}
         if stages:
             cycles += self.chip.sequencer_scalar_cycles * sum(
                 isinstance(c, ir.Let) for c in stmt.body
             )
             self.open.append([])
             self.pipelines += 1
-            body = self.staged(stmt, inner, step, counter, trips) + self.flush()
+            body = self.staged(stmt, inner, tiles, level, bounds[2]) + self.flush()
             self.pipelines -= 1
             self.close()
         else:
-            body = self.closing(stmt.body, inner)
+            body = self.closing(stmt.body, inner, tiles, level)
         depth_of_pipeline = max((c.index for c in stages), default=0)
         top, end = Label(), Label()
         scalar_code = self.guarded(level)
-        resets: Code = [[k.RESET, r] for r in self.saved.pop()]
-        code += resets
-        code.append([k.LOOP, variable, counter, trips, start, stop, step, end, cycles])
-        code += [top, *scalar_code, *body]
-        code.append([k.NEXT, variable, counter, trips, step, depth_of_pipeline, cycles, top])
+        code += [padded(k.RESET, r) for r in self.saved.pop()]
+        code.append(Jump(end, 7, k.LOOP, variable, counter, trips, start, stop, step, 0, cycles))
+        code.append(top)
+        code += scalar_code
+        code += body
+        code.append(Jump(top, 7, k.NEXT, variable, counter, trips, step, depth_of_pipeline, cycles))
         code.append(end)
         return code
 
-    def staged(self, stmt: ir.Loop, scope: Scope, step: int, counter: int, trips: int) -> Code:
+    def staged(self, stmt: ir.Loop, names: Names, tiles: Tiles, level: Level, step: Value) -> Code:
         z = self.z
         code: Code = []
-        tiles = dict(scope.tiles)
-        own: dict[str, tuple[TileInfo, int]] = {}
+        own: dict[str, int] = {}
         for child in stmt.body:
             if isinstance(child, ir.TileDecl):
-                number = self.declare(child, scope.scalars)
-                own[child.name] = (self.tiles[number], number)
+                number = own[child.name] = self.declare(child, names)
                 code += self.passing(number)
         for child in stmt.body:
             if not isinstance(child, ir.Stage):
                 continue
             # The stage sees the loop variable, scalars and tiles of iteration u - n.
             shift = z.op(s.MUL, step, z.const(child.index))
-            names = {**scope.scalars, stmt.var: z.op(s.SUB, scope.scalars[stmt.var], shift)}
+            inner = {**names, stmt.var: z.op(s.SUB, names[stmt.var], shift)}
             for earlier in stmt.body:
                 if isinstance(earlier, ir.Let):
-                    names[earlier.name] = self.expr(earlier.value, names)
-            for name, (info, number) in own.items():
-                tiles[name] = TileUse(info, number, child.index % info.slots)
+                    inner[earlier.name] = self.results(earlier, inner)[0]
+            seen = Tiles(tiles)
+            for name, number in own.items():
+                self.see(seen, name, number, child.index % self.tiles[number].slots)
             skip = Label()
-            code.append([k.STAGE, child.index, counter, trips, skip])
-            code += self.block(child.body, Scope(names, dict(tiles), scope.level)) + self.flush()
+            counter, trips = z.number[level.inputs[1]], z.number[level.inputs[2]]
+            code.append(Jump(skip, 4, k.STAGE, child.index, counter, trips))
+            code += self.block(child.body, inner, seen, level)
+            code += self.flush()
             code.append(skip)
         return code
 
     def guarded(self, level: Level) -> Code:
-        each, guards, rare = partition(level, self.z)
-        code = self.plain(each)
+        z = self.z
+        ops = z.ops[level]
+        each, guards, rare = self.recipes.parts(ops, level)
+        code: Code = [*lower(z, each)]
         if rare:
             end = Label()
             for root in guards:
-                saved = self.z.fresh(self.z.kernel)
+                saved = z.fresh()
                 self.saved[-1].append(saved)
-                code.append([k.GUARD, root, saved])
-            code += [[k.SKIP, end], *self.plain(rare), end]
+                code.append(padded(k.GUARD, z.number[root], saved))
+            code.append(Jump(end, 1, k.SKIP))
+            code += lower(z, rare)
+            code.append(end)
         return code
 
-    def declare(self, stmt: ir.TileDecl, names: Mapping[str, int]) -> int:
+    def declare(self, stmt: ir.TileDecl, names: Names) -> int:
         """The tile's number: that of an alike tile of a closed block where there is one."""
-        slots = self.constant(stmt.slots, names, stmt, "slots")
-        at = None if stmt.at is None else self.constant(stmt.at, names, stmt, "at")
-        alike = (stmt.space, stmt.dtype, stmt.rows, stmt.cols, slots, at)
+        setting = self.recipes.setting(stmt, names, self.kernel.filename).play(self.z)
         for place, earlier in enumerate(self.closed):
-            if self.alike[earlier] == alike:
+            if self.alike[earlier] is setting.alike:
                 del self.closed[place]
                 self.open[-1].append(earlier)
                 return earlier
-        rows, cols = self.expr(stmt.rows, names), self.expr(stmt.cols, names)
-        where = f"{self.kernel.filename}:{stmt.loc.line}:{stmt.loc.column}"
-        itemsize = ir.DTYPES[stmt.dtype]
+        rows, cols = self.results(stmt, names)
+        shape = self.recipes.shape(stmt.space, stmt.dtype, rows, cols)
         info = TileInfo(
-            stmt.name, stmt.space, rows, cols, itemsize, slots, at, self.n_slots, self.phase, where
+            stmt.name,
+            stmt.space,
+            self.z.number[rows],
+            self.z.number[cols],
+            shape.itemsize,
+            setting.slots,
+            setting.at,
+            self.n_slots,
+            len(self.phases) - 1,
+            f"{self.kernel.filename}:{stmt.loc.line}:{stmt.loc.column}",
         )
+        number = len(self.tiles)
         self.tiles.append(info)
-        self.alike.append(alike)
-        self.open[-1].append(len(self.tiles) - 1)
-        self.n_slots += slots
-        return len(self.tiles) - 1
+        self.shapes.append(shape)
+        self.alike.append(setting.alike)
+        self.open[-1].append(number)
+        self.n_slots += setting.slots
+        return number
 
-    def constant(self, expr: ir.Expr, names: Mapping[str, int], stmt: ir.Stmt, what: str) -> int:
-        value = self.z.value(self.expr(expr, names))
-        if value is None:
-            where = f"{self.kernel.filename}:{stmt.loc.line}:{stmt.loc.column}"
-            raise BindError("E309", f"{what}= must be a number or an expression of tunables", where)
-        return value
+    def see(self, tiles: Tiles, name: str, number: int, lag: int) -> None:
+        """Let a name stand for a tile."""
+        info = self.tiles[number]
+        tiles.shapes[name] = self.shapes[number]
+        tiles.slots[name] = (info.first_slot, info.slots, number, lag)
 
-    def instruction(self, stmt: ir.Instr, scope: Scope) -> Code:
+    def instruction(self, stmt: ir.Instr, names: Names, tiles: Tiles) -> Row:
         number, self.text_number = self.text_number, self.text_number + 1
         pending, self.pending = self.pending, 0
         if stmt.op == "fence":
-            return [[k.FENCE, pending, number]]
-        queue = 0
-        where = f"{self.kernel.filename}:{stmt.loc.line}:{stmt.loc.column}"
-        written = stmt.keyword("queue")
-        if written is not None and not isinstance(written, (str, bool, ir.TileRef)):
-            queue = self.constant(written, scope.scalars, stmt, "queue")
-            if not 0 <= queue < self.chip.dma_queues:
-                raise BindError(
-                    "E303",
-                    f"queue {queue}, {self.chip.name} has queues 0 to "
-                    f"{self.chip.dma_queues - 1}; change queue=",
-                    where,
-                )
-        row = self.operands.row(stmt, scope.scalars, scope.tiles, queue)
-        self.instructions.append(row)
-        return [[k.ISSUE, (len(self.instructions) - 1) * k.INSTRUCTION_WIDTH, pending, number]]
-
-    def plain(self, ops: list[Operation]) -> Code:
-        return [list(row) for op, target, args in ops for row in lower(self.z, op, target, args)]
+            return (k.FENCE, pending, number, 0, 0, 0, 0, 0, 0)
+        filename = self.kernel.filename
+        recipe = self.recipes.row(stmt, names, tiles.shapes, self.tensors, filename)
+        row = recipe.play(self.z)
+        numbers, registers = row.numbers.copy(), self.z.number
+        for column, value in row.registers:
+            numbers[column] = registers[value]
+        for column, name in row.tiles:
+            numbers[column : column + 4] = tiles.slots[name]
+        at = len(self.instructions)
+        self.instructions += numbers
+        return (k.ISSUE, at, pending, number, 0, 0, 0, 0, 0)
 
     # ---- layout ----
 
     def program(self) -> BoundProgram:
         rows: list[Row] = []
+        jumps: list[tuple[int, Label]] = []
         for entry in self.code:
-            if isinstance(entry, Label):
-                entry.at = len(rows)
-            else:
+            if isinstance(entry, tuple):
                 rows.append(entry)
-        code = np.zeros((len(rows) + 1, k.CODE_WIDTH), dtype=np.int64)
-        for n, row in enumerate(rows):
-            code[n, : len(row)] = [x.at * k.CODE_WIDTH if isinstance(x, Label) else x for x in row]
-        phases = np.array(
-            [
-                [x.at * k.CODE_WIDTH if isinstance(x, Label) else x for x in row]
-                for row in self.phase_rows
-            ],
-            dtype=np.int64,
-        ).reshape(-1, 3)
-        instructions = np.array(self.instructions, dtype=np.int64).reshape(-1, k.INSTRUCTION_WIDTH)
+            elif isinstance(entry, Label):
+                entry.at = len(rows) * k.CODE_WIDTH
+            else:
+                jumps.append((len(rows) * k.CODE_WIDTH + entry.column, entry.label))
+                rows.append(entry.row)
+        rows.append(padded())
+        size = len(rows) * k.CODE_WIDTH
+        code = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=size)
+        for at, label in jumps:
+            code[at] = label.at
+        number = self.z.number
+        phases = [x for label, *rest in self.phases for x in (label.at, *rest)]
         return BoundProgram(
             kernel=self.kernel,
             chip=self.chip,
-            code=code.reshape(-1),
-            instructions=instructions.reshape(-1),
-            phases=phases,
-            n_registers=len(self.z.level),
+            code=code,
+            instructions=np.fromiter(self.instructions, np.int64, len(self.instructions)),
+            phases=np.array(phases, dtype=np.int64).reshape(-1, 3),
+            n_registers=len(self.z.order),
             n_slots=self.n_slots,
             first_count=np.array(
                 [-1 if t.slots > 1 else 0 for t in self.tiles] or [0], dtype=np.int64
             ),
-            kernel_ops=tuple(self.z.kernel.ops),
-            constants={r: v for v, r in self.z.constants.items()},
-            symbols=self.symbols,
-            table_numbers=self.table_numbers,
-            table_lengths=self.table_lengths,
+            order=self.z.order,
+            kernel_values=self.z.constants + self.z.ops[self.recipes.values.kernel],
+            symbols={n: number[v] for n, v in self.head.symbols.items()},
+            table_numbers=self.recipes.table_numbers,
+            table_lengths={n: number[v] for n, v in self.head.table_lengths.items()},
             tiles=tuple(self.tiles),
             scratch=tuple(self.scratch),
+            recipes=self.recipes,
         )

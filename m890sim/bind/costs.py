@@ -1,30 +1,29 @@
-"""Cost terms of one instruction as scalar registers (docs/timing.md, section 3)."""
+"""Cost terms of one instruction as scalar values (docs/timing.md, section 3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from m890sim.bind import scalars as s
-from m890sim.bind.scalars import Scalars
+from m890sim.bind.scalars import Scalars, Value
 from m890sim.chip import ChipSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the engine reads for one instruction: constants and registers.
+    """What the engine reads for one instruction: constants and values of registers."""
 
-    A register is an index into the register file.
-    """
-
-    base: int  # register: base occupancy b without exposed load; DMA: the transfer's cycles T
-    stream: int  # register: the part that a port conflict inside the instruction doubles; DMA: T
+    base: Value  # base occupancy b without exposed load; DMA: the transfer's cycles T
+    stream: Value  # the part that a port conflict inside the instruction doubles; DMA: T
     latency: int  # cycles
-    moved: int = -1  # register: bytes through HBM (DMA)
-    lead: int = -1  # register: cycles before the last pass (matrix)
-    passes: int = -1  # register: P (matrix)
+    moved: Value | None = None  # bytes through HBM (DMA)
+    lead: Value | None = None  # cycles before the last pass (matrix)
+    passes: Value | None = None  # P (matrix)
 
 
-def vector(z: Scalars, chip: ChipSpec, engine: str, passes: int, elements: int, wide: bool) -> Cost:
+def vector(
+    z: Scalars, chip: ChipSpec, engine: str, passes: int, elements: Value, wide: bool
+) -> Cost:
     """Vector unit and SFU: start-up, then passes over the elements."""
     work = z.op(s.MUL, elements, z.const(passes))
     if engine == "vector":
@@ -40,7 +39,7 @@ def vector(z: Scalars, chip: ChipSpec, engine: str, passes: int, elements: int, 
     return Cost(z.op(s.ADD, stream, z.const(startup)), stream, latency)
 
 
-def matrix(z: Scalars, chip: ChipSpec, itemsize: int, m: int, k: int, n: int) -> Cost:
+def matrix(z: Scalars, chip: ChipSpec, itemsize: int, m: Value, k: Value, n: Value) -> Cost:
     """Matrix unit: passes of R cycles; the next stationary block loads behind the current pass."""
     blocks = z.op(
         s.MUL,
@@ -60,7 +59,7 @@ def matrix(z: Scalars, chip: ChipSpec, itemsize: int, m: int, k: int, n: int) ->
     return Cost(stream, stream, chip.matrix_fill_cycles, lead=lead, passes=passes)
 
 
-def transfer(z: Scalars, chip: ChipSpec, bytes_moved: int, runs: int) -> Cost:
+def transfer(z: Scalars, chip: ChipSpec, bytes_moved: Value, runs: Value) -> Cost:
     """DMA: limited by bytes or by contiguous runs."""
     by_bytes = z.op(s.CDIV, bytes_moved, z.const(chip.dma_bytes_per_cycle))
     by_runs = z.op(s.MUL, runs, z.const(chip.dma_run_cycles))
@@ -72,20 +71,20 @@ def transfer(z: Scalars, chip: ChipSpec, bytes_moved: int, runs: int) -> Cost:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One index of a tensor piece: registers of how many it takes and of the dimension.
+    """One index of a tensor piece: how many it takes, and the dimension.
 
     A gather names its table.
     """
 
-    taken: int
-    dimension: int
+    taken: Value
+    dimension: Value
     full: bool  # written as `:`
     table: int = -1  # number of the gather's table
-    start: int = -1  # register: first entry of the gather's table
+    start: Value | None = None  # first entry of the gather's table
 
 
-def runs_of(z: Scalars, indices: list[Index]) -> tuple[int, int]:
-    """Registers of (elements, contiguous runs) of a piece of a tensor.
+def runs_of(z: Scalars, indices: list[Index]) -> tuple[Value, Value]:
+    """Values of (elements, contiguous runs) of a piece of a tensor.
 
     Goes from the last dimension to the first, as docs/timing.md does in section 3.
     """
@@ -94,8 +93,8 @@ def runs_of(z: Scalars, indices: list[Index]) -> tuple[int, int]:
     for index in reversed(indices):
         elements = z.op(s.MUL, elements, index.taken)
         pieces = index.taken
-        if index.table >= 0:
-            pieces = z.op(s.RUNS, index.table, index.start, index.taken)
+        if index.start is not None:
+            pieces = z.read(s.RUNS, index.table, index.start, index.taken)
         # While everything inside is whole, taking more of this dimension lengthens the run; a
         # gather adds runs.
         joined = z.op(s.MUL, runs, pieces) if index.table >= 0 else runs

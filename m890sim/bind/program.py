@@ -5,20 +5,25 @@ Both are flat integer arrays, with the kernel's loops kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
 
 from m890sim.bind import scalars as s
 from m890sim.bind.memory import TileSpace, place
+from m890sim.bind.recipes import LaunchValues, Recipes
+from m890sim.bind.scalars import Value
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.kernel.ir import Kernel
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
+_MOST_LAUNCHES = 64  # cases whose scalars are remembered
+_MOST_ENTRIES = 2048  # of the tables of a case that is remembered
+_MOST_LAYOUTS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +73,16 @@ class BoundProgram:
     n_registers: int
     n_slots: int
     first_count: IntArray  # a tile: -1 for tiles with several slots, 0 for the others
-    kernel_ops: tuple[tuple[int, int, tuple[int, ...]], ...]  # evaluated once a launch
-    constants: Mapping[int, int]  # register -> value
+    order: Sequence[Value | None]  # of each register: its value, None inside other computations
+    # Known once a launch, each after those that it is made of.
+    kernel_values: Sequence[Value]
     symbols: Mapping[str, int]  # name -> register
     table_numbers: Mapping[str, int]
     table_lengths: Mapping[str, int]  # name -> register
     tiles: tuple[TileInfo, ...]
     # Name, registers of the dimensions, bytes an element.
     scratch: tuple[tuple[str, tuple[int, ...], int], ...]
+    recipes: Recipes
     _placed: dict[tuple[int, ...], IntArray] = field(default_factory=dict)
 
     def launch(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> Launch:
@@ -84,10 +91,8 @@ class BoundProgram:
         symbols: every name of `kernel.symbols`. tables: every table parameter, 1-D integer arrays.
         Raises: BindError E301, E302 or E304 to E308; TypeError for what is no integer.
         """
-        registers = [0] * self.n_registers
-        for register, value in self.constants.items():
-            registers[register] = value
-        for name, register in self.symbols.items():
+        given = []
+        for name in self.symbols:
             if name not in symbols:
                 raise BindError(
                     "E304", f"the case gives no value for {name}; it gives {_names(symbols)}"
@@ -97,10 +102,14 @@ class BoundProgram:
                 raise BindError(
                     "E304", f"{name} is {value}; symbols and sizes lie between 0 and 2**40"
                 )
-            registers[register] = value
+            given.append(value)
         arrays = [self._table(name, tables) for name in self.table_numbers]
-        for op, register, args in self.kernel_ops:
-            registers[register] = self._kernel_op(op, args, registers, arrays)
+        case = self._case(given, arrays)
+        known = case.values
+        for scalar in self.kernel_values:
+            if scalar not in known:
+                known[scalar] = _computed(scalar, [known[a] for a in scalar.args], arrays)
+        registers = list(map(known.get, self.order, repeat(0)))
         for name, table in zip(self.table_numbers, arrays, strict=True):
             declared = registers[self.table_lengths[name]]
             if len(table) != declared:
@@ -109,11 +118,24 @@ class BoundProgram:
                     f"table {name} has {len(table)} elements, the kernel declares {declared}; "
                     "make them agree",
                 )
-        joined = [a for table in arrays for a in (table, _breaks(table))]
-        ends = np.cumsum([0, *(len(a) for a in joined)])
-        spans = np.array([[b, e - b] for b, e in pairwise(ends)], dtype=np.int64).reshape(-1, 2)
-        flat = np.concatenate(joined) if joined else np.zeros(1, dtype=np.int64)
-        return Launch(np.array(registers, dtype=np.int64), flat, spans, self._masks(registers))
+        masks = self._masks(registers)
+        return Launch(np.array(registers, dtype=np.int64), case.tables, case.spans, masks)
+
+    def _case(self, given: list[int], arrays: list[IntArray]) -> LaunchValues:
+        """What is known of a case: kernels that edits make compute nearly the same scalars."""
+        launches, key = self.recipes.launches, None
+        if sum(map(len, arrays)) <= _MOST_ENTRIES:
+            key = (*self.symbols, *given, *[a.tobytes() for a in arrays])
+            known = launches.get(key)
+            if known is not None:
+                return known
+        symbols = zip(self.symbols.values(), given, strict=True)
+        made = LaunchValues({self.order[r]: value for r, value in symbols}, *_joined(arrays))
+        if key is not None:
+            if len(launches) >= _MOST_LAUNCHES:
+                launches.clear()
+            launches[key] = made
+        return made
 
     def _table(self, name: str, tables: Mapping[str, Any]) -> IntArray:
         if name not in tables:
@@ -124,24 +146,6 @@ class BoundProgram:
         if table.ndim != 1:
             raise BindError("E304", f"table {name} has {table.ndim} dimensions; tables have one")
         return np.ascontiguousarray(table, dtype=np.int64)
-
-    def _kernel_op(
-        self, op: int, args: tuple[int, ...], registers: list[int], arrays: list[IntArray]
-    ) -> int:
-        if op == s.TABLE:
-            table, index = arrays[args[0] // 2], registers[args[1]]
-            return int(table[index]) if 0 <= index < len(table) else 0
-        if op == s.RUNS:
-            table, start, count = arrays[args[0] // 2], registers[args[1]], registers[args[2]]
-            piece = table[max(0, start) : max(0, start) + max(0, count)]
-            return int(np.count_nonzero(np.diff(piece) != 1)) + 1 if len(piece) else 0
-        a, b, c = (*(registers[x] for x in args), 0, 0)[:3]
-        value = s.evaluate(op, a, b, c)
-        if abs(value) > s.LIMIT:
-            raise BindError(
-                "E306", f"a scalar of this case comes to {value}, beyond 2**62; use smaller sizes"
-            )
-        return value
 
     def _masks(self, registers: list[int]) -> IntArray:
         key = tuple(registers[r] for t in self.tiles for r in (t.rows, t.cols))
@@ -155,27 +159,81 @@ class BoundProgram:
                     f"HBM scratch takes {size} bytes, {self.chip.name} has {self.chip.hbm_bytes}; "
                     "use smaller dimensions",
                 )
-        if key not in self._placed:
-            masks = np.zeros(max(1, self.n_slots), dtype=np.int64)
+        known = self._placed.get(key)
+        if known is None:
+            known = np.zeros(max(1, self.n_slots), dtype=np.int64)
             for phase in range(len(self.phases)):
                 infos = [t for t in self.tiles if t.phase == phase]
-                spaces = [
-                    TileSpace(
-                        t.name,
-                        t.space,
-                        registers[t.rows],
-                        registers[t.cols],
-                        t.itemsize,
-                        t.slots,
-                        t.at,
-                        t.where,
-                    )
-                    for t in infos
-                ]
-                for info, row in zip(infos, place(spaces, self.chip), strict=True):
-                    masks[info.first_slot : info.first_slot + info.slots] = row
-            self._placed[key] = masks
-        return self._placed[key]
+                for info, row in zip(infos, self._layout(infos, registers), strict=True):
+                    known[info.first_slot : info.first_slot + info.slots] = row
+            self._placed[key] = known
+        return known
+
+    def _layout(self, infos: list[TileInfo], registers: list[int]) -> list[list[int]]:
+        """`place` for the tiles of a phase, remembered: edits seldom change where tiles lie."""
+        layouts = self.recipes.layouts
+        key = tuple(
+            [
+                part
+                for t in infos
+                for part in (
+                    t.space,
+                    registers[t.rows],
+                    registers[t.cols],
+                    t.itemsize,
+                    t.slots,
+                    t.at,
+                )
+            ]
+        )
+        known = layouts.get(key)
+        if known is None:
+            spaces = [
+                TileSpace(
+                    t.name,
+                    t.space,
+                    registers[t.rows],
+                    registers[t.cols],
+                    t.itemsize,
+                    t.slots,
+                    t.at,
+                    t.where,
+                )
+                for t in infos
+            ]
+            if len(layouts) >= _MOST_LAYOUTS:
+                layouts.clear()
+            known = layouts[key] = place(spaces, self.chip)
+        return known
+
+
+def _computed(value: Value, args: list[int], arrays: list[IntArray]) -> int:
+    if value.op == s.CONSTANT and value.constant is not None:
+        return value.constant
+    if value.op == s.TABLE:
+        table, (index,) = arrays[value.table // 2], args
+        return int(table[index]) if 0 <= index < len(table) else 0
+    if value.op == s.RUNS:
+        table, (start, count) = arrays[value.table // 2], args
+        piece = table[max(0, start) : max(0, start) + max(0, count)]
+        return int(np.count_nonzero(np.diff(piece) != 1)) + 1 if len(piece) else 0
+    a, b, c = (*args, 0, 0)[:3]
+    result = s.evaluate(value.op, a, b, c)
+    if abs(result) > s.LIMIT:
+        raise BindError(
+            "E306", f"a scalar of this case comes to {result}, beyond 2**62; use smaller sizes"
+        )
+    return result
+
+
+def _joined(arrays: list[IntArray]) -> tuple[IntArray, IntArray]:
+    """Tables and their breaks in one array, and where each begins and how long it is."""
+    if not arrays:
+        return np.zeros(1, dtype=np.int64), np.zeros((0, 2), dtype=np.int64)
+    joined = [a for table in arrays for a in (table, _breaks(table))]
+    ends = np.cumsum([0, *(len(a) for a in joined)])
+    spans = np.array([[b, e - b] for b, e in pairwise(ends)], dtype=np.int64).reshape(-1, 2)
+    return np.concatenate(joined), spans
 
 
 def _breaks(table: IntArray) -> IntArray:

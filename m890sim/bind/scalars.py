@@ -4,11 +4,14 @@ Every distinct expression gets one register, computed at the innermost loop leve
 inputs belongs to. Expressions that only depend on slowly changing values (`cols = min(BK, T - j)`)
 stand behind a guard and are skipped while those values stay the same; this is why a ragged kernel
 costs the engine no more than a regular one.
+
+Values know no register: they are shared by all kernels that are bound for one chip, so that what
+was found out about a statement in one kernel holds in the next. `registers.py` numbers them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from m890sim.errors import BindError
 
@@ -39,18 +42,44 @@ BY_TEXT = {
 _CALM = frozenset({FDIV, CDIV, MIN, MAX, LT, LE, GT, GE, EQ, NE, AND, OR, NOT, SELECT, TABLE, RUNS})
 LIMIT = 2**62
 
-Operation = tuple[int, int, tuple[int, ...]]  # (operation, target register, arguments)
+INPUT, CONSTANT = -1, -2  # operations of values that nothing computes
 
 
-@dataclass(slots=True, eq=False)
+class Value:
+    """A distinct integer expression. Two that compute the same from the same are one object."""
+
+    __slots__ = ("args", "constant", "level", "op", "table")
+
+    def __init__(
+        self,
+        op: int,
+        args: tuple[Value, ...],
+        level: Level,
+        constant: int | None = None,
+        table: int = -1,
+    ) -> None:
+        self.op, self.args, self.level, self.constant = op, args, level, constant
+        self.table = table  # number of the table that TABLE and RUNS read
+
+
 class Level:
-    """A place where registers are computed.
+    """A place where values are computed: the kernel (depth 0), a work item, a loop's body.
 
-    The kernel, a work item, a loop's body or a stage's body.
+    inputs: what something else than an operation sets. Of a loop its variable, counter and trips;
+    of a phase the item's number, which is the first.
     """
 
-    depth: int
-    ops: list[Operation] = field(default_factory=list)
+    __slots__ = ("_inner", "depth", "inputs")
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.inputs = tuple(Value(INPUT, (), self) for _ in range(3))
+        self._inner: dict[tuple[str, int], Level] = {}
+
+    def inner(self, name: str, number: int) -> Level:
+        """The level of the loop of that number among those with a variable of that name."""
+        key = (name, number)
+        return self._inner.get(key) or self._inner.setdefault(key, Level(self.depth + 1))
 
 
 def evaluate(op: int, a: int, b: int, c: int) -> int:
@@ -84,59 +113,52 @@ def evaluate(op: int, a: int, b: int, c: int) -> int:
     raise ValueError(f"op must be a scalar operation without tables, not {op}")
 
 
-class Scalars:
-    """The registers of one program, numbered by value.
+class Values:
+    """The values of all kernels that share their statements. Threads may share it.
 
     `kernel` is the outermost level: its operations run once a launch, in Python.
     """
 
     def __init__(self) -> None:
         self.kernel = Level(0)
-        self.level: list[Level] = []  # register -> where it is computed
-        self.constants: dict[int, int] = {}  # value -> register
-        self._value: dict[int, int] = {}  # register -> constant
-        self._definition: dict[int, tuple[int, tuple[int, ...]]] = {}
-        self._numbers: dict[tuple[int, tuple[int, ...]], int] = {}
+        self._symbols: dict[str, Value] = {}
+        self._constants: dict[int, Value] = {}
+        self._known: dict[tuple[object, ...], Value] = {}
 
-    def fresh(self, level: Level) -> int:
-        """A register that something else than an operation sets (symbols, loop variables)."""
-        self.level.append(level)
-        return len(self.level) - 1
+    def __len__(self) -> int:
+        return len(self._known)
 
-    def const(self, value: int) -> int:
-        """The register that holds an integer constant."""
-        if value not in self.constants:
-            register = self.fresh(self.kernel)
-            self.constants[value] = register
-            self._value[register] = value
-        return self.constants[value]
+    def symbol(self, name: str) -> Value:
+        """What a case gives for a symbol or a size."""
+        made = self._symbols.get(name)
+        return made or self._symbols.setdefault(name, Value(INPUT, (), self.kernel))
 
-    def value(self, register: int) -> int | None:
-        """The constant that a register holds, or None."""
-        return self._value.get(register)
+    def const(self, value: int) -> Value:
+        """An integer constant."""
+        made = self._constants.get(value)
+        if made is None:
+            # One object for all threads: setdefault is atomic.
+            made = self._constants.setdefault(value, Value(CONSTANT, (), self.kernel, value))
+        return made
 
-    def op(self, op: int, *args: int) -> int:
-        """The register of an operation: folded, simplified, numbered and hoisted."""
-        key = (op, args)
-        known = self._numbers.get(key)
-        if known is not None:
-            return known
-        register = self._fold(op, args)
-        if register is None:
-            # TABLE and RUNS carry a table's number as their first argument, which is no register.
-            registers = args[1:] if op in (TABLE, RUNS) else args
-            level = max((self.level[a] for a in registers), key=lambda x: x.depth)
-            register = self.fresh(level)
-            level.ops.append((op, register, args))
-            self._definition[register] = key
-        self._numbers[key] = register
-        return register
+    def op(self, op: int, args: tuple[Value, ...], table: int = -1) -> Value:
+        """The result of an operation: folded, simplified, hoisted."""
+        key = (op, table, *args)
+        known = self._known.get(key)
+        if known is None:
+            made = None if table >= 0 else self._fold(op, args)
+            if made is None:
+                level = self.kernel
+                for argument in args:
+                    if argument.level.depth > level.depth:
+                        level = argument.level
+                made = Value(op, args, level, table=table)
+            known = self._known.setdefault(key, made)
+        return known
 
-    def _fold(self, op: int, args: tuple[int, ...]) -> int | None:
-        if op in (TABLE, RUNS):
-            return None
-        values = [self.value(a) for a in args]
-        if all(v is not None for v in values):
+    def _fold(self, op: int, args: tuple[Value, ...]) -> Value | None:
+        values = [a.constant for a in args]
+        if None not in values:
             a, b, c = ([v for v in values if v is not None] + [0, 0])[:3]
             result = evaluate(op, a, b, c)
             if abs(result) > LIMIT:
@@ -154,53 +176,83 @@ class Scalars:
         if op == ADD and a_value == 0:
             return y
         if op == SUB:
-            return self._difference(x, y, b_value)
+            return self._difference(x, y)
         if op == MUL and (a_value == 0 or b_value == 0):
             return self.const(0)
         if op == MUL and a_value == 1:
             return y
         if op in (MUL, FDIV, CDIV) and b_value == 1:
             return x
-        if op in (MIN, MAX) and x == y:
+        if op in (MIN, MAX) and x is y:
             return x
         return None
 
-    def _difference(self, x: int, y: int, y_value: int | None) -> int | None:
-        if x == y:
+    def _difference(self, x: Value, y: Value) -> Value | None:
+        if x is y:
             return self.const(0)
-        if y_value == 0:
+        if y.constant == 0:
             return x
         # (a + b) - a: the extent of a slice such as [i * BQ : i * BQ + rows]
-        op, args = self._definition.get(x, (-1, ()))
-        if op == ADD and args[0] == y:
-            return args[1]
-        if op == ADD and args[1] == y:
-            return args[0]
+        if x.op == ADD and x.args[0] is y:
+            return x.args[1]
+        if x.op == ADD and x.args[1] is y:
+            return x.args[0]
         return None
 
 
-def partition(level: Level, scalars: Scalars) -> tuple[list[Operation], list[int], list[Operation]]:
-    """Split operations into (each time, guarding registers, only when a guard changed)."""
-    calm: set[int] = set()  # changes only when a guarding register does
-    rare: set[int] = set()
-    inputs: dict[int, list[int]] = {}
-    for op, register, args in level.ops:
-        registers = args[1:] if op in (TABLE, RUNS) else args
-        inputs[register] = [a for a in registers if scalars.level[a] is level]
-        if inputs[register] and all(a in calm for a in inputs[register]):
-            rare.add(register)
-            calm.add(register)
-        elif op in _CALM:
-            calm.add(register)
+class Scalars:
+    """Makes values, and notes those that were asked for: they need registers, in that order."""
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        self.noted: dict[Value, None] = {}
+
+    def note(self, value: Value) -> Value:
+        """Say that the program at hand uses a value."""
+        self.noted[value] = None
+        return value
+
+    def const(self, value: int) -> Value:
+        """An integer constant."""
+        return self.note(self.values.const(value))
+
+    def op(self, op: int, *args: Value) -> Value:
+        """The result of an operation, the same object for the same operation."""
+        return self.note(self.values.op(op, args))
+
+    def read(self, op: int, table: int, *args: Value) -> Value:
+        """The result of TABLE or RUNS on a table's number."""
+        return self.note(self.values.op(op, args, table))
+
+
+Parts = tuple[list[Value], list[Value], list[Value]]
+
+
+def partition(ops: Iterable[Value], level: Level) -> Parts:
+    """Split the operations of a level, which are given in order.
+
+    Into (each time, guarding values, only when a guard changed).
+    """
+    ops = list(ops)
+    calm: set[Value] = set()  # changes only when a guarding value does
+    rare: set[Value] = set()
+    inputs: dict[Value, list[Value]] = {}
+    for value in ops:
+        own = inputs[value] = [a for a in value.args if a.level is level]
+        if own and all(a in calm for a in own):
+            rare.add(value)
+            calm.add(value)
+        elif value.op in _CALM:
+            calm.add(value)
     # What is computed each time must not wait for what is not.
-    needed: set[int] = set()
-    for _, register, _ in reversed(level.ops):
-        if register in needed:
-            rare.discard(register)
-        if register not in rare:
-            needed.update(inputs[register])
+    needed: set[Value] = set()
+    for value in reversed(ops):
+        if value in needed:
+            rare.discard(value)
+        if value not in rare:
+            needed.update(inputs[value])
     if len(rare) < 3:  # a guard would cost more than it saves
-        return [*level.ops], [], []
+        return ops, [], []
     guards = {a: None for r in inputs if r in rare for a in inputs[r] if a not in rare}
-    each = [entry for entry in level.ops if entry[1] not in rare]
-    return each, list(guards), [entry for entry in level.ops if entry[1] in rare]
+    each = [value for value in ops if value not in rare]
+    return each, list(guards), [value for value in ops if value in rare]

@@ -58,12 +58,36 @@ def ladder() -> str:
     return markdown_ladders()
 
 
+def edits() -> str:
+    """Every edit."""
+    from m890sim.schedule import EDITS
+
+    return show.markdown(["edit", "effect"], [[f"`{e.name}`", e.text] for e in EDITS.values()])
+
+
+def scripts() -> str:
+    """What every line of docs/scripts/*.txt earns on the chip m890."""
+    from m890sim.cli.scripts import markdown_scripts
+
+    return markdown_scripts(find_root() / "docs" / "scripts")
+
+
+def levels() -> str:
+    """The levels with their cases and cycles."""
+    from m890sim.cli.levels import markdown_levels
+
+    return markdown_levels()
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "chip": chip,
     "isa": isa,
     "codes": codes,
     "tasks": tasks,
     "ladder": ladder,
+    "levels": levels,
+    "edits": edits,
+    "scripts": scripts,
 }
 
 

@@ -25,6 +25,10 @@ def register(commands: Any) -> None:
     edits.add_argument("kernel", nargs="?", metavar="KERNEL", help="a file, a built-in name, or -")
     edits.add_argument("--task", metavar="TASK", help="take the task's dtypes (guessed by default)")
     edits.add_argument("--chip", metavar="NAME", default="m890", help="take this chip's queues")
+    edits.add_argument(
+        "--script", metavar="FILE", help="make the edits of this file; say what each line earns"
+    )
+    edits.add_argument("--out", metavar="FILE", help="with --script: write the edited kernel here")
     edits.add_argument("--explain", metavar="EDIT", help="show one edit in full: before and after")
     edits.add_argument("--json", action="store_true", help="print one JSON object")
     edits.set_defaults(handler=_edits)
@@ -54,6 +58,14 @@ def _edits(args: argparse.Namespace) -> int:
         else:
             print(f"{found['name']}: {found['text']}\n\n{found['manual']}")
         return 0
+    if args.script is None and args.out is not None:
+        raise TaskError("--out goes with --script; add --script FILE")
+    if args.script is not None:
+        from m890sim.cli import scripts
+
+        if args.kernel is None:
+            raise TaskError("a script edits a kernel; name it: m890 edits KERNEL --script FILE")
+        return scripts.run(args)
     if args.kernel is not None:
         return _of_kernel(args)
     if args.json:

@@ -13,7 +13,7 @@ from m890sim.errors import CodedError, LanguageError, M890Error, TaskError
 if TYPE_CHECKING:
     from m890sim.chip import ChipSpec
     from m890sim.kernel.ir import Kernel
-    from m890sim.workloads import Task
+    from m890sim.workloads import Case, Task
 
 STDIN = "-"
 
@@ -58,15 +58,16 @@ def register(commands: Any) -> None:
     tasks.set_defaults(handler=_tasks)
 
 
-def load(name: str) -> Kernel:
+def load(name: str, chip: str = "") -> Kernel:
     """The checked kernel of a file, of a built-in name, or of standard input (`-`).
 
+    chip: a built-in kernel that is tuned for this preset comes with those tunables.
     Raises: TaskError for an unknown name, LanguageError or LimitError for a refused text, OSError.
     """
     from m890sim.workloads import load_kernel
 
     if name != STDIN:
-        return load_kernel(name)
+        return load_kernel(name, chip)
     from m890sim.language import DEFAULT_LIMITS, parse
 
     if sys.stdin is None:
@@ -106,12 +107,14 @@ def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
 
 
 def case_rows(tasks: list[Task] | None = None) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the table of cases: one row a case."""
-    from m890sim.workloads import TASKS
+    """Columns and rows of the table of attention cases: one row a case."""
+    from m890sim.workloads import TASKS, AttentionCase
 
     rows = []
-    for task in tasks or list(TASKS.values()):
+    for task in TASKS.values() if tasks is None else tasks:
         for case in task.cases:
+            if not isinstance(case, AttentionCase):
+                continue
             heads = f"{case.query_heads}/{case.key_heads}"
             pages = f"{case.page_tokens}{', shuffled' if case.shuffled else ''}"
             cells = [case.name, task.name, str(len(case.cached)), show.count(sum(case.cached))]
@@ -119,6 +122,23 @@ def case_rows(tasks: list[Task] | None = None) -> tuple[list[str], list[list[str
             rows.append([*cells, case.text])
     columns = ["case", "task", "sequences", "cached", "queries", "heads", "d", "page", "what it is"]
     return columns, rows
+
+
+def level_rows(tasks: list[Task] | None = None) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the table of the levels' cases: one row a case."""
+    from m890sim.workloads import LEVELS
+
+    rows = [
+        [case.name, task.name, _shape(case), str(case.cores or "all"), case.text]
+        for task in LEVELS.values()
+        if tasks is None or task in tasks
+        for case in task.cases
+    ]
+    return ["case", "task", "shape", "cores", "what it is"], rows
+
+
+def _shape(case: Case) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in case.symbols.items())
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -132,7 +152,7 @@ def _check(args: argparse.Namespace) -> int:
         errors: list[dict[str, Any]] = []
         result: dict[str, Any] = {"kernel": name, "ok": True, "errors": errors}
         try:
-            kernel = load(name)
+            kernel = load(name, chip.name if chip else "")
             _check_fit(kernel, task, chip)
             result |= _facts(kernel)
         except M890Error as error:
@@ -276,8 +296,13 @@ def _tasks(args: argparse.Namespace) -> int:
         for param in task.params:
             print(f"    {describe(param)}")
     columns, rows = case_rows(tasks)
-    show.print_table(columns, rows, text=("task", "page"), wrap=("what it is",))
-    print("heads: query/key. d: elements a head. page: tokens a page of the cache.")
+    if rows:
+        show.print_table(columns, rows, text=("task", "page"), wrap=("what it is",))
+        print("heads: query/key. d: elements a head. page: tokens a page of the cache.")
+    columns, rows = level_rows(tasks)
+    if rows:
+        show.print_table(columns, rows, text=("task", "cores"), wrap=("shape", "what it is"))
+        print("Levels: small tasks for a first hour and for fast training.")
     return 0
 
 

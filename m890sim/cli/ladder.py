@@ -70,7 +70,7 @@ def climb(task: Task, chip: ChipSpec, quiet: bool = True) -> list[Rung]:
     rungs: list[Rung] = []
     with show.progress(f"ladder {task.name} on {chip.name}", quiet) as tell:
         for number, entry in enumerate(entries):
-            kernel = load_kernel(entry.name)
+            kernel = load_kernel(entry.name, chip.name)
             cycles, limiters, refusal = {}, {}, ""
             for at, case in enumerate(task.cases):
                 label = f"{entry.name}, {case.name}"
@@ -121,13 +121,13 @@ def ladder_rows(task: Task, chip: ChipSpec, rungs: list[Rung]) -> tuple[list[str
 
 
 def markdown_ladders() -> str:
-    """The ladders of all tasks on the chip m890, as the README shows them."""
+    """The ladders of the suite on the chip m890, as the README shows them."""
     from m890sim.chip import get_chip
-    from m890sim.workloads import TASKS
+    from m890sim.workloads import SUITE
 
     chip = get_chip("m890")
     parts = []
-    for task in TASKS.values():
+    for task in SUITE.values():
         table = show.markdown(*ladder_rows(task, chip, climb(task, chip)))
         parts.append(f"Task `{task.name}`, chip `{chip.name}`, cycles:\n\n{table}")
     return "\n\n".join(parts)

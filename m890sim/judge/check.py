@@ -6,11 +6,11 @@ import zlib
 
 import numpy as np
 
-from m890sim.judge.gates import Array, GateResult, check_rows
+from m890sim.judge.gates import Array, GateResult, check_rows, row_name
 from m890sim.kernel.ir import Kernel
 from m890sim.workloads import Case, Task, launch_arguments
 
-FULL_PAIRS = 200_000  # cases with fewer (query, key) pairs a head are always run in full
+FULL_WORK = 200_000  # cases with less `work` are always run in full
 SAMPLED_SHARE = 8  # one work item in so many runs in a sampled check
 SAMPLED_LEAST = 8  # but no fewer than this
 
@@ -36,7 +36,7 @@ class Checker:
 
         inputs = self.case.make_inputs(seed, distribution)
         arguments = launch_arguments(self.kernel, self.case, inputs)
-        small = self.case.pairs < FULL_PAIRS
+        small = self.case.work < FULL_WORK
         chosen = None if full or small else self._sample(distribution, seed)
         done = execute_kernel(self.kernel, *arguments, items=chosen)
         if chosen is None:
@@ -46,13 +46,14 @@ class Checker:
             written = done.written[name]
             rows = None if chosen is None else np.asarray(written.any(axis=-1))
             if rows is None and not written.all():
-                token, head = np.argwhere(~written.all(axis=-1))[0].tolist()
-                missing = int((~written.all(axis=-1)).sum())
+                unwritten = ~written.all(axis=-1)
+                first = np.argwhere(unwritten)[0].tolist()
+                missing = int(unwritten.sum())
                 return GateResult(
                     np.inf,
                     written[..., 0].size,
                     f"{missing} rows of {name} are not written whole, the first is "
-                    f"{name}[{token}, {head}, :]; store every row",
+                    f"{row_name(name, first)}; store every row",
                 )
             if rows is not None and not rows.any():
                 return self.check(distribution, seed, full=True)

@@ -57,10 +57,10 @@ def evaluate(
     Raises: TaskError, LanguageError or ChipError for what is refused before any case runs;
     BelowLowerBoundError.
     """
-    if isinstance(kernel, (str, Path)):
-        kernel = load_kernel(kernel)
     chosen_task = get_task(task) if isinstance(task, str) else task
     spec = get_chip(chip) if isinstance(chip, str) else chip
+    if isinstance(kernel, (str, Path)):
+        kernel = load_kernel(kernel, getattr(spec, "name", ""))
     for name, value, kind in (
         ("kernel", kernel, Kernel),
         ("task", chosen_task, Task),

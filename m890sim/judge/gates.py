@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ class GateResult:
 def row_errors(actual: Array, expected: Array) -> Array:
     """Relative L2 error of each row, |actual - expected| / |expected|; inf where not finite.
 
-    actual, expected: [tokens, heads, D]; returns float64 [tokens, heads].
+    actual, expected: [..., D]; returns float64 [...].
     """
     difference = np.linalg.norm(actual.astype(np.float64) - expected, axis=-1)
     size = np.linalg.norm(expected, axis=-1)
@@ -40,22 +41,27 @@ def row_errors(actual: Array, expected: Array) -> Array:
 def check_rows(
     name: str, actual: Array, expected: Array, tolerance: float, rows: Array | None = None
 ) -> GateResult:
-    """Judge an output [tokens, heads, D].
+    """Judge an output [..., D], row by row along its last dimension.
 
-    rows: bool [tokens, heads], the rows that count (None: all).
+    rows: bool [...], the rows that count (None: all).
     """
-    chosen = np.ones(expected.shape[:2], bool) if rows is None else rows
+    chosen = np.ones(expected.shape[:-1], bool) if rows is None else rows
     errors = np.where(chosen, row_errors(actual, expected), 0.0)
     worst = float(errors.max(initial=0.0))
     count = int(chosen.sum())
     wrong = int((errors > tolerance).sum())
     if not wrong:
         return GateResult(worst, count)
-    token, head = (int(i) for i in np.unravel_index(int(errors.argmax()), errors.shape))
+    place = np.unravel_index(int(errors.argmax()), errors.shape)
     found = f"has relative error {worst:.3g}" if np.isfinite(worst) else "is not finite"
     many = "1 row is wrong" if wrong == 1 else f"{wrong} of {count} rows are wrong"
     return GateResult(
         worst,
         count,
-        f"{many}: {name}[{token}, {head}, :] {found}, at most {tolerance:g} is allowed",
+        f"{many}: {row_name(name, place)} {found}, at most {tolerance:g} is allowed",
     )
+
+
+def row_name(name: str, place: Iterable[Any]) -> str:
+    """A row of an output as text: `o[3, 0, :]`."""
+    return f"{name}[{', '.join(str(int(i)) for i in place)}, :]"

@@ -189,6 +189,12 @@ def _split(head: tuple[str, list[str], str], depth: int) -> list[str]:
     return [indent + prefix, *(f"{indent}{INDENT}{part}," for part in arguments), indent + suffix]
 
 
+# Statements are printed again and again in edited copies of a kernel, which share them:
+# (id, depth, with comments, word) -> (the statement, kept alive; its lines).
+_LINES: dict[tuple[int, int, bool, str], tuple[ir.Stmt, list[str]]] = {}
+_MOST_LINES = 10_000
+
+
 class _Writer:
     """Collects the lines of one kernel."""
 
@@ -205,6 +211,18 @@ class _Writer:
             self.lines.append(INDENT * depth + "pass")
 
     def statement(self, stmt: ir.Stmt, depth: int, word: str = "if") -> None:
+        key = (id(stmt), depth, self.comments, word)
+        known = _LINES.get(key)
+        if known is None or known[0] is not stmt:
+            first = len(self.lines)
+            self._statement(stmt, depth, word)
+            if len(_LINES) >= _MOST_LINES:
+                _LINES.clear()
+            _LINES[key] = (stmt, self.lines[first:])
+        else:
+            self.lines += known[1]
+
+    def _statement(self, stmt: ir.Stmt, depth: int, word: str) -> None:
         lines = _split(_head(stmt, word), depth)
         if self.comments:
             self.lines += [INDENT * depth + text for text in stmt.comments.above]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
@@ -85,6 +86,19 @@ def simplify(expr: ir.Expr, values: Mapping[str, Form | int] | None = None) -> i
     `values` (tunables, say) are put in. The expression comes back as it is where its normal form is
     very large.
     """
+    return _simplified(expr) if not values else _simplify(expr, values)
+
+
+# Edits ask the same again and again, about expressions that kernels share.
+_REMEMBERED = 20_000
+
+
+@lru_cache(_REMEMBERED)
+def _simplified(expr: ir.Expr) -> ir.Expr:
+    return _simplify(expr, None)
+
+
+def _simplify(expr: ir.Expr, values: Mapping[str, Form | int] | None) -> ir.Expr:
     forms = Forms()
     result = forms.expression(form_of(forms, expr, values))
     return expr if result is None or forms.overflow else result
@@ -94,10 +108,22 @@ def same_value(
     left: ir.Expr, right: ir.Expr, values: Mapping[str, Form | int] | None = None
 ) -> bool:
     """Whether two expressions are certain to be equal, whatever their names stand for."""
+    if left is right and isinstance(left, ir.Name):
+        return True
+    return _same(left, right) if not values else _same_form(left, right, values)
+
+
+@lru_cache(_REMEMBERED)
+def _same(left: ir.Expr, right: ir.Expr) -> bool:
+    return _same_form(left, right, None)
+
+
+def _same_form(left: ir.Expr, right: ir.Expr, values: Mapping[str, Form | int] | None) -> bool:
     forms = Forms()
     return form_of(forms, left, values) == form_of(forms, right, values) and not forms.overflow
 
 
+@lru_cache(_REMEMBERED)
 def slice_extent(piece: ir.Slice | ir.Gather, dim: ir.Expr) -> ir.Expr:
     """Number of indices that a slice or gather takes of a dimension, simplified."""
     forms = Forms()

@@ -6,6 +6,7 @@ from m890sim.schedule import (
     arithmetic_apart,
     arithmetic_operand,
     arithmetic_rows,
+    arithmetic_same,
     arithmetic_sfu,
     arithmetic_vector,
 )
@@ -19,6 +20,7 @@ _ROWS = {
         arithmetic_vector,
         arithmetic_operand,
         arithmetic_rows,
+        arithmetic_same,
     )
     for row in module.ROWS
 }

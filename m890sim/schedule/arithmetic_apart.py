@@ -16,7 +16,7 @@ from m890sim.schedule.arithmetic_parts import (
     touches,
 )
 from m890sim.schedule.arithmetic_rows import cut_of, half, require_apart
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
+from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
 from m890sim.schedule.effects import operand_roles
 
 _EIGHTHS = (4, 5, 6)  # of the rows for the SFU, the faster of the two engines
@@ -137,5 +137,6 @@ ROWS: tuple[EditSpec, ...] = (
         "give the last rows of an exp2 to the vector unit, in tiles of their own",
         _eighths,
         share_rows,
+        heads("exp2"),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 from m890sim.kernel import ir, shapes
@@ -19,8 +20,9 @@ from m890sim.schedule.arithmetic_parts import (
     touches,
     writes,
 )
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
-from m890sim.schedule.effects import effects, names_in, operand_roles
+from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.effects import effects_of, names_in, operand_roles
+from m890sim.schedule.histories import of_tiles
 
 
 def _sides(
@@ -37,9 +39,10 @@ def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     ->  load(q, ...); mul(scaled, q, c); for j ...: matmul(s, scaled, k.T)
 
     The argument is the operand, "a" or "b". mul is the next use of s, over the same piece, in
-    place, and c a finite value. The operand is bf16 or f32 (narrower exponents may underflow), not
-    written in the loop around the matmul, and certainly written before that loop; the names in its
-    piece are known there. The product with c is rounded to the operand's dtype, not the sum's f32.
+    place, and c a finite value. The operand is f32, or bf16 and c a power of two: any other factor
+    would be rounded with every element (of a 128-wide head that takes the scores beyond a task's
+    tolerance). It is not written in the loop around the matmul, and certainly written before that
+    loop; the names in its piece are known there.
     """
     stmt = instruction_at(kernel, site, "matmul")
     if argument not in ("a", "b"):
@@ -57,8 +60,12 @@ def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     if not finite(factor):
         raise refuse(scaling, "the factor is no finite value")
     decl = declaration(kernel, site, operand.tile)
-    if decl.dtype not in ("bf16", "f32"):
-        raise refuse(stmt, f"`{operand.tile}` is {decl.dtype}; only bf16 and f32 keep the range")
+    if decl.dtype != "f32" and not (decl.dtype == "bf16" and _power_of_two(factor)):
+        raise refuse(
+            stmt,
+            f"`{operand.tile}` is {decl.dtype}: a factor that is no power of two would round it; "
+            "only f32 takes any",
+        )
     piece = dataclasses.replace(operand, transposed=False)
     home = _before_loops(kernel, site, stmt, piece)
     made, scaled = companion(kernel, site, piece, "scaled", decl.dtype)
@@ -71,6 +78,10 @@ def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     count = len(pair.between) + 2
     inner = tree.replace(kernel, site, fused, *pair.between, count=count)
     return tree.insert(inner, home, made, product)
+
+
+def _power_of_two(factor: object) -> bool:
+    return isinstance(factor, ir.Const) and abs(math.frexp(factor.value)[0]) == 0.5
 
 
 def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileRef) -> Site:
@@ -92,7 +103,7 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
             break
         names = set(names_in(piece))
         body, index = tree.block(kernel, site[:length])
-        if effects(around).defines & (names | {piece.tile}):
+        if effects_of(around).defines & (names | {piece.tile}):
             reason = f"`{piece.tile}`, or a name in its piece, is defined inside the loop"
             break
         parent = tree.node(kernel, site[: length - 1]) if length > 1 else None
@@ -133,5 +144,7 @@ ROWS: tuple[EditSpec, ...] = (
         "scale an operand before the loop instead of every product in it",
         _sides,
         scale_operand,
+        heads("matmul"),
+        of_tiles,
     ),
 )

@@ -10,7 +10,7 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.schedule import tree
 from m890sim.schedule.edit import Argument, Context, Site, refuse
-from m890sim.schedule.effects import effects, names_in, operand_roles
+from m890sim.schedule.effects import effects_of, known_effects, names_in, operand_roles, uses_tile
 
 SFU = frozenset(name for name, row in OPS.items() if row.family == "sfu")
 COMPUTE = frozenset(name for name, row in OPS.items() if row.family in ("vector", "sfu"))
@@ -54,9 +54,11 @@ def declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
     """The declaration that `name` means at a site."""
     for length in range(len(site), 0, -1):
         body, index = tree.block(kernel, site[:length])
-        for stmt in body[:index]:
-            if isinstance(stmt, ir.TileDecl) and stmt.name == name:
-                return stmt
+        place = tree.tiles(body).get(name, index)
+        if place < index:
+            stmt = body[place]
+            assert isinstance(stmt, ir.TileDecl)
+            return stmt
     raise refuse(tree.node(kernel, site), f"`{name}` is no tile that is visible here")
 
 
@@ -68,7 +70,8 @@ def piece_shape(kernel: ir.Kernel, site: Site, ref: ir.TileRef) -> tuple[ir.Expr
 
 def same_shape(kernel: ir.Kernel, site: Site, one: ir.TileRef, two: ir.TileRef) -> bool:
     """Whether two pieces certainly have the same rows and columns."""
-    if dataclasses.replace(one, tile=two.tile) == two and (
+    alike = (one.transposed, one.rows, one.cols) == (two.transposed, two.rows, two.cols)
+    if alike and (
         one.tile == two.tile or (one.rows.stop is not None and one.cols.stop is not None)
     ):
         return True
@@ -103,16 +106,12 @@ def covers(written: list[ir.TileRef], wanted: ir.TileRef) -> bool:
 
 def touches(stmt: ir.Stmt, tile: str) -> bool:
     """Whether a statement, or one below it, reads or writes a tile."""
-    if isinstance(stmt, ir.Instr):
-        return any(isinstance(o, ir.TileRef) and o.tile == tile for o in stmt.operands) or any(
-            isinstance(value, ir.TileRef) and value.tile == tile for _, value in stmt.keywords
-        )
-    return any(touches(child, tile) for child in ir.children(stmt))
+    return uses_tile(stmt, tile)
 
 
 def writes(stmt: ir.Stmt, tiles: set[str]) -> bool:
     """Whether a statement, or one below it, writes one of the tiles."""
-    return any(touches(stmt, tile) for tile in tiles) and bool(effects(stmt).writes & tiles)
+    return not tiles.isdisjoint(effects_of(stmt).writes)
 
 
 def tiles_of(*values: object) -> set[str]:
@@ -144,7 +143,7 @@ def read_later(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
                 return True
             if covered and (covers(covered, piece) if inner else _whole(covered)):
                 return False
-        if any(isinstance(s, ir.TileDecl) and s.name == piece.tile for s in body[:index]):
+        if tree.tiles(body).get(piece.tile, index) < index:
             return False
         parent = tree.node(kernel, site[: length - 1]) if length > 1 else None
         if isinstance(parent, ir.Loop):
@@ -170,9 +169,9 @@ def _outside(
 
 def _exposed(stmt: ir.Stmt, tile: str, covered: list[ir.TileRef]) -> bool:
     """Whether a statement may read of a tile what `covered` does not hold; adds what it writes."""
+    if not touches(stmt, tile):
+        return False
     if isinstance(stmt, ir.Instr):
-        if not touches(stmt, tile):
-            return False
         written = []
         for _, read, write, value in operand_roles(stmt):
             if isinstance(value, ir.TileRef) and value.tile == tile:
@@ -201,14 +200,16 @@ def home_of(kernel: ir.Kernel, site: Site, name: str) -> Site:
     """Where a tile is declared."""
     for length in range(len(site), 0, -1):
         body, index = tree.block(kernel, site[:length])
-        for place, stmt in enumerate(body[:index]):
-            if isinstance(stmt, ir.TileDecl) and stmt.name == name:
-                return (*site[: length - 1], site[length - 1] - index + place)
+        place = tree.tiles(body).get(name, index)
+        if place < index:
+            return (*site[: length - 1], site[length - 1] - index + place)
     raise refuse(tree.node(kernel, site), f"`{name}` is no tile that is visible here")
 
 
 def mentions(stmt: ir.Stmt, tile: str) -> int:
     """Operands that name a tile, in a statement and below."""
+    if not uses_tile(stmt, tile):
+        return 0
     if isinstance(stmt, ir.Instr):
         values = (*stmt.operands, *(value for _, value in stmt.keywords))
         return sum(isinstance(value, ir.TileRef) and value.tile == tile for value in values)
@@ -264,7 +265,7 @@ def require_untouched(pair: Pair, tile: str) -> None:
 
 def require_visible(pair: Pair, ref: ir.TileRef) -> None:
     """Refuses where an operand that is to move up is declared, or a name in it, further down."""
-    defined = effects(*pair.between).defines & {ref.tile, *names_in(ref)}
+    defined = known_effects(*pair.between).defines & {ref.tile, *names_in(ref)}
     if defined:
         raise refuse(pair.second, f"`{min(defined)}` is defined after the {pair.first.op}")
 
@@ -361,17 +362,17 @@ def finite(value: object) -> TypeGuard[Value]:
     )
 
 
-def positive(value: object) -> bool:
+def positive(value: object, promised: tuple[str, ...] = ()) -> bool:
     """Whether a float expression is certainly above zero: literals and constants of the language.
 
-    A Scalar parameter may have any sign.
+    A Scalar parameter may have any sign, but for those that the task promises to be above zero.
     """
     if isinstance(value, ir.Const):
         return value.value > 0
     if isinstance(value, ir.Name):
-        return value.id in ("LOG2E", "LN2")
+        return value.id in ("LOG2E", "LN2", *promised)
     return (
         isinstance(value, ir.Op)
         and value.op in ("+", "*", "/")
-        and all(positive(arg) for arg in value.args)
+        and all(positive(arg, promised) for arg in value.args)
     )

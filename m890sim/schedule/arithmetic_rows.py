@@ -17,8 +17,9 @@ from m890sim.schedule.arithmetic_parts import (
     piece_shape,
     tile_operand,
 )
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
-from m890sim.schedule.effects import operand_roles
+from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.effects import effects_of, operand_roles
+from m890sim.schedule.surroundings import extents
 
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all
 
@@ -192,17 +193,32 @@ def _joined(
     return dataclasses.replace(one, rows=ir.Slice(one.rows.start, two.rows.stop))
 
 
+def _with_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a statement and the next one, and the extents of their tiles."""
+    body, index = tree.block(kernel, site)
+    below = body[index + 1] if index + 1 < len(body) else None
+    found: list[object] = [stmt, below]
+    for part in (stmt, below):
+        if isinstance(part, ir.Instr):
+            found += extents(kernel, site, effects_of(part).touched)
+    return tuple(found)
+
+
 ROWS: tuple[EditSpec, ...] = (
     EditSpec(
         "split_rows",
         "split an SFU instruction into two, over its first and its last rows",
         _parts,
         split_rows,
+        heads(*SFU),
+        _with_extents,
     ),
     EditSpec(
         "merge_rows",
         "make one of two SFU instructions over adjoining rows",
         nothing(*SFU),
         merge_rows,
+        heads(*SFU),
+        _with_extents,
     ),
 )

@@ -28,7 +28,8 @@ from m890sim.schedule.arithmetic_parts import (
     tiles_of,
     times,
 )
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
+from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse, statement
+from m890sim.schedule.histories import of_tiles
 
 _LOG2E = ir.Name("LOG2E")
 
@@ -254,29 +255,47 @@ ROWS: tuple[EditSpec, ...] = (
         "put a multiplication into the SFU instruction that follows",
         nothing("mul"),
         fuse_scale,
+        heads("mul"),
+        of_tiles,
     ),
     EditSpec(
         "fuse_subtract",
         "put a subtraction into the SFU instruction that follows",
         nothing("sub"),
         fuse_subtract,
+        heads("sub"),
+        of_tiles,
     ),
     EditSpec(
         "fuse_add",
         "put an addition into the SFU instruction that follows",
         nothing("add"),
         fuse_add,
+        heads("add"),
+        of_tiles,
     ),
     EditSpec(
-        "fuse_row_sum", "let the SFU add up the rows of its result", nothing(*SFU), fuse_row_sum
+        "fuse_row_sum",
+        "let the SFU add up the rows of its result",
+        nothing(*SFU),
+        fuse_row_sum,
+        heads(*SFU),
+        of_tiles,
     ),
     EditSpec(
-        "fuse_cast", "write a result where it would be copied to", nothing(*COMPUTE), fuse_cast
+        "fuse_cast",
+        "write a result where it would be copied to",
+        nothing(*COMPUTE),
+        fuse_cast,
+        heads(*COMPUTE),
+        of_tiles,
     ),
     EditSpec(
         "exp_to_exp2",
         "compute exp as exp2, with log2(e) in the scale",
         nothing("exp"),
         exp_to_exp2,
+        heads("exp"),
+        statement,
     ),
 )

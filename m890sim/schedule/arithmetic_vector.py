@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TypeVar
-
 from m890sim.kernel import ir, shapes
 from m890sim.schedule import tree
 from m890sim.schedule.arithmetic_parts import (
-    COMPUTE,
     changed,
     companion,
     declaration,
     finite,
-    home_of,
     instruction_at,
     is_value,
     join,
-    mentions,
     merged,
     nothing,
     positive,
@@ -28,13 +22,17 @@ from m890sim.schedule.arithmetic_parts import (
     tile_operand,
     tiles_of,
     times,
-    touches,
-    writes,
 )
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
-from m890sim.schedule.effects import operand_roles
-
-_T = TypeVar("_T")
+from m890sim.schedule.edit import (
+    Argument,
+    Context,
+    EditSpec,
+    Site,
+    heads,
+    refuse,
+    statement,
+)
+from m890sim.schedule.histories import of_tiles
 
 
 def fuse_mul_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -217,16 +215,17 @@ def scale_through_max(
     mul(s, s, 2.0); row_max(m, s)  ->  row_max(m, s); mul(m, m, 2.0); mul(s, s, 2.0)
     mul(s, s, 2.0); causal_mask(s, row=0, col=0)  ->  causal_mask(...); mul(s, s, 2.0)
 
-    The factor is certainly above 0: a literal, LOG2E, LN2, their sums, products and quotients (a
-    Scalar may have any sign). The next use of s is a mask or a maximum over the same piece, the
-    maximum goes into another tile, which is not used in between. Exact where s and m are f32.
+    The factor is certainly above 0: a literal, LOG2E, LN2, a Scalar that the task promises to be
+    above 0, their sums, products and quotients. The next use of s is a mask or a maximum over the
+    same piece, the maximum goes into another tile, which is not used in between. Exact where s and
+    m are f32.
     """
     first = instruction_at(kernel, site, "mul")
     result = tile_operand(first, first.operands[0], "dst")
     source, factor = first.operands[1:]
     if source != result:
         raise refuse(first, "the product must be written where its tile is read")
-    if not finite(factor) or not positive(factor):
+    if not finite(factor) or not positive(factor, context.positive):
         raise refuse(first, "the factor must be a value that is certainly above 0")
     pair = reader_of(kernel, site, first, result)
     second = pair.second
@@ -241,142 +240,61 @@ def scale_through_max(
     return join(kernel, site, pair, second, scaled, first)
 
 
-def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
-    """An instruction that computes what another tile holds already goes; its readers use that tile.
-
-    mul(u, m, 2.0); ...; mul(v, m, 2.0); add(d, s, v)  ->  mul(u, m, 2.0); ...; add(d, s, u)
-
-    The earlier instruction stands in the same block and has the same operands, keywords, dtype and
-    shape of result. Nothing between writes what it reads or its result. v is written here alone,
-    read only further down in this block, in the same piece; u is not written until the last of
-    these reads. v's declaration goes too.
-    """
-    stmt = instruction_at(kernel, site, *COMPUTE)
-    result = tile_operand(stmt, stmt.operands[0], "dst")
-    body, index = tree.block(kernel, site)
-    first, place = _same_before(kernel, site, stmt, body, index)
-    kept = tile_operand(first, first.operands[0], "dst")
-    sources = tiles_of(*(value for _, read, _, value in operand_roles(stmt) if read))
-    if kept.tile in sources or result.tile in sources:
-        raise refuse(stmt, f"{stmt.op} reads the tile that it writes")
-    for between in body[place + 1 : index]:
-        if writes(between, {*sources, kept.tile}):
-            raise refuse(between, f"an operand of {stmt.op} or `{kept.tile}` is written in between")
-    old, home = declaration(kernel, site, result.tile), home_of(kernel, site, result.tile)
-    new = declaration(kernel, site, kept.tile)
-    if old.dtype != new.dtype or old.space != new.space:
-        raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` differ in dtype or memory")
-    if not same_shape(kernel, site, kept, result):
-        raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
-    after = body[index + 1 :]
-    scope, at = tree.block(kernel, home)
-    inside = sum(mentions(part, result.tile) for part in after)
-    if sum(mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
-        raise refuse(stmt, f"`{result.tile}` is used before this, or outside the block")
-    readers = [n for n, part in enumerate(after) if touches(part, result.tile)]
-    last = readers[-1] if readers else -1
-    for part in after[: last + 1]:
-        if writes(part, {kept.tile, result.tile}):
-            raise refuse(part, f"`{kept.tile}` or `{result.tile}` is written again before its use")
-    renamed = tuple(_with_piece(part, result, kept) for part in after[: last + 1])
-    shorter = tree.replace(kernel, site, *renamed, count=len(renamed) + 1)
-    return tree.replace(shorter, home)
-
-
-def _same_before(
-    kernel: ir.Kernel, site: Site, stmt: ir.Instr, body: tuple[ir.Stmt, ...], index: int
-) -> tuple[ir.Instr, int]:
-    """The nearest earlier instruction of the block that computes the same."""
-    if stmt.op.endswith("_mask") or stmt.keyword("row_sum") is not None:
-        raise refuse(stmt, f"{stmt.op} writes more than one new tile, or works in place")
-    for place in range(index - 1, -1, -1):
-        other = body[place]
-        if (
-            isinstance(other, ir.Instr)
-            and other.op == stmt.op
-            and other.operands[1:] == stmt.operands[1:]
-            and other.keywords == stmt.keywords
-            and other.operands[0] != stmt.operands[0]
-        ):
-            return other, place
-    raise refuse(stmt, "no instruction before it in its block computes the same")
-
-
-def _with_piece(stmt: ir.Stmt, old: ir.TileRef, new: ir.TileRef) -> ir.Stmt:
-    """The statement with one piece of a tile replaced by another; refuses other pieces of it."""
-    if not touches(stmt, old.tile):
-        return stmt
-    if isinstance(stmt, ir.Instr):
-        return dataclasses.replace(
-            stmt,
-            operands=tuple(_piece(stmt, value, old, new) for value in stmt.operands),
-            keywords=tuple((k, _piece(stmt, value, old, new)) for k, value in stmt.keywords),
-        )
-    if isinstance(stmt, ir.If):
-        then = tuple(_with_piece(child, old, new) for child in stmt.then)
-        orelse = tuple(_with_piece(child, old, new) for child in stmt.orelse)
-        return dataclasses.replace(stmt, then=then, orelse=orelse)
-    if isinstance(stmt, (ir.Loop, ir.Stage)):
-        inner = tuple(_with_piece(child, old, new) for child in stmt.body)
-        return dataclasses.replace(stmt, body=inner)
-    return stmt
-
-
-def _piece(stmt: ir.Instr, value: _T, old: ir.TileRef, new: ir.TileRef) -> _T | ir.TileRef:
-    if not isinstance(value, ir.TileRef) or value.tile != old.tile:
-        return value
-    if (value.rows, value.cols) != (old.rows, old.cols):
-        raise refuse(stmt, f"another piece of `{old.tile}` is read here")
-    return dataclasses.replace(new, transposed=value.transposed)
-
-
 ROWS: tuple[EditSpec, ...] = (
     EditSpec(
         "fuse_mul_add",
         "make a multiplication and an addition one fma",
         nothing("mul"),
         fuse_mul_add,
+        heads("mul"),
+        of_tiles,
     ),
     EditSpec(
         "fuse_mul_mul",
         "make two multiplications by values one",
         nothing("mul"),
         fuse_mul_mul,
+        heads("mul"),
+        of_tiles,
     ),
     EditSpec(
         "split_fma",
         "make an fma a multiplication and an addition",
         nothing("fma"),
         split_fma,
+        heads("fma"),
+        statement,
     ),
     EditSpec(
         "accumulate",
         "let the matrix unit add a product to its accumulator",
         nothing("matmul"),
         accumulate,
+        heads("matmul"),
+        of_tiles,
     ),
     EditSpec(
         "div_to_recip",
         "multiply by a reciprocal instead of dividing",
         nothing("div"),
         div_to_recip,
+        heads("div"),
+        statement,
     ),
     EditSpec(
         "recip_to_div",
         "divide instead of multiplying by a reciprocal",
         nothing("recip"),
         recip_to_div,
+        heads("recip"),
+        of_tiles,
     ),
     EditSpec(
         "scale_through_max",
         "move a positive factor behind a mask or a maximum",
         nothing("mul"),
         scale_through_max,
-    ),
-    EditSpec(
-        "cse",
-        "use what another tile of the block holds already",
-        nothing(*COMPUTE),
-        cse,
+        heads("mul"),
+        of_tiles,
     ),
 )

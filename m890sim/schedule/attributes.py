@@ -10,9 +10,20 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import instruction
 from m890sim.schedule import attributes_drop, attributes_tunable
 from m890sim.schedule.attributes_scope import scope_of, tile_of, touches
-from m890sim.schedule.edit import Argument, Context, EditError, EditSpec, Site, refuse
-from m890sim.schedule.effects import operand_roles
-from m890sim.schedule.tree import node, replace
+from m890sim.schedule.edit import (
+    Argument,
+    Context,
+    EditError,
+    EditSpec,
+    Site,
+    always,
+    heads,
+    refuse,
+    statement,
+)
+from m890sim.schedule.effects import operand_roles, uses_tile
+from m890sim.schedule.histories import of_dtypes
+from m890sim.schedule.tree import in_stages, node, replace
 
 MOST_SLOTS = 4
 # dtype -> the dtypes that hold every magnitude it holds; what is lost is rounding, never range.
@@ -61,12 +72,26 @@ def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     Argument: 1 to 4. A tile that is declared in a loop with stages needs a slot for every stage
     from the first to the last that touches it.
     """
+    stmt, slots = _require_slots(kernel, site, argument, context)
+    return replace(kernel, site, dataclasses.replace(stmt, slots=ir.Const(slots)))
+
+
+def _require_slots(
+    kernel: ir.Kernel, site: Site, argument: Argument, context: Context
+) -> tuple[ir.TileDecl, int]:
     stmt = _tile(kernel, site)
     slots = _integer(argument, stmt, f"the slots of {stmt.name}", 1, MOST_SLOTS)
     need = stages_spanned(kernel, site, stmt.name)
     if slots < need:
         raise refuse(stmt, f"{stmt.name} is used across {need} stages, so it needs {need} slots")
-    return replace(kernel, site, dataclasses.replace(stmt, slots=ir.Const(slots)))
+    return stmt, slots
+
+
+def _slots_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """The tile, and the loop that it is declared in where that has stages."""
+    parent = node(kernel, site[:-1])
+    staged = isinstance(parent, ir.Loop) and in_stages(parent.body)
+    return (stmt, parent if staged else None)
 
 
 def stages_spanned(kernel: ir.Kernel, site: Site, name: str) -> int:
@@ -225,6 +250,13 @@ def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     are those of before within rounding: of the wider dtype's where it is widened, of the narrower
     one's at every write where it is narrowed.
     """
+    stmt, dtype = _require_dtype(kernel, site, argument, context)
+    return replace(kernel, site, dataclasses.replace(stmt, dtype=dtype))
+
+
+def _require_dtype(
+    kernel: ir.Kernel, site: Site, argument: Argument, context: Context
+) -> tuple[ir.TileDecl, str]:
     stmt = _tile(kernel, site)
     if stmt.space != "sram":
         raise refuse(stmt, f"{stmt.name} lies in ACC, which holds f32 only")
@@ -234,7 +266,7 @@ def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     if argument not in WIDE_ENOUGH[stmt.dtype]:
         raise refuse(stmt, f"{argument} does not reach as far as {stmt.dtype} of {stmt.name}")
     _same_dtypes(kernel, site, stmt, argument)
-    return replace(kernel, site, dataclasses.replace(stmt, dtype=argument))
+    return stmt, argument
 
 
 def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -> None:
@@ -247,12 +279,12 @@ def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -
             stmt, at = body[index], (*prefix, index)
             if isinstance(stmt, ir.Instr):
                 meet(stmt, at)
-            else:
+            elif uses_tile(stmt, tile.name):
                 visit(ir.children(stmt), at, 0)
 
     def meet(stmt: ir.Instr, at: Site) -> None:
         tied = OPS[stmt.op].same_dtype
-        if not tied:
+        if not tied or not uses_tile(stmt, tile.name):
             return
         refs = [value for name, _, _, value in operand_roles(stmt) if name in tied]
         if all(not isinstance(ref, ir.TileRef) or ref.tile != tile.name for ref in refs):
@@ -274,13 +306,69 @@ def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -
     visit(body, prefix, site[-1] + 1)
 
 
+_DMA = frozenset(name for name, row in OPS.items() if row.family == "dma")
+_SEVERAL = frozenset(name for name, row in OPS.items() if len(row.engines) > 1)
+_TILE = heads("TileDecl")
+
 ROWS: tuple[EditSpec, ...] = (
     *attributes_tunable.ROWS,
-    EditSpec("set_slots", "give a tile 1 to 4 slots", _slots_arguments, set_slots),
-    EditSpec("set_queue", "send a transfer through another queue", _queue_arguments, set_queue),
-    EditSpec("set_bank", "fix or free the first bank of a tile", _bank_arguments, set_bank),
-    EditSpec("set_order", "spread work items in another order", _order_arguments, set_order),
-    EditSpec("set_engine", "run an instruction on another engine", _engine_arguments, set_engine),
-    EditSpec("set_dtype", "keep a tile in another dtype", _dtype_arguments, set_dtype),
+    EditSpec(
+        "set_slots",
+        "give a tile 1 to 4 slots",
+        _slots_arguments,
+        set_slots,
+        _TILE,
+        _slots_scope,
+        _require_slots,
+        placing=True,
+    ),
+    EditSpec(
+        "set_queue",
+        "send a transfer through another queue",
+        _queue_arguments,
+        set_queue,
+        _DMA,
+        statement,
+        always,
+        placing=True,
+    ),
+    EditSpec(
+        "set_bank",
+        "fix or free the first bank of a tile",
+        _bank_arguments,
+        set_bank,
+        _TILE,
+        statement,
+        always,
+        placing=True,
+    ),
+    EditSpec(
+        "set_order",
+        "spread work items in another order",
+        _order_arguments,
+        set_order,
+        heads("Cores"),
+        statement,
+        always,
+        placing=True,
+    ),
+    EditSpec(
+        "set_engine",
+        "run an instruction on another engine",
+        _engine_arguments,
+        set_engine,
+        _SEVERAL,
+        statement,
+        always,
+    ),
+    EditSpec(
+        "set_dtype",
+        "keep a tile in another dtype",
+        _dtype_arguments,
+        set_dtype,
+        _TILE,
+        of_dtypes,
+        _require_dtype,
+    ),
     *attributes_drop.ROWS,
 )

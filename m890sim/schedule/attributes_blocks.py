@@ -2,101 +2,132 @@
 
 from __future__ import annotations
 
-from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.kernel.forms import Form, Forms, Range
 from m890sim.kernel.shapes import same_value
-from m890sim.schedule.attributes_kinds import FREE, Kind, guards, kind_of, length_of, uncut
+from m890sim.schedule.attributes_axes import Axes
+from m890sim.schedule.attributes_kinds import FREE, Kind, guards
+from m890sim.schedule.attributes_known import Known
 from m890sim.schedule.attributes_reduce import check_carried
-from m890sim.schedule.edit import EditError, refuse
-from m890sim.schedule.effects import operand_roles
-from m890sim.schedule.tree import Body, substitute
+from m890sim.schedule.edit import EditError
+from m890sim.schedule.effects import outer_tiles
+from m890sim.schedule.tree import Body
 
-Axis = tuple[ir.Expr, Kind]  # an operand's extent along one axis
+_MOST_KNOWN = 20_000  # statements
+_MOST_TUNABLES = 64
+
+_KNOWN: dict[tuple[int, str], Known] = {}
 
 
-class Blocks:
-    """The walk: what is known of names and tiles at the statement being read."""
+def legal_sizes(kernel: ir.Kernel, name: str, sizes: tuple[int, ...]) -> frozenset[int]:
+    """Those of the sizes that a tunable may have; ask for the same ones each time."""
+    key = (id(kernel.params), name)
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) >= _MOST_TUNABLES:
+            _KNOWN.clear()
+        known = _KNOWN[key] = Known(kernel.params)
+    elif len(known.others) + len(known.definitions) > _MOST_KNOWN:
+        known.clear()
+    try:
+        return Blocks(kernel, name, *sizes, known=known).check()
+    except EditError:
+        return frozenset()
 
-    def __init__(self, kernel: ir.Kernel, name: str, value: int) -> None:
-        self.kernel = kernel
-        self.name = name
-        self.multiple = value % kernel.tunables[name] == 0
-        self.values = {**kernel.tunables, name: value}
-        self.kinds: dict[str, Kind] = {name: Kind("size")}
-        self.lets: dict[str, ir.Expr] = {}
-        self.tiles: dict[str, ir.TileDecl] = {}
-        self.dims = {p.name: p.dims for p in kernel.params if p.kind == "tensor"}
-        self.bounds: dict[str, tuple[ir.Expr, ...]] = {}  # block variable -> what cut extents meet
-        self.strides: dict[str, ir.Expr] = {}  # block variable -> what a position moves by
-        self.used = False
-        self.symbols = frozenset(kernel.symbols)
-        self.pieces: dict[tuple[ir.Slice, ir.Expr], Axis] = {}  # while names keep their values
-        self.guards: list[ir.Expr] = []  # end - point, where an `if` says point < end
-        self.items: set[str] = set()  # block variables of the phase
-        self.open: list[str] = []  # all block variables around the statement
-        self.reduced: set[str] = set()
 
-    def check(self) -> None:
-        """Raises: EditError where the tunable is something else, naming the place."""
+class Blocks(Axes):
+    """The walk; as `Axes`, and through the statements of a kernel."""
+
+    def check(self) -> frozenset[int]:
+        """The sizes that the tunable may have.
+
+        Raises: EditError where it may have none of them, naming the place.
+        """
         self.body(self.kernel.body)
         if not self.used:
             raise EditError(f"nothing uses {self.name}")
-
-    def refuse(self, stmt: ir.Stmt, reason: str) -> EditError:
-        return refuse(stmt, f"{self.name} is not only the size of a block: {reason}")
-
-    def kind(self, expr: ir.Expr, stmt: ir.Stmt) -> Kind:
-        """The kind of an expression; where it is no assignment, with what it cuts off checked."""
-        found = kind_of(expr, self.kinds)
-        if found is None:
-            raise self.refuse(stmt, "an expression is neither a position nor an extent")
-        if found.exact and not self.multiple:
-            raise self.refuse(stmt, "a position is divided, which only a multiple keeps whole")
-        if found is not FREE:
-            self.used = True
-            if not isinstance(stmt, (ir.Let, ir.If)):
-                for part in ir.walk_expr(self.inline(expr)):
-                    if isinstance(part, ir.Op) and part.op == "min":
-                        self.cut(part, stmt)
-        return found
-
-    def cut(self, expr: ir.Op, stmt: ir.Stmt) -> None:
-        """A min(size, rest): the rest must not be below zero, whatever the size."""
-        words = [kind_of(arg, self.kinds) for arg in expr.args]
-        pair = [None if k is None else k.word for k in words]
-        if sorted(str(word) for word in pair) != ["point", "size"]:
-            return
-        rest = expr.args[pair.index("point")]
-        deps = words[pair.index("point")]
-        assert deps is not None
-        for variable in deps.deps:
-            if any(same_value(rest, bound) for bound in self.bounds.get(variable, ())):
-                return
-            if variable not in self.bounds:  # a count of blocks of several kinds: flags select
-                return
-        if any(same_value(rest, bound) for bound in self.guards):
-            return
-        raise self.refuse(stmt, "what min() cuts off belongs to no loop, phase or `if` around it")
-
-    def free(self, expr: ir.Expr, stmt: ir.Stmt, what: str) -> None:
-        if self.kind(expr, stmt).word != "free":
-            raise self.refuse(stmt, f"it stands in {what}")
-
-    def inline(self, expr: ir.Expr) -> ir.Expr:
-        return substitute(expr, self.lets)
-
-    # ---- statements ----
+        return self.legal
 
     def body(self, body: Body) -> None:
+        env = self.env
         for index, stmt in enumerate(body):
-            if isinstance(stmt, ir.Loop):
-                self.loop(stmt, body[index + 1 :])
+            if self.known is None:
+                self.statement(stmt, body[index + 1 :])
+            elif isinstance(stmt, (ir.Let, ir.TileDecl, ir.HbmDecl)):
+                self.define(stmt, self.known)
             else:
-                self.statement(stmt)
+                self.remember(stmt, body[index + 1 :], self.known)
+        self.env = env
 
-    def statement(self, stmt: ir.Stmt) -> None:
-        if isinstance(stmt, ir.Let):
+    def define(self, stmt: ir.Let | ir.TileDecl | ir.HbmDecl, known: Known) -> None:
+        """As `statement`, for a definition, looked up where it is known."""
+        key = (self.env, id(stmt))
+        found = known.definitions.get(key)
+        if found is None:
+            used, self.used = self.used, False
+            legal, self.legal = self.legal, frozenset(self.sizes)
+            self.statement(stmt, ())
+            name = stmt.name
+            # Who touches a tile asks for its extents, and for no more of it.
+            tile = isinstance(stmt, ir.TileDecl)
+            found = known.definitions[key] = (
+                stmt,
+                self.env if tile else known.env(self.env, name, stmt),
+                self.kinds.get(name),
+                self.lets.get(name),
+                self.legal,
+                self.used,
+            )
+            self.used, self.legal = used, legal
+        elif isinstance(stmt, ir.Let):
+            self.forget(stmt.name)
+            assert found[2] is not None and found[3] is not None
+            self.kinds[stmt.name], self.lets[stmt.name] = found[2], found[3]
+        elif isinstance(stmt, ir.TileDecl):
+            self.tiles[stmt.name] = stmt
+        else:
+            self.dims[stmt.name] = stmt.dims
+        self.env = found[1]
+        self.used = self.used or found[5]
+        self.keep(found[4], stmt, "it is defined otherwise")
+
+    def remember(self, stmt: ir.Stmt, later: Body, known: Known) -> None:
+        """As `statement`, for one that defines nothing, looked up where it is known.
+
+        A statement's legality follows from it, from what was defined before, the extents of its
+        tiles and the variables that were reduced over before.
+        """
+        extents = self.extents_of(stmt)
+        key = (self.env, id(stmt), self.reduced, *map(id, extents))
+        found = known.others.get(key)
+        if found is None:
+            env = self.env
+            used, self.used = self.used, False
+            legal, self.legal = self.legal, frozenset(self.sizes)
+            try:
+                self.statement(stmt, later)
+            except EditError:
+                self.legal = frozenset()
+            found = ((stmt, *extents), self.legal, self.used, self.reduced)
+            if self.ahead is not stmt:
+                known.others[key] = found
+            self.env, self.used, self.legal = env, used, legal
+        self.used, self.reduced = self.used or found[2], found[3]
+        self.keep(found[1], stmt, "it stands here")
+
+    def extents_of(self, stmt: ir.Stmt) -> list[ir.Expr]:
+        """The extents of the tiles that a statement touches and does not define."""
+        tiles = self.tiles
+        found: list[ir.Expr] = []
+        for name in outer_tiles(stmt):
+            tile = tiles.get(name)
+            if tile is not None:
+                found += (tile.rows, tile.cols)
+        return found
+
+    def statement(self, stmt: ir.Stmt, later: Body) -> None:
+        if isinstance(stmt, ir.Loop):
+            self.loop(stmt, later)
+        elif isinstance(stmt, ir.Let):
             kind, value = self.kind(stmt.value, stmt), self.inline(stmt.value)
             self.forget(stmt.name)
             self.kinds[stmt.name], self.lets[stmt.name] = kind, value
@@ -118,7 +149,9 @@ class Blocks:
             self.kind(stmt.condition, stmt)
             added = [self.inline(g) for g in guards(stmt.condition)]
             self.guards += added
+            env = self.enter(stmt.condition)
             self.body(stmt.then)
+            self.env = env
             del self.guards[len(self.guards) - len(added) :]
             self.pieces.clear()  # what min() cuts off was right under the condition
             self.body(stmt.orelse)
@@ -126,6 +159,13 @@ class Blocks:
             self.body(stmt.body)
         elif isinstance(stmt, ir.Instr):
             self.instruction(stmt)
+
+    def enter(self, *header: object) -> int:
+        """Note the header of a block; what was known before it."""
+        env = self.env
+        if self.known is not None:
+            self.env = self.known.env(env, "", *header)
+        return env
 
     def phase(self, stmt: ir.Cores) -> None:
         self.items = set()
@@ -144,6 +184,7 @@ class Blocks:
             self.strides[name] = self.inline(extent.args[1])
             self.items.add(name)
         self.open = sorted(self.items)
+        self.enter(stmt.vars, *stmt.extents)
         self.body(stmt.body)
         self.open = []
 
@@ -164,16 +205,20 @@ class Blocks:
         for loop in (stmt, *later):
             if not isinstance(loop, ir.Loop):
                 continue
+            if loop is not stmt:
+                self.ahead = stmt
             if loop is not stmt and not same_value(self.inline(loop.start), self.inline(stmt.stop)):
                 continue
             if any(isinstance(s, ir.Instr) and s.op == "causal_mask" for s in ir.walk(loop.body)):
                 return
+        self.ahead = stmt
         raise self.refuse(stmt, "the loop ends with the block of its work item and has no mask")
 
     def loop(self, stmt: ir.Loop, later: Body) -> None:
         start, stop = self.kind(stmt.start, stmt), self.kind(stmt.stop, stmt)
         step = self.kind(stmt.step, stmt)
         self.forget(stmt.var)
+        self.enter(stmt.var, stmt.start, stmt.stop, stmt.step)
         own = frozenset((stmt.var,)) | start.deps
         words = (start.word, stop.word)
         if step.word == "size":
@@ -199,185 +244,7 @@ class Blocks:
         else:
             raise self.refuse(stmt, "a loop runs over a part of a block")
         self.open.append(stmt.var)
-        self.reduced.discard(stmt.var)
+        self.reduced -= {stmt.var}
         self.body(stmt.body)
         self.open.pop()
         check_carried(stmt, self)
-
-    # ---- instructions ----
-
-    def instruction(self, stmt: ir.Instr) -> None:
-        row = OPS[stmt.op]
-        settings = {s.name: s for s in row.settings}
-        for name, value in stmt.keywords:
-            if name in settings and not isinstance(value, (str, bool, ir.TileRef)):
-                word = self.kind(value, stmt).word
-                if word not in (
-                    ("free", "point", "clip") if settings[name].kind == "int" else ("free",)
-                ) or (name in ("group", "window") and word != "free"):
-                    raise self.refuse(stmt, f"it stands in {name}=")
-        shapes = {o.name: o.shape for o in row.operands}
-        axes: dict[str, list[Axis]] = {}
-        for name, _, written, operand in operand_roles(stmt):
-            if isinstance(operand, ir.TileRef):
-                pair = self.tile_axes(operand, stmt)
-            elif isinstance(operand, ir.TensorRef):
-                pair = self.tensor_axes(operand, stmt, written)
-            else:
-                continue
-            for letter, axis in zip(shapes[name][:2], pair, strict=True):
-                if not (shapes[name].endswith("b") and axis[0] == ir.Const(1)):
-                    axes.setdefault(letter, []).append(axis)
-        for letter, found in axes.items():
-            self.agree(found if letter != "1" else [*found, (ir.Const(1), FREE)], stmt)
-        self.reduce(stmt, axes)
-
-    def reduce(self, stmt: ir.Instr, axes: dict[str, list[Axis]]) -> None:
-        """Notes the block variables that an instruction reduces over."""
-        gone = {"row": "N", "col": "M", "matmul": "K"}.get(stmt.op.split("_")[0])
-        if stmt.op.endswith("_mask") or (gone is None and stmt.keyword("row_sum") is None):
-            return
-        for _, kind in axes.get(gone or "N", ()):
-            if kind.word == "size":
-                raise self.refuse(stmt, f"{stmt.op} runs over a whole block, also where it is cut")
-            # An axis that ends with the item's block is masked: the loop around it was asked.
-            if kind.deps & self.items and kind.word != "point":
-                raise self.refuse(stmt, f"{stmt.op} runs over the block of a work item")
-            self.reduced |= kind.deps - self.items
-
-    def tile_axes(self, ref: ir.TileRef, stmt: ir.Instr) -> list[Axis]:
-        tile = self.tiles[ref.tile]
-        axes = []
-        for key in ((ref.rows, tile.rows), (ref.cols, tile.cols)):
-            axis = self.pieces.get(key)
-            if axis is None:
-                axis = self.pieces[key] = self.piece(*key, stmt)
-            axes.append(axis)
-        return axes[::-1] if ref.transposed else axes
-
-    def piece(self, piece: ir.Slice, dim: ir.Expr, stmt: ir.Instr) -> Axis:
-        """One axis of a piece of a tile, which must stay within the tile."""
-        size = self.kind(dim, stmt)
-        if piece == ir.FULL:
-            return self.inline(dim), size
-        kinds = [
-            self.kind(part, stmt)
-            for part in (piece.start, piece.stop, piece.step)
-            if part is not None
-        ]
-        if all(k == FREE for k in kinds):
-            if size != FREE:
-                raise self.refuse(stmt, "a fixed piece of a block is not one of every block")
-            return length_of(piece, self.inline(dim), self.lets), FREE
-        if piece.step is not None or any(k.word == "reach" for k in kinds):
-            raise self.refuse(stmt, "a slice of a tile has a step, or may leave the tile")
-        stop = piece.stop if piece.stop is not None else dim
-        if piece.stop is not None and not self.within(piece.stop, dim):
-            raise self.refuse(stmt, "a slice is not certain to stay within its tile")
-        word = "clip" if any(k != FREE for k in kinds) else "free"
-        if kinds and kinds[-1].word in ("size", "point") and piece.start is None:
-            word = kinds[-1].word
-        deps = frozenset().union(*(k.deps for k in kinds)) if kinds else frozenset()
-        return length_of(ir.Slice(piece.start, stop), self.inline(dim), self.lets), Kind(word, deps)
-
-    def within(self, stop: ir.Expr, dim: ir.Expr) -> bool:
-        if stop == dim:
-            return True
-        forms = Forms()
-        most, least = self.most(forms, self.inline(stop)), self.most(forms, self.inline(dim))
-        if most is None or least is None:
-            return False
-        low = forms.range(forms.subtract(least, most)).low
-        return low is not None and low >= 0
-
-    def most(self, forms: Forms, expr: ir.Expr) -> Form | None:
-        """An upper bound of an extent, in symbols; None where there is no simple one."""
-        if isinstance(expr, ir.Const):
-            return Form(int(expr.value))
-        if isinstance(expr, ir.Name):
-            if expr.id in self.values:
-                return Form(self.values[expr.id])
-            if expr.id in self.symbols:
-                return forms.name(expr.id, Range(0, None))
-            return None
-        if not isinstance(expr, ir.Op) or len(expr.args) != 2:
-            return None
-        left, right = (self.most(forms, arg) for arg in expr.args)
-        if expr.op == "min":
-            if left is None or right is None:
-                return left or right
-            return left if left.value is not None else right
-        if left is None or right is None:
-            return None
-        if expr.op in ("+", "*"):
-            return forms.add(left, right) if expr.op == "+" else forms.multiply(left, right)
-        if expr.op == "//" and isinstance(expr.args[1], ir.Const) and expr.args[1].value >= 1:
-            return forms.divide("//", left, right)
-        if expr.op == "//" and isinstance(expr.args[1], ir.Name):
-            return forms.divide("//", left, right)
-        return None
-
-    def tensor_axes(self, ref: ir.TensorRef, stmt: ir.Instr, written: bool) -> list[Axis]:
-        extents: list[Axis] = []
-        deps: set[str] = set()
-        for entry, dim in zip(ref.index, self.dims[ref.tensor], strict=True):
-            if not isinstance(entry, (ir.Slice, ir.Gather)):
-                self.free(entry, stmt, f"a single index of {ref.tensor}")
-                continue
-            start, stop = (
-                FREE if part is None else self.kind(part, stmt)
-                for part in (entry.start, entry.stop)
-            )
-            deps |= start.deps
-            if start == FREE and stop == FREE:
-                extents.append((length_of(entry, dim, self.lets), FREE))
-                continue
-            if any(k.word not in ("free", "point", "clip") for k in (start, stop)):
-                raise self.refuse(stmt, f"a piece of {ref.tensor} is not cut off by min()")
-            self.strided(entry.start, start, stmt)
-            length = length_of(entry, dim, self.lets)
-            extents.append((length, Kind("clip", start.deps | stop.deps)))
-        if written:
-            missing = [name for name in self.open if name not in deps]
-            if missing:
-                raise self.refuse(stmt, f"a store does not follow {missing[0]}")
-            if self.reduced & set(self.open):
-                raise self.refuse(stmt, "a loop that reduces over its blocks stores")
-        columns = extents.pop() if extents else (ir.Const(1), FREE)
-        rows: Axis = (ir.Const(1), FREE)
-        for number, (extent, kind) in enumerate(extents):
-            both = extent if not number else ir.Op("*", (rows[0], extent))
-            rows = (both, kind if kind != FREE else rows[1])
-        return [rows, columns]
-
-    def strided(self, start: ir.Expr | None, kind: Kind, stmt: ir.Instr) -> None:
-        """Blocks must follow one another: a position moves by one block's size, up or down."""
-        if start is None or kind.exact:
-            return
-        place = uncut(self.inline(start))
-        for name in kind.deps:
-            stride = self.strides[name]
-            following = substitute(place, {name: self.following(name)})
-            if not (
-                same_value(ir.Op("-", (following, place)), stride)
-                or same_value(ir.Op("-", (place, following)), stride)
-            ):
-                raise self.refuse(stmt, f"blocks of {name} do not follow one another")
-
-    def following(self, name: str) -> ir.Expr:
-        """The next value of a block variable."""
-        step = self.strides[name] if self.kinds[name].word == "point" else ir.Const(1)
-        return ir.Op("+", (ir.Name(name), step))
-
-    def agree(self, axes: list[Axis], stmt: ir.Instr) -> None:
-        """Extents that an instruction wants equal must be equal for every size."""
-        if all(kind == FREE for _, kind in axes):
-            return
-        first, kind = axes[0]
-        for extent, other in axes[1:]:
-            if extent == first or same_value(extent, first):
-                continue
-            # Rows of whole groups, (rows // G) * G: equal for multiples if they are equal now.
-            if self.multiple and kind.word == other.word == "clip" and kind.deps == other.deps:
-                continue
-            raise self.refuse(stmt, "extents are equal only for its present value")

@@ -17,9 +17,19 @@ from m890sim.schedule.attributes_scope import (
     touches,
     writes,
 )
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
-from m890sim.schedule.effects import operand_roles
-from m890sim.schedule.tree import Body, block, node, replace
+from m890sim.schedule.edit import (
+    Argument,
+    Context,
+    EditSpec,
+    Site,
+    always,
+    heads,
+    refuse,
+    statement,
+)
+from m890sim.schedule.effects import effects_of, operand_roles
+from m890sim.schedule.histories import of_tiles
+from m890sim.schedule.tree import Body, block, node, replace, with_next
 
 # A fence is worth trying only where a porter would write one: behind what takes long.
 FENCED = ("load", "store", "matmul")
@@ -65,6 +75,10 @@ def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     The statement stands inside a phase and not beside stages, and no fence follows it yet.
     """
+    return replace(kernel, site, _require_add(kernel, site), ir.Instr("fence"))
+
+
+def _require_add(kernel: ir.Kernel, site: Site, *rest: object) -> ir.Stmt:
     stmt = node(kernel, site)
     parent = parent_of(kernel, site)
     if parent is None:
@@ -75,7 +89,7 @@ def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     for fence in body[index : index + 2]:
         if isinstance(fence, ir.Instr) and fence.op == "fence":
             raise refuse(stmt, "there is a fence here already")
-    return replace(kernel, site, stmt, ir.Instr("fence"))
+    return stmt
 
 
 # ---- tiles ----
@@ -96,12 +110,16 @@ def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     No instruction reads or writes it.
     """
+    _require_unused(kernel, site)
+    return replace(kernel, site)
+
+
+def _require_unused(kernel: ir.Kernel, site: Site, *rest: object) -> None:
     stmt = node(kernel, site)
     if not isinstance(stmt, (ir.TileDecl, ir.HbmDecl)):
         raise refuse(stmt, "this statement declares neither a tile nor HBM scratch")
     if touches(scope_of(kernel, site), stmt.name):
         raise refuse(stmt, f"{stmt.name} is used")
-    return replace(kernel, site)
 
 
 # ---- copies ----
@@ -205,6 +223,11 @@ def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     instruction of the same block with the same slices, or one of the whole tile), or until the tile
     goes out of scope. Around a loop, its earlier statements count as later ones.
     """
+    _require_dead(kernel, site)
+    return replace(kernel, site)
+
+
+def _require_dead(kernel: ir.Kernel, site: Site, *rest: object) -> None:
     stmt = node(kernel, site)
     if not isinstance(stmt, ir.Instr) or stmt.op == "fence":
         raise refuse(stmt, "this statement is no instruction that writes a tile")
@@ -214,7 +237,6 @@ def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         if not isinstance(value, ir.TileRef):
             raise refuse(stmt, "a store's result leaves the kernel's tiles")
         _check_dead(kernel, site, stmt, value)
-    return replace(kernel, site)
 
 
 def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) -> None:
@@ -225,7 +247,7 @@ def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) 
         place = site[:depth]
         body, index = block(kernel, place)
         for later in body[index + 1 :]:
-            if reads((later,), ref.tile):
+            if ref.tile in effects_of(later).reads:
                 raise refuse(stmt, f"{ref.tile} is read afterwards")
             # Names of an inner block mean something else outside it: only the whole tile counts.
             if isinstance(later, ir.Instr) and _overwrites(later, ref, depth == len(site)):
@@ -253,9 +275,48 @@ def _overwrites(stmt: ir.Instr, ref: ir.TileRef, same_block: bool) -> bool:
 
 
 ROWS: tuple[EditSpec, ...] = (
-    EditSpec("remove_fence", "remove a fence", _remove_fence_arguments, remove_fence),
-    EditSpec("add_fence", "put a fence behind a statement", _add_fence_arguments, add_fence),
-    EditSpec("drop_tile", "drop a tile that nothing uses", _drop_tile_arguments, drop_tile),
-    EditSpec("drop_copy", "read the original of a copy", _drop_copy_arguments, drop_copy),
-    EditSpec("drop_dead", "drop what nothing reads", _drop_dead_arguments, drop_dead),
+    EditSpec(
+        "remove_fence",
+        "remove a fence",
+        _remove_fence_arguments,
+        remove_fence,
+        heads("fence"),
+        statement,
+        always,
+    ),
+    EditSpec(
+        "add_fence",
+        "put a fence behind a statement",
+        _add_fence_arguments,
+        add_fence,
+        heads(*FENCED),
+        with_next,
+        _require_add,
+    ),
+    EditSpec(
+        "drop_tile",
+        "drop a tile that nothing uses",
+        _drop_tile_arguments,
+        drop_tile,
+        heads("TileDecl", "HbmDecl"),
+        of_tiles,
+        _require_unused,
+    ),
+    EditSpec(
+        "drop_copy",
+        "read the original of a copy",
+        _drop_copy_arguments,
+        drop_copy,
+        heads("copy"),
+        of_tiles,
+    ),
+    EditSpec(
+        "drop_dead",
+        "drop what nothing reads",
+        _drop_dead_arguments,
+        drop_dead,
+        heads("Instr") - {"fence", "store"},
+        of_tiles,
+        _require_dead,
+    ),
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import EditError, Site
-from m890sim.schedule.effects import operand_roles
-from m890sim.schedule.tree import Body, block, node
+from m890sim.schedule.effects import effects_of, operand_roles, uses_tile
+from m890sim.schedule.tree import Body, block, node, tiles
 
 
 def scope_of(kernel: ir.Kernel, site: Site) -> Body:
@@ -18,10 +18,11 @@ def tile_of(kernel: ir.Kernel, site: Site, name: str) -> tuple[Site, ir.TileDecl
     """The declaration of a tile that is visible at a site, with its site. Raises: EditError."""
     for depth in range(len(site), 0, -1):
         body, index = block(kernel, site[:depth])
-        for back in range(1, index + 1):
-            stmt = body[index - back]
-            if isinstance(stmt, ir.TileDecl) and stmt.name == name:
-                return (*site[: depth - 1], site[depth - 1] - back), stmt
+        place = tiles(body).get(name, index)
+        if place < index:
+            stmt = body[place]
+            assert isinstance(stmt, ir.TileDecl)
+            return (*site[: depth - 1], site[depth - 1] - index + place), stmt
     raise EditError(f"no tile {name} is declared here")
 
 
@@ -38,17 +39,17 @@ def accesses(stmt: ir.Instr, name: str) -> tuple[bool, bool]:
 
 def touches(body: Body, name: str) -> bool:
     """Whether any instruction of the statements reads or writes a tile."""
-    return any(isinstance(s, ir.Instr) and any(accesses(s, name)) for s in ir.walk(body))
+    return any(uses_tile(stmt, name) for stmt in body)
 
 
 def reads(body: Body, name: str) -> bool:
     """Whether any instruction of the statements reads a tile."""
-    return any(isinstance(s, ir.Instr) and accesses(s, name)[0] for s in ir.walk(body))
+    return any(name in effects_of(stmt).reads for stmt in body)
 
 
 def writes(body: Body, name: str) -> bool:
     """Whether any instruction of the statements writes a tile."""
-    return any(isinstance(s, ir.Instr) and accesses(s, name)[1] for s in ir.walk(body))
+    return any(name in effects_of(stmt).writes for stmt in body)
 
 
 def parent_of(kernel: ir.Kernel, site: Site) -> ir.Stmt | None:

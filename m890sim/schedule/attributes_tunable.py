@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.attributes_blocks import Blocks
-from m890sim.schedule.edit import Argument, Context, EditError, EditSpec, Site
+from m890sim.schedule.attributes_blocks import Blocks, legal_sizes
+from m890sim.schedule.edit import Argument, Context, EditError, EditSpec, Site, heads
+from m890sim.schedule.grain_parts import is_of_parts, require_parts
 
 MOST = 4096
 STEPS = ("double", "halve", "next")
@@ -50,7 +51,23 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     - a block of a work item is not reduced over, and its stores are placed by its number;
     - a loop over blocks that reduces over them stores nothing, and the tiles that it carries are
       running results: matmul with accumulate, max, min, sums, scaled by exp or exp2 of the loop.
+    Or that it is the number of parts of a range, or their least length, as split_range writes it:
+    `grain_parts.require_parts` says what has to hold.
     """
+    name, value = _asked(kernel, site, argument)
+    if is_of_parts(kernel, name):
+        require_parts(kernel, name)
+    else:
+        Blocks(kernel, name, value).check()
+    params = tuple(
+        dataclasses.replace(p, default=value) if p.kind == "tunable" and p.name == name else p
+        for p in kernel.params
+    )
+    return dataclasses.replace(kernel, params=params)
+
+
+def _asked(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[str, int]:
+    """The tunable and its new value. Raises: EditError for what cannot be asked."""
     if site or not isinstance(argument, tuple) or len(argument) != 2 or argument[1] not in STEPS:
         raise EditError("set_tunable acts on the kernel, with a tunable and one of " + str(STEPS))
     name, step = str(argument[0]), str(argument[1])
@@ -62,14 +79,51 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     value = stepped(old, step)
     if value > MOST:
         raise EditError(f"{name} would be {value}, the most is {MOST}")
-    Blocks(kernel, name, value).check()
-    params = tuple(
-        dataclasses.replace(p, default=value) if p.kind == "tunable" and p.name == name else p
-        for p in kernel.params
-    )
-    return dataclasses.replace(kernel, params=params)
+    return name, value
+
+
+def _require(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
+    """As set_tunable, for all steps of a tunable at once."""
+    name, value = _asked(kernel, site, argument)
+    if value not in legal_values(kernel, name):
+        raise EditError(f"{name} is not only the size of a block")
+
+
+_latest: tuple[ir.Kernel, dict[str, frozenset[int]]] | None = None
+
+
+def legal_values(kernel: ir.Kernel, name: str) -> frozenset[int]:
+    """The values, of 1 and those one step from a tunable's, that it may have."""
+    global _latest
+    known = _latest
+    if known is None or known[0] is not kernel:
+        known = _latest = (kernel, {})
+    found = known[1].get(name)
+    if found is None:
+        found = known[1][name] = _legal(kernel, name)
+    return found
+
+
+def _legal(kernel: ir.Kernel, name: str) -> frozenset[int]:
+    old = kernel.tunables[name]
+    sizes = (*(stepped(old, step) for step in STEPS), 1)
+    if not is_of_parts(kernel, name):
+        return legal_sizes(kernel, name, sizes)
+    try:
+        require_parts(kernel, name)
+    except EditError:
+        return frozenset()
+    return frozenset(sizes)
 
 
 ROWS: tuple[EditSpec, ...] = (
-    EditSpec("set_tunable", "change the size of a block", _arguments, set_tunable),
+    EditSpec(
+        "set_tunable",
+        "change the size of a block",
+        _arguments,
+        set_tunable,
+        heads("Kernel"),
+        None,
+        _require,
+    ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from m890sim.errors import M890Error
+from m890sim.isa import OPS
 from m890sim.kernel import ir
 
 # Where an edit acts: positions of children from the kernel's body down (`ir.children` counts the
@@ -33,14 +34,18 @@ class EditError(M890Error):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What legality also depends on: the dtypes of the task, the queues and banks of the chip."""
+    """What legality also depends on: the task's dtypes and promises, a chip's queues and banks."""
 
     dtypes: tuple[str, ...] = ("bf16", "f16", "f32")
     queues: int = 4
     banks: int = 16
+    positive: tuple[str, ...] = ("scale",)  # Scalar parameters that the task promises to be above 0
 
 
 DEFAULT_CONTEXT = Context()
+
+
+Scope = Callable[[ir.Kernel, Site, ir.Stmt], tuple[object, ...] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,43 @@ class EditSpec:
     without a guarantee. rewrite: the changed kernel; raises EditError where a precondition fails.
     What rewrite returns passes the language's check and means the same; the docstring of `rewrite`
     shows before -> after.
+
+    The rest makes `legal_edits` fast and changes no result:
+    - heads: where `arguments` may give anything: names of instructions, and of the IR's other
+      statements and of "Kernel". None: anywhere.
+    - scope: objects on which arguments and legality at a statement depend, and on nothing else but
+      the context; compared by identity, as edited kernels share nodes. None, or where it gives
+      None: on the whole kernel.
+    - require: raises EditError exactly where `rewrite` does, or where it would change nothing, for
+      the arguments that `arguments` gives; builds no kernel. None: `rewrite` is tried.
+    - placing: whether arguments or legality depend on the slots, banks, queues or orders that
+      statements name. The answers of all other rows are shared by kernels that differ in these.
     """
 
     name: str
     text: str  # the effect in one line
     arguments: Callable[[ir.Kernel, Site, ir.Stmt | None, Context], Iterable[Argument]]
     rewrite: Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]
+    heads: frozenset[str] | None = None
+    scope: Scope | None = None
+    require: Callable[[ir.Kernel, Site, Argument, Context], object] | None = None
+    placing: bool = False
+
+
+def head_of(stmt: ir.Stmt | ir.Kernel | None) -> str:
+    """What `heads` calls a statement: an instruction's name, or the statement's type."""
+    if isinstance(stmt, ir.Instr):
+        return stmt.op
+    return "Kernel" if stmt is None else type(stmt).__name__
+
+
+INSTRUCTIONS = frozenset(OPS)
+
+
+def heads(*names: str) -> frozenset[str]:
+    """A set of heads; "Instr" stands for all instructions."""
+    found = frozenset(names)
+    return found - {"Instr"} | INSTRUCTIONS if "Instr" in found else found
 
 
 def refuse(stmt: ir.Stmt | ir.Kernel | None, reason: str) -> EditError:
@@ -64,3 +100,12 @@ def refuse(stmt: ir.Stmt | ir.Kernel | None, reason: str) -> EditError:
     if stmt is None or isinstance(stmt, ir.Kernel) or not stmt.loc.line:
         return EditError(reason)
     return EditError(f"line {stmt.loc.line}: {reason}")
+
+
+def statement(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope of an edit that looks at the statement alone."""
+    return (stmt,)
+
+
+def always(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
+    """Precondition of an edit that is legal with every argument that it offers."""

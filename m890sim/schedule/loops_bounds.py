@@ -6,11 +6,13 @@ whatever that is, a `min` below both of its arguments, and the conditions of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import Site
+from m890sim.schedule.effects import names_in
 from m890sim.schedule.tree import block, node
 
 # A term is an expression that is no sum: a name, a table's element, a product, min, //, ...
@@ -54,9 +56,11 @@ class Facts:
     """
 
     def __init__(self, kernel: ir.Kernel, site: Site, outside: int = 0) -> None:
-        self.values: dict[str, Sum] = {}
+        self.lets: dict[str, ir.Expr] = {}  # scalars that nothing has asked for yet
+        self.values: dict[str, Sum | None] = {}  # None: it stands for itself
         self.lows: dict[str, list[Sum]] = {}
         self.highs: dict[str, list[Sum]] = {}
+        self.ranges: dict[str, tuple[ir.Expr, ir.Expr]] = {}  # variables not asked for: start, stop
         self.positive: set[ir.Expr] = set()  # steps of loops around
         self.order: dict[str, int] = {}  # later names are replaced first
         self.true: list[Sum] = []  # sums that are at most zero
@@ -70,9 +74,7 @@ class Facts:
             body, place = block(kernel, site[:length])
             for stmt in body[:place]:
                 if isinstance(stmt, ir.Let) and length > outside:
-                    value = self.sum(stmt.value)
-                    if not _long(value):
-                        self.values[stmt.name] = value
+                    self.lets[stmt.name] = stmt.value
             if length < len(site):
                 parent = node(kernel, site[:length])
                 self.inside(parent, site[length])
@@ -80,22 +82,37 @@ class Facts:
     def inside(self, parent: ir.Stmt, child: int) -> None:
         """What the child of a statement may rely on."""
         if isinstance(parent, ir.Loop):
-            self.variable(parent.var, self.sum(parent.start), self.sum(parent.stop))
+            self.variable(parent.var, parent.start, parent.stop)
             step = written(self.sum(parent.step))
             self.positive.add(step)
             if isinstance(step, ir.Name):
+                self.limits_of(step.id)
                 self.lows.setdefault(step.id, [Sum(1)])
         elif isinstance(parent, ir.Cores):
             for name, extent in zip(parent.vars, parent.extents, strict=True):
-                self.variable(name, Sum(0), self.sum(extent))
+                self.variable(name, ir.Const(0), extent)
         elif isinstance(parent, ir.If):
             self.assume(parent.condition, child < len(parent.then))
 
-    def variable(self, name: str, start: Sum, stop: Sum) -> None:
+    def variable(self, name: str, start: ir.Expr, stop: ir.Expr) -> None:
         """A variable from start up to, not including, stop."""
         self.order[name] = len(self.order) + 1
-        self.lows[name] = [start]
-        self.highs[name] = [Sum(stop.constant - 1, stop.terms)]
+        self.ranges[name] = (start, stop)
+
+    def limits_of(self, name: str) -> None:
+        """Work out the bounds of a variable that are asked for."""
+        known = self.ranges.pop(name, None)
+        if known is not None:
+            start, stop = map(self.sum, known)
+            self.lows[name] = [start]
+            self.highs[name] = [Sum(stop.constant - 1, stop.terms)]
+
+    def value(self, name: str) -> Sum | None:
+        """The value of a scalar; None where the name stands for itself."""
+        for each in needed(name, self.lets) if name in self.lets else ():
+            value = self.sum(self.lets.pop(each))
+            self.values[each] = None if _long(value) else value
+        return self.values.get(name)
 
     def assume(self, condition: ir.Expr, truth: bool) -> None:
         """A condition that is known to hold, or not to."""
@@ -124,7 +141,7 @@ class Facts:
         if isinstance(expr, ir.Const):
             return Sum(int(expr.value))
         if isinstance(expr, ir.Name):
-            known = self.values.get(expr.id)
+            known = self.value(expr.id)
             return Sum(0, {expr: 1}) if known is None else known
         if isinstance(expr, ir.TableRef):
             return Sum(0, {ir.TableRef(expr.table, written(self.sum(expr.index))): 1})
@@ -216,6 +233,7 @@ class Facts:
     def bounds(self, term: ir.Expr, coefficient: int) -> tuple[bool, list[Sum]]:
         """Sums that are at least coefficient * term; every: all of them are needed for a proof."""
         if isinstance(term, ir.Name):
+            self.limits_of(term.id)
             known = (self.highs if coefficient > 0 else self.lows).get(term.id, [])
             return False, [Sum().plus(bound, coefficient) for bound in known]
         if not isinstance(term, ir.Op):
@@ -255,6 +273,21 @@ class Facts:
                     bound = bound.plus(Sum(-1, {divisor: 1}), abs(coefficient))
                 return [bound]
         return []
+
+
+def needed(name: str, lets: Mapping[str, ir.Expr]) -> list[str]:
+    """A scalar and those that its value needs, as they were defined; no recursion, chains are long.
+
+    lets: the scalars and what they are defined as, in order.
+    """
+    found = {name}
+    open_ = [name]
+    while open_:
+        for used in names_in(lets[open_.pop()]):
+            if used in lets and used not in found:
+                found.add(used)
+                open_.append(used)
+    return [name for name in lets if name in found]
 
 
 _NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
@@ -298,9 +331,12 @@ def _long(value: Sum) -> bool:
     return next(islice(nodes, _LONG, None), None) is not None
 
 
+_text = lru_cache(20_000)(repr)  # of a term; what sums are sorted by
+
+
 def _place(factor: ir.Expr) -> tuple[bool, str]:
     """Order of factors: variables before the sizes in capitals, as kernels write them."""
-    return isinstance(factor, ir.Name) and factor.id.isupper(), repr(factor)
+    return isinstance(factor, ir.Name) and factor.id.isupper(), _text(factor)
 
 
 def written(value: Sum) -> ir.Expr:
@@ -308,7 +344,7 @@ def written(value: Sum) -> ir.Expr:
     result: ir.Expr | None = None
     items = list(value.terms.items())
     if len(items) > 1:
-        items.sort(key=lambda item: (item[1] < 0, repr(item[0])))
+        items.sort(key=lambda item: (item[1] < 0, _text(item[0])))
     for term, coefficient in items:
         size = abs(coefficient)
         part = term if size == 1 else ir.Op("*", (term, ir.Const(size)))

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import EditError, Site, refuse
-from m890sim.schedule.effects import operand_roles
-from m890sim.schedule.tree import Body, block, names_of
+from m890sim.schedule.effects import effects_of, operand_roles
+from m890sim.schedule.surroundings import Remembered
+from m890sim.schedule.tree import Body, block, in_stages, names_of
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
 # cannot grow a kernel out of them.
@@ -137,16 +138,33 @@ def top_names(body: Iterable[ir.Stmt]) -> list[str]:
 
 def all_names(body: Iterable[ir.Stmt]) -> Iterator[str]:
     """Names that a block defines at any depth."""
-    for stmt in ir.walk(tuple(body)):
-        if isinstance(stmt, ir.Let | ir.TileDecl | ir.HbmDecl):
-            yield stmt.name
-        elif isinstance(stmt, ir.Loop):
-            yield stmt.var
+    for stmt in body:
+        yield from _names(stmt)
+
+
+_NAMES: Remembered[tuple[str, ...]] = Remembered(20_000)
+
+
+def _names(stmt: ir.Stmt) -> tuple[str, ...]:
+    if isinstance(stmt, ir.Instr):
+        return ()
+    return _NAMES.get((stmt,), lambda: _names_below(stmt))
+
+
+def _names_below(stmt: ir.Stmt) -> tuple[str, ...]:
+    found: list[str] = []
+    if isinstance(stmt, ir.Let | ir.TileDecl | ir.HbmDecl):
+        found.append(stmt.name)
+    elif isinstance(stmt, ir.Loop):
+        found.append(stmt.var)
+    for child in ir.children(stmt):
+        found += _names(child)
+    return tuple(found)
 
 
 def staged(loop: ir.Loop) -> bool:
     """Whether the loop's body stands in stages."""
-    return any(isinstance(child, ir.Stage) for child in loop.body)
+    return in_stages(loop.body)
 
 
 def without_stages(namer: Namer, body: Body) -> Body:
@@ -210,17 +228,41 @@ def _operators(expr: ir.Expr) -> int:
     return 1 + max(map(_operators, expr.args)) if isinstance(expr, ir.Op) else 0
 
 
+_SIZES: dict[int, tuple[ir.Stmt, int, int]] = {}  # id -> (the node, kept alive; size, depth)
+_MOST_SIZES = 20_000
+
+
+def _size(stmt: ir.Stmt) -> tuple[ir.Stmt, int, int]:
+    """A statement with how many statements it is, all depths counted, and its depth."""
+    known = _SIZES.get(id(stmt))
+    if known is None or known[0] is not stmt:
+        inner = [_size(child) for child in ir.children(stmt)]
+        size = 1 + sum(part[1] for part in inner)
+        known = (stmt, size, 1 + max((part[2] for part in inner), default=0))
+        if len(_SIZES) >= _MOST_SIZES:
+            _SIZES.clear()
+        _SIZES[id(stmt)] = known
+    return known
+
+
 def statements(body: Body) -> int:
     """How many statements a block has, at all depths."""
-    return sum(1 + statements(ir.children(stmt)) for stmt in body)
+    return sum(_size(stmt)[1] for stmt in body)
 
 
 def _depth(stmt: ir.Stmt) -> int:
-    return 1 + max((_depth(child) for child in ir.children(stmt)), default=0)
+    return _size(stmt)[2]
 
 
 def first_read_before(body: Body) -> dict[str, bool]:
     """Tiles and scratch that a block touches but does not declare -> whether a read comes first."""
+    return _FIRST.get((body,), lambda: _first_read_before(body))
+
+
+_FIRST: Remembered[dict[str, bool]] = Remembered(5_000)
+
+
+def _first_read_before(body: Body) -> dict[str, bool]:
     found: dict[str, bool] = {}
     declared: set[str] = set()
     for stmt in ir.walk(body):
@@ -246,16 +288,13 @@ def _accesses(stmt: ir.Instr) -> Iterator[tuple[str, bool, bool]]:
 
 
 def touched(body: Body) -> tuple[set[str], set[str]]:
-    """Tiles and tensors that a block reads, and those that it writes."""
+    """Tiles and tensors that a block reads, and those that it writes; the caller's own sets."""
     reads: set[str] = set()
     writes: set[str] = set()
-    for stmt in ir.walk(body):
-        if isinstance(stmt, ir.Instr):
-            for name, read, written in _accesses(stmt):
-                if read:
-                    reads.add(name)
-                if written:
-                    writes.add(name)
+    for stmt in body:
+        found = effects_of(stmt)
+        reads |= found.reads
+        writes |= found.writes
     return reads, writes
 
 
@@ -273,7 +312,7 @@ def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
             unwritten.add(stmt.name)
             wanted.discard(stmt.name)
         elif wanted:
-            wanted -= touched((stmt,))[1]
+            wanted -= effects_of(stmt).writes
     return sorted(unwritten | wanted)
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import Argument, Context, Site, refuse
-from m890sim.schedule.effects import effects
+from m890sim.schedule.effects import effects_of
 from m890sim.schedule.loops_copy import Namer, require_room, require_shallow, staged
 from m890sim.schedule.loops_order import require_independent
 from m890sim.schedule.loops_unroll import add, subtract, times
-from m890sim.schedule.tree import node, replace
+from m890sim.schedule.tree import node, replace, substitute
 
 COARSER = 2  # items that coarser_items puts into one
 
@@ -54,10 +54,7 @@ def swap_order_of_items(
     Argument: the number of the first of the two. Work items are independent of each other.
     Preconditions: a phase with a variable behind the one named.
     """
-    stmt, number = phase_at(kernel, site, argument)
-    if number + 1 == len(stmt.vars):
-        raise refuse(stmt, f"`{stmt.vars[number]}` is the last work-item variable")
-
+    stmt, number = require_swapped(kernel, site, argument)
     order = [*range(len(stmt.vars))]
     order[number : number + 2] = [number + 1, number]
     changed = dataclasses.replace(
@@ -66,6 +63,16 @@ def swap_order_of_items(
         extents=tuple(stmt.extents[i] for i in order),
     )
     return replace(kernel, site, changed)
+
+
+def require_swapped(
+    kernel: ir.Kernel, site: Site, argument: Argument, *rest: object
+) -> tuple[ir.Cores, int]:
+    """The phase and the number of the variable. Raises: EditError."""
+    stmt, number = phase_at(kernel, site, argument)
+    if number + 1 == len(stmt.vars):
+        raise refuse(stmt, f"`{stmt.vars[number]}` is the last work-item variable")
+    return stmt, number
 
 
 def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -78,24 +85,45 @@ def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     Argument: the variable's number. Work items are independent of each other.
     Preconditions: a phase with that variable.
     """
-    stmt, number = phase_at(kernel, site, argument)
-    var, extent = stmt.vars[number], stmt.extents[number]
+    stmt, var, value = require_reversed(kernel, site, argument)
+    number = stmt.vars.index(var)
 
     def named(name: str) -> tuple[str, ...]:
         return (*stmt.vars[:number], name, *stmt.vars[number + 1 :])
 
-    # Where the variable is already counted down, and used for nothing else, it counts up again.
-    backwards = ir.Op("-", (subtract(extent, ir.Const(1)), ir.Name(var)))
-    first = stmt.body[0] if stmt.body else None
-    if isinstance(first, ir.Let) and first.value == backwards and not _uses(stmt.body[1:], var):
+    if value is None:
+        first = stmt.body[0]
+        assert isinstance(first, ir.Let)
         plain = dataclasses.replace(stmt, vars=named(first.name), body=stmt.body[1:])
         return replace(kernel, site, plain)
-    turn = Namer(kernel).fresh("turn")
-    value = ir.Op("-", (subtract(extent, ir.Const(1)), ir.Name(turn)))
-    require_shallow(stmt, value)
+    turn = Namer(kernel).fresh(_TURN)
+    value = substitute(value, {_TURN: ir.Name(turn)})
     let = ir.Let(var, value, loc=stmt.loc)
     changed = dataclasses.replace(stmt, vars=named(turn), body=(let, *stmt.body))
     return replace(kernel, site, changed)
+
+
+_TURN = "turn"
+
+
+def require_reversed(
+    kernel: ir.Kernel, site: Site, argument: Argument, *rest: object
+) -> tuple[ir.Cores, str, ir.Expr | None]:
+    """The phase, the variable, and its value by the turn; None where it counts down already."""
+    stmt, number = phase_at(kernel, site, argument)
+    var = stmt.vars[number]
+    last = subtract(stmt.extents[number], ir.Const(1))
+    first = stmt.body[0] if stmt.body else None
+    # Where the variable is already counted down, and used for nothing else, it counts up again.
+    if (
+        isinstance(first, ir.Let)
+        and first.value == ir.Op("-", (last, ir.Name(var)))
+        and not _uses(stmt.body[1:], var)
+    ):
+        return stmt, var, None
+    value = ir.Op("-", (last, ir.Name(_TURN)))
+    require_shallow(stmt, value)
+    return stmt, var, value
 
 
 def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -108,13 +136,10 @@ def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     Argument: the variable's number.
     Preconditions: a phase with that variable; the kernel's blocks stay within the limit on nesting.
     """
-    stmt, number = phase_at(kernel, site, argument)
+    stmt, number = require_coarser(kernel, site, argument)
     var, extent = stmt.vars[number], stmt.extents[number]
-    require_room(kernel, site, stmt, 0)
     outer = Namer(kernel).fresh(var)
-    start = times(ir.Name(outer), COARSER)
-    stop = ir.Op("min", (add(start, ir.Const(COARSER)), extent))
-    require_shallow(stmt, stop)
+    start, stop = _share(outer, extent)
     inner = ir.Loop(var, start, stop, ir.Const(1), stmt.body, loc=stmt.loc)
     changed = dataclasses.replace(
         stmt,
@@ -127,6 +152,22 @@ def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
         body=(inner,),
     )
     return replace(kernel, site, changed)
+
+
+def require_coarser(
+    kernel: ir.Kernel, site: Site, argument: Argument, *rest: object
+) -> tuple[ir.Cores, int]:
+    """The phase and the number of the variable. Raises: EditError."""
+    stmt, number = phase_at(kernel, site, argument)
+    require_room(kernel, site, stmt, 0)
+    require_shallow(stmt, _share(stmt.vars[number], stmt.extents[number])[1])
+    return stmt, number
+
+
+def _share(outer: str, extent: ir.Expr) -> tuple[ir.Expr, ir.Expr]:
+    """Start and stop of the items that one coarser item takes."""
+    start = times(ir.Name(outer), COARSER)
+    return start, ir.Op("min", (add(start, ir.Const(COARSER)), extent))
 
 
 def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -178,4 +219,4 @@ def finer_arguments(
 
 
 def _uses(body: tuple[ir.Stmt, ...], name: str) -> bool:
-    return name in effects(*body).uses
+    return any(name in effects_of(stmt).uses for stmt in body)

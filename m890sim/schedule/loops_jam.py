@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from functools import partial
 
 from m890sim.kernel import ir
-from m890sim.schedule.edit import Argument, Context, Site, refuse
-from m890sim.schedule.effects import effects, names_in
+from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
+from m890sim.schedule.effects import effects_of
 from m890sim.schedule.loops_copy import (
     MOST_STATEMENTS,
     Namer,
@@ -18,7 +19,10 @@ from m890sim.schedule.loops_copy import (
     touched,
 )
 from m890sim.schedule.loops_items import phase_at
+from m890sim.schedule.loops_jam_size import at_most, different, jammed
 from m890sim.schedule.loops_unroll import add, subtract, times
+from m890sim.schedule.surroundings import Remembered
+from m890sim.schedule.tokens import bag_of_kernel
 from m890sim.schedule.tree import Body, replace
 
 
@@ -44,13 +48,8 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     Preconditions: a phase with that variable; no HBM scratch is both loaded and stored in it (done
     twice, an item would read its own results); the kernel stays within the limit on its size.
     """
-    stmt, number = phase_at(kernel, site, argument)
-    require_room(kernel, site, stmt, 1)
-    reads, writes = touched(stmt.body)
-    for name in sorted(reads & writes - set(all_names(stmt.body))):
-        raise refuse(stmt, f"`{name}` is both loaded and stored in the phase")
+    stmt, number, own = _required(kernel, site, argument)
     var, extent = stmt.vars[number], stmt.extents[number]
-    own = _tiles(stmt.body) - _different(stmt.body, var)
     counts = Counter(all_names(kernel.body))
     while True:
         namer = Namer(kernel)
@@ -70,41 +69,66 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     extents[number] = ir.Op("ceil_div", (extent, ir.Const(2)))
     names = (*stmt.vars[:number], outer, *stmt.vars[number + 1 :])
     changed = dataclasses.replace(stmt, vars=names, extents=tuple(extents), body=(*lets, *body))
-    result = replace(kernel, site, changed)
-    size = statements(result.body)
+    return replace(kernel, site, changed)
+
+
+def require_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
+    """Raises: EditError where the edit does not apply."""
+
+    def make() -> EditError | None:
+        try:
+            _required(kernel, site, argument, quick=True)
+        except EditError as error:
+            return error
+        return None
+
+    found = _LEGAL.get((bag_of_kernel(kernel),), make, site, argument)
+    if found is not None:
+        raise EditError(str(found))
+
+
+_LEGAL: Remembered[EditError | None] = Remembered(5_000)
+
+
+def _required(
+    kernel: ir.Kernel, site: Site, argument: Argument, quick: bool = False
+) -> tuple[ir.Cores, int, set[str]]:
+    """The phase, the number of the variable, and the tiles of which one may be enough."""
+    stmt, number = phase_at(kernel, site, argument)
+    require_room(kernel, site, stmt, 1)
+    found = effects_of(stmt)
+    for name in sorted(found.reads & found.writes - found.defines):
+        raise refuse(stmt, f"`{name}` is both loaded and stored in the phase")
+    var = stmt.vars[number]
+    # In place of the body: the two variables, and both copies.
+    rest = statements(kernel.body) - statements(stmt.body) + 2
+    own: set[str] = set()
+    if not quick or rest + at_most(stmt.body) > MOST_STATEMENTS:
+        own = _tiles(stmt.body) - different(stmt.body, var)
+        once = {name for name, count in Counter(all_names(kernel.body)).items() if count == 1}
+        size = rest + jammed(stmt.body, var, own, once)
+    else:
+        size = 0
     if size > MOST_STATEMENTS:
         most = f"the most is {MOST_STATEMENTS} for edits that copy"
         raise refuse(stmt, f"the kernel would have {size} statements, {most}")
-    return result
+    return stmt, number, own
 
 
 def _tiles(body: Body) -> set[str]:
-    return {stmt.name for stmt in ir.walk(body) if isinstance(stmt, ir.TileDecl)}
+    found: set[str] = set()
+    for stmt in body:
+        if not isinstance(stmt, ir.Instr):
+            found |= _TILES.get((stmt,), partial(_tiles_of, stmt))
+    return found
 
 
-def _different(body: Body, var: str) -> set[str]:
-    """Scalars and tiles that differ between two items."""
-    flows: list[tuple[set[str], set[str]]] = []  # where one of these differs, so do those
-    for stmt in ir.walk(body):
-        if isinstance(stmt, ir.Let):
-            flows.append((set(names_in(stmt.value)), {stmt.name}))
-        elif isinstance(stmt, ir.Instr):
-            found = effects(stmt)
-            flows.append((found.uses | found.reads | found.writes, found.writes))
-        elif isinstance(stmt, ir.Loop | ir.If):
-            parts = (
-                (stmt.condition,) if isinstance(stmt, ir.If) else (stmt.start, stmt.stop, stmt.step)
-            )
-            inner = touched(ir.children(stmt))[1] - set(all_names((stmt,)))
-            flows.append(({name for part in parts for name in names_in(part)}, inner))
-    different = {var}
-    before = 0
-    while len(different) > before:
-        before = len(different)
-        for sources, results in flows:
-            if not sources.isdisjoint(different):
-                different |= results
-    return different
+_TILES: Remembered[frozenset[str]] = Remembered(20_000)
+
+
+def _tiles_of(stmt: ir.Stmt) -> frozenset[str]:
+    own = frozenset((stmt.name,)) if isinstance(stmt, ir.TileDecl) else frozenset()
+    return own | _tiles(ir.children(stmt))
 
 
 class _Jam:

@@ -17,9 +17,11 @@ from m890sim.schedule.loops_copy import (
     touched,
     unwritten_reads,
 )
+from m890sim.schedule.surroundings import Remembered, extents, surroundings
 from m890sim.schedule.tree import Body, block, node, replace, sites
 
-_MASKS = ("causal_mask", "window_mask", "limit_mask")
+MASKS = ("causal_mask", "window_mask", "limit_mask")
+_TRUTHS: Remembered[bool | None] = Remembered(10_000)  # of conditions where they stand
 
 
 def mask_condition(kernel: ir.Kernel, site: Site, mask: ir.Instr) -> ir.Expr:
@@ -69,7 +71,7 @@ def guard_mask_arguments(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[Argument]:
     """No argument, at every mask."""
-    if isinstance(stmt, ir.Instr) and stmt.op in _MASKS:
+    if isinstance(stmt, ir.Instr) and stmt.op in MASKS:
         yield None
 
 
@@ -85,19 +87,34 @@ def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     the tile has more columns than the limit.
     Preconditions: a mask, and its condition is not certain to hold where it stands.
     """
+    mask, condition = require_guard(kernel, site)
+    if condition is None:
+        return replace(kernel, site)
+    bare = dataclasses.replace(mask, comments=ir.NO_COMMENTS)
+    return replace(kernel, site, ir.If(condition, (bare,), comments=mask.comments, loc=mask.loc))
+
+
+def require_guard(kernel: ir.Kernel, site: Site, *rest: object) -> tuple[ir.Instr, ir.Expr | None]:
+    """The mask and its guard; None where it never hits an element."""
     mask = node(kernel, site)
-    if not isinstance(mask, ir.Instr) or mask.op not in _MASKS:
+    if not isinstance(mask, ir.Instr) or mask.op not in MASKS:
         raise refuse(mask, "the edit acts on causal_mask, window_mask and limit_mask")
     condition = mask_condition(kernel, site, mask)
     truth = Facts(kernel, site).truth(condition)
     if truth is True:
         raise refuse(mask, f"the {mask.op} is certain to hit an element, a guard has no use")
     if truth is False:
-        return replace(kernel, site)
+        return mask, None
     if len(site) + 2 > MOST_NESTING:
         raise refuse(mask, f"blocks would nest deeper than {MOST_NESTING}, the most for edits")
-    bare = dataclasses.replace(mask, comments=ir.NO_COMMENTS)
-    return replace(kernel, site, ir.If(condition, (bare,), comments=mask.comments, loc=mask.loc))
+    return mask, condition
+
+
+def guard_mask_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """The mask, its tile's extents, and what is known of integers there."""
+    ref = stmt.operands[0] if isinstance(stmt, ir.Instr) else None
+    names = (ref.tile,) if isinstance(ref, ir.TileRef) else ()
+    return (stmt, *extents(kernel, site, names), *surroundings(kernel, site))
 
 
 def drop_guard_arguments(
@@ -123,7 +140,11 @@ def drop_guard(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     stmt = node(kernel, site)
     if not isinstance(stmt, ir.If):
         raise refuse(stmt, "the edit acts on an `if`, this is none")
-    truth = Facts(kernel, site).truth(stmt.condition)
+    condition = stmt.condition
+    truth = _TRUTHS.get(
+        (condition, *surroundings(kernel, site)),
+        lambda: Facts(kernel, site).truth(condition),
+    )
     if truth is None:
         raise refuse(stmt, "nothing around this `if` decides its condition")
     kept, dropped = (stmt.then, stmt.orelse) if truth else (stmt.orelse, stmt.then)

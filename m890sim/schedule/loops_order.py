@@ -10,6 +10,7 @@ from m890sim.schedule.edit import Argument, Context, Site, refuse
 from m890sim.schedule.effects import names_in
 from m890sim.schedule.loops_bounds import Facts, Sum
 from m890sim.schedule.loops_copy import all_names, staged, touched
+from m890sim.schedule.surroundings import Remembered, surroundings
 from m890sim.schedule.tree import Body, node, replace
 
 
@@ -91,6 +92,24 @@ def _disjoint(
     kernel: ir.Kernel, site: Site, places: list[Site], loop: ir.Loop, changing: set[str]
 ) -> bool:
     """Whether some dimension parts the pieces that different iterations store."""
+    objects: list[object] = [loop.start, loop.step]
+    for place in places:
+        objects += (node(kernel, place), *surroundings(kernel, place))
+    return _DISJOINT.get(
+        tuple(objects),
+        lambda: _parted(kernel, site, places, loop, changing),
+        loop.var,
+        len(site),
+        frozenset(changing),
+    )
+
+
+_DISJOINT: Remembered[bool] = Remembered(5_000)
+
+
+def _parted(
+    kernel: ir.Kernel, site: Site, places: list[Site], loop: ir.Loop, changing: set[str]
+) -> bool:
     pieces = []
     for place in places:
         stmt = node(kernel, place)

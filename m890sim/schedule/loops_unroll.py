@@ -20,7 +20,8 @@ from m890sim.schedule.loops_copy import (
     without_stages,
 )
 from m890sim.schedule.loops_masks import mask_condition
-from m890sim.schedule.loops_places import Places
+from m890sim.schedule.loops_places import require_inside
+from m890sim.schedule.surroundings import Remembered, extents, surroundings
 from m890sim.schedule.tree import Body, node, replace
 
 
@@ -62,11 +63,7 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
 
     Preconditions: a range loop without stages; the kernel stays within the limit on its size.
     """
-    loop = loop_at(kernel, site)
-    if staged(loop):
-        found = f"the loop over {loop.var} has stages"
-        raise refuse(loop, f"{found}, and an iteration can hold each of them once only")
-    require_room(kernel, site, loop, 1)
+    loop = require_unroll(kernel, site)
     facts = Facts(kernel, site)
     step = facts.sum(loop.step)
     length = facts.sum(loop.stop).plus(facts.sum(loop.start), -1)
@@ -78,16 +75,22 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
     # In an `if` of its own the copy would meet the first body's names, which are visible there.
     names |= {name: namer.fresh(name) for name in top_names(loop.body)}
     copy = copied_block(loop.body, names)
-    places = Places(kernel, site)
-    places.variable(loop.var, loop.start, loop.stop)
-    places.moving.add(loop.var)
-    places.define(second)
-    places.require_inside(copy)
     if not even:
         guard = ir.Op("<", (ir.Name(var), loop.stop))
         copy = (ir.If(guard, copy, loc=loop.loc),)
     changed = dataclasses.replace(loop, step=times(loop.step, 2), body=(*loop.body, second, *copy))
     return replace(kernel, site, changed)
+
+
+def require_unroll(kernel: ir.Kernel, site: Site, *rest: object) -> ir.Loop:
+    """The loop. Raises: EditError where it cannot be unrolled."""
+    loop = loop_at(kernel, site)
+    if staged(loop):
+        found = f"the loop over {loop.var} has stages"
+        raise refuse(loop, f"{found}, and an iteration can hold each of them once only")
+    require_room(kernel, site, loop, 1)
+    require_inside(kernel, site, loop, loop.start, loop.stop, ahead=loop.step)
+    return loop
 
 
 def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -103,16 +106,24 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     tiles have one slot.
     Preconditions: a range loop; the kernel stays within the limit on its size.
     """
+    loop, stop, last = require_peel_last(kernel, site)
+    alone = _iteration(kernel, site, loop, last, others=1)
+    return replace(kernel, site, dataclasses.replace(loop, stop=stop), *alone)
+
+
+def require_peel_last(
+    kernel: ir.Kernel, site: Site, *rest: object
+) -> tuple[ir.Loop, ir.Expr, ir.Expr]:
+    """The loop, the end of all but its last iteration, and the variable's last value."""
     loop = loop_at(kernel, site)
     require_room(kernel, site, loop, 1)
     last = subtract(subtract(loop.stop, loop.start), ir.Const(1))
     if loop.step != ir.Const(1):
         last = times(ir.Op("//", (last, loop.step)), loop.step)
     last = add(loop.start, last)
-    main = dataclasses.replace(loop, stop=subtract(loop.stop, loop.step))
-    require_shallow(loop, main.stop, last)
-    alone = _iteration(kernel, site, loop, last, others=1)
-    return replace(kernel, site, main, *alone)
+    stop = subtract(loop.stop, loop.step)
+    require_shallow(loop, stop, last)
+    return loop, stop, last
 
 
 def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -129,26 +140,25 @@ def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     Preconditions: a range loop; nothing in the body reads what only the body itself writes further
     down (in the first iteration that would be undefined); the kernel stays within its limit.
     """
+    loop, start = require_peel_first(kernel, site)
+    alone = _iteration(kernel, site, loop, loop.start, others=0)
+    main = dataclasses.replace(loop, start=start, comments=ir.NO_COMMENTS)
+    head = dataclasses.replace(alone[0], comments=loop.comments)
+    return replace(kernel, site, head, *alone[1:], main)
+
+
+def require_peel_first(kernel: ir.Kernel, site: Site, *rest: object) -> tuple[ir.Loop, ir.Expr]:
+    """The loop, and where all but its first iteration start."""
     loop = loop_at(kernel, site)
     require_room(kernel, site, loop, 1)
     unwritten = unwritten_reads(kernel, site, loop.body)
     if unwritten:
         found = f"`{unwritten[0]}` is read in the loop over {loop.var}"
         raise refuse(loop, f"{found} and written before it only by an earlier iteration")
-    alone = _iteration(kernel, site, loop, loop.start, others=0)
-    main = dataclasses.replace(loop, start=add(loop.start, loop.step), comments=ir.NO_COMMENTS)
-    require_shallow(loop, main.start)
-    _require_inside(kernel, site, main)
-    head = dataclasses.replace(alone[0], comments=loop.comments)
-    return replace(kernel, site, head, *alone[1:], main)
-
-
-def _require_inside(kernel: ir.Kernel, site: Site, loop: ir.Loop) -> None:
-    """Refuses a loop with other bounds in which some piece certainly lies outside."""
-    places = Places(kernel, site)
-    places.moving.add(loop.var)
-    if places.variable(loop.var, loop.start, loop.stop):
-        places.require_inside(loop.body)
+    start = add(loop.start, loop.step)
+    require_shallow(loop, start)
+    require_inside(kernel, site, loop, start, loop.stop)
+    return loop, start
 
 
 def _iteration(kernel: ir.Kernel, site: Site, loop: ir.Loop, value: ir.Expr, others: int) -> Body:
@@ -192,27 +202,63 @@ def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     Preconditions: the condition is an inequality in which the loop's variable stands alone and
     once, with bounds for what else changes in the loop; the kernel stays within its limit.
     """
+    loop, stop, start = require_split(kernel, site, argument)
+    first = dataclasses.replace(loop, stop=stop)
+    second = dataclasses.replace(
+        loop, start=start, body=copied_block(loop.body, {}), comments=ir.NO_COMMENTS
+    )
+    return replace(kernel, site, first, second)
+
+
+def require_split(
+    kernel: ir.Kernel, site: Site, argument: Argument, *rest: object
+) -> tuple[ir.Loop, ir.Expr, ir.Expr]:
+    """The loop, the end of its first part and the start of its second."""
     loop = loop_at(kernel, site)
     require_room(kernel, site, loop, 1)
     questions = list(_questions(loop.body))
     if not isinstance(argument, int) or not 0 <= argument < len(questions):
         raise refuse(loop, f"the loop over {loop.var} has {len(questions)} conditions and masks")
-    path = questions[argument]
-    inner = node(kernel, (*site, *path))
-    facts = Facts(kernel, (*site, *path), outside=len(site))
+    path = (*site, *questions[argument])
+    inner = node(kernel, path)
+    asked: tuple[object, ...] = (inner,)
+    if isinstance(inner, ir.If):
+        asked = (inner.condition,)
+    elif isinstance(inner, ir.Instr) and isinstance(inner.operands[0], ir.TileRef):
+        asked = (inner, *extents(kernel, path, (inner.operands[0].tile,)))
+    parted = _PARTS.get(
+        (len(site), *asked, *surroundings(kernel, path)),
+        lambda: _parts(kernel, site, loop, path, inner),
+    )
+    if isinstance(parted, str):
+        raise refuse(inner, parted)
+    stop, start = parted
+    require_shallow(loop, stop, start)
+    require_inside(kernel, site, loop, loop.start, stop)
+    require_inside(kernel, site, loop, start, loop.stop)
+    return loop, stop, start
+
+
+_PARTS: Remembered[tuple[ir.Expr, ir.Expr] | str] = Remembered(10_000)
+
+
+def _parts(
+    kernel: ir.Kernel, site: Site, loop: ir.Loop, path: Site, inner: ir.Stmt
+) -> tuple[ir.Expr, ir.Expr] | str:
+    """Where the first part of a loop ends and the second starts; or why there are none."""
+    facts = Facts(kernel, path, outside=len(site))
     if isinstance(inner, ir.If):
         condition = inner.condition
     else:
         assert isinstance(inner, ir.Instr)
-        condition = mask_condition(kernel, (*site, *path), inner)
+        condition = mask_condition(kernel, path, inner)
     middle = _turning_point(facts, condition, loop)
     if middle is None:
-        raise refuse(inner, f"no value of {loop.var} parts the loop by this condition")
+        return f"no value of {loop.var} parts the loop by this condition"
     where = Facts(kernel, site)
     at, start, stop = where.sum(middle), where.sum(loop.start), where.sum(loop.stop)
     if where.prove(at.plus(start, -1)) or where.prove(stop.plus(at, -1)):
-        raise refuse(inner, "the condition is decided for the whole loop, there is nothing to part")
-    first = dataclasses.replace(loop, stop=_least(where, middle, loop.stop))
+        return "the condition is decided for the whole loop, there is nothing to part"
     # The second loop goes on with the same values: start + a multiple of the step.
     reached = middle
     if loop.step != ir.Const(1):
@@ -220,13 +266,7 @@ def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         reached = add(loop.start, times(blocks, loop.step))
     if not where.prove(start.plus(at, -1)):
         reached = ir.Op("max", (loop.start, reached))
-    second = dataclasses.replace(
-        loop, start=reached, body=copied_block(loop.body, {}), comments=ir.NO_COMMENTS
-    )
-    require_shallow(loop, first.stop, second.start)
-    _require_inside(kernel, site, first)
-    _require_inside(kernel, site, second)
-    return replace(kernel, site, first, second)
+    return _least(where, middle, loop.stop), reached
 
 
 def _questions(body: Body, path: Site = ()) -> Iterator[Site]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule import hoisting, stages, transfers
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
-from m890sim.schedule.effects import independent
+from m890sim.schedule import hoisting, sinking, stages, transfers
+from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.effects import effects_of, independent
 from m890sim.schedule.tree import Body, block, node, replace
 
 _DEFINITIONS = (ir.Let, ir.TileDecl)
@@ -104,9 +104,12 @@ def move_down_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
 def _movable(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, definitions: bool
 ) -> tuple[int, int]:
-    """How many statements stand above and below in the block; none for what is not worth moving."""
+    """How many statements stand above and below in the block; none for what is not worth moving.
+
+    A fence is not: other statements move past it, it can be removed and put elsewhere.
+    """
     kinds = (ir.Instr, ir.If, ir.Loop, *(_DEFINITIONS if definitions else ()))
-    if not isinstance(stmt, kinds):
+    if not isinstance(stmt, kinds) or (isinstance(stmt, ir.Instr) and stmt.op == "fence"):
         return 0, 0
     body, index = block(kernel, site)
     return index, len(body) - 1 - index
@@ -136,22 +139,86 @@ def _down_far(
         yield None
 
 
+def neighbours(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a statement and the two on either side of it."""
+    body, index = block(kernel, site)
+    if _idle(stmt):
+        return (*body[:index], None, *body[index:])
+    last = len(body) - 1
+    return (
+        body[index - 2] if index > 1 else None,
+        body[index - 1] if index else None,
+        stmt,
+        body[index + 1] if index < last else None,
+        body[index + 2] if index + 1 < last else None,
+    )
+
+
+def _idle(stmt: ir.Stmt) -> bool:
+    """Whether it writes and defines nothing: alone such statements can pass their equals."""
+    if not isinstance(stmt, ir.If):
+        return False
+    found = effects_of(stmt)
+    return not found.writes and not found.defines
+
+
+def _require(step: int, least: int) -> Callable[[ir.Kernel, Site, Argument, Context], None]:
+    """Whether a statement can pass so many neighbours."""
+
+    def require(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
+        body, index = block(kernel, site)
+        passed, reason = _distance(body, index, step, least)
+        if passed < least:
+            raise refuse(body[index], reason)
+        if _idle(body[index]):
+            most = 1 if least == 1 else len(body)
+            if _move(kernel, site, step, least, most) == kernel:
+                raise refuse(body[index], "it would pass its equals only")
+
+    return require
+
+
+_MOVED = heads("Instr", "If", "Loop") - {"fence"}
+
 ROWS: tuple[EditSpec, ...] = (
-    EditSpec("move_up", "exchange a statement with the one above it", _up, move_up),
-    EditSpec("move_down", "exchange a statement with the one below it", _down, move_down),
+    EditSpec(
+        "move_up",
+        "exchange a statement with the one above it",
+        _up,
+        move_up,
+        _MOVED | {"Let", "TileDecl"},
+        neighbours,
+        _require(-1, 1),
+    ),
+    EditSpec(
+        "move_down",
+        "exchange a statement with the one below it",
+        _down,
+        move_down,
+        _MOVED,
+        neighbours,
+        _require(1, 1),
+    ),
     EditSpec(
         "move_up_far",
         "move a statement up past all that it is independent of",
         _up_far,
         move_up_far,
+        _MOVED,
+        neighbours,
+        _require(-1, 2),
     ),
     EditSpec(
         "move_down_far",
         "move a statement down past all that it is independent of",
         _down_far,
         move_down_far,
+        _MOVED,
+        neighbours,
+        _require(1, 2),
     ),
     *hoisting.ROWS,
+    *sinking.ROWS,
     *stages.ROWS,
     *transfers.ROWS,
 )

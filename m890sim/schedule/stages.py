@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
 from m890sim.language import DEFAULT_LIMITS
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
-from m890sim.schedule.effects import Effects, known_effects
-from m890sim.schedule.tree import Body, node, replace
+from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.effects import Effects, effects_of, known_effects
+from m890sim.schedule.tree import Body, in_stages, node, replace
 
 _LAST = 7  # the highest number of a stage
 _BESIDE = (ir.Let, ir.TileDecl)  # what may stand beside stages
@@ -18,7 +18,7 @@ _BESIDE = (ir.Let, ir.TileDecl)  # what may stand beside stages
 
 def has_stages(loop: ir.Loop) -> bool:
     """Whether a loop is pipelined."""
-    return any(isinstance(child, ir.Stage) for child in loop.body)
+    return in_stages(loop.body)
 
 
 def _with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
@@ -26,15 +26,9 @@ def _with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
 
     Raises: EditError where the stages would change the result (E221).
     """
-    touched: dict[str, set[int]] = {}
-    written: set[str] = set()
-    for child in loop.body:
-        if isinstance(child, ir.Stage):
-            found = known_effects(child)
-            for name in (found.reads | found.writes) - found.defines:
-                touched.setdefault(name, set()).add(child.index)
-            written |= found.writes - found.defines
-    needs = {name: max(at) - min(at) + 1 for name, at in touched.items() if len(at) > 1}
+    stages = {child.index: effects_of(child) for child in loop.body if isinstance(child, ir.Stage)}
+    tiles = {child.name for child in loop.body if isinstance(child, ir.TileDecl)}
+    needs = _refuse_carried(loop, stages, tiles)
     body: list[ir.Stmt] = []
     for child in loop.body:
         if isinstance(child, ir.TileDecl) and child.name in needs:
@@ -42,15 +36,32 @@ def _with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
             if evaluate(child.slots, kernel.tunables) < need:
                 child = dataclasses.replace(child, slots=ir.Const(need))
         body.append(child)
-    carried = sorted(name for name in needs if name in written)
-    if carried:
-        both = " and ".join(str(index) for index in sorted(touched[carried[0]]))
+    return dataclasses.replace(loop, body=tuple(body))
+
+
+def _refuse_carried(
+    loop: ir.Loop, stages: Mapping[int, Effects], tiles: Set[str]
+) -> dict[str, int]:
+    """Slots that names used in several stages need.
+
+    Raises: EditError for one that the loop writes and does not declare.
+    """
+    touched: dict[str, set[int]] = {}
+    written: set[str] = set()
+    for index, found in stages.items():
+        for name in (found.reads | found.writes) - found.defines:
+            touched.setdefault(name, set()).add(index)
+        written |= found.writes - found.defines
+    needs = {name: max(at) - min(at) + 1 for name, at in touched.items() if len(at) > 1}
+    carried = min((name for name in needs if name in written and name not in tiles), default=None)
+    if carried is not None:
+        both = " and ".join(str(index) for index in sorted(touched[carried]))
         raise refuse(
             loop,
-            f"`{carried[0]}` is written in this loop, declared outside it and would be used in "
+            f"`{carried}` is written in this loop, declared outside it and would be used in "
             f"stages {both}; keep it in one stage, or sink its declaration into the loop",
         )
-    return dataclasses.replace(loop, body=tuple(body))
+    return needs
 
 
 def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -69,6 +80,24 @@ def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     tensor from outside that the loop writes would be used in two stages. Assignments and tiles
     stand above the stages.
     """
+    loop, parts = _parts(kernel, site, argument)
+    beside = tuple(child for child in loop.body if isinstance(child, _BESIDE))
+    staged = (ir.Stage(number, part) for number, part in enumerate(parts))
+    changed = dataclasses.replace(loop, body=(*beside, *staged))
+    return replace(kernel, site, _with_slots(kernel, changed))
+
+
+def require_pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
+    """Raises: EditError where a loop cannot be pipelined."""
+    loop, parts = _parts(kernel, site, argument)
+    tiles = {child.name for child in loop.body if isinstance(child, ir.TileDecl)}
+    _refuse_carried(
+        loop, {number: known_effects(*part) for number, part in enumerate(parts)}, tiles
+    )
+
+
+def _parts(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[ir.Loop, list[Body]]:
+    """The loop, and what each stage would hold."""
     loop = node(kernel, site)
     if not isinstance(loop, ir.Loop):
         raise refuse(loop, "only a loop over a range can be pipelined")
@@ -76,7 +105,6 @@ def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
         raise refuse(loop, "this loop has stages already; remove them first with unstage")
     if not isinstance(argument, int) or not 1 <= argument <= 3:
         raise refuse(loop, f"the number of stages must be 1, 2 or 3, not {argument!r}")
-    beside = tuple(child for child in loop.body if isinstance(child, _BESIDE))
     rest: Body = tuple(child for child in loop.body if not isinstance(child, _BESIDE))
     _refuse_early_names(loop)
     parts: list[Body] = []
@@ -85,14 +113,12 @@ def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
         if not taken:
             raise refuse(loop, f"no {kind} can move to the front, so stage {number} would be empty")
         parts.append(taken)
-    if not any(isinstance(stmt, ir.Instr) and stmt.op != "fence" for stmt in ir.walk(rest)):
+    if all(effects_of(stmt).ops <= {"fence"} for stmt in rest):
         raise refuse(loop, f"no instruction is left for stage {len(parts)}")
     parts.append(rest)
     if len(site) + 1 + _height(loop.body) > DEFAULT_LIMITS.nesting:
         raise refuse(loop, f"blocks would stand more than {DEFAULT_LIMITS.nesting} deep")
-    staged = (ir.Stage(number, part) for number, part in enumerate(parts))
-    changed = dataclasses.replace(loop, body=(*beside, *staged))
-    return replace(kernel, site, _with_slots(kernel, changed))
+    return loop, parts
 
 
 def _height(body: Body) -> int:
@@ -109,7 +135,7 @@ def _refuse_early_names(loop: ir.Loop) -> None:
             if child.name in inner:
                 raise refuse(child, f"`{child.name}` names something else in a block above it")
         elif not isinstance(child, ir.Instr):
-            inner |= known_effects(child).defines
+            inner |= effects_of(child).defines
 
 
 def _leading(body: Body, kind: str) -> tuple[Body, Body]:
@@ -118,7 +144,7 @@ def _leading(body: Body, kind: str) -> tuple[Body, Body]:
     left: list[ir.Stmt] = []
     ahead = Effects()  # what stands above and stays
     for stmt in body:
-        found = known_effects(stmt)
+        found = effects_of(stmt)
         clash = found.writes & (ahead.reads | ahead.writes) or found.reads & ahead.writes
         if not clash and _made_of(stmt, kind):
             taken.append(stmt)
@@ -130,8 +156,7 @@ def _leading(body: Body, kind: str) -> tuple[Body, Body]:
 
 
 def _made_of(stmt: ir.Stmt, kind: str) -> bool:
-    ops = {part.op for part in ir.walk((stmt,)) if isinstance(part, ir.Instr)}
-    return ops == {kind}
+    return effects_of(stmt).ops == {kind}
 
 
 def _neighbours(kernel: ir.Kernel, site: Site) -> tuple[ir.Loop, ir.Stage, int]:
@@ -149,7 +174,7 @@ def _passed_on(stage: ir.Stage, last: bool) -> tuple[ir.Stmt, Body]:
         raise refuse(stage, "this stage has no statement to pass on")
     at = places[-1 if last else 0]
     stmt = stage.body[at]
-    found = known_effects(stmt)
+    found = effects_of(stmt)
     own = {child.name for child in stage.body if isinstance(child, _BESIDE)}
     used = sorted(own & (found.uses | found.reads | found.writes))
     if used:
@@ -160,7 +185,7 @@ def _passed_on(stage: ir.Stage, last: bool) -> tuple[ir.Stmt, Body]:
 def _refuse_names(stmt: ir.Stmt, body: Body, uses: bool) -> None:
     """Refuses to move a statement past definitions (uses), or into their scope."""
     names = {child.name for child in body if isinstance(child, _BESIDE)}
-    found = known_effects(stmt)
+    found = effects_of(stmt)
     mine = found.defines | (found.uses | found.reads | found.writes if uses else set())
     if names & mine:
         raise refuse(
@@ -259,7 +284,7 @@ def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context)
             for stmt in inside:
                 if isinstance(stmt, _BESIDE) and stmt.name in later:
                     raise refuse(stmt, f"`{stmt.name}` is defined again in this loop; rename one")
-        later |= known_effects(child).defines
+        later |= effects_of(child).defines
         body = inside + body
     return replace(kernel, site, dataclasses.replace(loop, body=body))
 
@@ -276,7 +301,7 @@ def _commented(stage: ir.Stage) -> Body:
 
 def _counts(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[int]:
     if isinstance(stmt, ir.Loop) and not has_stages(stmt):
-        ops = {part.op for part in ir.walk(stmt.body) if isinstance(part, ir.Instr)} - {"fence"}
+        ops = effects_of(stmt).ops - {"fence"}
         if ops:
             yield 1
         if "load" in ops and len(ops) > 1:
@@ -299,16 +324,44 @@ def _staged(
         yield None
 
 
+def _in_its_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a statement, the one around it, the values of tunables, and the depth."""
+    around = node(kernel, site[:-1]) if len(site) > 1 else None
+    return (stmt, around if isinstance(stmt, ir.Stage) else None, kernel.params, len(site))
+
+
 ROWS: tuple[EditSpec, ...] = (
-    EditSpec("pipeline", "put a loop's statements into 1, 2 or 3 stages", _counts, pipeline),
     EditSpec(
-        "stage_later", "move a stage's last statement into the next stage", _stages, stage_later
+        "pipeline",
+        "put a loop's statements into 1, 2 or 3 stages",
+        _counts,
+        pipeline,
+        heads("Loop"),
+        _in_its_loop,
+        require_pipeline,
+    ),
+    EditSpec(
+        "stage_later",
+        "move a stage's last statement into the next stage",
+        _stages,
+        stage_later,
+        heads("Stage"),
+        _in_its_loop,
     ),
     EditSpec(
         "stage_earlier",
         "move a stage's first statement into the stage before",
         _stages,
         stage_earlier,
+        heads("Stage"),
+        _in_its_loop,
     ),
-    EditSpec("unstage", "remove the stages of a loop", _staged, unstage),
+    EditSpec(
+        "unstage",
+        "remove the stages of a loop",
+        _staged,
+        unstage,
+        heads("Loop"),
+        _in_its_loop,
+    ),
 )

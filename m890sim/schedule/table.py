@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from m890sim.schedule import arithmetic, attributes, loops, motion
+from m890sim.schedule import arithmetic, attributes, grain, loops, motion
 from m890sim.schedule.edit import EditSpec
 
 _ROWS: tuple[EditSpec, ...] = (
@@ -10,5 +10,6 @@ _ROWS: tuple[EditSpec, ...] = (
     *motion.ROWS,
     *loops.ROWS,
     *arithmetic.ROWS,
+    *grain.ROWS,
 )
 EDITS: dict[str, EditSpec] = {row.name: row for row in _ROWS}

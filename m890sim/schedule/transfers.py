@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate, instruction, same_value, simplify, slice_extent
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, refuse
-from m890sim.schedule.tree import block, node, replace
+from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.tree import block, node, replace, with_next
 
 _ONE = ir.Const(1)
 _DEEPEST = 8  # operators in operators of a bound: the language allows 32, each cut adds a few
@@ -26,29 +26,13 @@ def split_transfer(
     sliced) and not a single one, its tile no step, its bounds are short, and the chip has the
     queue, another one than the transfer's.
     """
-    stmt, tile, tensor = _transfer(kernel, site)
-    if not isinstance(argument, int) or not 0 <= argument < context.queues:
-        raise refuse(stmt, f"the queue must be from 0 to {context.queues - 1}, not {argument!r}")
-    if argument == _queue(kernel, stmt):
-        raise refuse(stmt, f"the transfer is on queue {argument} already")
-    if tile.rows.step is not None:
-        raise refuse(stmt, "the tile's rows have a step")
+    stmt, tile, tensor, half = _cuttable(kernel, site, argument, context)
     dims = _dims(kernel, tensor.tensor)
     sliced = _sliced(tensor)
-    if len(sliced) < 2:
-        raise refuse(stmt, "the transfer has one row, which cannot be cut")
     at = sliced[0]
     piece = tensor.index[at]
     assert isinstance(piece, (ir.Slice, ir.Gather))
-    extent = slice_extent(piece, dims[at])
-    if isinstance(extent, ir.Const):
-        if extent.value < 2:
-            raise refuse(stmt, f"the transfer has {extent.value} rows, too few to cut")
-        half: ir.Expr = ir.Const(int(extent.value) // 2)
-    else:
-        half = ir.Op("//", (extent, ir.Const(2)))
-    if max(map(_depth, (half, piece.start, piece.stop, tile.rows.start))) > _DEEPEST:
-        raise refuse(stmt, "its bounds are too long already to be cut again")
+    assert isinstance(argument, int)
     inner: ir.Expr = _ONE  # rows of the tile for each index of the dimension that is cut
     for other in sliced[1:-1]:
         beside = tensor.index[other]
@@ -74,6 +58,36 @@ def split_transfer(
         target = dataclasses.replace(tile, rows=ir.Slice(first, last))
         halves.append(_made(stmt, target, source, ir.Const(argument) if number else None))
     return replace(kernel, site, *halves)
+
+
+def _cuttable(
+    kernel: ir.Kernel, site: Site, argument: Argument, context: Context
+) -> tuple[ir.Instr, ir.TileRef, ir.TensorRef, ir.Expr]:
+    """The transfer, its tile and its tensor, and how many indices of it the first half has."""
+    stmt, tile, tensor = _transfer(kernel, site)
+    if not isinstance(argument, int) or not 0 <= argument < context.queues:
+        raise refuse(stmt, f"the queue must be from 0 to {context.queues - 1}, not {argument!r}")
+    if argument == _queue(kernel, stmt):
+        raise refuse(stmt, f"the transfer is on queue {argument} already")
+    if tile.rows.step is not None:
+        raise refuse(stmt, "the tile's rows have a step")
+    dims = _dims(kernel, tensor.tensor)
+    sliced = _sliced(tensor)
+    if len(sliced) < 2:
+        raise refuse(stmt, "the transfer has one row, which cannot be cut")
+    at = sliced[0]
+    piece = tensor.index[at]
+    assert isinstance(piece, (ir.Slice, ir.Gather))
+    extent = slice_extent(piece, dims[at])
+    if isinstance(extent, ir.Const):
+        if extent.value < 2:
+            raise refuse(stmt, f"the transfer has {extent.value} rows, too few to cut")
+        half: ir.Expr = ir.Const(int(extent.value) // 2)
+    else:
+        half = ir.Op("//", (extent, ir.Const(2)))
+    if max(map(_depth, (half, piece.start, piece.stop, tile.rows.start))) > _DEEPEST:
+        raise refuse(stmt, "its bounds are too long already to be cut again")
+    return stmt, tile, tensor, half
 
 
 def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -204,12 +218,31 @@ def _pairs(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
             yield None
 
 
+def _with_tensors(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a transfer, and the declarations of all tensors and tunables."""
+    return (stmt, kernel.params, *(s for s in kernel.body if isinstance(s, ir.HbmDecl)))
+
+
+_TRANSFERS = heads("load", "store")
+
 ROWS: tuple[EditSpec, ...] = (
     EditSpec(
         "split_transfer",
         "cut a transfer into two halves of its rows, the second on another queue",
         _queues,
         split_transfer,
+        _TRANSFERS,
+        _with_tensors,
+        _cuttable,
+        placing=True,
     ),
-    EditSpec("coalesce", "join a transfer with the one below that follows on", _pairs, coalesce),
+    EditSpec(
+        "coalesce",
+        "join a transfer with the one below that follows on",
+        _pairs,
+        coalesce,
+        _TRANSFERS,
+        with_next,
+        placing=True,
+    ),
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.effects import known_effects, names_in, operand_roles
+from m890sim.schedule.effects import effects_of, names_in, operand_roles
+from m890sim.schedule.surroundings import Remembered
 from m890sim.schedule.tree import Body
 
 _Span = tuple[ir.Expr, ir.Expr, ir.Expr | None]  # start, stop, step
@@ -19,6 +20,15 @@ def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr 
     None: however often the body runs, it never sees what the tile held when it began. Pieces are
     compared by their text; a branch that is not certain to run writes nothing.
     """
+    return _KNOWN.get(
+        (tile.rows, tile.cols, body, *first), lambda: _uncovered(tile, body, first), tile.name
+    )
+
+
+_KNOWN: Remembered[ir.Instr | None] = Remembered(10_000)
+
+
+def _uncovered(tile: ir.TileDecl, body: Body, first: Body) -> ir.Instr | None:
     pieces: set[_Piece] = set()
     for part in (first, body):
         found = _block(tile, part, pieces)
@@ -30,7 +40,7 @@ def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr 
 def _block(tile: ir.TileDecl, body: Body, pieces: set[_Piece]) -> ir.Instr | None:
     """Adds the pieces that a body writes; the first read that they do not cover."""
     for stmt in body:
-        touched = known_effects(stmt)
+        touched = effects_of(stmt)
         if tile.name not in touched.reads and tile.name not in touched.writes:
             continue
         found: ir.Instr | None = None

@@ -3,6 +3,7 @@
 from m890sim.session.edits import apply, context_of, edit_from_data, edit_to_data, legal_edits
 from m890sim.session.memory import Memory
 from m890sim.session.records import CaseCycles, LogEntry, Verdict
+from m890sim.session.script import ScriptError, ScriptLine, parse_script, run_line, run_script
 from m890sim.session.session import VERIFY, BudgetError, KernelSession, Position
 
 __all__ = [
@@ -13,10 +14,15 @@ __all__ = [
     "LogEntry",
     "Memory",
     "Position",
+    "ScriptError",
+    "ScriptLine",
     "Verdict",
     "apply",
     "context_of",
     "edit_from_data",
     "edit_to_data",
     "legal_edits",
+    "parse_script",
+    "run_line",
+    "run_script",
 ]

@@ -25,6 +25,7 @@ def context_of(task: Task | str | None = None, chip: ChipSpec | str | None = Non
         dtypes=chosen.allowed_dtypes if chosen else DEFAULT_CONTEXT.dtypes,
         queues=spec.dma_queues if spec else DEFAULT_CONTEXT.queues,
         banks=spec.sram_banks if spec else DEFAULT_CONTEXT.banks,
+        positive=chosen.positive if chosen else DEFAULT_CONTEXT.positive,
     )
 
 

@@ -21,7 +21,7 @@ from m890sim.language import check
 from m890sim.schedule import Context, Edit, EditError
 from m890sim.session.edits import context_of
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
-from m890sim.timing import TIMING_VERSION, Attribution
+from m890sim.timing import TIMING_VERSION, Attribution, Timing
 from m890sim.workloads import Case, Task, lower_bound, simulate
 
 STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB each
@@ -48,6 +48,7 @@ class State:
         "outcome",
         "refusals",
         "successors",
+        "traced",
         "verdicts",
     )
 
@@ -60,6 +61,7 @@ class State:
         self.outcome: Outcome | None = None
         self.verdicts: dict[Gate, Verdict] = {}
         self.extras: dict[Hashable, Any] = {}
+        self.traced: tuple[Case, Timing] | None = None  # of a watched case, until it is taken
         self._digest = ""
 
     @property
@@ -88,7 +90,9 @@ class Space:
     context: Context
     reference_cycles: tuple[int, ...]  # by case
     lower_bound_cycles: tuple[int, ...]  # by case
-    states: dict[Kernel, State] = field(default_factory=dict, repr=False)
+    # By digest; kernels of one digest may differ in their comments. A digest takes less time than
+    # a kernel's hash, as the text of statements is remembered, and it is needed anyway.
+    states: dict[str, tuple[State, ...]] = field(default_factory=dict, repr=False)
 
 
 class Memory:
@@ -109,6 +113,21 @@ class Memory:
         self._spaces: dict[tuple[Task, ChipSpec, tuple[Case, ...]], Space] = {}
         self._timings: dict[Hashable, CaseCycles] = {}
         self._verdicts: dict[Hashable, Verdict] = {}
+        self._watched: set[Case] = set()
+
+    def watch(self, case: Case) -> None:
+        """Trace this case from now on whenever it is timed, for the next `traced` of the kernel."""
+        self._watched.add(case)
+
+    def traced(self, space: Space, state: State, case: Case) -> Timing:
+        """The traced run of a kernel, once for nothing where the case is watched.
+
+        Raises: BindError, LimitError.
+        """
+        kept, state.traced = state.traced, None
+        if kept is not None and kept[0] == case:
+            return kept[1]
+        return simulate(state.kernel, case, space.chip, trace=True)
 
     def space(self, task: Task, chip: ChipSpec, cases: tuple[Case, ...]) -> Space:
         """The space of a task, chip and cases; times the reference on first use."""
@@ -126,15 +145,20 @@ class Memory:
 
     def state(self, space: Space, kernel: Kernel) -> State:
         """The state of a kernel, one for all kernels that are equal, comments included."""
-        found = space.states.get(kernel)
-        if found is None:
-            if len(space.states) >= self._most_states:
-                # Cut the links too: a state that a session holds would keep all others alive.
-                for state in tuple(space.states.values()):
+        made = State(kernel)
+        alike = space.states.get(made.digest, ())
+        for state in alike:
+            if state.kernel == kernel:
+                return state
+        if len(space.states) >= self._most_states or len(alike) >= self._most_states:
+            # Cut the links too: a state that a session holds would keep all others alive.
+            for states in tuple(space.states.values()):
+                for state in states:
                     state.successors = {}
-                space.states = {}
-            found = space.states.setdefault(kernel, State(kernel))
-        return found
+            space.states = {}
+            alike = ()
+        space.states[made.digest] = (*alike, made)
+        return made
 
     def check(self, space: Space, state: State) -> None:
         """Raises: LanguageError, LimitError, or TaskError where it does not fit the task."""
@@ -178,7 +202,7 @@ class Memory:
     def verdict(self, space: Space, state: State, gate: Gate) -> Verdict:
         """What the gate says of a kernel: the language's rules, the task's, then the values.
 
-        Cases with few (query, key) pairs come first, and the first one that fails ends it.
+        Small cases come first, and the first one that fails ends it.
         Raises: judge.BelowLowerBoundError.
         """
         found = state.verdicts.get(gate)
@@ -192,7 +216,10 @@ class Memory:
         key = (state.digest, space.chip, space.cases[number], TIMING_VERSION, yardsticks)
         found = self._timings.get(key)
         if found is None:
-            found = _time(space, state.kernel, space.cases[number], yardsticks)
+            case = space.cases[number]
+            found, timing = _time(space, state.kernel, case, yardsticks, case in self._watched)
+            if timing is not None:
+                state.traced = (case, timing)
             self.timed += 1
             if len(self._timings) >= self._most_results:
                 self._timings = {}
@@ -209,7 +236,7 @@ class Memory:
         except TaskError as error:
             return Verdict(False, WRONG, _PLACE.sub("", str(error)))
         task = space.task
-        for case in sorted(space.cases, key=lambda case: case.pairs):
+        for case in sorted(space.cases, key=lambda case: case.work):
             version = (TIMING_VERSION, task.name, task.outputs, task.tolerance)
             key = (state.digest, space.chip, case, version, gate)
             verdict = self._verdicts.get(key)
@@ -224,20 +251,23 @@ class Memory:
         return Verdict(True)
 
 
-def _time(space: Space, kernel: Kernel, case: Case, yardsticks: tuple[int, int]) -> CaseCycles:
-    """Simulate one case; an error is a result too."""
+def _time(
+    space: Space, kernel: Kernel, case: Case, yardsticks: tuple[int, int], trace: bool
+) -> tuple[CaseCycles, Timing | None]:
+    """Simulate one case; an error is a result too. The timing itself where it has a trace."""
     try:
-        timing = simulate(kernel, case, space.chip)
+        timing = simulate(kernel, case, space.chip, trace=trace)
     except (BindError, LimitError) as error:
-        return CaseCycles(case.name, None, None, *yardsticks, error.code, error.detail)
+        return CaseCycles(case.name, None, None, *yardsticks, error.code, error.detail), None
     spread = timing.attribution
     # One sum over the cores: a record is kept for every kernel that was ever timed.
     sums = spread.cycles.sum(axis=0, keepdims=True)
     sums.flags.writeable = False
     summed = Attribution(sums, spread.engines, spread.causes)
-    return CaseCycles(
+    found = CaseCycles(
         case.name, timing.cycles, timing.instructions, *yardsticks, attribution=summed
     )
+    return found, timing if trace else None
 
 
 def _judge_case(space: Space, kernel: Kernel, case: Case, gate: Gate) -> Verdict:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from m890sim.schedule import Edit
 from m890sim.session.edits import edit_to_data
 from m890sim.session.memory import Gate, Memory, Space, State
 from m890sim.session.records import LogEntry
-from m890sim.timing import TIMING_VERSION
+from m890sim.timing import TIMING_VERSION, Timing
 from m890sim.workloads import DISTRIBUTIONS, Case, Task, get_task, load_kernel
 
 VERIFY = ("best", "always", "never")
@@ -217,6 +218,20 @@ class KernelSession:
         value: T = state.extras[key]
         return value
 
+    def watch(self, case: Case) -> None:
+        """Keep a trace of this case when a kernel is timed on it, for the next `traced`.
+
+        All sessions of the memory share this; it changes no result.
+        """
+        self.memory.watch(case)
+
+    def traced(self, case: Case) -> Timing:
+        """The kernel's run of a case with every instruction recorded (`Timing.trace`).
+
+        Raises: BindError, LimitError where the kernel cannot be timed.
+        """
+        return self.memory.traced(self._space, self._path[-1], case)
+
     # Evaluations.
 
     @property
@@ -275,7 +290,7 @@ class KernelSession:
                 edits=self._edits,
                 outcome=outcome,
                 correct=None if outcome.product is not None else False,
-                accepted=False,
+                accepted=mode == "never" and outcome.product is not None,
                 code=outcome.code,
                 message=outcome.message,
             )
@@ -292,6 +307,17 @@ class KernelSession:
         if settled.accepted or entry.accepted:
             self._keep_best(settled, state.kernel)
         return settled
+
+    def timing_after(self, edit: Edit) -> tuple[str, Callable[[], object]] | None:
+        """Digest of the kernel that `apply(edit)` would give, and a job for any thread to time it.
+
+        The memory knows its cycles then; nothing is spent and nothing else changes. None where it
+        knows them already. Raises: EditError.
+        """
+        state = self.memory.successor(self._space, self._path[-1], edit)
+        if state.outcome is not None:
+            return None
+        return state.digest, partial(self.memory.outcome, self._space, state)
 
     def _settle(self, entry: LogEntry, state: State, mode: str) -> LogEntry:
         """The entry, with the gate's verdict where the mode asks for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,14 @@ from m890sim.chip import ChipSpec
 from m890sim.errors import LimitError
 from m890sim.kernel.ir import Kernel
 from m890sim.language.limits import DEFAULT_LIMITS, Limits
-from m890sim.timing.attribution import Attribution
+from m890sim.timing.attribution import FIXED_CAUSES, Attribution, engine_names
 
 TIMING_VERSION = 2
 _CALENDAR = 512  # windows ahead of the earliest dispatch that a transfer may reach at first
 _CALENDAR_MOST = 2**20
+_TRACED = 2**12  # instructions that a trace has room for at first
+
+_MOST_SPACES = 8  # that a thread keeps, about 300 kB each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +72,7 @@ def time_bound(
     """`simulate_program` for a program that is bound already."""
     launch = program.launch(symbols, tables)
     windows = _CALENDAR
-    rows = 1024 if trace else 0
+    rows = _TRACED if trace else 0
     while True:
         run = _Run(program, launch, limits, windows, rows)
         status = run.phases()
@@ -79,14 +83,16 @@ def time_bound(
         else:
             break
     _raise_for(status, limits)
-    return Timing(
+    timing = Timing(
         cycles=run.end,
         instructions=run.instructions,
-        attribution=Attribution.of(program.chip, run.attribution),
+        attribution=Attribution(run.attribution, run.space.engines, run.space.causes),
         hbm_bytes=int(run.out[run.engine.BYTES]),
         chip=program.chip,
         trace=run.trace[: int(run.out[run.engine.TRACED])] if trace else None,
     )
+    run.give_back()
+    return timing
 
 
 def _load_engine() -> Any:
@@ -102,23 +108,40 @@ def _load_engine() -> Any:
     return engine
 
 
-class _Run:
-    """One launch: the arrays that the engine works on, and what lies between phases."""
+class _Space:
+    """Arrays that the engine works on, for one chip and programs up to some size.
+
+    Small kernels run in less time than it takes to make them, so they are used again. The ring of
+    an engine is never cleared: the engine reads what it wrote in the same phase alone.
+    """
 
     def __init__(
-        self, program: BoundProgram, launch: Launch, limits: Limits, windows: int, rows: int
+        self, chip: ChipSpec, windows: int, registers: int, tiles: int, slots: int
     ) -> None:
         engine = _load_engine()
-        self.engine, self.program, self.launch = engine, program, launch
-        chip = program.chip
-        engines = chip.dma_queues + 3
-        self.out = np.zeros(engine.OUT_LENGTH, dtype=np.int64)
-        self.attribution = np.zeros((chip.cores, engines, engine.OPERAND + engines), dtype=np.int64)
-        self.trace = np.zeros((rows, engine.TRACE_WIDTH), dtype=np.int64)
-        self.calendar = np.full((1 + chip.cores, 2 * windows), -1, dtype=np.int64)
+        cores, engines = chip.cores, chip.dma_queues + 3
         # Everything that can wait or run at once in an engine must still be in its ring.
-        self.ring = 1 << (chip.sequencer_queue_entries + 2).bit_length()
-        self.end = chip.launch_cycles + chip.core_start_cycles
+        ring = 1 << (chip.sequencer_queue_entries + 2).bit_length()
+        self.chip = chip
+        self.engines = engine_names(chip)
+        self.causes = FIXED_CAUSES + tuple(f"operand from {e}" for e in self.engines)
+        widths = (engine.FLIGHT_TIMES + chip.dma_in_flight, 4 * engines, 4 * slots)
+        self.cleared = np.zeros(cores * sum(widths), dtype=np.int64)
+        ends = np.cumsum(widths) * cores
+        self.sequencers, self.units, self.board = (
+            piece.reshape(cores, -1) for piece in np.split(self.cleared, ends[:-1])
+        )
+        self.registers = np.empty((cores, registers), dtype=np.int64)
+        self.counts = np.empty((cores, tiles), dtype=np.int64)
+        self.rings = np.zeros((cores, 4 * engines * ring), dtype=np.int64)
+        self.clock = np.empty(cores, dtype=np.int64)
+        self.calendar = np.full((1 + cores, 2 * windows), -1, dtype=np.int64)
+        self.out = np.empty(engine.OUT_LENGTH, dtype=np.int64)
+        # Views of what each phase sets: making one takes as long as filling it.
+        self.pc = self.sequencers[:, engine.PC]
+        self.latest = self.sequencers[:, engine.LATEST]
+        self.last_pass = self.sequencers[:, engine.LAST_PASS]
+        self.free = self.units[:, engine.FREE :: 4]
         self.numbers = np.array(
             [
                 chip.cores,
@@ -133,16 +156,58 @@ class _Run:
                 chip.hbm_window_cycles,
                 chip.hbm_bytes_per_cycle * chip.hbm_window_cycles,
                 chip.hbm_core_bytes_per_cycle * chip.hbm_window_cycles,
-                limits.instructions,
-                work_limit(limits),
+                0,  # LIMIT and WORK_LIMIT: set for each run
+                0,
                 windows,
                 0,  # ORDER and ITEMS: set for each phase
                 0,
                 chip.matrix_load_cycles,
-                self.ring,
+                ring,
             ],
             dtype=np.int64,
         )
+
+
+class _Spaces(threading.local):
+    """A thread's spaces that no run uses at the moment."""
+
+    def __init__(self) -> None:
+        self.free: dict[tuple[int, ...], _Space] = {}
+
+
+_SPACES = _Spaces()
+
+
+def _width(needed: int, step: int) -> int:
+    # Few different widths; and an odd number of cache lines, so that the rows of the cores do not
+    # fall on the same lines of the cache.
+    return -(-needed // step) * step + 8
+
+
+class _Run:
+    """One launch: the arrays that the engine works on, and what lies between phases."""
+
+    def __init__(
+        self, program: BoundProgram, launch: Launch, limits: Limits, windows: int, rows: int
+    ) -> None:
+        engine = _load_engine()
+        self.engine, self.program, self.launch = engine, program, launch
+        chip = program.chip
+        engines = chip.dma_queues + 3
+        registers = _width(program.n_registers, 128)
+        tiles, slots = _width(len(program.first_count), 16), _width(program.n_slots, 16)
+        # A chip's number in memory may come to stand for another one: hence the test below.
+        self.key = (id(chip), windows, registers, tiles, slots)
+        space = _SPACES.free.pop(self.key, None)
+        if space is None or space.chip is not chip:
+            space = _Space(chip, windows, registers, tiles, slots)
+        self.space, self.numbers, self.out = space, space.numbers, space.out
+        self.out.fill(0)
+        self.numbers[engine.LIMIT] = limits.instructions
+        self.numbers[engine.WORK_LIMIT] = work_limit(limits)
+        self.attribution = np.zeros((chip.cores, engines, engine.OPERAND + engines), dtype=np.int64)
+        self.trace = np.empty((rows, engine.TRACE_WIDTH), dtype=np.int64)
+        self.end = chip.launch_cycles + chip.core_start_cycles
 
     @property
     def instructions(self) -> int:
@@ -153,54 +218,69 @@ class _Run:
         """Run all phases; the engine's status."""
         chip, engine = self.program.chip, self.engine
         begin = self.end
-        self.attribution[:, :, engine.LAUNCH] = begin
-        for number, phase in enumerate(self.program.phases):
+        waiting = begin
+        status = int(engine.OK)
+        idle = self.attribution[:, :, engine.IDLE]
+        for number, phase in enumerate(self.program.phases.tolist()):
             if number:
                 begin = self.end + chip.barrier_cycles
-                self.attribution[:, :, engine.LAUNCH] += chip.barrier_cycles
+                waiting += chip.barrier_cycles
             status = self.phase(phase, begin)
             if status != engine.OK:
-                return status
-        return int(engine.OK)
+                break
+            if number:
+                idle += self.end - self.space.free
+            else:
+                np.subtract(self.end, self.space.free, out=idle)
+        self.attribution[:, :, engine.LAUNCH] = waiting
+        return status
 
-    def phase(self, phase: np.ndarray[Any, np.dtype[np.int64]], begin: int) -> int:
+    def phase(self, phase: list[int], begin: int) -> int:
         """Run one phase that starts at `begin`, with idle engines and nothing to wait for."""
-        program, engine = self.program, self.engine
-        cores, engines = program.chip.cores, program.chip.dma_queues + 3
+        program, engine, space, launch = self.program, self.engine, self.space, self.launch
         self.numbers[engine.ORDER] = phase[2]
-        self.numbers[engine.ITEMS] = self.launch.registers[phase[1]]
+        self.numbers[engine.ITEMS] = launch.registers[phase[1]]
         self.out[engine.NEXT_ITEM] = 0
-        sequencers = np.zeros(
-            (cores, engine.FLIGHT_TIMES + program.chip.dma_in_flight), dtype=np.int64
-        )
-        sequencers[:, engine.PC] = phase[0]
-        sequencers[:, engine.LATEST] = begin
-        sequencers[:, engine.LAST_PASS] = begin
-        units = np.zeros((cores, 4 * engines), dtype=np.int64)
-        units[:, engine.FREE :: 4] = begin
+        space.cleared.fill(0)
+        space.pc.fill(phase[0])
+        space.latest.fill(begin)
+        space.last_pass.fill(begin)
+        space.free.fill(begin)
+        space.clock.fill(begin)
+        space.registers[:, : program.n_registers] = launch.registers
+        space.counts[:, : len(program.first_count)] = program.first_count
         engine.run_phase(
             program.code,
             program.instructions,
             self.numbers,
-            self.launch.tables,
-            self.launch.spans,
-            np.repeat(self.launch.registers[None], cores, axis=0),
-            self.launch.masks,
-            np.repeat(program.first_count[None], cores, axis=0),
-            np.zeros((cores, 4 * max(1, program.n_slots)), dtype=np.int64),
-            units,
-            np.zeros((cores, 4 * engines * self.ring), dtype=np.int64),
-            sequencers,
-            np.full(cores, begin, dtype=np.int64),
-            self.calendar,
+            launch.tables,
+            launch.spans,
+            space.registers,
+            launch.masks,
+            space.counts,
+            space.board,
+            space.units,
+            space.rings,
+            space.sequencers,
+            space.clock,
+            space.calendar,
             self.attribution.reshape(-1),
             self.trace,
             self.out,
         )
-        free = units[:, engine.FREE :: 4]
-        self.end = int(max(free.max(), sequencers[:, engine.LATEST].max()))
-        self.attribution[:, :, engine.IDLE] += self.end - free
+        # What an engine ran was ready no earlier than the engine was free.
+        self.end = max(space.latest.tolist())
         return int(self.out[engine.STATUS])
+
+    def give_back(self) -> None:
+        """Let the thread's next run have the arrays, with a clean calendar. Only after success."""
+        # The last byte moves by the end, and a transfer may look one window further.
+        used = self.end // self.program.chip.hbm_window_cycles + 2
+        self.space.calendar[:, : 2 * used] = -1
+        spaces = _SPACES.free
+        if len(spaces) >= _MOST_SPACES:
+            spaces.clear()
+        spaces[self.key] = self.space
 
 
 def _raise_for(status: int, limits: Limits) -> None:

@@ -3,18 +3,25 @@
 Imports nothing that compiles: the parser is loaded when a kernel is.
 """
 
+from m890sim.workloads.attention import AttentionCase, Sequence
 from m890sim.workloads.bounds import LowerBound, lower_bound, lower_bound_cycles
-from m890sim.workloads.case import Case, Sequence
+from m890sim.workloads.case import Case, Demand
 from m890sim.workloads.inputs import DISTRIBUTIONS
+from m890sim.workloads.levels import LEVELS
 from m890sim.workloads.registry import KERNELS, KernelEntry, get_kernel, ladder, load_kernel
 from m890sim.workloads.run import execute, launch_arguments, simulate
-from m890sim.workloads.tasks import TASKS, Task, get_task
+from m890sim.workloads.task import Task
+from m890sim.workloads.tasks import SUITE, TASKS, get_task
 
 __all__ = [
     "DISTRIBUTIONS",
     "KERNELS",
+    "LEVELS",
+    "SUITE",
     "TASKS",
+    "AttentionCase",
     "Case",
+    "Demand",
     "KernelEntry",
     "LowerBound",
     "Sequence",

@@ -1,9 +1,7 @@
 """Lower bounds on cycles: what no kernel can beat on a case and a chip.
 
-Derived in docs/lower_bounds.md, under the contract of docs/timing.md. The bound holds for every
-kernel that forms the 2 * D products of each visible (query, key) pair and one softmax weight a
-pair; it counts no work on masked pairs and no start-up, port or dependence that some kernel could
-hide.
+Derived in docs/lower_bounds.md, under the contract of docs/timing.md, from what a case demands of
+any kernel (`Case.demand`). It counts no start-up, port or dependence that some kernel could hide.
 """
 
 from __future__ import annotations
@@ -12,9 +10,7 @@ from dataclasses import dataclass
 
 from m890sim.chip import ChipSpec
 from m890sim.kernel.ir import DTYPES
-from m890sim.workloads.case import Case
-
-ELEMENT_BYTES = 2  # the tasks' tensors are bf16
+from m890sim.workloads.case import Case, Demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,7 @@ class LowerBound:
     launch: int  # until the first byte can move: launch, core start, item, dispatch, DMA issue
     load: int  # the least load, its latency, and the hop to the engine that uses it
     matrix: int  # all products, by matrix unit, vector unit and SFU together, cores evenly loaded
-    elements: int  # one pass of the vector unit or the SFU over every score
+    elements: int  # the elements that must pass through the vector unit or the SFU
     store: int  # the hop to the queue, the least store and its latency
     memory: int  # end to end, HBM the limit: the bytes at the best rate, what is before and after
 
@@ -52,6 +48,7 @@ def lower_bound(
 
     Source: docs/lower_bounds.md. More bandwidth, rate or cores never raises it.
     """
+    chip, demand = case.part_of(chip), case.demand
     launch = (
         chip.launch_cycles
         + chip.core_start_cycles
@@ -69,13 +66,12 @@ def lower_bound(
         chip.vector_startup_cycles + 1 + chip.vector_latency_cycles,
         chip.sfu_startup_cycles + 1 + chip.sfu_latency_cycles,
     )
-    products = 2 * case.pairs * case.head_elements
-    matrix = -(-products // (chip.cores * _products_per_cycle(chip, allowed_dtypes)))
-    elements = -(-case.pairs // (chip.cores * _scores_per_cycle(case, chip)))
-    loaded, stored = moved_bytes(case)
+    matrix = -(-demand.products // (chip.cores * _products_per_cycle(chip, allowed_dtypes)))
+    elements = -(-demand.elements // (chip.cores * _elements_per_cycle(demand, chip)))
+    moved = demand.loaded_bytes + demand.stored_bytes
     memory = max(
-        _earliest_end(launch, loaded + stored, chip) + flight,
-        _earliest_end(launch, loaded, chip) + arrival + last_step + store,
+        _earliest_end(launch, moved, chip) + flight,
+        _earliest_end(launch, demand.loaded_bytes, chip) + arrival + last_step + store,
     )
     cycles = max(memory, launch + load + max(matrix, elements) + store)
     return LowerBound(cycles, launch, load, matrix, elements, store, memory)
@@ -84,17 +80,6 @@ def lower_bound(
 def lower_bound_cycles(case: Case, chip: ChipSpec) -> int:
     """Fewest cycles in which any kernel can compute the case on the chip; see `lower_bound`."""
     return lower_bound(case, chip).cycles
-
-
-def moved_bytes(case: Case) -> tuple[int, int]:
-    """(bytes that must be loaded, bytes that must be stored).
-
-    Loaded: Q, and K and V of every visible token, once. Stored: O once.
-    """
-    tokens, heads, elements = case.output_shape
-    output = tokens * heads * elements * ELEMENT_BYTES
-    keys = sum(sequence.keys for sequence in case.sequences)
-    return output + 2 * keys * case.key_heads * elements * ELEMENT_BYTES, output
 
 
 def _products_per_cycle(chip: ChipSpec, allowed_dtypes: tuple[str, ...]) -> int:
@@ -108,13 +93,14 @@ def _products_per_cycle(chip: ChipSpec, allowed_dtypes: tuple[str, ...]) -> int:
     return rows * chip.matrix_rows * chip.matrix_columns + lanes + chip.sfu_elements_per_cycle
 
 
-def _scores_per_cycle(case: Case, chip: ChipSpec) -> int:
-    """Most scores that leave ACC of a core in a cycle, on their way to a weight in SRAM.
+def _elements_per_cycle(demand: Demand, chip: ChipSpec) -> int:
+    """Most elements that vector unit and SFU of a core pass in a cycle, see `Demand`.
 
-    ACC is fp32, so the vector unit reads it at its fp32 rate. A score that the vector unit itself
-    sums up from narrow operands never was in ACC, but took it D elements.
+    For a score these are the two ways out of the matrix unit's products: ACC is fp32, so the vector
+    unit reads it at its fp32 rate; a score that it sums up itself from narrow operands never was in
+    ACC, but took it D elements.
     """
-    narrow = -(-chip.vector_bf16_lanes // case.head_elements)
+    narrow = -(-chip.vector_bf16_lanes // demand.narrow_elements)
     return chip.sfu_elements_per_cycle + max(chip.vector_f32_lanes, narrow)
 
 

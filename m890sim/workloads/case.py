@@ -1,198 +1,109 @@
-"""Case: shapes of an attention task: ragged sequences, their pages, and what every query sees.
-
-Letters, here and in the tasks' kernels: B sequences, T query tokens in all, P cached tokens in all,
-S slots of the paged cache, HQ query heads, HKV key heads, D elements a head.
-"""
+"""Case: what every case of every task offers, and the work that a case asks of a chip."""
 
 from __future__ import annotations
 
-import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from types import MappingProxyType
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from m890sim.chip import ChipSpec
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@dataclass(frozen=True)
-class Sequence:
-    """One sequence of a case.
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What any kernel must at least do for a case; docs/lower_bounds.md says how it is counted."""
 
-    Its query i sees its first `visible(i)` keys: the cached ones, then the new ones. Queries are
-    rows first_query ... first_query + queries - 1 of `q` and `o`; where `new_keys` is True the same
-    rows of `k` and `v` are its new tokens.
-    """
-
-    index: int
-    cached: int  # cached tokens
-    queries: int  # query tokens
-    first_query: int  # row in q
-    first_cached: int  # entry in kv_indices
-    new_keys: bool  # the queries' own tokens are keys too, causally
-
-    @property
-    def keys(self) -> int:
-        """Keys in all, cached and new."""
-        return self.cached + (self.queries if self.new_keys else 0)
-
-    def visible(self, query: int) -> int:
-        """Keys that query `query` (0 ... queries - 1) attends to: always the sequence's first."""
-        return self.cached + (query + 1 if self.new_keys else 0)
-
-    @property
-    def pairs(self) -> int:
-        """Visible (query, key) pairs of one head."""
-        triangle = self.queries * (self.queries + 1) // 2 if self.new_keys else 0
-        return self.queries * self.cached + triangle
+    loaded_bytes: int  # inputs, each once
+    stored_bytes: int  # outputs, each once
+    products: int  # multiplications of two inputs, or of a weight and an input
+    elements: int  # elements that pass through the vector unit or the SFU, a pass each
+    # Elements of the vector unit at its bf16 rate that one of `elements` takes where all its
+    # operands are narrow; it also may come in fp32, at the fp32 rate.
+    narrow_elements: int = 1
 
 
 @dataclass(frozen=True)
-class Case:
-    """One case of a task.
+class Case(ABC):
+    """One case of a task: shapes, inputs, the right output, and what it must cost at least.
 
-    Sequence b has `cached[b]` tokens in the paged cache and `queries[b]` query tokens. In task
-    `extend` these are new tokens, keys and values included; in task `decode` there is one query a
-    sequence and its own key is in the cache. Pages of `page_tokens` slots are dealt out in order
-    from page 1 on, or shuffled; an eighth of the pages (at least one) stays unused. Raises:
-    ValueError for shapes no task has.
+    Cases are compared and hashed by value; everything about one follows from its fields.
     """
 
     name: str
-    task: str
-    cached: tuple[int, ...]
-    queries: tuple[int, ...]
-    query_heads: int
-    key_heads: int
-    head_elements: int
-    page_tokens: int = 16
-    shuffled: bool = False
-    text: str = ""
+    task: str  # key of TASKS
 
-    def __post_init__(self) -> None:
-        if self.task not in ("extend", "decode"):
-            raise ValueError(f"task must be 'extend' or 'decode', not {self.task!r}")
-        if not self.cached or len(self.cached) != len(self.queries):
-            raise ValueError("cached and queries must have one entry a sequence, at least one")
-        if min(self.cached) < 0 or min(self.queries) < 1:
-            raise ValueError("cached must be at least 0 and queries at least 1")
-        if self.task == "decode" and (min(self.cached) < 1 or set(self.queries) != {1}):
-            raise ValueError("a decode case has one query and at least one cached token a sequence")
-        if min(self.query_heads, self.key_heads, self.head_elements, self.page_tokens) < 1:
-            raise ValueError("heads, elements and page size must be at least 1")
-        if self.query_heads % self.key_heads:
-            raise ValueError(
-                f"query heads ({self.query_heads}) must be a multiple of "
-                f"key heads ({self.key_heads})"
-            )
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """What it is, in a few words."""
 
-    @cached_property
-    def sequences(self) -> tuple[Sequence, ...]:
-        """The sequences in order."""
-        found = []
-        first_query = first_cached = 0
-        for index, (cached, queries) in enumerate(zip(self.cached, self.queries, strict=True)):
-            new_keys = self.task == "extend"
-            found.append(Sequence(index, cached, queries, first_query, first_cached, new_keys))
-            first_query += queries
-            first_cached += cached
-        return tuple(found)
-
-    @cached_property
-    def _pages(self) -> tuple[Array, int]:
-        """(page numbers in the order in which they are dealt out, pages of the cache)."""
-        used = sum(-(-cached // self.page_tokens) for cached in self.cached)
-        total = used + max(1, used // 8)
-        if not self.shuffled:
-            # From 1 on: a kernel that takes the cache for contiguous from slot 0 must not be right
-            # by chance.
-            return np.arange(1, used + 1), total
-        # The raw stream of PCG64 is the same in every NumPy; Generator.permutation need not be, and
-        # cycles hang on it.
-        raw = np.random.PCG64(zlib.crc32(self.name.encode())).random_raw(total)
-        return np.argsort(raw, kind="stable")[:used], total
-
-    @cached_property
-    def tables(self) -> Mapping[str, Array]:
-        """The launch tables by name, int64, read-only.
-
-        kv_indptr [B + 1], kv_indices [P], and in extend qo_indptr [B + 1].
-        """
-        pages, _ = self._pages
-        slots, at = [np.zeros(0, np.int64)], 0
-        for cached in self.cached:
-            tokens = np.arange(cached)
-            slots.append(
-                pages[at + tokens // self.page_tokens] * self.page_tokens
-                + tokens % self.page_tokens
-            )
-            at += -(-cached // self.page_tokens)
-        tables = {
-            "kv_indptr": np.cumsum((0, *self.cached), dtype=np.int64),
-            "kv_indices": np.concatenate(slots).astype(np.int64),
-        }
-        if self.task == "extend":
-            tables["qo_indptr"] = np.cumsum((0, *self.queries), dtype=np.int64)
-        for table in tables.values():
-            table.flags.writeable = False
-        return MappingProxyType(tables)
-
-    @cached_property
+    @property
+    @abstractmethod
     def symbols(self) -> Mapping[str, int]:
         """Values of the dimensions' symbols and of the Size parameters."""
-        values = {
-            "B": len(self.cached),
-            "HQ": self.query_heads,
-            "HKV": self.key_heads,
-            "D": self.head_elements,
-            "S": self._pages[1] * self.page_tokens,
-            "P": sum(self.cached),
-        }
-        if self.task == "extend":
-            values |= {
-                "T": sum(self.queries),
-                "max_extend": max(self.queries),
-                "max_prefix": max(self.cached),
-            }
-        else:
-            values["max_length"] = max(self.cached)
-        return MappingProxyType(values)
+
+    @property
+    def tables(self) -> Mapping[str, Array]:
+        """The launch tables by name, int64, read-only."""
+        return {}
 
     @property
     def scalars(self) -> Mapping[str, float]:
-        """Values of the Scalar parameters: scale = D ** -0.5."""
-        return MappingProxyType({"scale": float(self.head_elements**-0.5)})
+        """Values of the Scalar parameters."""
+        return {}
 
     @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """Shape of `o` (and `q`): (T, HQ, D), or (B, HQ, D) in decode."""
-        return (sum(self.queries), self.query_heads, self.head_elements)
+    @abstractmethod
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output; its rows, along the last dimension, are judged one by one."""
 
-    @cached_property
-    def pairs(self) -> int:
-        """Visible (query, key) pairs, over all sequences and query heads."""
-        return self.query_heads * sum(sequence.pairs for sequence in self.sequences)
+    @property
+    @abstractmethod
+    def work(self) -> int:
+        """How large the case is, in elements or scores: small ones are judged first and in full."""
 
+    @property
+    @abstractmethod
+    def demand(self) -> Demand:
+        """What any kernel must at least do."""
+
+    @property
+    def cores(self) -> int | None:
+        """The cores that the case is given, None for all of the chip's."""
+        return None
+
+    @abstractmethod
     def make_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
         """Arguments by the names of the task's kernel parameters; distribution "normal" by default.
 
         Tensors are float32, rounded to bf16; tables int64; sizes int; scalars float. The same
-        (case, seed, distribution) gives the same arrays. Slots of the cache that hold no token are
-        NaN.
+        (case, seed, distribution) gives the same arrays.
         Raises: TaskError for an unknown distribution (see `m890sim.workloads.DISTRIBUTIONS`).
         """
-        from m890sim.workloads.inputs import make_inputs
 
-        return make_inputs(self, seed, distribution)
-
+    @abstractmethod
     def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
         """The right output in fp64, shape `output_shape`.
 
-        rows: bool [tokens, heads], the rows to compute (all where None); the others are NaN.
+        rows: bool, `output_shape` without its last dimension, the rows to compute (all where None);
+        the others are NaN.
         """
-        from m890sim.workloads.oracle import attention
 
-        return attention(self, inputs, rows)
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is cached beside them follows from them, and pickle refuses it."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    def part_of(self, chip: ChipSpec) -> ChipSpec:
+        """The chip with no more cores than the case is given."""
+        return chip if self.cores is None else _with_cores(chip, min(chip.cores, self.cores))
+
+
+@lru_cache(maxsize=64)
+def _with_cores(chip: ChipSpec, cores: int) -> ChipSpec:
+    return chip if chip.cores == cores else chip.replace(cores=cores)

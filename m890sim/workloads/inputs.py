@@ -18,7 +18,8 @@ import ml_dtypes
 import numpy as np
 
 from m890sim.errors import TaskError
-from m890sim.workloads.case import Array, Case, Sequence
+from m890sim.workloads.attention import AttentionCase, Sequence
+from m890sim.workloads.case import Array
 
 NEEDLE_LOGIT = 20.0  # e**20 outweighs 16,384 keys whose logits have a standard deviation of 2
 TAIL_TOKENS = 64  # needles stand where a block of this many keys begins or ends
@@ -26,17 +27,29 @@ LARGE_KEY_OFFSET = 16.0  # of every key along the common direction, in units of 
 OFFSET_LOGIT = 400.0  # exp overflows fp32 and bf16 beyond 88
 
 
-def make_inputs(case: Case, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
-    """See `Case.make_inputs`."""
+def make_inputs(
+    case: AttentionCase, seed: int = 0, distribution: str | None = None
+) -> dict[str, Any]:
+    """See `AttentionCase.make_inputs`."""
+    random, chosen = generator(case.name, seed, distribution)
+    tensors = _tensors(case, random, chosen)
+    return {**tensors, **case.tables, **_sizes(case), **case.scalars}
+
+
+def generator(
+    case: str, seed: int = 0, distribution: str | None = None
+) -> tuple[np.random.Generator, str]:
+    """The random numbers of a case's name, a seed and a distribution, and the one that was chosen.
+
+    Raises: TaskError for an unknown distribution.
+    """
     chosen = "normal" if distribution is None else distribution
     if chosen not in DISTRIBUTIONS:
         raise TaskError(
             f"unknown distribution {chosen!r}; the distributions are: {', '.join(DISTRIBUTIONS)}"
         )
     number = tuple(DISTRIBUTIONS).index(chosen)
-    random = np.random.Generator(np.random.PCG64([seed, zlib.crc32(case.name.encode()), number]))
-    tensors = _tensors(case, random, chosen)
-    return {**tensors, **case.tables, **_sizes(case), **case.scalars}
+    return np.random.Generator(np.random.PCG64([seed, zlib.crc32(case.encode()), number])), chosen
 
 
 def round_bf16(values: Array) -> Array:
@@ -45,11 +58,13 @@ def round_bf16(values: Array) -> Array:
     return rounded
 
 
-def _sizes(case: Case) -> dict[str, int]:
+def _sizes(case: AttentionCase) -> dict[str, int]:
     return {name: value for name, value in case.symbols.items() if name.startswith("max_")}
 
 
-def _tensors(case: Case, random: np.random.Generator, distribution: str) -> dict[str, Array]:
+def _tensors(
+    case: AttentionCase, random: np.random.Generator, distribution: str
+) -> dict[str, Array]:
     _, _, elements = shape = case.output_shape
     cache_shape = (case.symbols["S"], case.key_heads, elements)
     q = random.standard_normal(shape, np.float32)
@@ -80,12 +95,14 @@ def _tensors(case: Case, random: np.random.Generator, distribution: str) -> dict
     return {"q": round_bf16(q), **new, **tensors}
 
 
-# ---- what a distribution does to the queries of one sequence, in place: q [queries, HQ, D]
-# -------------------
+# What a distribution does to the queries of one sequence, in place: q [queries, HQ, D].
+Bend = Callable[[AttentionCase, Sequence, Array, Array, Array], None]
 
 
-def _spread(low: float, high: float) -> Callable[[Case, Sequence, Array, Array, Array], None]:
-    def bend(case: Case, sequence: Sequence, q: Array, keys: Array, common: Array) -> None:
+def _spread(
+    low: float, high: float
+) -> Callable[[AttentionCase, Sequence, Array, Array, Array], None]:
+    def bend(case: AttentionCase, sequence: Sequence, q: Array, keys: Array, common: Array) -> None:
         # q and k of unit variance give logits of unit variance: scale is D ** -0.5.
         q *= np.linspace(low, high, case.query_heads, dtype=np.float32)[:, None]
 
@@ -117,7 +134,7 @@ def needle_positions(sequence: Sequence, query: int, count: int) -> Array:
     return np.array([places[(query + head) % len(places)] for head in range(count)])
 
 
-def _needle(case: Case, sequence: Sequence, q: Array, keys: Array, common: Array) -> None:
+def _needle(case: AttentionCase, sequence: Sequence, q: Array, keys: Array, common: Array) -> None:
     group = case.query_heads // case.key_heads
     heads = np.arange(case.query_heads) // group
     scale = case.scalars["scale"]
@@ -127,7 +144,7 @@ def _needle(case: Case, sequence: Sequence, q: Array, keys: Array, common: Array
         q[query] += found * (np.float32(NEEDLE_LOGIT / scale) / squared)
 
 
-def _offset(case: Case, sequence: Sequence, q: Array, keys: Array, common: Array) -> None:
+def _offset(case: AttentionCase, sequence: Sequence, q: Array, keys: Array, common: Array) -> None:
     group = case.query_heads // case.key_heads
     scale = case.scalars["scale"]
     size = OFFSET_LOGIT / (scale * LARGE_KEY_OFFSET * case.head_elements**0.5)
@@ -144,7 +161,7 @@ class Distribution:
     """
 
     text: str
-    queries: Callable[[Case, Sequence, Array, Array, Array], None]
+    queries: Bend
     key_offset: float = 0.0
 
 

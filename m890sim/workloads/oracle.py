@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from m890sim.workloads.case import Array, Case, Sequence
+from m890sim.workloads.attention import AttentionCase, Sequence
+from m890sim.workloads.case import Array
 
 BLOCK_QUERIES = 256  # bounds the fp64 scores of one step to 256 x keys
 
 
-def attention(case: Case, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
+def attention(case: AttentionCase, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
     """Attention of the case in fp64.
 
     x = scale * q . k over visible keys, softmax, sum of v; query head h uses key head h // (HQ //

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from m890sim.kernel.ir import Kernel
 class KernelEntry:
     """One built-in kernel.
 
-    A ladder leads from a task's reference (step 0) to its expert, one idea a step.
+    A ladder leads from a task's reference (step 0) to its expert, one idea a step. Where a kernel's
+    tunables say what a chip has (queues, memory), `tuned` holds their values for other presets.
     """
 
     name: str
@@ -24,6 +26,7 @@ class KernelEntry:
     idea: str  # one line
     ladder: str | None = None  # the task whose ladder it is a step of
     step: int = 0
+    tuned: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by chip, by tunable
 
     @property
     def text(self) -> str:
@@ -32,7 +35,16 @@ class KernelEntry:
 
 
 def _step(task: str, step: int, name: str, idea: str) -> KernelEntry:
-    return KernelEntry(name, f"{name}.py", task, idea, ladder=task, step=step)
+    tuned = {"m890-mini": _MINI[name]} if name in _MINI else {}
+    return KernelEntry(name, f"{name}.py", task, idea, ladder=task, step=step, tuned=tuned)
+
+
+# The mini chip has two queues a core, two cores and small memories.
+_MINI = {
+    "vector_add_expert": {"QUEUES": 2},
+    "matmul_expert": {"QUEUES": 2, "ITEMS": 2, "BK": 32},
+    "attention_head_expert": {"QUEUES": 2, "BQ": 12},
+}
 
 
 _EXTEND_LADDER = (
@@ -77,6 +89,25 @@ _DECODE_LADDER = (
     ("decode_11_direct", "no merge for a sequence in one piece"),
     ("decode_expert", "the expert: long splits first"),
 )
+# Level -> what its reference and its expert are.
+_LEVELS = {
+    "vector_add": (
+        "a first port: one transfer at a time, sums in fp32, a fence after each step",
+        "the expert: a block for each core, halves of the operands on queues of their own",
+    ),
+    "row_softmax": (
+        "a first port: the definition step by step, a fence after each",
+        "the expert: a block for each core, one pass of the SFU, in two halves",
+    ),
+    "matmul": (
+        "a first port: 64 x 64 blocks, summed up on the vector unit, a fence after each step",
+        "the expert: contiguous rows of b in four pieces, the next block on its way",
+    ),
+    "attention_head": (
+        "a first port: 64 x 64 blocks, online softmax, a fence after each step",
+        "the expert: all keys in SRAM, one softmax a query block, four stages",
+    ),
+}
 _ROWS = (
     KernelEntry(
         "attention_textbook",
@@ -86,6 +117,11 @@ _ROWS = (
     ),
     *(_step("extend", step, name, idea) for step, (name, idea) in enumerate(_EXTEND_LADDER)),
     *(_step("decode", step, name, idea) for step, (name, idea) in enumerate(_DECODE_LADDER)),
+    *(
+        _step(level, step, f"{level}_{end}", ideas[step])
+        for level, ideas in _LEVELS.items()
+        for step, end in enumerate(("reference", "expert"))
+    ),
 )
 
 KERNELS: dict[str, KernelEntry] = {row.name: row for row in _ROWS}
@@ -114,11 +150,11 @@ def get_kernel(name: str) -> KernelEntry:
     return KERNELS[name]
 
 
-def load_kernel(path_or_name: str | Path) -> Kernel:
+def load_kernel(path_or_name: str | Path, chip: str = "") -> Kernel:
     """The checked kernel of a built-in name, or of a file.
 
     A text without a path separator and without the ending .py is a built-in name where there is
-    one.
+    one. chip: a built-in kernel that is tuned for this preset comes with those tunables.
     Raises: TaskError for what is neither a name nor a file, LanguageError or LimitError for a
     refused file.
     """
@@ -127,7 +163,7 @@ def load_kernel(path_or_name: str | Path) -> Kernel:
 
     if isinstance(path_or_name, str) and path_or_name in KERNELS:
         entry = KERNELS[path_or_name]
-        return parse(entry.text, filename=entry.file)
+        return _tuned(parse(entry.text, filename=entry.file), entry.tuned.get(chip, {}))
     path = Path(path_or_name)
     if path.is_dir():
         raise TaskError(f"{str(path_or_name)!r} is a directory; give the path of a kernel file")
@@ -139,3 +175,11 @@ def load_kernel(path_or_name: str | Path) -> Kernel:
             "give the path of a kernel file or a built-in name"
         )
     raise TaskError(unknown("kernel", str(path_or_name), list(KERNELS)))
+
+
+def _tuned(kernel: Kernel, values: Mapping[str, int]) -> Kernel:
+    params = tuple(
+        replace(param, default=values[param.name]) if param.name in values else param
+        for param in kernel.params
+    )
+    return replace(kernel, params=params) if values else kernel

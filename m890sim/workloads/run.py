@@ -18,13 +18,14 @@ def simulate(
 ) -> Timing:
     """Cycles of a kernel on a case: no values are computed. `trace` records every instruction.
 
+    A case that is given fewer cores than the chip has (`Case.cores`) runs on that part of it.
     Raises: ChipError for an unknown chip, BindError where the kernel does not fit chip or case,
     LimitError; TypeError for what is no kernel, case or chip.
     """
     from m890sim.timing import simulate_program
 
     _check_types(kernel, case, chip)
-    spec = get_chip(chip) if isinstance(chip, str) else chip
+    spec = case.part_of(get_chip(chip) if isinstance(chip, str) else chip)
     return simulate_program(kernel, spec, case.symbols, case.tables, trace=trace)
 
 

@@ -1,63 +1,15 @@
-"""TASKS: the attention tasks, their cases and the parameters that their kernels may name."""
+"""TASKS: the attention tasks with their cases (SUITE), and the small levels (LEVELS)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 from m890sim.errors import TaskError
-from m890sim.kernel.ir import Const, Expr, Kernel, Name, Op, Param
-from m890sim.workloads.case import Case
-from m890sim.workloads.registry import load_kernel, unknown
+from m890sim.kernel.ir import Param
+from m890sim.workloads.attention import AttentionCase
+from m890sim.workloads.levels import LEVELS
+from m890sim.workloads.registry import unknown
+from m890sim.workloads.task import Task, table, tensor
 
-
-@dataclass(frozen=True)
-class Task:
-    """A task: what kernels compute, on which cases, and how right they must be."""
-
-    name: str
-    text: str
-    params: tuple[Param, ...]  # what a kernel may name; tunables are the kernel's own
-    outputs: tuple[str, ...]  # tensors that a kernel must store
-    cases: tuple[Case, ...]
-    reference_name: str  # keys of registry.KERNELS
-    expert_name: str
-    allowed_dtypes: tuple[str, ...] = ("bf16", "f16", "f32")  # of anything in a kernel
-    tolerance: float = 0.01  # largest relative L2 error of a row of the output against fp64
-
-    @cached_property
-    def reference(self) -> Kernel:
-        """The kernel whose cycles a speedup is measured against."""
-        return load_kernel(self.reference_name)
-
-    @cached_property
-    def expert(self) -> Kernel:
-        """The best kernel of this package."""
-        return load_kernel(self.expert_name)
-
-    def case(self, name: str) -> Case:
-        """The case of that name. Raises: TaskError with the nearest names for an unknown one."""
-        for case in self.cases:
-            if case.name == name:
-                return case
-        names = [case.name for case in self.cases]
-        raise TaskError(unknown(f"case of task {self.name}", name, names))
-
-
-def _dim(text: str) -> Expr:
-    name, plus, number = text.partition(" + ")
-    return Op("+", (Name(name), Const(int(number)))) if plus else Name(name)
-
-
-def _tensor(name: str, *dims: str) -> Param:
-    return Param(name, "tensor", tuple(_dim(dim) for dim in dims), "bf16")
-
-
-def _table(name: str, dim: str) -> Param:
-    return Param(name, "table", (_dim(dim),))
-
-
-_CACHE = (_tensor("k_cache", "S", "HKV", "D"), _tensor("v_cache", "S", "HKV", "D"))
+_CACHE = (tensor("k_cache", "S", "HKV", "D"), tensor("v_cache", "S", "HKV", "D"))
 _SCALE = Param("scale", "scalar")
 
 
@@ -69,8 +21,8 @@ def _extend(
     text: str,
     elements: int = 128,
     shuffled: bool = False,
-) -> Case:
-    return Case(name, "extend", (cached,), (new,), *heads, elements, 16, shuffled, text)
+) -> AttentionCase:
+    return AttentionCase(name, "extend", (cached,), (new,), *heads, elements, 16, shuffled, text)
 
 
 _RAGGED = (1, 2, 5, 16, 31, 64, 127, 200, 333, 512, 777, 1024, 1500, 2047, 3000, 4096)
@@ -79,14 +31,14 @@ EXTEND = Task(
     "extend",
     "Causal attention of new tokens over a paged prefix and themselves; prefill without one.",
     (
-        _tensor("q", "T", "HQ", "D"),
-        _tensor("k", "T", "HKV", "D"),
-        _tensor("v", "T", "HKV", "D"),
+        tensor("q", "T", "HQ", "D"),
+        tensor("k", "T", "HKV", "D"),
+        tensor("v", "T", "HKV", "D"),
         *_CACHE,
-        _tensor("o", "T", "HQ", "D"),
-        _table("qo_indptr", "B + 1"),
-        _table("kv_indptr", "B + 1"),
-        _table("kv_indices", "P"),
+        tensor("o", "T", "HQ", "D"),
+        table("qo_indptr", "B + 1"),
+        table("kv_indptr", "B + 1"),
+        table("kv_indices", "P"),
         Param("max_extend", "size"),
         Param("max_prefix", "size"),
         _SCALE,
@@ -99,7 +51,7 @@ EXTEND = Task(
         _extend(
             "extend-1920+128", 1920, 128, (8, 2), "the next chunk of a long prompt, pages in order"
         ),
-        Case(
+        AttentionCase(
             "extend-ragged",
             "extend",
             (8, 16, 32, 64, 1000),
@@ -128,17 +80,17 @@ DECODE = Task(
     "decode",
     "Attention of one new token a sequence over its paged cache, its own key included.",
     (
-        _tensor("q", "B", "HQ", "D"),
+        tensor("q", "B", "HQ", "D"),
         *_CACHE,
-        _tensor("o", "B", "HQ", "D"),
-        _table("kv_indptr", "B + 1"),
-        _table("kv_indices", "P"),
+        tensor("o", "B", "HQ", "D"),
+        table("kv_indptr", "B + 1"),
+        table("kv_indices", "P"),
         Param("max_length", "size"),
         _SCALE,
     ),
     ("o",),
     (
-        Case(
+        AttentionCase(
             "decode-4x8192",
             "decode",
             (8192,) * 4,
@@ -150,7 +102,7 @@ DECODE = Task(
             True,
             "few long sequences, pages of 16",
         ),
-        Case(
+        AttentionCase(
             "decode-ragged",
             "decode",
             # Long and short neighbours: the order of the sequences must not balance the cores by
@@ -164,7 +116,7 @@ DECODE = Task(
             True,
             "sixteen sequences of 1 to 4,096 tokens, pages of 16",
         ),
-        Case(
+        AttentionCase(
             "decode-1x16384",
             "decode",
             (16384,),
@@ -181,7 +133,8 @@ DECODE = Task(
     "decode_expert",
 )
 
-TASKS: dict[str, Task] = {task.name: task for task in (EXTEND, DECODE)}
+SUITE: dict[str, Task] = {task.name: task for task in (EXTEND, DECODE)}
+TASKS: dict[str, Task] = SUITE | LEVELS
 
 
 def get_task(name: str) -> Task:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from m890sim.bind import codes as k
 from m890sim.bind import scalars as s
 from m890sim.bind.lower import lower
-from m890sim.bind.scalars import Level, Scalars, evaluate, partition
+from m890sim.bind.registers import Registers
+from m890sim.bind.scalars import Level, Scalars, Values, evaluate, partition
 from m890sim.errors import BindError
 
 PLAIN = [op for op in range(20) if op not in (s.TABLE, s.RUNS)]
@@ -22,7 +23,7 @@ def interpret(rows: list[list[int]], registers: dict[int, int], tables: list[lis
     """What the engine does with scalar rows, in plain Python."""
     for op, target, *rest in rows:
         if op == k.LINEAR:
-            x, y, cx, cy, c = rest
+            x, y, cx, cy, c, *_ = rest
             registers[target] = cx * registers[x] + cy * registers[y] + c
         elif op == k.TIMES:
             registers[target] = registers[rest[0]] * registers[rest[1]]
@@ -40,14 +41,14 @@ def interpret(rows: list[list[int]], registers: dict[int, int], tables: list[lis
 
 
 def lowered(op: int, values: list[int], tables: list[list[int]], table: int = -1) -> int:
-    z = Scalars()
-    level = Level(1)
-    args = [z.fresh(level) for _ in values]
-    target = z.fresh(level)
-    rows = lower(z, op, target, (table, *args) if table >= 0 else tuple(args))
-    registers = dict(zip(args, values, strict=True)) | {r: v for v, r in z.constants.items()}
-    interpret(rows, registers, tables)
-    return registers[target]
+    z = Registers(Values())
+    args = [z.note(Level(1).inputs[0]) for _ in values]
+    target = z.read(op, table, *args) if table >= 0 else z.op(op, *args)
+    rows = lower(z, [target])
+    registers = {z.number[a]: v for a, v in zip(args, values, strict=True)}
+    registers.update((z.number[c], c.constant or 0) for c in z.constants)
+    interpret([list(row) for row in rows], registers, tables)
+    return registers[z.number[target]]
 
 
 @given(st.sampled_from(PLAIN), NUMBERS, NUMBERS, NUMBERS)
@@ -71,53 +72,67 @@ def test_lowered_runs_count_neighbours_that_do_not_follow_on(
     assert lowered(s.RUNS, [start, count], [table, breaks], table=0) == expected
 
 
-def test_equal_expressions_share_a_register_and_constants_fold() -> None:
-    z = Scalars()
-    level = Level(1)
-    x = z.fresh(level)
-    assert z.op(s.ADD, x, z.const(3)) == z.op(s.ADD, x, z.const(3))
-    assert z.value(z.op(s.MUL, z.const(6), z.const(7))) == 42
-    assert z.op(s.SUB, z.op(s.ADD, x, z.const(3)), x) == z.const(3)
+def scalars() -> Scalars:
+    return Scalars(Values())
+
+
+def test_equal_expressions_are_one_value_and_constants_fold() -> None:
+    z = scalars()
+    x = Level(1).inputs[0]
+    assert z.op(s.ADD, x, z.const(3)) is z.op(s.ADD, x, z.const(3))
+    assert z.op(s.MUL, z.const(6), z.const(7)).constant == 42
+    assert z.op(s.SUB, z.op(s.ADD, x, z.const(3)), x) is z.const(3)
 
 
 def test_expressions_are_computed_at_the_level_of_their_innermost_input() -> None:
-    z = Scalars()
+    z = scalars()
     outer, inner = Level(1), Level(2)
-    x, y = z.fresh(outer), z.fresh(inner)
-    assert z.level[z.op(s.MUL, x, z.const(2))] is outer
-    assert z.level[z.op(s.MUL, x, y)] is inner
-    assert z.level[z.op(s.ADD, z.const(1), z.fresh(z.kernel))] is z.kernel
+    x, y = outer.inputs[0], inner.inputs[0]
+    assert z.op(s.MUL, x, z.const(2)).level is outer
+    assert z.op(s.MUL, x, y).level is inner
+    assert z.op(s.ADD, z.const(1), z.values.symbol("N")).level is z.values.kernel
+
+
+def test_values_have_registers_in_the_order_in_which_they_are_asked_for() -> None:
+    values = Values()
+    x = Level(1).inputs[0]
+    recorded, z = Scalars(values), Registers(values)
+    z.note(x)
+    total = recorded.op(s.ADD, x, recorded.const(3))
+    z.take(recorded.noted)
+    z.take(recorded.noted)
+    assert z.order == [x, values.const(3), total]
+    assert z.ops == {x.level: [total]}
 
 
 def test_what_hangs_on_slow_values_stands_behind_a_guard() -> None:
-    z = Scalars()
+    z = scalars()
     level = Level(1)
-    j = z.fresh(level)
-    cols = z.op(s.MIN, z.const(128), z.op(s.SUB, z.const(1000), j))
+    j = level.inputs[0]
+    behind = z.op(s.SUB, z.const(1000), j)
+    cols = z.op(s.MIN, z.const(128), behind)
     size = z.op(s.MUL, cols, z.const(256))
     cost = z.op(s.CDIV, size, z.const(64))
     total = z.op(s.ADD, cost, z.const(50))
-    each, guards, rare = partition(level, z)
-    assert guards == [cols]
-    assert [entry[1] for entry in rare] == [size, cost, total]
-    assert len(each) == 2
+    each, guards, rare = partition([behind, cols, size, cost, total], level)
+    assert (each, guards, rare) == ([behind, cols], [cols], [size, cost, total])
 
 
 def test_nothing_computed_each_time_waits_for_what_is_not() -> None:
-    z = Scalars()
+    z = scalars()
     level = Level(1)
-    j = z.fresh(level)
-    cols = z.op(s.MIN, z.const(3), z.op(s.SUB, z.const(6), j))
+    j = level.inputs[0]
+    behind = z.op(s.SUB, z.const(6), j)
+    cols = z.op(s.MIN, z.const(3), behind)
     count = z.op(s.MAX, cols, z.const(0))
-    runs = z.op(s.RUNS, 0, j, count)  # needs count in every iteration
-    for n in range(2, 6):
-        z.op(s.MUL, cols, z.const(n))
-    each, _, rare = partition(level, z)
-    assert {count, runs} <= {entry[1] for entry in each}
-    assert len(rare) == 4
+    runs = z.read(s.RUNS, 0, j, count)  # needs count in every iteration
+    products = [z.op(s.MUL, cols, z.const(n)) for n in range(2, 6)]
+    each, _, rare = partition([behind, cols, count, runs, *products], level)
+    assert {count, runs} <= set(each)
+    assert rare == products
 
 
 def test_a_constant_beyond_the_limit_is_refused() -> None:
-    z = Scalars()
+    z = scalars()
     with pytest.raises(BindError, match=r"E306 a scalar comes to .*, beyond 2\*\*62"):
         z.op(s.MUL, z.const(2**40), z.const(2**40))

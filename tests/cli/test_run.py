@@ -13,7 +13,7 @@ from m890sim.cli import cycles, main, show
 from m890sim.cli.files import load, task_of
 from m890sim.errors import TaskError
 from m890sim.kernel import print_kernel
-from m890sim.workloads import KERNELS, get_task, lower_bound_cycles, simulate
+from m890sim.workloads import KERNELS, LEVELS, get_task, lower_bound_cycles, simulate
 
 Capture = pytest.CaptureFixture[str]
 REFERENCE = "attention_reference"
@@ -69,7 +69,7 @@ def test_wrong_kernel_has_status_1_and_says_where(tmp_path: Path, capsys: Captur
 
 
 def test_task_of_a_file_is_guessed(tmp_path: Path) -> None:
-    for name in ("attention_reference", "decode_reference"):
+    for name in ("attention_reference", "decode_reference", "attention_head_expert"):
         task, remark = task_of(load(name), "mine.py", None)
         assert task.name == KERNELS[name].task
         assert "guessed" in remark
@@ -91,6 +91,20 @@ def test_ladder_json_agrees_with_run(capsys: Capture) -> None:
     chip, task = get_chip("m890-lean"), get_task("extend")
     for case in task.cases:
         assert all(rung["cycles"][case.name] >= lower_bound_cycles(case, chip) for rung in rungs)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_ladder_of_a_level_is_its_reference_and_its_expert(level: str, capsys: Capture) -> None:
+    for chip in ("m890", "m890-mini"):
+        assert main(["ladder", level, "--chip", chip, "--json"]) == 0
+        rungs = json.loads(capsys.readouterr().out)["ladders"][level]
+        assert [rung["kernel"] for rung in rungs] == [f"{level}_reference", f"{level}_expert"]
+        assert rungs[0]["speedup"] == 1.0 < rungs[1]["speedup"]
+        assert main(["run", f"{level}_expert", "--chip", chip, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["speedup"] == pytest.approx(rungs[1]["speedup"])
+        assert main(["check", f"{level}_expert", "--task", level, "--chip", chip]) == 0
+        capsys.readouterr()
 
 
 def test_ladder_shows_steps_that_do_not_fit_the_chip(capsys: Capture) -> None:

@@ -8,7 +8,7 @@ stale values and nothing traps. What a single instruction does is `naive`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any
 
@@ -81,10 +81,12 @@ class _DispatchOrder(Naive):
         self.core = 0
         self.slots: dict[tuple[int, int], list[Store]] = {}  # (core, declaration) -> slots
         self.counters: dict[tuple[int, int], int] = {}  # declarations passed, less one
+        self.owners: dict[int, int] = {}  # declaration -> the one whose slots it takes over
         super().__init__(*launch)
 
     def phase(self, stmt: ir.Cores, names: dict[str, int], stores: dict[str, Store]) -> None:
         self.counters.clear()  # the slots keep what they hold
+        self.owners = owners_of(stmt, lambda expr: self.integer(expr, names))
         items = [*product(*(range(self.integer(e, names)) for e in stmt.extents))]
         for core, numbers in enumerate(items_of_cores(len(items), self.cores, stmt.order)):
             self.core = core
@@ -110,7 +112,7 @@ class _DispatchOrder(Naive):
 
     def declare(self, stmt: ir.TileDecl, names: Mapping[str, int]) -> None:
         """Pass a declaration: its tile takes the next slot."""
-        here = (self.core, id(stmt))
+        here = (self.core, self.owners[id(stmt)])
         if here not in self.slots:
             shape = (self.integer(stmt.rows, names), self.integer(stmt.cols, names))
             copies = self.integer(stmt.slots, names)
@@ -119,7 +121,7 @@ class _DispatchOrder(Naive):
 
     def slot(self, stmt: ir.TileDecl, stage: int) -> Store:
         """The slot that a declaration's tile means in a stage of its loop."""
-        here = (self.core, id(stmt))
+        here = (self.core, self.owners[id(stmt)])
         return self.slots[here][(self.counters[here] - stage) % len(self.slots[here])]
 
     def pipeline(self, stmt: ir.Loop, names: dict[str, int], stores: dict[str, Store]) -> None:
@@ -162,6 +164,44 @@ def assert_same_dataflow(launch: tuple[Any, ...], message: str) -> None:
     for name, store in expected.outputs.items():
         np.testing.assert_array_equal(actual.outputs[name].written, store.written, message)
         np.testing.assert_array_equal(actual.outputs[name].values, store.values, message)
+
+
+def owners_of(phase: ir.Cores, integer: Callable[[ir.Expr], int]) -> dict[int, int]:
+    """For each declaration of a phase the alike one of a block before it whose slots it takes over.
+
+    By identity; itself where there is none.
+    """
+    owners: dict[int, int] = {}
+    free: list[tuple[tuple[Any, ...], int]] = []  # in the order in which their blocks ended
+
+    def block(body: tuple[ir.Stmt, ...], into: list[tuple[tuple[Any, ...], int]]) -> None:
+        taken: list[tuple[tuple[Any, ...], int]] = []
+        for stmt in body:
+            if isinstance(stmt, ir.TileDecl):
+                at = None if stmt.at is None else integer(stmt.at)
+                alike = (stmt.space, stmt.dtype, stmt.rows, stmt.cols, integer(stmt.slots), at)
+                owner = next((entry for entry in free if entry[0] == alike), (alike, id(stmt)))
+                if owner in free:
+                    free.remove(owner)
+                owners[id(stmt)] = owner[1]
+                taken.append(owner)
+            elif isinstance(stmt, ir.If):
+                block(stmt.then, free if into is free else taken)
+                block(stmt.orelse, free if into is free else taken)
+            elif isinstance(stmt, ir.Loop):
+                staged = any(isinstance(child, ir.Stage) for child in stmt.body)
+                if into is free and staged:
+                    late: list[tuple[tuple[Any, ...], int]] = []
+                    block(stmt.body, late)
+                    free.extend(late)
+                else:
+                    block(stmt.body, free if into is free else taken)
+            elif isinstance(stmt, ir.Stage):
+                block(stmt.body, taken)
+        into.extend(taken)
+
+    block(phase.body, free)
+    return owners
 
 
 def items_of_cores(items: int, cores: int, order: str) -> list[list[int]]:

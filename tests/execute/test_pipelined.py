@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,16 @@ import pytest
 
 from m890sim.execute import run_kernel
 from m890sim.kernel import ir
-from m890sim.language import parse
 from m890sim.timing.oracle import simulate_slowly
-from m890sim.workloads import Case
+from m890sim.workloads import KERNELS, AttentionCase, Case, load_kernel
 from tests.execute.naive import Store
 from tests.execute.pipelined import Pipelined, PipelinedDataflow, assert_same_dataflow
 from tests.execute.test_generated import PlainDomain
 from tests.generators import Program, random_inputs, random_program
+from tests.level_cases import TINY_LEVELS
 
 PROGRAMS = 200
 PROGRAMS_WITH_VALUES = 120
-KERNELS = resources.files("m890sim.workloads") / "kernels"
 
 
 @cache
@@ -66,27 +64,26 @@ def test_pipelined_order_reads_what_the_same_instructions_wrote(start: int) -> N
         assert_same_dataflow(launch_of(program), program.describe())
 
 
-SMALL = {
-    "extend": Case("small", "extend", (130, 0, 3), (17, 140, 1), 2, 1, 8, 4, True),
-    "decode": Case("small", "decode", (270, 1, 40), (1, 1, 1), 4, 2, 8, 16, True),
+SMALL: dict[str, Case] = {
+    "extend": AttentionCase("small", "extend", (130, 0, 3), (17, 140, 1), 2, 1, 8, 4, True),
+    "decode": AttentionCase("small", "decode", (270, 1, 40), (1, 1, 1), 4, 2, 8, 16, True),
+    **TINY_LEVELS,
 }
 
 
 def test_staged_kernels_of_the_ladder_pipelined() -> None:
     found = 0
-    for file in KERNELS.iterdir():
-        if not file.name.endswith(".py"):
-            continue
-        kernel = parse(file.read_text("utf-8"), file.name)
+    for entry in KERNELS.values():
+        kernel = load_kernel(entry.name)
         if not staged(kernel):
             continue
         found += 1
-        case = SMALL["decode" if file.name.startswith("decode") else "extend"]
+        case = SMALL[entry.task]
         tensors = {p.name for p in kernel.params if p.kind == "tensor"}
         made = case.make_inputs()
         inputs = {name: np.zeros(made[name].shape) for name in tensors & made.keys()}
         launch = (kernel, case.symbols, case.tables, case.scalars, inputs)
-        assert_same_dataflow(launch, file.name)
+        assert_same_dataflow(launch, entry.name)
     assert found
 
 

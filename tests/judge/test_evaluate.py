@@ -13,10 +13,10 @@ from m890sim.chip import CHIPS, M890, M890_MINI
 from m890sim.errors import TaskError
 from m890sim.judge import BelowLowerBoundError, CaseResult, Evaluation
 from m890sim.judge.check import Checker
-from m890sim.workloads import KERNELS, Case
+from m890sim.workloads import KERNELS, AttentionCase
 
-SMALL = Case("small", "extend", (20, 3), (70, 1), 4, 2, 64, 4, True)
-OTHER = Case("other", "extend", (0,), (100,), 2, 2, 64)
+SMALL = AttentionCase("small", "extend", (20, 3), (70, 1), 4, 2, 64, 4, True)
+OTHER = AttentionCase("other", "extend", (0,), (100,), 2, 2, 64)
 TEXT = KERNELS["attention_reference"].text
 
 
@@ -131,7 +131,7 @@ def test_progress_counts_up_to_its_total():
 
 
 def test_large_case_is_sampled_after_the_first_distribution():
-    case = Case("large", "extend", (0,), (1100,), 2, 2, 8)
+    case = AttentionCase("large", "extend", (0,), (1100,), 2, 2, 8)
     assert case.pairs > 1_000_000
     (found,) = evaluate("attention_reference", "extend", "m890", [case]).cases
     rows = 2 * 1100

@@ -6,10 +6,12 @@ import pytest
 
 from m890sim import evaluate, parse
 from m890sim.kernel.ir import Kernel
-from m890sim.workloads import KERNELS, Case, get_task
+from m890sim.workloads import KERNELS, AttentionCase, Case, get_task
 
-EXTEND_CASE = Case("mutants", "extend", (200, 0, 5), (150, 65, 1), 4, 2, 64, 4, True)
-DECODE_CASE = Case("mutants-decode", "decode", (200, 1, 64, 131), (1,) * 4, 8, 2, 64, 4, True)
+EXTEND_CASE = AttentionCase("mutants", "extend", (200, 0, 5), (150, 65, 1), 4, 2, 64, 4, True)
+DECODE_CASE = AttentionCase(
+    "mutants-decode", "decode", (200, 1, 64, 131), (1,) * 4, 8, 2, 64, 4, True
+)
 
 
 def mutant(kernel: str, changes: list[tuple[str, str]]) -> Kernel:

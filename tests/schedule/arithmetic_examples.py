@@ -226,9 +226,9 @@ EXAMPLES: tuple[tuple[str, str, str, str, Argument, int], ...] = (
     (
         "scale_operand",
         "matmul",
-        "for j in range(n):\n    matmul(y[:n], h[:n], wt)\n    mul(y[:n], y[:n], c)\n"
+        "for j in range(n):\n    matmul(y[:n], h[:n], wt)\n    mul(y[:n], y[:n], 0.5)\n"
         "    add(z[:n], z[:n], y[:n])\ncopy(p[:n], z[:n])",
-        "scaled = sram(16, 8, bf16)\nmul(scaled[:n], h[:n], c)\n"
+        "scaled = sram(16, 8, bf16)\nmul(scaled[:n], h[:n], 0.5)\n"
         "for j in range(n):\n    matmul(y[:n], scaled[:n], wt)\n"
         "    add(z[:n], z[:n], y[:n])\ncopy(p[:n], z[:n])",
         "a",

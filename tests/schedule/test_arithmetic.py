@@ -168,7 +168,7 @@ REFUSALS: tuple[tuple[str, str, str, str, Argument], ...] = (
     (
         "scale_operand",
         "matmul",
-        "matmul(y[:n], h[:n], wt)\nmul(y[:n], y[:n], c)\ncopy(p[:n], y[:n])",
+        "matmul(y[:n], h[:n], wt)\nmul(y[:n], y[:n], 0.5)\ncopy(p[:n], y[:n])",
         "the matmul stands in no loop outside which `h` is written",
         "a",
     ),
@@ -176,16 +176,24 @@ REFUSALS: tuple[tuple[str, str, str, str, Argument], ...] = (
         "scale_operand",
         "matmul",
         "for j in range(n):\n    copy(h[:n], s[:n])\n    matmul(y[:n], h[:n], wt)\n"
-        "    mul(y[:n], y[:n], c)\n    copy(p[:n], y[:n])",
+        "    mul(y[:n], y[:n], 0.5)\n    copy(p[:n], y[:n])",
         "`h` is written in the loop around the matmul",
         "a",
     ),
     (
         "scale_operand",
         "matmul",
-        "for j in range(n):\n    matmul(y[:j], h[:j], wt)\n    mul(y[:j], y[:j], c)\n"
+        "for j in range(n):\n    matmul(y[:j], h[:j], wt)\n    mul(y[:j], y[:j], 0.5)\n"
         "    copy(p[:j], y[:j])",
         "a name in its piece, is defined inside the loop",
+        "a",
+    ),
+    (
+        "scale_operand",
+        "matmul",
+        "for j in range(n):\n    matmul(y[:n], h[:n], wt)\n    mul(y[:n], y[:n], c)\n"
+        "    copy(p[:n], y[:n])",
+        "`h` is bf16: a factor that is no power of two would round it; only f32 takes any",
         "a",
     ),
     ("div_to_recip", "div", "div(p[:n], s[:n], c)", "the divisor may be 0", None),

@@ -17,7 +17,7 @@ from m890sim.language import check
 from m890sim.schedule import Context, Edit, EditError, rewrite
 from m890sim.schedule.attributes import ROWS
 from m890sim.schedule.tree import sites
-from m890sim.workloads import Case
+from m890sim.workloads import AttentionCase
 from tests.generators import Program, random_inputs, random_program
 from tests.schedule.attribute_texts import BLOCKS, SUMS, body_of, kernel_of
 
@@ -167,8 +167,8 @@ def test_edits_of_generated_kernels_keep_the_meaning() -> None:
     assert seen["drop_dead"] > 5
 
 
-EXTEND = Case("tiny", "extend", (5, 0), (23, 9), 2, 1, 16, 4, True)
-DECODE = Case("tiny", "decode", (37, 9), (1, 1), 2, 1, 16, 4, True)
+EXTEND = AttentionCase("tiny", "extend", (5, 0), (23, 9), 2, 1, 16, 4, True)
+DECODE = AttentionCase("tiny", "decode", (37, 9), (1, 1), 2, 1, 16, 4, True)
 KERNELS = {
     "attention_reference": EXTEND,
     "attention_textbook": EXTEND,

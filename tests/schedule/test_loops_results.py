@@ -15,7 +15,7 @@ from m890sim.language import check, parse
 from m890sim.schedule import DEFAULT_CONTEXT, EDITS, Edit, EditError
 from m890sim.schedule.loops import ROWS
 from m890sim.schedule.tree import sites
-from m890sim.workloads import Case
+from m890sim.workloads import AttentionCase
 from tests.generators import random_inputs, random_program
 
 
@@ -64,8 +64,8 @@ def test_edits_of_generated_kernels_keep_their_results(first: int) -> None:
 
 
 CASES = {
-    "extend": Case("any", "extend", (100, 0), (150, 70), 4, 2, 16, 3, True),
-    "decode": Case("any", "decode", (150, 70, 1), (1, 1, 1), 4, 2, 16, 3, True),
+    "extend": AttentionCase("any", "extend", (100, 0), (150, 70), 4, 2, 16, 3, True),
+    "decode": AttentionCase("any", "decode", (150, 70, 1), (1, 1, 1), 4, 2, 16, 3, True),
 }
 
 

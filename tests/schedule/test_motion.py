@@ -15,15 +15,17 @@ from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context, EditError, Site
 from m890sim.schedule.tree import sites
-from m890sim.workloads import KERNELS, Case
+from m890sim.workloads import KERNELS, LEVELS, AttentionCase
 from tests.execute.pipelined import assert_same_dataflow
 from tests.execute.test_generated import PlainDomain
 from tests.generators import random_inputs, random_program
+from tests.level_cases import TINY_LEVELS
 from tests.schedule.motion_cases import SPECS, body_of, edited, kernel_of
 
 TINY = {
-    "extend": Case("tiny", "extend", (5, 0, 130), (3, 4, 70), 4, 2, 8, 2, True),
-    "decode": Case("tiny", "decode", (5, 1, 140), (1, 1, 1), 4, 2, 8, 4, True),
+    "extend": AttentionCase("tiny", "extend", (5, 0, 130), (3, 4, 70), 4, 2, 8, 2, True),
+    "decode": AttentionCase("tiny", "decode", (5, 1, 140), (1, 1, 1), 4, 2, 8, 4, True),
+    **TINY_LEVELS,
 }
 SUM = """
     s = acc(8, 8)
@@ -808,7 +810,9 @@ def test_edits_of_generated_kernels_keep_results(start: int) -> None:
     assert len(counts) >= 6
 
 
-@pytest.mark.parametrize("name", list(KERNELS)[::6])
+@pytest.mark.parametrize(
+    "name", [*list(KERNELS)[::6], *(task.reference_name for task in LEVELS.values())]
+)
 def test_edits_of_built_in_kernels_keep_results(name: str) -> None:
     case = TINY[KERNELS[name].task]
     kernel = load_kernel(name)

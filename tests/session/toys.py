@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from m890sim.kernel import ir
 from m890sim.schedule import Context, Edit, EditError, EditSpec, Site
 from m890sim.schedule.tree import node, replace, sites
-from m890sim.workloads import Case
+from m890sim.workloads import AttentionCase
 
 # Small, so that the functional gate takes milliseconds.
-CASE = Case("toy", "extend", (20, 0), (30, 65), 2, 1, 32, 4, True)
-OTHER_CASE = Case("toy-2", "extend", (0,), (40,), 2, 2, 32, 4)
+CASE = AttentionCase("toy", "extend", (20, 0), (30, 65), 2, 1, 32, 4, True)
+OTHER_CASE = AttentionCase("toy-2", "extend", (0,), (40,), 2, 2, 32, 4)
 
 
 def tile_arguments(

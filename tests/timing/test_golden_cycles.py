@@ -12,8 +12,8 @@ from pathlib import Path
 
 from m890sim.chip import CHIPS
 from m890sim.errors import BindError
-from m890sim.timing import TIMING_VERSION, simulate_program
-from m890sim.workloads import KERNELS, get_task, load_kernel
+from m890sim.timing import TIMING_VERSION
+from m890sim.workloads import KERNELS, get_task, load_kernel, simulate
 
 GOLDEN = Path(__file__).parent / "golden" / "cycles.json"
 
@@ -21,13 +21,13 @@ GOLDEN = Path(__file__).parent / "golden" / "cycles.json"
 def test_golden_cycles_of_all_kernels(golden: Callable[[Path, str], None]) -> None:
     cycles: dict[str, dict[str, dict[str, int | str]]] = {}
     for name, entry in KERNELS.items():
-        kernel = load_kernel(name)
         cycles[name] = {}
         for chip in CHIPS.values():
+            kernel = load_kernel(name, chip.name)
             row: dict[str, int | str] = {}
             for case in get_task(entry.task).cases:
                 try:
-                    timing = simulate_program(kernel, chip, case.symbols, case.tables)
+                    timing = simulate(kernel, case, chip)
                     row[case.name] = timing.cycles
                 except BindError as error:
                     row[case.name] = error.code  # does not fit this chip

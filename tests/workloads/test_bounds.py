@@ -11,7 +11,7 @@ from m890sim.errors import BindError
 from m890sim.workloads import (
     KERNELS,
     TASKS,
-    Case,
+    AttentionCase,
     load_kernel,
     lower_bound,
     lower_bound_cycles,
@@ -44,7 +44,7 @@ DELAYS = (
 
 
 def test_lower_bound_of_one_pair_is_added_up_by_hand():
-    case = Case("one", "decode", (1,), (1,), 1, 1, 32)
+    case = AttentionCase("one", "decode", (1,), (1,), 1, 1, 32)
     bound = lower_bound(case, M890_MINI)
     # launch 100, start 10, item 1, dispatch 1, issue 10.
     assert bound.launch == 122
@@ -136,7 +136,7 @@ def test_earliest_end_agrees_with_filling_the_calendar_cycle_by_cycle(start, mov
 @pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
 @pytest.mark.parametrize("name", KERNELS)
 def test_no_built_in_kernel_beats_the_bound(name, chip):
-    kernel = load_kernel(name)
+    kernel = load_kernel(name, chip.name)
     timed = 0
     for case in TASKS[KERNELS[name].task].cases:
         try:

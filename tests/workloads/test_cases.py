@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zlib
 
 import numpy as np
@@ -9,13 +10,13 @@ import pytest
 
 from m890sim import get_task
 from m890sim.errors import TaskError
-from m890sim.workloads import TASKS, Case
+from m890sim.workloads import SUITE, TASKS, AttentionCase
 
-CASES = [case for task in TASKS.values() for case in task.cases]
+CASES = [case for task in SUITE.values() for case in task.cases]
 
 
 def test_tasks_have_the_cases_of_the_suite():
-    names = {task.name: [case.name for case in task.cases] for task in TASKS.values()}
+    names = {task.name: [case.name for case in task.cases] for task in SUITE.values()}
     assert names == {
         "extend": [
             "prefill-256",
@@ -107,10 +108,10 @@ def test_tables_are_read_only():
 
 
 def test_visible_keys_of_extend_and_decode():
-    extend = Case("e", "extend", (3, 0), (2, 1), 2, 1, 8)
+    extend = AttentionCase("e", "extend", (3, 0), (2, 1), 2, 1, 8)
     assert [[s.visible(i) for i in range(s.queries)] for s in extend.sequences] == [[4, 5], [1]]
     assert extend.pairs == 2 * (4 + 5 + 1)
-    decode = Case("d", "decode", (3, 7), (1, 1), 4, 2, 8)
+    decode = AttentionCase("d", "decode", (3, 7), (1, 1), 4, 2, 8)
     assert [s.visible(0) for s in decode.sequences] == [3, 7]
     assert decode.pairs == 4 * 10
 
@@ -129,7 +130,7 @@ def test_visible_keys_of_extend_and_decode():
 )
 def test_impossible_shapes_are_refused(arguments, text):
     with pytest.raises(ValueError, match=text):
-        Case(*arguments)
+        AttentionCase(*arguments)
 
 
 def test_unknown_task_and_case_name_the_nearest():
@@ -137,3 +138,12 @@ def test_unknown_task_and_case_name_the_nearest():
         get_task("extent")
     with pytest.raises(TaskError, match=r"did you mean prefill-2048"):
         get_task("extend").case("prefill-2049")
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_case_is_pickled_without_what_it_caches(task):
+    for case in task.cases:
+        assert case.symbols and case.demand and case.tables is not None
+        again = pickle.loads(pickle.dumps(case))
+        assert again == case and hash(again) == hash(case)
+        assert dict(again.symbols) == dict(case.symbols)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from m890sim.errors import TaskError
-from m890sim.workloads import DISTRIBUTIONS, TASKS, Case
+from m890sim.workloads import DISTRIBUTIONS, SUITE, AttentionCase
 from m890sim.workloads.inputs import needle_positions, round_bf16
 
-CASE = TASKS["extend"].case("extend-ragged")
-SMALL = [CASE, Case("small", "decode", (300, 65), (1, 1), 8, 2, 64, 16, True)]
+CASE = SUITE["extend"].case("extend-ragged")
+SMALL = [CASE, AttentionCase("small", "decode", (300, 65), (1, 1), 8, 2, 64, 16, True)]
 
 
 def logits(case, inputs, sequence, head):
@@ -43,7 +43,7 @@ def test_inputs_are_deterministic_rounded_and_poisoned(case, distribution):
                 assert np.isfinite(value).all()
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize("task", SUITE.values(), ids=SUITE)
 def test_inputs_are_named_and_shaped_as_the_parameters(task):
     case = task.cases[4] if task.name == "extend" else task.cases[1]
     inputs = case.make_inputs()

@@ -12,7 +12,7 @@ from m890sim import evaluate, execute, load_kernel, parse, print_kernel
 from m890sim.errors import LanguageError, TaskError
 from m890sim.judge import row_errors
 from m890sim.kernel.ir import Instr, walk
-from m890sim.workloads import KERNELS, TASKS, Case, get_kernel, ladder
+from m890sim.workloads import KERNELS, TASKS, AttentionCase, get_kernel, ladder
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -56,7 +56,7 @@ SHAPES = st.lists(st.tuples(st.integers(0, 140), st.integers(1, 140)), min_size=
 )
 def test_extend_kernels_are_right_on_ragged_shapes(lengths, heads, page, shuffled):
     cached, queries = zip(*lengths, strict=True)
-    case = Case("any", "extend", cached, queries, *heads, 16, page, shuffled)
+    case = AttentionCase("any", "extend", cached, queries, *heads, 16, page, shuffled)
     inputs = case.make_inputs(1, "needle")
     expected = case.oracle(inputs)
     for name in ("attention_reference", "attention_textbook"):
@@ -71,7 +71,9 @@ def test_extend_kernels_are_right_on_ragged_shapes(lengths, heads, page, shuffle
     st.sampled_from([1, 3, 16]),
 )
 def test_decode_reference_is_right_on_ragged_shapes(lengths, heads, page):
-    case = Case("any", "decode", tuple(lengths), (1,) * len(lengths), *heads, 16, page, True)
+    case = AttentionCase(
+        "any", "decode", tuple(lengths), (1,) * len(lengths), *heads, 16, page, True
+    )
     inputs = case.make_inputs(1, "normal")
     actual = execute(load_kernel("decode_reference"), case, inputs)["o"]
     assert row_errors(actual, case.oracle(inputs)).max() <= 0.01

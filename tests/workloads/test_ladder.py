@@ -22,15 +22,15 @@ from m890sim import (
 from m890sim.judge import row_errors
 from m890sim.kernel.ir import Instr, walk
 from m890sim.timing import Timing
-from m890sim.workloads import KERNELS, TASKS, Case, ladder, lower_bound_cycles
+from m890sim.workloads import KERNELS, SUITE, AttentionCase, ladder, lower_bound_cycles
 
 # The references have their own tests; a step is what comes after one.
-STEPS = [entry.name for task in TASKS for entry in ladder(task)[1:]]
+STEPS = [entry.name for task in SUITE for entry in ladder(task)[1:]]
 # Lengths around the tile sizes, a single token, an empty prefix, a last pair of key heads with one
 # member; tiles whose rows begin before the block of their diagonal.
 HOSTILE = {
-    "extend": Case("hostile", "extend", (0, 130, 64), (141, 1, 37), 6, 3, 16, 3, True),
-    "decode": Case("hostile", "decode", (300, 1, 129), (1, 1, 1), 6, 3, 16, 3, True),
+    "extend": AttentionCase("hostile", "extend", (0, 130, 64), (141, 1, 37), 6, 3, 16, 3, True),
+    "decode": AttentionCase("hostile", "decode", (300, 1, 129), (1, 1, 1), 6, 3, 16, 3, True),
 }
 
 
@@ -90,7 +90,7 @@ HEADS = st.sampled_from([(1, 1), (3, 3), (6, 3), (8, 2)])
 @given(LENGTHS, HEADS, st.sampled_from([1, 3, 16]))
 def test_attention_expert_is_right_on_generated_shapes(lengths, heads, page):
     cached, new = zip(*lengths, strict=True)
-    case = Case("any", "extend", cached, new, *heads, 16, page, True)
+    case = AttentionCase("any", "extend", cached, new, *heads, 16, page, True)
     inputs = case.make_inputs(2, "needle")
     actual = execute(load_kernel("attention_expert"), case, inputs)["o"]
     assert row_errors(actual, case.oracle(inputs)).max() <= 0.01
@@ -100,18 +100,18 @@ def test_attention_expert_is_right_on_generated_shapes(lengths, heads, page):
 @given(LENGTHS, HEADS, st.sampled_from([1, 3, 16]))
 def test_decode_expert_is_right_on_generated_shapes(lengths, heads, page):
     keys = tuple(cached + new for cached, new in lengths)
-    case = Case("any", "decode", keys, (1,) * len(keys), *heads, 16, page, True)
+    case = AttentionCase("any", "decode", keys, (1,) * len(keys), *heads, 16, page, True)
     inputs = case.make_inputs(2, "needle")
     actual = execute(load_kernel("decode_expert"), case, inputs)["o"]
     assert row_errors(actual, case.oracle(inputs)).max() <= 0.01
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SUITE)
 def test_expert_ends_its_ladder(task):
     assert ladder(task)[-1].name == get_task(task).expert_name
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SUITE)
 def test_every_step_earns_its_place(task):
     speedups = {entry.name: speedup(entry.name) for entry in ladder(task)}
     values = list(speedups.values())
@@ -155,7 +155,7 @@ def test_banks_take_the_port_waits_from_the_sfu():
     assert share("attention_6_banks", case, "sfu", "port") < 0.01
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SUITE)
 def test_references_lose_their_time_at_fences(task):
     name = get_task(task).reference_name
     case = get_task(task).cases[0].name

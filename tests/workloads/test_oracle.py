@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from m890sim.workloads import DISTRIBUTIONS, Case
+from m890sim.workloads import DISTRIBUTIONS, AttentionCase
 
 TINY = [
-    Case("one", "extend", (0,), (1,), 1, 1, 4),
-    Case("tiny", "extend", (5, 0, 2), (3, 4, 1), 4, 2, 4, 2, True),
-    Case("tiny-decode", "decode", (5, 1, 9), (1, 1, 1), 6, 3, 4, 4, True),
+    AttentionCase("one", "extend", (0,), (1,), 1, 1, 4),
+    AttentionCase("tiny", "extend", (5, 0, 2), (3, 4, 1), 4, 2, 4, 2, True),
+    AttentionCase("tiny-decode", "decode", (5, 1, 9), (1, 1, 1), 6, 3, 4, 4, True),
 ]
 
 
@@ -57,7 +57,7 @@ def test_oracle_agrees_with_the_definition_as_loops(case, distribution):
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_oracle_of_chosen_rows_equals_those_rows_of_the_whole(distribution):
-    case = Case("rows", "extend", (100, 3), (300, 40), 4, 2, 16, 4, True)
+    case = AttentionCase("rows", "extend", (100, 3), (300, 40), 4, 2, 16, 4, True)
     inputs = case.make_inputs(0, distribution)
     rows = np.random.default_rng(0).random(case.output_shape[:2]) < 0.1
     whole, part = case.oracle(inputs), case.oracle(inputs, rows)

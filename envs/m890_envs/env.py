@@ -1,0 +1,384 @@
+"""KernelEditEnv: a kernel, edited step by step and measured after each edit."""
+
+from __future__ import annotations
+
+import math
+import operator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+
+from m890_envs.features import rounded
+from m890_envs.render import picture, report
+from m890_envs.view import View, Viewer
+from m890sim.chip import ChipSpec
+from m890sim.errors import TaskError
+from m890sim.kernel.ir import Kernel
+from m890sim.schedule import Edit, EditError
+from m890sim.schedule.actions import STOP
+from m890sim.session import KernelSession, LogEntry, Memory
+from m890sim.workloads import KERNELS, Case, Task
+
+Observation = dict[str, Any]  # name -> float32 array
+Info = dict[str, Any]
+
+REWARDS = ("best", "current", "final")
+STATES = 2048  # kernels that the shared memory keeps with their edits, masks and features
+_shared: list[Memory] = []
+
+
+def shared_memory() -> Memory:
+    """The memory that environments of this process share unless they are given one."""
+    if not _shared:
+        _shared.append(Memory(states=STATES))
+    return _shared[0]
+
+
+class KernelEditEnv(gym.Env[Observation, Any]):
+    """An episode begins with a kernel; every action edits it, and the new kernel is timed.
+
+    Description: task, cases (all where None) and chip say what a kernel is measured on. start is
+    the kernel of a reset: "reference", "textbook", a built-in name, a path or a Kernel.
+
+    Actions: Discrete. 0 stops; every other id is an edit at a place, see
+    `m890sim.schedule.actions`. `info["action_mask"]` and `action_masks()` are 1 where an edit
+    applies. An illegal action changes nothing but the steps left, costs `penalty`, and
+    `info["why"]` says why.
+
+    Observations: a dict of float32 arrays, field by field in docs/environments.md.
+
+    Rewards: "best", the rise of log2(best valid speedup): returns add up to the log2 of the final
+    speedup over that of the start; "current", the change of log2(speedup) of the kernel as it is;
+    "final", all of the rise of the best with the last step.
+
+    End: STOP terminates. `horizon` steps or `budget` evaluations, the start's being the first,
+    truncate; None for no end. A kernel evaluated before in the episode costs no evaluation.
+
+    Arguments: verify: "best" (a kernel must pass the functional gate before it counts as best),
+    "always" or "never". seed, distributions (all where None): the inputs of the gate. sites: places
+    that actions and observation reach. shown: the case whose cycles the program's rows and
+    pictures show, the first where None. memory: a Memory to share; the process's own where None.
+    render_mode: "ansi" or "rgb_array". `reset(options={"start": ...})` begins one episode with
+    another kernel. There is no chance in it: `reset(seed=...)` seeds `np_random` alone.
+
+    Raises: what KernelSession raises for what it refuses; ValueError for impossible arguments.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
+
+    def __init__(
+        self,
+        task: Task | str = "extend",
+        cases: Iterable[Case | str] | None = None,
+        chip: ChipSpec | str = "m890",
+        *,
+        start: Kernel | str | Path = "reference",
+        horizon: int | None = 256,
+        budget: int | None = None,
+        reward: str = "best",
+        verify: str = "best",
+        seed: int = 0,
+        distributions: Sequence[str] | None = ("normal",),
+        penalty: float = 0.01,
+        sites: int = 128,
+        shown: str | None = None,
+        memory: Memory | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if horizon is not None and horizon < 1:
+            raise ValueError(f"horizon must be at least 1 or None, not {horizon}")
+        if budget is not None and budget < 2:
+            raise ValueError(f"budget must be at least 2 or None, not {budget}: the start takes 1")
+        if reward not in REWARDS:
+            raise ValueError(f"reward must be one of {', '.join(REWARDS)}, not {reward!r}")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            known = ", ".join(self.metadata["render_modes"])
+            raise ValueError(f"render_mode must be None or one of {known}, not {render_mode!r}")
+        if cases is not None and not isinstance(cases, (str, Case)):
+            cases = tuple(cases)
+        self._arguments: dict[str, Any] = {
+            "task": task,
+            "cases": cases,
+            "chip": chip,
+            "start": start,
+            "horizon": horizon,
+            "budget": budget,
+            "reward": reward,
+            "verify": verify,
+            "seed": seed,
+            "distributions": distributions,
+            "penalty": penalty,
+            "sites": sites,
+            "shown": shown,
+            "render_mode": render_mode,
+        }
+        self.render_mode = render_mode
+        self.horizon, self.reward, self.penalty = horizon, reward, float(penalty)
+        self._template = KernelSession(
+            task,
+            cases,
+            chip,
+            budget=budget,
+            verify=verify,
+            seed=seed,
+            distributions=distributions,
+            memory=shared_memory() if memory is None else memory,
+        )
+        self._template.load(start_of(self._template.task, start))
+        self._viewer = Viewer(self._template, sites, shown)
+        self._session = self._template
+        self._start: Any = None  # of this episode, where it is not the environment's
+        self._history: list[int] = []  # actions since the reset
+        self._running = False
+        self._entry: LogEntry
+        self._view: View
+        self._best = self._before = 0.0  # log2 of the best speedup, now and at the reset
+        self.action_space = spaces.Discrete(self._viewer.actions.n)
+        self.observation_space = self._viewer.space()
+
+    # What is going on.
+
+    @property
+    def session(self) -> KernelSession:
+        """The session of this episode: the kernel, the log of its evaluations, the best one."""
+        return self._session
+
+    def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which actions are legal now: bool array (n,), a fresh one."""
+        self._require_reset()
+        return self._view.mask.astype(np.bool_)
+
+    def edit_of(self, action: int) -> Edit | None:
+        """The edit that an action means now; None for STOP.
+
+        Raises: EditError where the kernel has no such place or the edit has nothing to do there;
+        TypeError, ValueError for what is no action.
+        """
+        return self._viewer.actions.edit_of(self._session.kernel, self._number(action))
+
+    def action_of(self, edit: Edit) -> int | None:
+        """The action of an edit of the kernel as it is; None where it has none."""
+        return self._viewer.actions.id_of(self._session.kernel, edit)
+
+    def timing_after(self, action: int) -> tuple[str, Callable[[], object]] | None:
+        """As `KernelSession.timing_after`; None also where the action edits nothing."""
+        number = self._number(action)
+        place = bisect_left(self._view.ids, number) if self._running else 0
+        if not self._running or place == len(self._view.ids) or self._view.ids[place] != number:
+            return None
+        return self._session.timing_after(self._view.edits[place])
+
+    # Gymnasium's interface.
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Info]:
+        """Begin an episode. options: {"start": kernel, name or path}, for this episode alone.
+
+        Raises: ValueError for an unknown option; what KernelSession.load raises for the kernel.
+        """
+        super().reset(seed=seed)
+        unknown = set(options or ()) - {"start"}
+        if unknown:
+            raise ValueError(f"options may have 'start' alone, not {sorted(unknown)[0]!r}")
+        start = (options or {}).get("start")
+        if start is None:
+            self._template.evaluate()
+            session = self._template.clone()
+        else:
+            session = self._blank()
+            session.load(start_of(session.task, start))
+        self._session, self._start, self._history = session, start, []
+        self._entry = session.evaluate()
+        self._view = self._viewer.view(session, self._entry)
+        self._best = self._before = math.log2(session.best_speedup)
+        self._running = True
+        return self._observation(), self._info(0, "")
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
+        """Apply an action. Raises: TypeError, ValueError for what lies outside the action space."""
+        number = self._number(action)
+        if not self._running:
+            self._require_reset()
+            raise ResetNeeded("the episode has ended; call reset() before the next step")
+        session, view = self._session, self._view
+        before = self._worth()
+        illegal, why = 0, ""
+        if number != STOP:
+            place = bisect_left(view.ids, number)
+            if place < len(view.ids) and view.ids[place] == number:
+                session.apply(view.edits[place])
+                entry = self._entry = session.evaluate()
+                self._view = self._viewer.view(session, entry)
+                self._best = math.log2(session.best_speedup)
+                if entry.failed:
+                    why = f"{entry.code} {entry.message}"
+            else:
+                illegal, why = 1, self._refusal(number)
+        self._history.append(number)
+        terminated = number == STOP
+        truncated = not terminated and (len(self._history) == self.horizon or session.left == 0)
+        self._running = not (terminated or truncated)
+        reward = self._worth() - before - illegal * self.penalty
+        return self._observation(), reward, terminated, truncated, self._info(illegal, why)
+
+    def render(self) -> Any:
+        """A picture of the kernel as it is, in the way of the render mode.
+
+        "ansi": text, the kernel with its hottest lines marked and a line about its speedup.
+        "rgb_array": uint8 (height, width, 3), what the engines do on the shown case.
+        """
+        if self.render_mode is None:
+            gym.logger.warn("render() needs a render_mode: gym.make(..., render_mode='ansi')")
+            return None
+        self._require_reset()
+        case = self._viewer.shown
+        if self.render_mode == "ansi":
+            return report(self._session, self._entry, self._view.program, case)
+        return picture(self._session, self._entry, case)
+
+    # Copies.
+
+    def clone(self) -> KernelEditEnv:
+        """An independent copy in the same place of the episode, in microseconds."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._template = self._template.clone()
+        other._session = self._session.clone()
+        other._history = self._history.copy()
+        other._np_random = None
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the arguments and the actions since the reset; the memory stays behind."""
+        playing = hasattr(self, "_view")
+        return _restore, (
+            type(self),
+            self._arguments,
+            self.spec,
+            playing,
+            self._start,
+            self._history,
+        )
+
+    # Parts.
+
+    def _blank(self) -> KernelSession:
+        """A session with nothing evaluated yet, otherwise as the template."""
+        template, arguments = self._template, self._arguments
+        return KernelSession(
+            template.task,
+            template.cases,
+            template.chip,
+            budget=template.budget,
+            verify=template.verify,
+            seed=arguments["seed"],
+            distributions=arguments["distributions"],
+            memory=template.memory,
+        )
+
+    def _require_reset(self) -> None:
+        if not hasattr(self, "_view"):
+            raise ResetNeeded("call reset() first")
+
+    def _number(self, action: int) -> int:
+        try:
+            number = operator.index(action)
+        except TypeError as error:
+            raise TypeError(f"an action must be an integer, not {action!r}") from error
+        if not 0 <= number < self._viewer.actions.n:
+            raise ValueError(
+                f"an action must lie in 0 ... {self._viewer.actions.n - 1}, not {number}"
+            )
+        return number
+
+    def _worth(self) -> float:
+        """What rewards are differences of."""
+        if self.reward == "best":
+            return self._best
+        if self.reward == "current":
+            return math.log2(self._entry.speedup)
+        return self._before if self._running else self._best
+
+    def _refusal(self, number: int) -> str:
+        """Why an action is illegal."""
+        try:
+            edit = self._viewer.actions.edit_of(self._session.kernel, number)
+            if edit is not None:
+                self._session.clone().apply(edit)
+        except EditError as error:
+            return str(error)
+        return f"{edit} is not among the legal edits"
+
+    def _observation(self) -> Observation:
+        view, session, entry = self._view, self._session, self._entry
+        budget, horizon = session.budget, self.horizon
+        progress = (
+            rounded(self._best),
+            rounded(math.log2(entry.speedup)),
+            entry.correct is not False,
+            1.0 if budget is None else max(0, budget - session.spent) / budget,
+            1.0 if horizon is None else max(0, horizon - len(self._history)) / horizon,
+        )
+        return {
+            "case": view.case.copy(),
+            "chip": self._viewer.chip.copy(),
+            "profile": view.profile.copy(),
+            "program": view.program.copy(),
+            "progress": np.array(progress, dtype=np.float32),
+            "tunables": view.tunables.copy(),
+        }
+
+    def _info(self, illegal: int, why: str) -> Info:
+        session, entry = self._session, self._entry
+        left = session.left
+        return {
+            "action_mask": self._view.mask.copy(),
+            "best_speedup": np.float64(session.best_speedup),
+            "correct": np.int8(-1 if entry.correct is None else entry.correct),
+            "cycles": self._view.cycles.copy(),
+            "evaluations": np.int64(session.spent),
+            "evaluations_left": np.int64(-1 if left is None else left),
+            "illegal": np.int8(illegal),
+            "speedup": np.float64(entry.speedup),
+            "steps": np.int64(len(self._history)),
+            "why": why,
+        }
+
+
+def start_of(task: Task, start: Kernel | str | Path) -> Kernel | str | Path:
+    """What KernelSession.load takes for a start: "reference" and "textbook" become names.
+
+    Raises: TaskError where the task has no textbook kernel.
+    """
+    if start == "reference":
+        return task.reference_name
+    if start != "textbook":
+        return start
+    for name, row in KERNELS.items():
+        if row.task == task.name and name.endswith("_textbook"):
+            return name
+    raise TaskError(f"task {task.name} has no textbook kernel; start from 'reference'")
+
+
+def _restore(
+    kind: type[KernelEditEnv],
+    arguments: dict[str, Any],
+    spec: Any,
+    playing: bool,
+    start: Any,
+    history: list[int],
+) -> KernelEditEnv:
+    env = kind(**arguments)
+    env.spec = spec
+    if playing:
+        env.reset(options=None if start is None else {"start": start})
+        for action in history:
+            env.step(action)
+    return env

@@ -1,0 +1,213 @@
+"""The observation, field by field: what docs/environments.md lists, and the codes it uses.
+
+Tables are append-only within a version of the environments: a column keeps its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from m890sim.chip import ChipSpec
+from m890sim.isa import OPS
+from m890sim.kernel import ir
+from m890sim.timing.attribution import FIXED_CAUSES
+
+GRAIN = 1024  # logarithms are rounded to 1 / GRAIN: the same numbers on every machine
+QUEUES = 4  # rows of DMA queues in "profile"; a chip with fewer leaves the last ones 0
+TUNABLES = 8  # of "tunables"; those beyond are not shown
+LARGEST = 64.0  # bound of logarithms: integers lie below 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column of an observation. high and low: its bounds in the space."""
+
+    name: str
+    unit: str
+    text: str
+    low: float = 0.0
+    high: float = 1.0
+
+
+STATEMENTS: dict[type, int] = {
+    ir.Let: 2,
+    ir.TileDecl: 3,
+    ir.HbmDecl: 4,
+    ir.Instr: 5,
+    ir.Loop: 6,
+    ir.Stage: 7,
+    ir.If: 8,
+    ir.Cores: 9,
+}
+KERNEL = 1
+STATEMENT_NAMES = (
+    "none",
+    "kernel",
+    "let",
+    "tile",
+    "hbm",
+    "instruction",
+    "loop",
+    "stage",
+    "if",
+    "cores",
+)
+OPERATIONS: dict[str, int] = {name: number for number, name in enumerate(OPS, 1)}
+ENGINES = ("none", "dma", "matrix", "vector", "sfu", "sequencer")
+
+_CODE = "code"
+_LOG = "log2(1 + n)"
+_COUNT = "count"
+_SHARE = "share of the cycles"
+
+EXTRAS = {"scale": 1, "bias": 2, "row_sum": 4, "accumulate": 8}
+
+# What a statement says of itself; what its place and its tiles say; what a run of it says.
+OWN: tuple[Field, ...] = (
+    Field(
+        "statement",
+        _CODE,
+        ", ".join(f"{number} {name}" for number, name in enumerate(STATEMENT_NAMES)),
+        high=9,
+    ),
+    Field(
+        "operation",
+        _CODE,
+        "0 none, " + ", ".join(f"{number} {name}" for name, number in OPERATIONS.items()),
+        high=63,
+    ),
+    Field("engine", _CODE, ", ".join(f"{n} {name}" for n, name in enumerate(ENGINES)), high=5),
+    Field(
+        "extras",
+        "sum of codes",
+        "keywords of an instruction: " + ", ".join(f"{n} {name}" for name, n in EXTRAS.items()),
+        high=15,
+    ),
+    Field("queue", _COUNT, "1 + the DMA queue of a load or store; 0: none", high=16),
+    Field("slots", _COUNT, "of a tile's declaration", high=63),
+    Field(
+        "bank", _COUNT, "1 + the first bank of a tile's declaration; 0: left to the chip", high=63
+    ),
+    Field(
+        "order",
+        _CODE,
+        "of a phase: 0 none, " + ", ".join(f"{n} {name}" for n, name in enumerate(ir.ORDERS, 1)),
+        high=4,
+    ),
+)
+PLACED: tuple[Field, ...] = (
+    Field("stage", _COUNT, "1 + the stage that it stands in or opens; 0: none", high=8),
+    Field("depth", _COUNT, "loops and phases around it", high=63),
+    Field("rows", _LOG, "rows of the tile that it declares, writes or stores", high=LARGEST),
+    Field("columns", _LOG, "columns of that tile", high=LARGEST),
+    Field("dtype", "bytes an element", "of that tile or scratch", high=8),
+    Field(
+        "tile",
+        _COUNT,
+        "which tile or scratch it declares or writes: 1, 2, ... in the order of the text",
+        high=1023,
+    ),
+    Field(
+        "first_read", _COUNT, "the first tile or scratch that it reads, counted alike", high=1023
+    ),
+    Field("second_read", _COUNT, "the second one", high=1023),
+)
+MEASURED: tuple[Field, ...] = (
+    Field(
+        "trips",
+        _LOG,
+        "of an instruction: times dispatched; of a block: the most of any in it",
+        high=LARGEST,
+    ),
+    Field(
+        "share",
+        _SHARE,
+        "of the time: from its start until its result is ready, split evenly among all that is "
+        "under way at once; of a block: the sum over its instructions",
+    ),
+    Field("busy", _SHARE, "its engine works on it; of a block: the sum", high=64),
+    Field("idle", _SHARE, "its engine stands idle before it starts; of a block: the sum", high=64),
+    Field(
+        "stall",
+        _CODE,
+        "what it waits for most: 0 nothing, 1 dispatch (the sequencer comes late while the engine "
+        "is idle), 2 held (an operand or a slot is not ready while the engine is idle), 3 queued "
+        "(the engine works on what was dispatched before)",
+        high=3,
+    ),
+)
+PROGRAM = (*OWN, *PLACED, *MEASURED)
+
+PROFILE_ENGINES = (*(f"dma{queue}" for queue in range(QUEUES)), "matrix", "vector", "sfu")
+PROFILE: tuple[Field, ...] = (
+    *(
+        Field(
+            cause.replace(" ", "_"),
+            _SHARE,
+            f"{'working' if cause == 'busy' else 'cause: ' + cause}",
+        )
+        for cause in FIXED_CAUSES
+    ),
+    *(
+        Field(f"operand_from_{engine}", _SHARE, f"waiting for a result of {engine}")
+        for engine in ENGINES[1:5]
+    ),
+)
+
+CHIP: tuple[Field, ...] = tuple(
+    Field(name, _LOG, name.replace("_", " "), high=LARGEST)
+    for name in ChipSpec.__dataclass_fields__
+    if name != "name"
+)
+
+CASE: tuple[Field, ...] = (
+    Field("reference", "log2 of cycles", "the reference kernel", high=LARGEST),
+    Field("lower_bound", "log2 of cycles", "no kernel can be faster", high=LARGEST),
+    Field(
+        "speedup",
+        "log2",
+        "reference over the kernel as it is; 0 where it failed",
+        -LARGEST,
+        LARGEST,
+    ),
+    Field("timed", "0 or 1", "the kernel fits the chip and the case"),
+)  # then one column, log2(1 + value), for each of the task's symbols in alphabetical order
+
+PROGRESS: tuple[Field, ...] = (
+    Field("best", "log2 of the speedup", "the best valid kernel so far", -LARGEST, LARGEST),
+    Field(
+        "current",
+        "log2 of the speedup",
+        "the kernel as it is; 0 where it failed",
+        -LARGEST,
+        LARGEST,
+    ),
+    Field("valid", "0 or 1", "0 where the kernel as it is is known to fail"),
+    Field("budget_left", "share", "evaluations left over the budget; 1 without a budget"),
+    Field("steps_left", "share", "steps left over the horizon"),
+)
+TUNABLE = Field("value", _LOG, "of a tunable in the order of the parameters; 0: none", high=LARGEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One entry of `info`."""
+
+    name: str
+    dtype: str  # of the NumPy scalar or array; "str" for a text
+    shape: str
+    text: str
+
+
+INFO: tuple[Key, ...] = (
+    Key("action_mask", "int8", "(actions,)", "1 where an action is legal"),
+    Key("best_speedup", "float64", "()", "of the best valid kernel of the episode"),
+    Key("correct", "int8", "()", "1 the kernel passed the gate, 0 it failed, -1 not asked"),
+    Key("cycles", "int64", "(cases,)", "of the kernel as it is; -1 where it could not be timed"),
+    Key("evaluations", "int64", "()", "spent in the episode, the start's included"),
+    Key("evaluations_left", "int64", "()", "-1 without a budget"),
+    Key("illegal", "int8", "()", "1 where the action was illegal and changed nothing"),
+    Key("speedup", "float64", "()", "of the kernel as it is; 1 where it failed"),
+    Key("steps", "int64", "()", "since the reset, illegal ones included"),
+    Key("why", "str", "", "why the action was illegal or the kernel failed; empty otherwise"),
+)

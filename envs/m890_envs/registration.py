@@ -1,0 +1,73 @@
+"""The ids: one for any task, and fixed ones for comparisons, whose arguments never change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+ENTRY_POINT = "m890_envs.env:KernelEditEnv"
+VECTOR_ENTRY_POINT = "m890_envs.vector:make_vector"
+ATTENTION: dict[str, Any] = {"chip": "m890", "horizon": 512, "budget": 432, "sites": 128}
+SMALL: dict[str, Any] = {"chip": "m890", "horizon": 64, "budget": 48, "sites": 64}
+HEAD_CASES = ("head-256", "head-330")
+
+# Cases are named, so that a task which gains a case does not change a comparison.
+FIXED: dict[str, dict[str, Any]] = {
+    "M890/Extend-v0": {
+        "task": "extend",
+        "cases": (
+            "prefill-256",
+            "prefill-1024",
+            "prefill-2048",
+            "extend-1920+128",
+            "extend-ragged",
+            "extend-512+512",
+        ),
+        "shown": "extend-512+512",
+        **ATTENTION,
+    },
+    "M890/Decode-v0": {
+        "task": "decode",
+        "cases": ("decode-4x8192", "decode-ragged", "decode-1x16384"),
+        "shown": "decode-ragged",
+        **ATTENTION,
+    },
+    "M890/Prefill-v0": {"task": "extend", "cases": ("prefill-256",), **ATTENTION},
+    "M890/VectorAdd-v0": {
+        "task": "vector_add",
+        "cases": ("add-512x256", "add-600x96", "add-256x512"),
+        **SMALL,
+    },
+    "M890/RowSoftmax-v0": {
+        "task": "row_softmax",
+        "cases": ("softmax-256x512", "softmax-200x768", "softmax-64x1024"),
+        **SMALL,
+    },
+    "M890/Matmul-v0": {
+        "task": "matmul",
+        "cases": ("matmul-128x128x512", "matmul-200x160x384"),
+        **SMALL,
+    },
+    "M890/AttentionHead-v0": {"task": "attention_head", "cases": HEAD_CASES, **SMALL},
+    "M890/AttentionHeadMini-v0": {
+        "task": "attention_head",
+        "cases": HEAD_CASES,
+        **SMALL,
+        "chip": "m890-mini",
+    },
+}
+GENERAL = "M890/KernelEdit-v0"
+IDS = (GENERAL, *FIXED)
+
+
+def register() -> None:
+    """Tell Gymnasium about every id; once is enough, twice does no harm."""
+    for name in IDS:
+        if name not in gym.registry:
+            gym.register(
+                id=name,
+                entry_point=ENTRY_POINT,
+                vector_entry_point=VECTOR_ENTRY_POINT,
+                kwargs=FIXED.get(name, {}),
+            )

@@ -1,0 +1,63 @@
+"""The baselines: uniformly random legal edits, one at a time."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from m890sim.agents.agent import Agent
+from m890sim.agents.dice import Dice
+from m890sim.session import KernelSession
+
+PATIENCE = 1000  # edits without a new kernel after which a search gives up
+MOST_STEPS = 64
+
+
+class RandomWalk(Agent):
+    """A random legal edit, an evaluation, the next edit, without end and without a look at results.
+
+    Where no edit is legal it begins anew.
+    """
+
+    name: ClassVar[str] = "random-walk"
+    text: ClassVar[str] = "random legal edits one after another, each one evaluated"
+
+    def search(self, session: KernelSession, seed: int) -> None:
+        """See `Agent.search`."""
+        dice, idle = Dice(seed), 0
+        while idle < PATIENCE:
+            spent = session.spent
+            if not _step(session, dice):
+                session.restart()
+            session.evaluate()
+            idle = 0 if session.spent > spent else idle + 1
+
+
+class RandomSearch(Agent):
+    """Random walks from the start kernel, of random length up to MOST_STEPS, each one evaluated
+    at every step.
+    """
+
+    name: ClassVar[str] = "random-search"
+    text: ClassVar[str] = "random walks of random length, each from the start kernel"
+
+    def search(self, session: KernelSession, seed: int) -> None:
+        """See `Agent.search`."""
+        dice, idle = Dice(seed), 0
+        while idle < PATIENCE:
+            session.restart()
+            for _ in range(1 + dice.below(MOST_STEPS)):
+                spent = session.spent
+                if not _step(session, dice):
+                    idle += 1
+                    break
+                session.evaluate()
+                idle = 0 if session.spent > spent else idle + 1
+
+
+def _step(session: KernelSession, dice: Dice) -> bool:
+    """One random legal edit; False where none is legal."""
+    legal = session.legal_edits()
+    if not legal:
+        return False
+    session.apply(dice.pick(legal))
+    return True

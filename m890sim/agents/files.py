@@ -1,0 +1,200 @@
+"""The files of a run directory: made at once, appended a line at a time, replaced atomically.
+
+Every failure is a RunError that names the file; what was written before stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from m890sim.errors import M890Error
+
+try:
+    import fcntl
+except ImportError:  # not on Windows; there two processes must not share a run directory
+    fcntl = None  # type: ignore[assignment]
+
+MANIFEST, EVALUATIONS, BEST = "manifest.json", "evaluations.jsonl", "best.py"
+RESULT, PICTURE = "result.json", "speedup.png"
+TEMPORARY = ".tmp"  # suffix of what is not whole yet
+
+
+class RunError(M890Error):
+    """A run directory that cannot be made, read, written or resumed."""
+
+
+def create(path: Path, manifest: dict[str, Any]) -> None:
+    """Make a run directory with its manifest and an empty log of evaluations.
+
+    It appears under its name only when it is whole, so that a run that is killed at any moment
+    either has a directory that can be resumed or none. An empty directory is taken.
+    Raises: RunError where something is there already, or nothing can be written.
+    """
+    refuse_used(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with errors_of(path, "make the run directory"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            write_whole(temporary / MANIFEST, _json(manifest))
+            write_whole(temporary / EVALUATIONS, b"")
+            # The system refuses this where another run has used the name meanwhile.
+            os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_used(path: Path) -> None:
+    """Raises: RunError where a run directory cannot be made because something is there."""
+    with errors_of(path, "look for the run directory"):
+        if not os.path.lexists(path):
+            return
+        if not path.is_dir():
+            raise RunError(f"{path} is there and is no directory; choose another with --out")
+        if any(path.iterdir()):
+            known = (path / MANIFEST).exists()
+            hint = f"go on with --resume {path}, or choose" if known else "choose"
+            raise RunError(f"{path} is not empty; {hint} another directory with --out")
+
+
+def free_name(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, ... that nothing uses yet."""
+    found, number = path, 1
+    while os.path.lexists(found):
+        number += 1
+        found = path.with_name(f"{path.name}-{number}")
+    return found
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest as it is. Raises: RunError where there is none or it is damaged."""
+    if not path.is_dir():
+        what = "is no directory" if os.path.lexists(path) else "does not exist"
+        raise RunError(f"{path} {what}; --resume takes the directory of an earlier run")
+    file = path / MANIFEST
+    if not file.exists():
+        raise RunError(f"{path} is no run directory: it has no {MANIFEST}")
+    with errors_of(file, "read"):
+        text = file.read_bytes()
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise RunError(f"{file} is damaged: {error}; nothing was changed") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{file} is damaged: it must hold one JSON object; nothing was changed")
+    return found
+
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The evaluations of a run directory, and how many bytes of the file they are.
+
+    A last line that is not whole was being written when the run was killed; it is left out.
+    Raises: RunError where the file is missing, or damaged before its last line.
+    """
+    file = path / EVALUATIONS
+    if not file.exists():
+        raise RunError(f"{path} is damaged: {EVALUATIONS} is missing; nothing was changed")
+    with errors_of(file, "read"):
+        text = file.read_bytes()
+    whole = text.rfind(b"\n") + 1
+    lines: list[dict[str, Any]] = []
+    for number, line in enumerate(text[:whole].split(b"\n")[:-1], 1):
+        try:
+            found = json.loads(line)
+        except ValueError as error:
+            raise RunError(
+                f"{file} is damaged in line {number}: {error}; nothing was changed"
+            ) from error
+        if not isinstance(found, dict) or found.get("index") != number - 1:
+            raise RunError(
+                f"{file} is damaged in line {number}: it must be evaluation {number - 1}; "
+                "nothing was changed"
+            )
+        lines.append(found)
+    return lines, whole
+
+
+class Log:
+    """The log of evaluations, open for writing by this process alone."""
+
+    def __init__(self, path: Path, whole: int, count: int = 0) -> None:
+        """Open; `whole`: bytes of the `count` whole lines, the first append cuts off the rest."""
+        self.file = path / EVALUATIONS
+        self.count = count
+        self._end = whole
+        self._cut = False
+        with errors_of(self.file, "write"):
+            self._handle = os.open(self.file, os.O_RDWR | getattr(os, "O_BINARY", 0))
+            try:
+                if fcntl is not None:
+                    fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(self._handle)
+                raise RunError(f"{path} is in use by another run") from None
+
+    def append(self, line: dict[str, Any]) -> None:
+        """One more line, in the file when this returns. Raises: RunError; no part of it stays."""
+        data = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
+        with errors_of(self.file, "write"):
+            if not self._cut:
+                os.ftruncate(self._handle, self._end)
+                self._cut = True
+            os.lseek(self._handle, self._end, os.SEEK_SET)
+            # One call, so that neither a signal nor a kill comes in between.
+            rest = data[os.write(self._handle, data) :]
+            try:
+                while rest:
+                    rest = rest[os.write(self._handle, rest) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._handle, self._end)
+                raise
+        self._end += len(data)
+        self.count += 1
+
+    def close(self) -> None:
+        """Let others write."""
+        os.close(self._handle)
+
+
+def write_json(file: Path, data: dict[str, Any]) -> None:
+    """Replace a file by one JSON object. Raises: RunError."""
+    write_whole(file, _json(data))
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Replace a file as a whole: at every moment there is the old content or the new one.
+
+    Raises: RunError; the old content is still there then.
+    """
+    temporary = file.with_name(file.name + TEMPORARY)
+    with errors_of(file, "write"):
+        try:
+            with open(temporary, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def errors_of(file: Path, verb: str) -> Iterator[None]:
+    """Turn the errors of the system into a RunError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot {verb} {file}: {error.strerror or error}") from error
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2) + "\n").encode("ascii")

@@ -1,0 +1,104 @@
+"""Evaluations as lines of a run's log, and what a repeated run may take over from them.
+
+A line names its parent, an earlier evaluation, and the edits from there, so that lines stay short
+however far the search has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from m890sim.agents.files import EVALUATIONS, RunError
+from m890sim.schedule import Edit
+from m890sim.session import LogEntry, Memory, Verdict, edit_from_data, edit_to_data
+from m890sim.session.memory import Gate, Space, State
+
+FLOATS = ("speedup", "gap_closed", "best_speedup")  # may differ in the last digit elsewhere
+
+
+class _Node:
+    """A kernel on the way to evaluated ones."""
+
+    __slots__ = ("entry", "next")
+
+    def __init__(self) -> None:
+        self.entry: int | None = None
+        self.next: dict[Edit, _Node] = {}
+
+
+class Lines:
+    """Entries of one session -> lines, in order."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+        self._best = 1.0
+
+    def line(self, entry: LogEntry) -> dict[str, Any]:
+        """The next entry as plain data.
+
+        The keys of `LogEntry.as_dict`; `edits` are those since `parent` (None: the start kernel);
+        `best_speedup` is that of the best accepted entry so far.
+        """
+        node, parent, since = self._root, None, 0
+        for number, edit in enumerate(entry.edits, 1):
+            node = node.next.setdefault(edit, _Node())
+            if node.entry is not None:
+                parent, since = node.entry, number
+        if node.entry is None:
+            node.entry = entry.index
+        if entry.accepted:
+            self._best = max(self._best, entry.speedup)
+        data = entry.as_dict()
+        edits = [edit_to_data(edit) for edit in entry.edits[since:]]
+        return data | {"parent": parent, "edits": edits, "best_speedup": self._best}
+
+
+def edits_of(lines: Sequence[Mapping[str, Any]], index: int) -> list[Edit]:
+    """The edits from the start kernel to an evaluation, through its parents.
+
+    Raises: ValueError, KeyError or IndexError for what are no lines of one run.
+    """
+    parts: list[list[Edit]] = []
+    at: int | None = index
+    while at is not None:
+        line = lines[at]
+        parts.append([edit_from_data(data) for data in line["edits"]])
+        parent = line["parent"]
+        if parent is not None and not 0 <= parent < at:
+            raise ValueError(f"the parent of evaluation {at} cannot be {parent}")
+        at = parent
+    return [edit for part in reversed(parts) for edit in part]
+
+
+def differing(line: Mapping[str, Any], logged: Mapping[str, Any]) -> str:
+    """The first key in which a repeated evaluation is not the logged one; "" where none is."""
+    for key in (*line, *logged):
+        if key not in FLOATS and line.get(key) != logged.get(key):
+            return key
+    return ""
+
+
+class Verdicts(Memory):
+    """A memory that takes the gate's verdicts from an earlier run's lines.
+
+    Timings are made again: they take little, and show that log and simulator still agree.
+    """
+
+    def __init__(self, lines: Sequence[Mapping[str, Any]], where: str) -> None:
+        super().__init__()
+        self._logged: dict[str, Verdict] = {}
+        try:
+            for line in lines:
+                if line["correct"] is not None:
+                    verdict = Verdict(line["correct"], line["code"], line["message"])
+                    self._logged[line["digest"]] = verdict
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"{where}: {EVALUATIONS} is damaged: {error!r}; nothing was changed"
+            ) from error
+
+    def verdict(self, space: Space, state: State, gate: Gate) -> Verdict:
+        """As `Memory.verdict`, without the gate where the log has its verdict."""
+        found = self._logged.get(state.digest)
+        return super().verdict(space, state, gate) if found is None else found

@@ -1,0 +1,60 @@
+"""The table of the levels: cycles of reference and expert on every preset, beside the bound."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from m890sim.cli import show
+
+if TYPE_CHECKING:
+    from m890sim.chip import ChipSpec
+    from m890sim.workloads import Task
+
+
+def level_cycles(task: Task, chips: list[ChipSpec]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: one row a case and chip, the geometric means of a chip in its last row."""
+    from m890sim.workloads import load_kernel, lower_bound_cycles, simulate
+
+    rows = []
+    for chip in chips:
+        speedups, possible = [], []
+        for case in task.cases:
+            reference, expert = (
+                simulate(load_kernel(name, chip.name), case, chip).cycles
+                for name in (task.reference_name, task.expert_name)
+            )
+            bound = lower_bound_cycles(case, chip)
+            speedups.append(reference / expert)
+            possible.append(reference / bound)
+            cells = [show.count(number) for number in (reference, expert, bound)]
+            ratios = [show.ratio(speedups[-1]), show.ratio(possible[-1])]
+            rows.append([chip.name, case.name, *cells, *ratios])
+        means = [show.ratio(_mean(speedups)), show.ratio(_mean(possible))]
+        rows.append([chip.name, "geometric mean", "", "", "", *means])
+    columns = ["chip", "case", "reference", "expert", "lower bound", "expert's speedup", "bound's"]
+    return columns, rows
+
+
+def _mean(ratios: list[float]) -> float:
+    return math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+
+
+def markdown_levels() -> str:
+    """Every level: what it is, its cases, and its cycles."""
+    from m890sim.chip import CHIPS
+    from m890sim.cli.files import level_rows
+    from m890sim.timing import TIMING_VERSION
+    from m890sim.workloads import LEVELS
+
+    parts = []
+    for task in LEVELS.values():
+        columns, rows = level_rows([task])
+        kept = [i for i, column in enumerate(columns) if column != "task"]
+        cases = show.markdown([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
+        cycles = show.markdown(*level_cycles(task, list(CHIPS.values())))
+        parts.append(
+            f"### `{task.name}`\n\n{task.text}\n\n{cases}\n\n"
+            f"Cycles, timing version {TIMING_VERSION}:\n\n{cycles}"
+        )
+    return "\n\n".join(parts)

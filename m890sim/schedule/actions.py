@@ -1,0 +1,222 @@
+"""Edits as numbers: one flat, append-only numbering for agents that choose an action by its id.
+
+Id 0 is STOP. Every other id is 1 + row * sites + place: `row` counts in ROWS, which pairs the name
+of an edit with one of its arguments, and `place` says where. Rows are appended and never moved, so
+an id keeps its meaning as long as `sites` stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from m890sim.kernel import ir
+from m890sim.schedule.edit import (
+    DEFAULT_CONTEXT,
+    Argument,
+    Context,
+    Edit,
+    EditError,
+    Site,
+    refuse,
+)
+from m890sim.schedule.table import EDITS
+from m890sim.schedule.tree import sites as sites_of
+
+STOP = 0
+# The first bank of a tile by its part of the SRAM, so that a row means the same on every chip.
+QUARTERS = ("first quarter", "second quarter", "third quarter", "fourth quarter")
+LAST_BANK = "last bank"
+
+
+def _each(name: str, *arguments: Argument) -> tuple[tuple[str, Argument], ...]:
+    return tuple((name, argument) for argument in arguments or (None,))
+
+
+# (name of the edit, argument). `set_tunable` has the step alone: its place names the tunable.
+ROWS: tuple[tuple[str, Argument], ...] = (
+    *_each("set_tunable", "double", "halve", "next"),
+    *_each("set_slots", 1, 2, 3, 4),
+    *_each("set_queue", 0, 1, 2, 3),
+    *_each("set_bank", *QUARTERS, LAST_BANK, "anywhere"),
+    *_each("set_order", "block", "cyclic", "snake", "dynamic"),
+    *_each("set_engine", "sfu", "vector"),
+    *_each("set_dtype", "bf16", "f16", "f32", "f8e4m3"),
+    *_each("remove_fence"),
+    *_each("add_fence"),
+    *_each("drop_tile"),
+    *_each("drop_copy"),
+    *_each("drop_dead"),
+    *_each("move_up"),
+    *_each("move_down"),
+    *_each("move_up_far"),
+    *_each("move_down_far"),
+    *_each("hoist"),
+    *_each("sink"),
+    *_each("pipeline", 1, 2, 3),
+    *_each("stage_later"),
+    *_each("stage_earlier"),
+    *_each("unstage"),
+    *_each("split_transfer", 0, 1, 2, 3),
+    *_each("coalesce"),
+    *_each("unroll"),
+    *_each("peel_last"),
+    *_each("peel_first"),
+    *_each("interchange"),
+    *_each("split_loop", 0, 1, 2, 3),
+    *_each("guard_mask"),
+    *_each("drop_guard"),
+    *_each("swap_order_of_items", 0, 1, 2),
+    *_each("reverse_items", 0, 1, 2, 3),
+    *_each("finer_items", 0, 1, 2, 3),
+    *_each("coarser_items", 0, 1, 2, 3),
+    *_each("unroll_jam", 0, 1, 2, 3),
+    *_each("fuse_scale"),
+    *_each("fuse_subtract"),
+    *_each("fuse_add"),
+    *_each("fuse_row_sum"),
+    *_each("fuse_cast"),
+    *_each("exp_to_exp2"),
+    *_each("fuse_mul_add"),
+    *_each("fuse_mul_mul"),
+    *_each("split_fma"),
+    *_each("accumulate"),
+    *_each("div_to_recip"),
+    *_each("recip_to_div"),
+    *_each("scale_through_max"),
+    *_each("cse"),
+    *_each("scale_operand", "a", "b"),
+    *_each("split_rows", (4, "sfu"), (4, "vector")),
+    *_each("merge_rows"),
+    *_each("share_rows", 4, 5, 6),
+    *_each("pack_heads", "keep", "grow"),
+    *_each("split_range", 2, 4, 8, 16),
+    *_each("pair_heads", 2, 4),
+    *_each("normalise_last"),
+    *_each("swap_dims", 0, 1, 2, 3),
+)
+_NUMBER: dict[tuple[str, Argument], int] = {row: number for number, row in enumerate(ROWS)}
+
+
+class Actions:
+    """The numbering for kernels of up to `sites` places, on the chip of a context.
+
+    A place is a statement's position in source order, parents first, counted from 1; place 0 is the
+    kernel itself. For `set_tunable` it is the tunable's position among the kernel's. Statements
+    beyond the last place have no id. Raises: ValueError for fewer than one site.
+    """
+
+    __slots__ = ("context", "n", "sites")
+
+    def __init__(self, sites: int, context: Context = DEFAULT_CONTEXT) -> None:
+        if sites < 1:
+            raise ValueError(f"sites must be at least 1, not {sites}")
+        self.sites = sites
+        self.context = context
+        self.n = 1 + len(ROWS) * sites  # ids are 0 ... n - 1
+
+    def edit_of(self, kernel: ir.Kernel, action: int) -> Edit | None:
+        """The edit that an id names in a kernel, to be tried; None for STOP.
+
+        Raises: EditError where the kernel has no such place, or the row offers nothing there;
+        ValueError for no id.
+        """
+        if not 0 <= action < self.n:
+            raise ValueError(f"an action must lie in 0 ... {self.n - 1}, not {action}")
+        if action == STOP:
+            return None
+        row, place = divmod(action - 1, self.sites)
+        name, argument = ROWS[row]
+        if name == "set_tunable":
+            tunables = tuple(kernel.tunables)
+            if place >= len(tunables):
+                raise EditError(f"{name}: the kernel has {len(tunables)} tunables, not {place + 1}")
+            assert argument is not None and not isinstance(argument, tuple)
+            return Edit(name, (), (tunables[place], argument))
+        if name == "set_bank":
+            argument = self._bank(argument)
+        site, stmt = _at(kernel, place)
+        # What is legal is a candidate that applies; a row that is of no use there is none.
+        if argument not in EDITS[name].arguments(kernel, site, stmt, self.context):
+            found = "" if argument is None else f" with {argument}"
+            raise refuse(stmt, f"{name}{found} has nothing to do here")
+        return Edit(name, site, argument)
+
+    def id_of(self, kernel: ir.Kernel, edit: Edit) -> int | None:
+        """The id of an edit of a kernel; None where it has none."""
+        return next(iter(self.by_id(kernel, (edit,))), None)
+
+    def by_id(self, kernel: ir.Kernel, edits: Iterable[Edit]) -> dict[int, Edit]:
+        """Id -> edit of those edits of a kernel that have one."""
+        places: dict[Site, int] = {(): 0}
+        _number(kernel.body, (), places)
+        found: dict[int, Edit] = {}
+        most = self.sites
+        for edit in edits:
+            row = _NUMBER.get((edit.name, edit.argument))
+            place = places.get(edit.site, most)
+            if row is None:
+                row, place = self._special(kernel, edit, place)
+            if row is not None and place < most:
+                found[1 + row * most + place] = edit
+        return found
+
+    def _special(self, kernel: ir.Kernel, edit: Edit, place: int) -> tuple[int | None, int]:
+        """Row and place of an edit whose row does not hold its argument as it is."""
+        argument = edit.argument
+        if edit.name == "set_tunable" and isinstance(argument, tuple) and len(argument) == 2:
+            tunables = list(kernel.tunables)
+            if argument[0] in tunables:
+                row = _NUMBER.get((edit.name, argument[1]))
+                return row, tunables.index(str(argument[0]))
+        if edit.name == "set_bank":
+            return _NUMBER.get((edit.name, self._part(argument))), place
+        return None, place
+
+    def mask(self, kernel: ir.Kernel, legal: Iterable[Edit]) -> np.ndarray[Any, np.dtype[np.int8]]:
+        """int8 array (n,): 1 for STOP and for the id of every given edit, 0 elsewhere."""
+        mask = np.zeros(self.n, dtype=np.int8)
+        mask[STOP] = 1
+        mask[list(self.by_id(kernel, legal))] = 1
+        return mask
+
+    def _bank(self, part: Argument) -> Argument:
+        """The bank that a row of set_bank means here."""
+        banks = self.context.banks
+        if part == LAST_BANK:
+            return banks - 1
+        if part in QUARTERS:
+            return QUARTERS.index(part) * banks // 4
+        return part
+
+    def _part(self, bank: Argument) -> Argument:
+        """The inverse of `_bank`; None for a bank without a row."""
+        if isinstance(bank, str):
+            return bank
+        for part in (*QUARTERS, LAST_BANK):
+            if self._bank(part) == bank:
+                return part
+        return None
+
+
+def _number(body: tuple[ir.Stmt, ...], prefix: Site, places: dict[Site, int]) -> None:
+    """Add the site of every statement with its place: as `tree.sites`, without its generators."""
+    for index, stmt in enumerate(body):
+        site = (*prefix, index)
+        places[site] = len(places)
+        inside = ir.children(stmt)
+        if inside:
+            _number(inside, site, places)
+
+
+def _at(kernel: ir.Kernel, place: int) -> tuple[Site, ir.Stmt | None]:
+    """Site and statement of a place; for place 0 the kernel's. Raises: EditError."""
+    if place == 0:
+        return (), None
+    found = next(islice(sites_of(kernel), place - 1, None), None)
+    if found is None:
+        raise EditError(f"the kernel has fewer than {place} statements")
+    return found

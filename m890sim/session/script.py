@@ -1,0 +1,119 @@
+"""Scripts of edits: one line an edit, the place named by what the statement says.
+
+    set_tunable ('BQ', 'double')    an edit of the kernel as a whole
+    set_queue 1 load(vt             the first legal one at a statement that contains the text
+    set_queue 1 load(vt *           one at each such statement where it is legal, last to first
+    cse **                          again and again until none is legal
+
+Blank lines and comments (#) say nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from m890sim.errors import M890Error
+from m890sim.kernel.printer import print_head
+from m890sim.schedule import EDITS, Argument, Edit, EditError, Site
+from m890sim.schedule.tree import sites
+from m890sim.session.session import KernelSession
+
+MOST = 1000  # edits that one line may make
+
+
+class ScriptError(M890Error):
+    """A line of a script that says nothing known, or that no legal edit fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptLine:
+    """One line of a script."""
+
+    number: int
+    name: str
+    argument: Argument
+    text: str  # what the statement must contain
+    stars: int = 0  # 0: the first place that fits, 1: every such place, 2: until none is left
+
+    def __str__(self) -> str:
+        argument = "" if self.argument is None else f" {self.argument!r}"
+        where = f" {self.text}" if self.text else ""
+        stars = f" {'*' * self.stars}" if self.stars else ""
+        return f"{self.name}{argument}{where}{stars}"
+
+
+def parse_script(text: str) -> list[ScriptLine]:
+    """The lines of a script. Raises: ScriptError with the line's number."""
+    found = []
+    for number, full in enumerate(text.splitlines(), 1):
+        line = full.partition("#")[0].strip()
+        if not line:
+            continue
+        name, _, rest = line.partition(" ")
+        if name not in EDITS:
+            raise ScriptError(f"line {number}: unknown edit {name!r}; `m890 edits` lists them")
+        rest = rest.strip()
+        plain = rest.rstrip("*")
+        stars = len(rest) - len(plain) if not plain or plain.endswith(" ") else 0
+        argument, where = _argument(plain.strip() if stars else rest)
+        found.append(ScriptLine(number, name, argument, where, min(stars, 2)))
+    return found
+
+
+def _argument(rest: str) -> tuple[Argument, str]:
+    """A leading literal (a number, a string, a tuple) and the rest of the line."""
+    word = rest.partition(" ")[0]
+    if rest.startswith("("):
+        word = rest.partition(")")[0] + ")"
+    elif not word.isdigit() and word[:1] not in ("'", '"'):
+        return None, rest
+    try:
+        value = ast.literal_eval(word)
+    except (SyntaxError, ValueError):
+        return None, rest
+    return value, rest[len(word) :].strip()
+
+
+def run_line(session: KernelSession, line: ScriptLine) -> int:
+    """Make the edits of a line; how many there were.
+
+    Raises: ScriptError where no legal edit fits (the session is then as before).
+    """
+    made = _pass(session, line)
+    while line.stars == 2 and made < MOST and (more := _pass(session, line)):
+        made += more
+    if not made:
+        raise ScriptError(
+            f"line {line.number}: no legal edit fits `{line}`; "
+            "`m890 edits KERNEL` says what is legal where"
+        )
+    return made
+
+
+def run_script(session: KernelSession, text: str) -> None:
+    """Make all edits of a script on the session's kernel; evaluates nothing.
+
+    Raises: ScriptError; what the lines before it did stays done.
+    """
+    for line in parse_script(text):
+        run_line(session, line)
+
+
+def _pass(session: KernelSession, line: ScriptLine) -> int:
+    """One edit at the first place that fits, or one at each; how many there were."""
+    places: list[tuple[Site, str]] = [((), "")]
+    places += [(site, print_head(stmt)) for site, stmt in sites(session.kernel)]
+    if line.stars:
+        places.reverse()  # what an edit changes or adds stands behind the places still to come
+    made = 0
+    for site, text in places:
+        if line.text in text:
+            try:
+                session.apply(Edit(line.name, site, line.argument))
+            except EditError:
+                continue
+            made += 1
+            if not line.stars:
+                break
+    return made

@@ -1,0 +1,217 @@
+"""AttentionCase: ragged sequences, their pages, and what every query sees.
+
+Letters, here and in the tasks' kernels: B sequences, T query tokens in all, P cached tokens in all,
+S slots of the paged cache, HQ query heads, HKV key heads, D elements a head.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from m890sim.workloads.case import Array, Case, Demand
+
+ELEMENT_BYTES = 2  # the tasks' tensors are bf16
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One sequence of a case.
+
+    Its query i sees its first `visible(i)` keys: the cached ones, then the new ones. Queries are
+    rows first_query ... first_query + queries - 1 of `q` and `o`; where `new_keys` is True the same
+    rows of `k` and `v` are its new tokens.
+    """
+
+    index: int
+    cached: int  # cached tokens
+    queries: int  # query tokens
+    first_query: int  # row in q
+    first_cached: int  # entry in kv_indices
+    new_keys: bool  # the queries' own tokens are keys too, causally
+
+    @property
+    def keys(self) -> int:
+        """Keys in all, cached and new."""
+        return self.cached + (self.queries if self.new_keys else 0)
+
+    def visible(self, query: int) -> int:
+        """Keys that query `query` (0 ... queries - 1) attends to: always the sequence's first."""
+        return self.cached + (query + 1 if self.new_keys else 0)
+
+    @property
+    def pairs(self) -> int:
+        """Visible (query, key) pairs of one head."""
+        triangle = self.queries * (self.queries + 1) // 2 if self.new_keys else 0
+        return self.queries * self.cached + triangle
+
+
+@dataclass(frozen=True)
+class AttentionCase(Case):
+    """One case of an attention task.
+
+    Sequence b has `cached[b]` tokens in the paged cache and `queries[b]` query tokens. In task
+    `extend` these are new tokens, keys and values included; in task `decode` there is one query a
+    sequence and its own key is in the cache. Pages of `page_tokens` slots are dealt out in order
+    from page 1 on, or shuffled; an eighth of the pages (at least one) stays unused. Raises:
+    ValueError for shapes no task has.
+    """
+
+    cached: tuple[int, ...]
+    queries: tuple[int, ...]
+    query_heads: int
+    key_heads: int
+    head_elements: int
+    page_tokens: int = 16
+    shuffled: bool = False
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if self.task not in ("extend", "decode"):
+            raise ValueError(f"task must be 'extend' or 'decode', not {self.task!r}")
+        if not self.cached or len(self.cached) != len(self.queries):
+            raise ValueError("cached and queries must have one entry a sequence, at least one")
+        if min(self.cached) < 0 or min(self.queries) < 1:
+            raise ValueError("cached must be at least 0 and queries at least 1")
+        if self.task == "decode" and (min(self.cached) < 1 or set(self.queries) != {1}):
+            raise ValueError("a decode case has one query and at least one cached token a sequence")
+        if min(self.query_heads, self.key_heads, self.head_elements, self.page_tokens) < 1:
+            raise ValueError("heads, elements and page size must be at least 1")
+        if self.query_heads % self.key_heads:
+            raise ValueError(
+                f"query heads ({self.query_heads}) must be a multiple of "
+                f"key heads ({self.key_heads})"
+            )
+
+    @cached_property
+    def sequences(self) -> tuple[Sequence, ...]:
+        """The sequences in order."""
+        found = []
+        first_query = first_cached = 0
+        for index, (cached, queries) in enumerate(zip(self.cached, self.queries, strict=True)):
+            new_keys = self.task == "extend"
+            found.append(Sequence(index, cached, queries, first_query, first_cached, new_keys))
+            first_query += queries
+            first_cached += cached
+        return tuple(found)
+
+    @cached_property
+    def _pages(self) -> tuple[Array, int]:
+        """(page numbers in the order in which they are dealt out, pages of the cache)."""
+        used = sum(-(-cached // self.page_tokens) for cached in self.cached)
+        total = used + max(1, used // 8)
+        if not self.shuffled:
+            # From 1 on: a kernel that takes the cache for contiguous from slot 0 must not be right
+            # by chance.
+            return np.arange(1, used + 1), total
+        # The raw stream of PCG64 is the same in every NumPy; Generator.permutation need not be, and
+        # cycles hang on it.
+        raw = np.random.PCG64(zlib.crc32(self.name.encode())).random_raw(total)
+        return np.argsort(raw, kind="stable")[:used], total
+
+    @cached_property
+    def tables(self) -> Mapping[str, Array]:
+        """The launch tables by name, int64, read-only.
+
+        kv_indptr [B + 1], kv_indices [P], and in extend qo_indptr [B + 1].
+        """
+        pages, _ = self._pages
+        slots, at = [np.zeros(0, np.int64)], 0
+        for cached in self.cached:
+            tokens = np.arange(cached)
+            slots.append(
+                pages[at + tokens // self.page_tokens] * self.page_tokens
+                + tokens % self.page_tokens
+            )
+            at += -(-cached // self.page_tokens)
+        tables = {
+            "kv_indptr": np.cumsum((0, *self.cached), dtype=np.int64),
+            "kv_indices": np.concatenate(slots).astype(np.int64),
+        }
+        if self.task == "extend":
+            tables["qo_indptr"] = np.cumsum((0, *self.queries), dtype=np.int64)
+        for table in tables.values():
+            table.flags.writeable = False
+        return MappingProxyType(tables)
+
+    @cached_property
+    def symbols(self) -> Mapping[str, int]:
+        """Values of the dimensions' symbols and of the Size parameters."""
+        values = {
+            "B": len(self.cached),
+            "HQ": self.query_heads,
+            "HKV": self.key_heads,
+            "D": self.head_elements,
+            "S": self._pages[1] * self.page_tokens,
+            "P": sum(self.cached),
+        }
+        if self.task == "extend":
+            values |= {
+                "T": sum(self.queries),
+                "max_extend": max(self.queries),
+                "max_prefix": max(self.cached),
+            }
+        else:
+            values["max_length"] = max(self.cached)
+        return MappingProxyType(values)
+
+    @property
+    def scalars(self) -> Mapping[str, float]:
+        """Values of the Scalar parameters: scale = D ** -0.5."""
+        return MappingProxyType({"scale": float(self.head_elements**-0.5)})
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """Shape of `o` (and `q`): (T, HQ, D), or (B, HQ, D) in decode."""
+        return (sum(self.queries), self.query_heads, self.head_elements)
+
+    @cached_property
+    def pairs(self) -> int:
+        """Visible (query, key) pairs, over all sequences and query heads."""
+        return self.query_heads * sum(sequence.pairs for sequence in self.sequences)
+
+    @property
+    def work(self) -> int:
+        """Visible pairs."""
+        return self.pairs
+
+    @property
+    def demand(self) -> Demand:
+        """Q, O, and K and V of every visible token once; the products and one weight of a pair."""
+        tokens, heads, elements = self.output_shape
+        output = tokens * heads * elements * ELEMENT_BYTES
+        keys = sum(sequence.keys for sequence in self.sequences)
+        return Demand(
+            loaded_bytes=output + 2 * keys * self.key_heads * elements * ELEMENT_BYTES,
+            stored_bytes=output,
+            products=2 * self.pairs * elements,
+            elements=self.pairs,
+            narrow_elements=elements,
+        )
+
+    def make_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
+        """Arguments by the names of the task's kernel parameters; distribution "normal" by default.
+
+        Tensors are float32, rounded to bf16; tables int64; sizes int; scalars float. The same
+        (case, seed, distribution) gives the same arrays. Slots of the cache that hold no token are
+        NaN.
+        Raises: TaskError for an unknown distribution (see `m890sim.workloads.DISTRIBUTIONS`).
+        """
+        from m890sim.workloads.inputs import make_inputs
+
+        return make_inputs(self, seed, distribution)
+
+    def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
+        """The right output in fp64, shape `output_shape`.
+
+        rows: bool [tokens, heads], the rows to compute (all where None); the others are NaN.
+        """
+        from m890sim.workloads.oracle import attention
+
+        return attention(self, inputs, rows)

@@ -1,0 +1,99 @@
+"""Level `attention_head`: causal attention of one head on one core. The suite's ideas, small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from m890sim.kernel.ir import Param
+from m890sim.workloads.attention import AttentionCase
+from m890sim.workloads.case import Array, Case, Demand
+from m890sim.workloads.levels.drawn import require_positive
+from m890sim.workloads.task import Task, tensor
+
+
+@dataclass(frozen=True)
+class AttentionHeadCase(Case):
+    """o[T, D] = causal attention of q, k and v [T, D]: a prefill with one head, on one core."""
+
+    tokens: int
+    elements: int
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        require_positive(self)
+
+    @cached_property
+    def _prefill(self) -> AttentionCase:
+        return AttentionCase(self.name, "extend", (0,), (self.tokens,), 1, 1, self.elements)
+
+    @property
+    def symbols(self) -> Mapping[str, int]:
+        """T tokens, D elements."""
+        return {"T": self.tokens, "D": self.elements}
+
+    @property
+    def scalars(self) -> Mapping[str, float]:
+        """The factor of the logits, D ** -0.5."""
+        return self._prefill.scalars
+
+    @property
+    def output_shape(self) -> tuple[int, int]:
+        """Shape of `o` (and `q`, `k`, `v`): (T, D)."""
+        return (self.tokens, self.elements)
+
+    @property
+    def work(self) -> int:
+        """Visible (query, key) pairs."""
+        return self._prefill.pairs
+
+    @property
+    def demand(self) -> Demand:
+        """What the prefill demands."""
+        return self._prefill.demand
+
+    @property
+    def cores(self) -> int:
+        """One: what is learnt here is how one core is kept busy."""
+        return 1
+
+    def make_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
+        """See `Case.make_inputs`."""
+        inputs = self._prefill.make_inputs(seed, distribution)
+        return {name: inputs[name][:, 0] for name in ("q", "k", "v")} | dict(self.scalars)
+
+    def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
+        """See `Case.oracle`."""
+        case = self._prefill
+        if rows is not None and np.shape(rows) != (self.tokens,):
+            raise ValueError(f"rows must have shape {(self.tokens,)}, not {np.shape(rows)}")
+        tensors = {name: inputs[name][:, None] for name in ("q", "k", "v")}
+        cache = np.zeros((0, 1, self.elements))
+        whole = {**case.tables, **tensors, "k_cache": cache, "v_cache": cache}
+        whole["scale"] = inputs["scale"]
+        return case.oracle(whole, None if rows is None else np.asarray(rows)[:, None])[:, 0]
+
+
+ATTENTION_HEAD = Task(
+    "attention_head",
+    "Causal attention of one head, on one core.",
+    (
+        tensor("q", "T", "D"),
+        tensor("k", "T", "D"),
+        tensor("v", "T", "D"),
+        tensor("o", "T", "D"),
+        Param("scale", "scalar"),
+    ),
+    ("o",),
+    (
+        AttentionHeadCase("head-256", "attention_head", 256, 64, "four blocks of 64 queries"),
+        AttentionHeadCase("head-192", "attention_head", 192, 128, "wider heads"),
+        AttentionHeadCase("head-330", "attention_head", 330, 64, "a last block in part"),
+    ),
+    "attention_head_reference",
+    "attention_head_expert",
+)

@@ -1,0 +1,76 @@
+"""Level `matmul`: c = a @ b. Blocks, accumulation, and operands that arrive in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from m890sim.workloads.case import Array, Demand
+from m890sim.workloads.levels.drawn import DrawnCase, needle_columns, spread
+from m890sim.workloads.task import Task, tensor
+
+ELEMENT_BYTES = 2
+
+
+@dataclass(frozen=True)
+class MatmulCase(DrawnCase):
+    """c[M, N] = a[M, K] @ b[K, N]."""
+
+    rows: int
+    columns: int
+    inner: int
+    text: str = ""
+
+    @property
+    def symbols(self) -> Mapping[str, int]:
+        """M rows and N columns of the product, K products an element."""
+        return {"M": self.rows, "N": self.columns, "K": self.inner}
+
+    @property
+    def output_shape(self) -> tuple[int, int]:
+        """Shape of `c`: (M, N)."""
+        return (self.rows, self.columns)
+
+    @property
+    def demand(self) -> Demand:
+        """a and b in, c out; M * N * K products, and every sum leaves ACC once."""
+        loaded = (self.rows + self.columns) * self.inner * ELEMENT_BYTES
+        return Demand(
+            loaded_bytes=loaded,
+            stored_bytes=self.work * ELEMENT_BYTES,
+            products=self.work * self.inner,
+            elements=self.work,
+            narrow_elements=self.inner,
+        )
+
+    def _draw(self, random: np.random.Generator, distribution: str) -> dict[str, Array]:
+        size = spread(random, self.rows, distribution)
+        a = size * random.standard_normal((self.rows, self.inner), np.float32)
+        b = random.standard_normal((self.inner, self.columns), np.float32)
+        if distribution == "needle":
+            a[np.arange(self.rows), needle_columns(self.rows, self.inner)] += 1.0
+        if distribution == "large_maxima":  # sums that overflow fp16
+            b = 64 * b + 64
+            a += 64
+        return {"a": a, "b": b}
+
+    def _compute(self, inputs: Mapping[str, Any]) -> Array:
+        product: Array = inputs["a"].astype(np.float64) @ inputs["b"].astype(np.float64)
+        return product
+
+
+MATMUL = Task(
+    "matmul",
+    "The product of two matrices.",
+    (tensor("a", "M", "K"), tensor("b", "K", "N"), tensor("c", "M", "N")),
+    ("c",),
+    (
+        MatmulCase("matmul-128x128x512", "matmul", 128, 128, 512, "a long inner dimension"),
+        MatmulCase("matmul-200x160x384", "matmul", 200, 160, 384, "blocks in part at the ends"),
+    ),
+    "matmul_reference",
+    "matmul_expert",
+)

@@ -1,0 +1,60 @@
+"""Task: what kernels compute, on which cases, and how right they must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from m890sim.errors import TaskError
+from m890sim.kernel.ir import Const, Expr, Kernel, Name, Op, Param
+from m890sim.workloads.case import Case
+from m890sim.workloads.registry import load_kernel, unknown
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: what kernels compute, on which cases, and how right they must be."""
+
+    name: str
+    text: str
+    params: tuple[Param, ...]  # what a kernel may name; tunables are the kernel's own
+    outputs: tuple[str, ...]  # tensors that a kernel must store
+    cases: tuple[Case, ...]
+    reference_name: str  # keys of registry.KERNELS
+    expert_name: str
+    allowed_dtypes: tuple[str, ...] = ("bf16", "f16", "f32")  # of anything in a kernel
+    tolerance: float = 0.01  # largest relative L2 error of a row of the output against fp64
+    positive: tuple[str, ...] = ("scale",)  # Scalar parameters that are above 0 in every case
+
+    @cached_property
+    def reference(self) -> Kernel:
+        """The kernel whose cycles a speedup is measured against."""
+        return load_kernel(self.reference_name)
+
+    @cached_property
+    def expert(self) -> Kernel:
+        """The best kernel of this package."""
+        return load_kernel(self.expert_name)
+
+    def case(self, name: str) -> Case:
+        """The case of that name. Raises: TaskError with the nearest names for an unknown one."""
+        for case in self.cases:
+            if case.name == name:
+                return case
+        names = [case.name for case in self.cases]
+        raise TaskError(unknown(f"case of task {self.name}", name, names))
+
+
+def _dim(text: str) -> Expr:
+    name, plus, number = text.partition(" + ")
+    return Op("+", (Name(name), Const(int(number)))) if plus else Name(name)
+
+
+def tensor(name: str, *dims: str) -> Param:
+    """A tensor parameter of bf16."""
+    return Param(name, "tensor", tuple(_dim(dim) for dim in dims), "bf16")
+
+
+def table(name: str, dim: str) -> Param:
+    """A table parameter."""
+    return Param(name, "table", (_dim(dim),))

@@ -1,0 +1,66 @@
+"""benchmarks/agents.py and train_ppo.py as one runs them, without the extra for training."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.learning import extra
+from benchmarks.learning.runs import read_runs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_script(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of benchmarks/ with this Python."""
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_agents_appends_runs_and_does_none_twice(tmp_path: Path) -> None:
+    words = ["--tasks", "vector_add", "--agents", "random-search", "greedy", "--processes", "1"]
+    words += ["--evaluations", "6", "--csv", str(tmp_path / "runs.csv")]
+    words += ["--report", str(tmp_path / "page.md"), "--plot", str(tmp_path / "plot.svg")]
+    first = run_script("agents.py", *words, "--seeds", "1")
+    assert first.returncode == 0, first.stderr
+    assert "0 of 2 runs are in runs.csv" in first.stdout
+    begun = read_runs(tmp_path / "runs.csv")
+    assert [(run.agent, run.seed) for run in begun] == [("random-search", 0), ("greedy", 0)]
+    assert all(run.spent <= 6 and run.points()[-1][1] == run.speedup for run in begun)
+    second = run_script("agents.py", *words, "--seeds", "2")
+    assert second.returncode == 0, second.stderr
+    assert "2 of 4 runs are in runs.csv" in second.stdout
+    runs = read_runs(tmp_path / "runs.csv")
+    assert runs[:2] == begun
+    assert len(runs) == 4
+    page = (tmp_path / "page.md").read_text()
+    assert "| agent | vector_add | all levels |" in page
+    assert "\n| random-search | " in page
+    assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
+
+
+def test_agents_refuses_a_foreign_file(tmp_path: Path) -> None:
+    (tmp_path / "notes.csv").write_text("a,b\n")
+    words = ["--agents", "greedy", "--csv", str(tmp_path / "notes.csv")]
+    found = run_script("agents.py", *words)
+    assert found.returncode == 2
+    assert "is no file of runs" in found.stdout
+    assert (tmp_path / "notes.csv").read_text() == "a,b\n"
+
+
+def test_train_ppo_has_help_without_the_extra() -> None:
+    found = run_script("train_ppo.py", "--help")
+    assert found.returncode == 0, found.stderr
+    assert "--evaluations" in found.stdout
+
+
+def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extra, "find_spec", lambda name: None)
+    message = extra.missing_extra()
+    assert "torch, stable_baselines3, sb3_contrib" in message
+    assert "pip install 'm890sim[train]'" in message
+    monkeypatch.setattr(extra, "find_spec", lambda name: object())
+    assert extra.missing_extra() == ""

@@ -1,0 +1,347 @@
+"""The small levels: right kernels on every distribution and chip, honest bounds, room for edits."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from m890sim import evaluate, execute, get_chip, load_kernel, parse, print_kernel, simulate
+from m890sim.chip import CHIPS, M890_MINI
+from m890sim.errors import BindError, TaskError
+from m890sim.judge import row_errors
+from m890sim.kernel.ir import Kernel, walk
+from m890sim.session import KernelSession, legal_edits
+from m890sim.workloads import DISTRIBUTIONS, KERNELS, LEVELS, Case, lower_bound, lower_bound_cycles
+from m890sim.workloads.inputs import round_bf16
+from m890sim.workloads.levels import (
+    AttentionHeadCase,
+    MatmulCase,
+    RowSoftmaxCase,
+    VectorAddCase,
+)
+from tests.level_cases import TINY_LEVELS
+
+NAMES = [name for task in LEVELS.values() for name in (task.reference_name, task.expert_name)]
+CASES = [case for task in LEVELS.values() for case in task.cases]
+# Geometric mean of reference cycles / expert cycles; what docs/levels.md promises.
+SPEEDUPS = {"vector_add": 7.0, "row_softmax": 6.0, "matmul": 5.0, "attention_head": 6.5}
+
+
+@cache
+def cycles(kernel: str, case: Case, chip: str = "m890") -> int:
+    """Cycles of a built-in kernel."""
+    return simulate(load_kernel(kernel, chip), case, chip).cycles
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("name", NAMES)
+def test_kernel_is_right_on_every_case_and_distribution(name: str, chip: str) -> None:
+    found = evaluate(name, KERNELS[name].task, chip)
+    assert found.correct, [case.message for case in found.cases]
+    assert max(case.error for case in found.cases) <= 0.004  # the gate allows 0.01
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kernel_is_stored_as_printed(name: str) -> None:
+    text = KERNELS[name].text
+    assert print_kernel(parse(text)) == text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("task", LEVELS.values(), ids=LEVELS)
+def test_reference_is_small_cautious_and_full_of_edits(task) -> None:
+    # Environments of the levels reach 48 statements, and edits add some.
+    statements = list(walk(task.reference.body))
+    assert len(statements) <= 45
+    names = {edit.name for edit in legal_edits(task.reference, task.name)}
+    assert {"remove_fence", "set_slots", "set_queue", "pipeline", "split_transfer"} <= names
+    assert len(names) >= 15
+    assert "slots=" not in KERNELS[task.reference_name].text
+    assert "queue=" not in KERNELS[task.reference_name].text
+
+
+@pytest.mark.parametrize("task", LEVELS.values(), ids=LEVELS)
+def test_cases_take_few_instructions(task) -> None:
+    for case in task.cases:
+        assert simulate(task.reference, case).instructions <= 800
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_kernel_is_right_on_a_tiny_case(name: str, distribution: str) -> None:
+    case = TINY_LEVELS[KERNELS[name].task]
+    inputs = case.make_inputs(1, distribution)
+    (actual,) = execute(load_kernel(name), case, inputs).values()
+    assert row_errors(actual, case.oracle(inputs)).max() <= 0.01
+
+
+EXTENTS = st.integers(1, 70)
+
+
+@settings(max_examples=10, deadline=None)
+@given(EXTENTS, EXTENTS, EXTENTS)
+def test_kernels_are_right_on_any_shape(one: int, two: int, three: int) -> None:
+    cases = (
+        VectorAddCase("any", "vector_add", one, two),
+        RowSoftmaxCase("any", "row_softmax", one, two),
+        MatmulCase("any", "matmul", one, two, three),
+        AttentionHeadCase("any", "attention_head", one, two),
+    )
+    for case in cases:
+        inputs = case.make_inputs(2, "needle")
+        expected = case.oracle(inputs)
+        for name in (LEVELS[case.task].reference_name, LEVELS[case.task].expert_name):
+            (actual,) = execute(load_kernel(name), case, inputs).values()
+            assert row_errors(actual, expected).max() <= 0.01, (name, case)
+
+
+def naive(case: Case, inputs: dict) -> np.ndarray:
+    """The definition of a level, element by element in Python's floats."""
+    tensors = {
+        name: value.astype(float).tolist()
+        for name, value in inputs.items()
+        if isinstance(value, np.ndarray)
+    }
+    rows, columns = case.output_shape
+    out = np.zeros(case.output_shape)
+    for r in range(rows):
+        if case.task == "vector_add":
+            out[r] = [a + b for a, b in zip(tensors["x"][r], tensors["y"][r], strict=True)]
+        elif case.task == "row_softmax":
+            out[r] = softmax([inputs["scale"] * x for x in tensors["x"][r]])
+        elif case.task == "matmul":
+            for c in range(columns):
+                products = (a * b[c] for a, b in zip(tensors["a"][r], tensors["b"], strict=True))
+                out[r, c] = math.fsum(products)
+        else:
+            keys, values = tensors["k"][: r + 1], tensors["v"][: r + 1]
+            weights = softmax([inputs["scale"] * dot(tensors["q"][r], key) for key in keys])
+            for c in range(columns):
+                out[r, c] = math.fsum(w * v[c] for w, v in zip(weights, values, strict=True))
+    return out
+
+
+def dot(a: list[float], b: list[float]) -> float:
+    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+
+def softmax(logits: list[float]) -> list[float]:
+    most = max(logits)
+    weights = [math.exp(x - most) for x in logits]
+    return [w / math.fsum(weights) for w in weights]
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("case", TINY_LEVELS.values(), ids=TINY_LEVELS)
+def test_oracle_agrees_with_a_loop(case: Case, distribution: str) -> None:
+    inputs = case.make_inputs(3, distribution)
+    expected = naive(case, inputs)
+    actual = case.oracle(inputs)
+    assert actual.dtype == np.float64
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("case", TINY_LEVELS.values(), ids=TINY_LEVELS)
+def test_oracle_computes_the_rows_that_are_asked_for(case: Case) -> None:
+    inputs = case.make_inputs()
+    rows = np.zeros(case.output_shape[:-1], bool)
+    rows[3] = True
+    actual = case.oracle(inputs, rows)
+    np.testing.assert_allclose(actual[3], case.oracle(inputs)[3], rtol=1e-12)
+    assert np.isnan(actual[~rows]).all()
+    with pytest.raises(ValueError, match="rows must have shape"):
+        case.oracle(inputs, rows[1:])
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("task", LEVELS.values(), ids=LEVELS)
+def test_inputs_are_deterministic_rounded_and_shaped_as_the_parameters(
+    task, distribution: str
+) -> None:
+    case = task.cases[-1]
+    inputs, again = (case.make_inputs(3, distribution) for _ in range(2))
+    other = case.make_inputs(4, distribution)
+    assert set(inputs) == {param.name for param in task.params} - set(task.outputs)
+    for param in task.params:
+        value = inputs.get(param.name)
+        if param.kind == "scalar":
+            assert value == case.scalars[param.name] > 0
+        elif value is not None:
+            assert value.shape == tuple(case.symbols[dim.id] for dim in param.dims)
+            assert value.dtype == np.float32
+            assert np.isfinite(value).all()
+            np.testing.assert_array_equal(value, round_bf16(value))
+            np.testing.assert_array_equal(value, again[param.name])
+            assert not np.array_equal(value, other[param.name])
+
+
+def test_unknown_distribution_is_refused_with_the_list() -> None:
+    for case in TINY_LEVELS.values():
+        with pytest.raises(TaskError, match=r"'gauss'.*normal, peaked, needle, large_maxima"):
+            case.make_inputs(0, "gauss")
+
+
+def test_no_shape_is_empty() -> None:
+    with pytest.raises(ValueError, match="C must be at least 1, not 0"):
+        VectorAddCase("none", "vector_add", 3, 0)
+    with pytest.raises(ValueError, match="K must be at least 1"):
+        MatmulCase("none", "matmul", 3, 3, 0)
+    with pytest.raises(ValueError, match="T must be at least 1"):
+        AttentionHeadCase("none", "attention_head", 0, 8)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_bound_lies_below_the_expert_and_the_expert_below_the_reference(
+    case: Case, chip: str
+) -> None:
+    task = LEVELS[case.task]
+    bound = lower_bound_cycles(case, get_chip(chip))
+    assert bound <= cycles(task.expert_name, case, chip) < cycles(task.reference_name, case, chip)
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_expert_is_as_fast_as_promised(name: str) -> None:
+    task = LEVELS[name]
+    ratios = [
+        cycles(task.reference_name, case) / cycles(task.expert_name, case) for case in task.cases
+    ]
+    assert math.prod(ratios) ** (1 / len(ratios)) >= SPEEDUPS[name]
+
+
+def test_lower_bounds_by_hand() -> None:
+    # launch 100, start 10, item 1, dispatch 1, issue 10; load 2 + 80 + 10 + 5; store 5 + 10 + 2 +
+    # 80 + 10. Two cores: vector unit 32 narrow or 16 wide elements a cycle each, SFU 4.
+    around = 122 + 97 + 107
+    add = lower_bound(VectorAddCase("a", "vector_add", 8, 90), M890_MINI)
+    assert add.elements == 10  # 720 / (2 * 36)
+    softmax = lower_bound(RowSoftmaxCase("s", "row_softmax", 8, 90), M890_MINI)
+    assert softmax.elements == 20  # every element twice
+    product = lower_bound(MatmulCase("m", "matmul", 40, 36, 53), M890_MINI)
+    # 1,440 sums leave ACC at 16 + 4 a cycle on each core; 32 * 32 + 32 + 4 products a cycle.
+    assert (product.elements, product.matrix) == (36, 36)
+    assert product.cycles == max(product.memory, around + 36)
+    # One core: 16 + 4 scores a cycle, 120 pairs; 2 * 120 * 32 products.
+    head = lower_bound(AttentionHeadCase("h", "attention_head", 15, 32), M890_MINI)
+    assert (head.elements, head.matrix) == (6, 8)
+
+
+def test_attention_head_has_one_core_on_every_chip() -> None:
+    task = LEVELS["attention_head"]
+    for chip in CHIPS.values():
+        timing = simulate(task.reference, task.cases[0], chip)
+        assert timing.attribution.cycles.shape[0] == 1
+        alone = simulate(task.reference, task.cases[0], chip.replace(cores=1))
+        assert timing.cycles == alone.cycles
+    assert simulate(load_kernel("matmul_reference"), CASES[-4]).attribution.cycles.shape[0] == 16
+
+
+# A mistake of each kind -> replacements in the reference.
+STORE_Z = "z[r * BR : r * BR + rows, :], zt[:rows]"
+ADD_T = "add(s[:rows, :cols], s[:rows, :cols], t[:rows, :cols])"
+MISTAKES = {
+    "vector_add": {
+        "last column": [(STORE_Z, "z[r * BR : r * BR + rows, : C - 1], zt[:rows, : C - 1]")],
+        "last row of a block": [(STORE_Z, "z[r * BR : r * BR + rows - 1, :], zt[: rows - 1]")],
+        "x twice": [("load(yt[:rows], y[", "load(yt[:rows], x[")],
+        "x alone": [("add(a[:rows], a[:rows], b[:rows])", "add(a[:rows], a[:rows], 0.0)")],
+        "first block for all": [("x[r * BR : r * BR + rows, :]", "x[:rows, :]")],
+        "product": [("add(a[:rows]", "mul(a[:rows]")],
+    },
+    "row_softmax": {
+        "no scale": [("mul(s[:rows], s[:rows], scale)", "mul(s[:rows], s[:rows], 1.0)")],
+        "no maximum": [("row_max(m[:rows], s[:rows])", "fill(m[:rows], 0.0)")],
+        "not divided": [("div(s[:rows], s[:rows], l[:rows])", "mul(s[:rows], s[:rows], 1.0)")],
+        "sum without the last column": [
+            ("row_sum(l[:rows], s[:rows])", "row_sum(l[:rows], s[:rows, : C - 1])")
+        ],
+        "mean": [("exp(s[:rows], s[:rows])", "fill(s[:rows], 1.0)")],
+        "scores in bf16": [("s = sram(BR, C, f32)", "s = sram(BR, C, bf16)")],
+    },
+    "matmul": {
+        "no tail of K": [("range(0, K, BK)", "range(0, K - 1, BK)"), ("K - k)", "K - 1 - k)")],
+        "no first block": [("range(0, K, BK)", "range(BK, K, BK)")],
+        "not added up": [(ADD_T, "copy(s[:rows, :cols], t[:rows, :cols])")],
+        "rows of block 0": [("a[i * BM : i * BM + rows", "a[:rows")],
+        "columns of block 0": [
+            ("b[k : k + inner, j * BN : j * BN + cols]", "b[k : k + inner, :cols]")
+        ],
+        "sums in f16": [("s = acc(BM, BN)", "s = sram(BM, BN, f16)")],
+    },
+    "attention_head": {
+        "no mask": [("causal_mask(s[:rows, :cols], row=i * BQ, col=j)", "fence()")],
+        "mask one key late": [("row=i * BQ, col=j", "row=i * BQ + 1, col=j")],
+        "mask one key early": [("row=i * BQ, col=j", "row=i * BQ, col=j + 1")],
+        "unscaled": [("s[:rows, :cols], scale)", "s[:rows, :cols], 1.0)")],
+        "no first block": [("range(0, i * BQ", "range(min(i, 1) * BK, i * BQ")],
+        "no maximum": [("row_max(new_m[:rows], s[:rows, :cols])", "fill(new_m[:rows], 0.0)")],
+        "output not rescaled": [("mul(out[:rows], out[:rows], alpha[:rows])", "fence()")],
+        "sum not rescaled": [("fma(l[:rows], l[:rows], alpha[:rows],", "add(l[:rows], l[:rows],")],
+        "not divided": [("div(ot[:rows], out[:rows], l[:rows])", "copy(ot[:rows], out[:rows])")],
+        "values of block 0": [("v[j : j + cols, :]", "v[:cols, :]")],
+    },
+}
+ALL_MISTAKES = [(level, mistake) for level, found in MISTAKES.items() for mistake in found]
+
+
+def mutant(level: str, mistake: str) -> Kernel:
+    """The level's reference with one mistake."""
+    text = KERNELS[LEVELS[level].reference_name].text
+    for old, new in MISTAKES[level][mistake]:
+        assert old in text
+        text = text.replace(old, new)
+    return parse(text)
+
+
+@pytest.mark.parametrize(("level", "mistake"), ALL_MISTAKES)
+def test_gate_catches_a_wrong_kernel(level: str, mistake: str) -> None:
+    found = evaluate(mutant(level, mistake), level)
+    assert not found.correct
+    assert found.speedup < 2
+    (worst,) = sorted(found.cases, key=lambda case: case.correct)[:1]
+    assert worst.error > 0.015, worst.message  # one and a half times the tolerance
+
+
+def test_a_row_of_a_matrix_is_named_in_the_message() -> None:
+    (found,) = evaluate(mutant("vector_add", "x twice"), "vector_add", cases=["add-600x96"]).cases
+    assert "rows are wrong: z[" in found.message
+    (found,) = evaluate(
+        mutant("vector_add", "last row of a block"), "vector_add", cases=["add-600x96"]
+    ).cases
+    assert "38 rows of z are not written whole, the first is z[15, :]; store every row" in (
+        found.message
+    )
+
+
+@pytest.mark.parametrize("chip", ["m890", "m890-mini"])
+@pytest.mark.parametrize("name", LEVELS)
+def test_session_works_on_a_level(name: str, chip: str) -> None:
+    session = KernelSession(name, chip=chip, verify="always")
+    assert session.evaluate().speedup == 1.0
+    fence = next(edit for edit in session.legal_edits() if edit.name == "remove_fence")
+    session.apply(fence)
+    entry = session.evaluate()
+    assert entry.correct
+    assert entry.speedup >= 1.0
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_large_blocks_are_a_trap(name: str) -> None:
+    # What pays at first ends in a refusal: the tiles no longer fit.
+    session = KernelSession(name, chip="m890-mini", verify="never")
+    for edit in session.legal_edits():
+        if edit.name == "finer_items":  # before it, a block's size also says what an item is
+            session.apply(edit)
+    tunable = next(iter(session.kernel.tunables))
+    edits = (e for e in session.legal_edits() if e.name == "set_tunable")
+    double = next(e for e in edits if e.argument == (tunable, "double"))
+    for _ in range(6):
+        session.apply(double)
+    assert session.evaluate().failed
+    with pytest.raises(BindError, match="no room"):
+        simulate(session.kernel, session.cases[0], "m890-mini")
