@@ -68,7 +68,12 @@ def print_whole(shown: Table, title: str = "", note: str = "") -> None:
     out = console()
     if title:
         out.print(f"\n{title}", style="bold")
-    least = Measurement.get(out, out.options.update(max_width=10_000), shown).minimum
+    options = out.options.update(max_width=10_000)
+    for column in shown.columns:
+        if column.no_wrap:  # Rich would still shrink it to its longest word
+            cells = (column.header, *column.cells)
+            column.min_width = max(Measurement.get(out, options, cell).maximum for cell in cells)
+    least = Measurement.get(out, options, shown).minimum
     wide = console()
     wide.width = max(out.width, least)
     wide.print(shown)

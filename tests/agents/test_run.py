@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -447,12 +448,18 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    path = made(tmp_path / "run")
-    shut = tmp_path / "shut"
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that other users reach; those of pytest are its user's alone."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_directory_that_cannot_be_written_is_refused(open_path: Path) -> None:
+    path = made(open_path / "run")
+    shut = open_path / "shut"
     shut.mkdir()
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
     for file in (path / EVALUATIONS, shut):
         file.chmod(0o555)
     with unprivileged():

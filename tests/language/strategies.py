@@ -236,8 +236,13 @@ class Writer:
             body.append(declaration)
             fills.append(fill)
         stages = sorted(self.draw(st.sets(st.integers(0, 7), min_size=1, max_size=3)))
+        stored = False
         for number, index in enumerate(stages):
             content = self.block(inside, depth + 1, 2)
+            stores = any(isinstance(s, ir.Instr) and s.op == "store" for s in ir.walk(content))
+            if stored and stores:
+                continue  # the scratch of two stages would be refused
+            stored = stored or stores
             if number == 0:
                 content = (*fills, *content)
             body.append(ir.Stage(index, content, self.draw(COMMENTS)))
