@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from m890sim.kernel import ir, shapes
+from m890sim.language.measure import statement_expressions
 from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
 from m890sim.schedule.effects import names_in
 from m890sim.schedule.grain_rows import (
     ONE,
     Rows,
     Scope,
-    all_expressions,
     is_position_mask,
     tile_names,
 )
@@ -142,7 +142,7 @@ def _divided(stmt: ir.Stmt) -> _Divisions:
 def _divisions(stmt: ir.Stmt) -> _Divisions:
     own = tuple(
         (op.args[0].id, op.args[1])
-        for expr in all_expressions(stmt)
+        for expr in statement_expressions(stmt)
         for op in ir.walk_expr(expr)
         if isinstance(op, ir.Op) and op.op == "//" and isinstance(op.args[0], ir.Name)
     )
@@ -239,7 +239,7 @@ class Packer:
     def wrong(self, stmt: ir.Stmt) -> EditError | None:
         """Why the expressions of a statement cannot be those of a group."""
         try:
-            for expr in all_expressions(stmt):
+            for expr in statement_expressions(stmt):
                 self.expr(expr, stmt)
         except EditError as error:
             return error

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
+from m890sim.language.measure import statement_expressions
 from m890sim.schedule.edit import EditError, refuse
 from m890sim.schedule.effects import known_effects, names_in
 from m890sim.schedule.grain_carried import (
@@ -23,7 +24,7 @@ from m890sim.schedule.grain_carried import (
     share_of,
 )
 from m890sim.schedule.grain_merge import exponential
-from m890sim.schedule.grain_rows import all_expressions, parts_of
+from m890sim.schedule.grain_rows import parts_of
 from m890sim.schedule.grain_state import weights_of
 from m890sim.schedule.loops_unroll import add, subtract, times
 from m890sim.schedule.tree import Body
@@ -93,7 +94,7 @@ class _Check:
                 self.dims[stmt.name] = stmt.dims.index(self.number)
             if isinstance(stmt, ir.Let) and share_of(stmt) is not None:
                 continue
-            for expr in all_expressions(stmt):
+            for expr in statement_expressions(stmt):
                 whole = expr == self.number and (
                     isinstance(stmt, (ir.Cores, ir.HbmDecl, ir.TileDecl))
                 )
@@ -137,7 +138,7 @@ class _Check:
         allowed = {id(loop.start) for loop in shape.loops} | {id(loop.stop) for loop in shape.loops}
         allowed.add(id(guards[0].condition))
         for stmt in ir.walk(phase.body):
-            for expr in all_expressions(stmt):
+            for expr in statement_expressions(stmt):
                 place = isinstance(stmt, ir.Instr) and stmt.op == "store" and expr == x
                 if x.id in names_in(expr) and id(expr) not in allowed and not place:
                     raise refuse(stmt, f"`{x.id}` is used for something else than its share")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from m890sim.isa import OPS
@@ -191,37 +191,6 @@ def parts_of(stmt: ir.Instr) -> tuple[ir.TileRef, ir.TensorRef]:
     if isinstance(two, ir.TileRef) and isinstance(one, ir.TensorRef):
         return two, one
     raise EditError(f"{stmt.op} moves between a tile and a tensor")
-
-
-def all_expressions(stmt: ir.Stmt) -> Iterator[ir.Expr]:
-    """Every expression directly in a statement."""
-    parts: list[object] = []
-    if isinstance(stmt, ir.Let):
-        parts = [stmt.value]
-    elif isinstance(stmt, ir.TileDecl):
-        parts = [stmt.rows, stmt.cols, stmt.slots, stmt.at]
-    elif isinstance(stmt, ir.HbmDecl):
-        parts = [*stmt.dims]
-    elif isinstance(stmt, ir.Loop):
-        parts = [stmt.start, stmt.stop, stmt.step]
-    elif isinstance(stmt, ir.If):
-        parts = [stmt.condition]
-    elif isinstance(stmt, ir.Cores):
-        parts = [*stmt.extents]
-    elif isinstance(stmt, ir.Instr):
-        parts = [*stmt.operands, *(value for _, value in stmt.keywords)]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, ir.TileRef):
-            parts += [part.rows, part.cols]
-        elif isinstance(part, ir.TensorRef):
-            parts += part.index
-        elif isinstance(part, ir.Slice):
-            parts += [part.start, part.stop, part.step]
-        elif isinstance(part, ir.Gather):
-            parts += [part.start, part.stop]
-        elif isinstance(part, ir.Const | ir.Name | ir.Op | ir.TableRef):
-            yield part
 
 
 def is_position_mask(stmt: ir.Instr) -> bool:
