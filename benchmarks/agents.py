@@ -1,6 +1,6 @@
 """All agents on all small levels and on `extend`, at equal numbers of evaluations.
 
-    python benchmarks/agents.py [--tasks T ...] [--agents A ...] [--processes 2]
+    python benchmarks/agents.py [--tasks T ...] [--agents A ...] [--first-seed 1000]
 
 A run is one agent, one task, one seed, and a budget of evaluations of different kernels, from
 nothing: what MaskablePPO spends in training counts. Its score is the best verified speedup.
@@ -137,7 +137,10 @@ def jobs_of(options: argparse.Namespace, agents: Sequence[str]) -> list[Job]:
         (task, agent, seed, options.evaluations)
         for task in options.tasks
         for agent in agents
-        for seed in range(options.seeds_of_extend if task == "extend" else options.seeds)
+        for seed in range(
+            options.first_seed,
+            options.first_seed + (options.seeds_of_extend if task == "extend" else options.seeds),
+        )
     ]
 
 
@@ -184,6 +187,7 @@ def parse_options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--evaluations", type=int, default=EVALUATIONS)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="on every small level")
     parser.add_argument("--seeds-of-extend", type=int, default=SEEDS_OF_EXTEND)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--csv", type=Path, default=ROOT / "docs" / "agents_results.csv")
     parser.add_argument("--report", type=Path, default=ROOT / "docs" / "agents_results.md")
@@ -192,6 +196,8 @@ def parse_options(words: Sequence[str] | None = None) -> argparse.Namespace:
     for name in ("evaluations", "seeds", "seeds_of_extend", "processes"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if options.first_seed < 0:
+        parser.error("--first-seed must be at least 0")
     return options
 
 

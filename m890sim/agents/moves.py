@@ -114,8 +114,11 @@ def _try(session: KernelSession, edit: Edit) -> bool:
 
 
 def _kind(kernel: ir.Kernel, site: Site) -> tuple[str, ...]:
-    """What a statement does, and to which tile, tensor or variable."""
-    stmt = node(kernel, site) if site else None
+    return kind_of(node(kernel, site) if site else None)
+
+
+def kind_of(stmt: ir.Stmt | None) -> tuple[str, ...]:
+    """What a statement does, and to which tile, tensor or variable; None: the kernel."""
     if isinstance(stmt, ir.Instr):
         target = stmt.operands[0] if stmt.operands else None
         return (stmt.op, str(getattr(target, "tile", getattr(target, "tensor", ""))))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from m890sim.agents.agent import Agent
+from m890sim.agents.annealing import Annealing
 from m890sim.agents.baselines import RandomSearch, RandomWalk
-from m890sim.agents.climbing import Annealing, Greedy
+from m890sim.agents.climbing import Greedy
 from m890sim.agents.population import Beam, Evolution
 from m890sim.errors import M890Error
 
@@ -12,7 +13,7 @@ AGENTS: dict[str, Agent] = {
     agent.name: agent
     for agent in (RandomWalk(), RandomSearch(), Greedy(), Annealing(), Beam(), Evolution())
 }
-DEFAULT_AGENT = Evolution.name
+DEFAULT_AGENT = Annealing.name
 
 
 class AgentError(M890Error):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule import hoisting, sinking, stages, transfers
+from m890sim.schedule import hoisting, pipelining, sinking, stages, transfers
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
 from m890sim.schedule.effects import effects_of, independent
 from m890sim.schedule.tree import Body, block, node, replace
@@ -219,6 +219,7 @@ ROWS: tuple[EditSpec, ...] = (
     ),
     *hoisting.ROWS,
     *sinking.ROWS,
+    *pipelining.ROWS,
     *stages.ROWS,
     *transfers.ROWS,
 )

@@ -10,7 +10,7 @@ from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refu
 from m890sim.schedule.effects import effects_of, known_effects, names_in
 from m890sim.schedule.histories import of_tiles
 from m890sim.schedule.stages import has_stages
-from m890sim.schedule.tree import Body, block, last_block, node, replace, with_children
+from m890sim.schedule.tree import Body, block, last_block, node, replace, tiles, with_children
 from m890sim.schedule.written import uncovered_read
 
 _NAMED = (ir.Let, ir.TileDecl)
@@ -183,13 +183,32 @@ def _elsewhere(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
 
 def _declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl | None:
     """The declaration of a tile that is visible at a site."""
-    body: Body = kernel.body
-    for index in site:
-        for stmt in body[:index]:
-            if isinstance(stmt, ir.TileDecl) and stmt.name == name:
-                return stmt
-        body = ir.children(body[index])
+    place = declaration(kernel, site, name)
+    found = None if place is None else node(kernel, place)
+    return found if isinstance(found, ir.TileDecl) else None
+
+
+def declaration(kernel: ir.Kernel, site: Site, name: str) -> Site | None:
+    """Where the tile of a name is declared that is visible at a site."""
+    for length in range(len(site), 0, -1):
+        body, place = block(kernel, site[:length])
+        at = tiles(body).get(name, place)
+        if at < place:
+            return (*site[: length - 1], site[length - 1] - place + at)
     return None
+
+
+def require_inside(kernel: ir.Kernel, place: Site, site: Site) -> None:
+    """Whether the tile declared at `place` can sink, block by block, into the block at `site`.
+
+    Raises: EditError where a block on the way needs it outside.
+    """
+    tile = node(kernel, place)
+    assert isinstance(tile, ir.TileDecl)
+    for length in range(len(place), len(site) + 1):
+        for stmt in block(kernel, site[:length])[0]:
+            if stmt is not tile and _mentions(stmt, tile.name):
+                _into(tile, stmt)
 
 
 def _down(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:

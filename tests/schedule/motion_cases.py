@@ -10,6 +10,8 @@ from m890sim.language import check, parse
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context, Site
 from m890sim.schedule.motion import ROWS
 from m890sim.schedule.tree import sites
+from m890sim.workloads import AttentionCase
+from tests.level_cases import TINY_LEVELS
 
 SPECS = {row.name: row for row in ROWS}
 HEAD = "from m890sim.lang import *\n\n\n@kernel\n"
@@ -17,6 +19,50 @@ PARAMS = (
     'x: Tensor["N", 8, 8], w: Tensor["N", 2, 4, 8], y: Tensor["N", 8, 8], '
     't: Table["P"], r: Table["P"], K: Tunable = 3'
 )
+
+TINY = {
+    "extend": AttentionCase("tiny", "extend", (5, 0, 130), (3, 4, 70), 4, 2, 8, 2, True),
+    "decode": AttentionCase("tiny", "decode", (5, 1, 140), (1, 1, 1), 4, 2, 8, 4, True),
+    **TINY_LEVELS,
+}
+
+SUM = """
+    s = acc(8, 8)
+    fill(s, 0.0)
+    for j in range(N):
+        a = sram(8, 8, bf16)
+        load(a, x[j, :, :])
+        add(s, s, a)
+    b = sram(8, 8, bf16)
+    copy(b, s)
+    store(y[i, :, :], b)
+"""
+
+STAGED = """
+    s = acc(8, 8)
+    fill(s, 0.0)
+    for j in range(N):
+        a = sram(8, 8, bf16, slots=2)
+        with stage(0):
+            load(a, x[j, :, :])
+            mul(a, a, 2.0)
+        with stage(1):
+            max(a, a, 0.0)
+            add(s, s, a)
+    b = sram(8, 8, bf16)
+    copy(b, s)
+    store(y[i, :, :], b)
+"""
+
+PAIR = """
+    a = sram(8, 8, bf16)
+    b = sram(8, 8, bf16)
+    fill(b, 0.0)
+    fence()
+    load(a, x[i, :, :])
+    add(a, a, b)
+    store(y[i, :, :], a)
+"""
 
 
 def kernel_of(body: str, params: str = PARAMS) -> ir.Kernel:

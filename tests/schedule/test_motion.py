@@ -15,53 +15,11 @@ from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context, EditError, Site
 from m890sim.schedule.tree import sites
-from m890sim.workloads import KERNELS, LEVELS, AttentionCase
+from m890sim.workloads import KERNELS, LEVELS
 from tests.execute.pipelined import assert_same_dataflow
 from tests.execute.test_generated import PlainDomain
 from tests.generators import random_inputs, random_program
-from tests.level_cases import TINY_LEVELS
-from tests.schedule.motion_cases import SPECS, body_of, edited, kernel_of
-
-TINY = {
-    "extend": AttentionCase("tiny", "extend", (5, 0, 130), (3, 4, 70), 4, 2, 8, 2, True),
-    "decode": AttentionCase("tiny", "decode", (5, 1, 140), (1, 1, 1), 4, 2, 8, 4, True),
-    **TINY_LEVELS,
-}
-SUM = """
-    s = acc(8, 8)
-    fill(s, 0.0)
-    for j in range(N):
-        a = sram(8, 8, bf16)
-        load(a, x[j, :, :])
-        add(s, s, a)
-    b = sram(8, 8, bf16)
-    copy(b, s)
-    store(y[i, :, :], b)
-"""
-STAGED = """
-    s = acc(8, 8)
-    fill(s, 0.0)
-    for j in range(N):
-        a = sram(8, 8, bf16, slots=2)
-        with stage(0):
-            load(a, x[j, :, :])
-            mul(a, a, 2.0)
-        with stage(1):
-            max(a, a, 0.0)
-            add(s, s, a)
-    b = sram(8, 8, bf16)
-    copy(b, s)
-    store(y[i, :, :], b)
-"""
-PAIR = """
-    a = sram(8, 8, bf16)
-    b = sram(8, 8, bf16)
-    fill(b, 0.0)
-    fence()
-    load(a, x[i, :, :])
-    add(a, a, b)
-    store(y[i, :, :], a)
-"""
+from tests.schedule.motion_cases import PAIR, SPECS, STAGED, SUM, TINY, body_of, edited, kernel_of
 
 # edit, statement, argument, body before, body after
 SHOWN = {
@@ -275,129 +233,6 @@ SHOWN = {
             load(a, x[i, :, :])
             store(y[i, :, :], a)
         """,
-    ),
-    "pipeline_one_stage": (
-        "pipeline",
-        "for j",
-        1,
-        SUM,
-        """
-        s = acc(8, 8)
-        fill(s, 0.0)
-        for j in range(N):
-            a = sram(8, 8, bf16)
-            with stage(0):
-                load(a, x[j, :, :])
-                add(s, s, a)
-        b = sram(8, 8, bf16)
-        copy(b, s)
-        store(y[i, :, :], b)
-        """,
-    ),
-    "pipeline_two_stages": (
-        "pipeline",
-        "for j",
-        2,
-        """
-        s = acc(8, 8)
-        fill(s, 0.0)
-        for j in range(N):
-            a = sram(8, 8, bf16)
-            b = sram(8, 8, bf16, slots=K)
-            load(a, x[j, :, :])
-            fence()
-            add(s, s, a)
-            n = min(8, N)
-            if j > 3:
-                load(b[:n], x[j, :n, :])
-                add(s[:n], s[:n], b[:n])
-        """,
-        """
-        s = acc(8, 8)
-        fill(s, 0.0)
-        for j in range(N):
-            a = sram(8, 8, bf16, slots=2)
-            b = sram(8, 8, bf16, slots=K)
-            n = min(8, N)
-            with stage(0):
-                load(a, x[j, :, :])
-            with stage(1):
-                fence()
-                add(s, s, a)
-                if j > 3:
-                    load(b[:n], x[j, :n, :])
-                    add(s[:n], s[:n], b[:n])
-        """,
-    ),
-    "pipeline_three_stages": (
-        "pipeline",
-        "for j",
-        3,
-        """
-        o = acc(8, 8)
-        for j in range(N):
-            a = sram(8, 8, bf16)
-            b = sram(8, 8, bf16)
-            p = sram(8, 8, bf16)
-            s = acc(8, 8)
-            load(a, x[j, :, :])
-            matmul(s, a, a.T)
-            copy(p, s)
-            load(b, x[j, :, :])
-            matmul(o, p, b)
-        """,
-        """
-        o = acc(8, 8)
-        for j in range(N):
-            a = sram(8, 8, bf16, slots=2)
-            b = sram(8, 8, bf16, slots=3)
-            p = sram(8, 8, bf16)
-            s = acc(8, 8, slots=2)
-            with stage(0):
-                load(a, x[j, :, :])
-                load(b, x[j, :, :])
-            with stage(1):
-                matmul(s, a, a.T)
-            with stage(2):
-                copy(p, s)
-                matmul(o, p, b)
-        """,
-    ),
-    "stage_later": (
-        "stage_later",
-        "with stage(0)",
-        None,
-        STAGED,
-        STAGED.replace("            mul(a, a, 2.0)\n", "").replace(
-            "            max(a", "            mul(a, a, 2.0)\n            max(a"
-        ),
-    ),
-    "stage_later_begins_a_stage": (
-        "stage_later",
-        "with stage(1)",
-        None,
-        STAGED,
-        STAGED.replace("slots=2", "slots=3").replace(
-            "            add(s, s, a)", "        with stage(2):\n            add(s, s, a)"
-        ),
-    ),
-    "stage_earlier": (
-        "stage_earlier",
-        "with stage(1)",
-        None,
-        STAGED,
-        STAGED.replace("            max(a, a, 0.0)\n", "").replace(
-            "2.0)\n", "2.0)\n            max(a, a, 0.0)\n"
-        ),
-    ),
-    "unstage": (
-        "unstage",
-        "for j",
-        None,
-        STAGED,
-        STAGED.replace("        with stage(0):\n", "")
-        .replace("        with stage(1):\n", "")
-        .replace("            ", "        "),
     ),
     "split_load": (
         "split_transfer",
@@ -615,56 +450,6 @@ REFUSED = {
         PAIR,
         "not first read in a loop or a branch",
     ),
-    "pipeline_no_loop": ("pipeline", "fence", 2, PAIR, "only a loop over a range"),
-    "pipeline_twice": ("pipeline", "for j", 2, STAGED, "has stages already"),
-    "pipeline_four": ("pipeline", "for j", 4, SUM, "must be 1, 2 or 3, not 4"),
-    "pipeline_no_matmul": ("pipeline", "for j", 3, SUM, "no matmul can move to the front"),
-    "pipeline_loads_only": (
-        "pipeline",
-        "for j",
-        2,
-        "a = sram(8, 8, bf16)\nfor j in range(N):\n    load(a, x[j, :, :])",
-        "no instruction is left for stage 1",
-    ),
-    "pipeline_carried": (
-        "pipeline",
-        "for j",
-        2,
-        "a = sram(8, 8, bf16)\nfor j in range(N):\n    load(a, x[j, :, :])\n    mul(a, a, 2.0)",
-        "`a` is written in this loop, declared outside it and would be used in stages 0 and 1",
-    ),
-    "stage_later_own_name": (
-        "stage_later",
-        "with stage(0)",
-        None,
-        STAGED.replace("mul(a, a, 2.0)", "n = j + 1\n            fill(a[:n], 0.0)"),
-        "uses `n`, which belongs to its stage",
-    ),
-    "stage_earlier_first": (
-        "stage_earlier",
-        "with stage(0)",
-        None,
-        STAGED,
-        "no stage before this one",
-    ),
-    "stage_of_instruction": ("stage_later", "fence", None, PAIR, "only a stage passes"),
-    "stage_later_empty": (
-        "stage_later",
-        "with stage(0)",
-        None,
-        STAGED.replace("            mul(a, a, 2.0)\n", ""),
-        "a loop keeps its first and last stage",
-    ),
-    "unstage_plain": ("unstage", "for j", None, SUM, "only a loop with stages"),
-    "unstage_names": (
-        "unstage",
-        "for j",
-        None,
-        STAGED.replace("mul(a", "n = j\n            mul(a").replace(
-            "max(a", "n = j\n            max(a"
-        ),
-        "`n` is defined again",
-    ),
     "split_no_transfer": ("split_transfer", "fence", 1, PAIR, "only a load or a store"),
     "split_queue": ("split_transfer", "load", 9, PAIR, "from 0 to 3, not 9"),
     "split_same_queue": ("split_transfer", "load", 0, PAIR, "on queue 0 already"),
@@ -746,22 +531,6 @@ def test_transfer_is_not_cut_without_end() -> None:
     assert cut >= 2
 
 
-def test_statement_keeps_clear_of_names_between_stages() -> None:
-    body = STAGED.replace("max(a, a, 0.0)", "fill(a[:n], 0.0)")
-    kernel = kernel_of(
-        body.replace("        with stage(1)", "        n = 4\n        with stage(1)")
-    )
-    with pytest.raises(EditError, match="`n` is defined between the two stages"):
-        edited(kernel, "stage_earlier", "with stage(1)")
-
-
-def test_carried_tile_stays_in_its_stage() -> None:
-    body = STAGED.replace("mul(a, a, 2.0)", "fence()").replace("max(a", "add(s, s, 1.0)\nmax(a")
-    kernel = kernel_of(body.replace("\nmax(a", "\n            max(a"))
-    with pytest.raises(EditError, match="`s` is written in this loop"):
-        edited(kernel, "stage_earlier", "with stage(1)")
-
-
 def legal(kernel: ir.Kernel, context: Context, rng: random.Random, most: int) -> list:
     """(name, site, argument, changed kernel): at most so many legal edits of each kind."""
     found = []
@@ -823,14 +592,3 @@ def test_edits_of_built_in_kernels_keep_results(name: str) -> None:
         for output, values in execute(changed, case).items():
             message = f"{edit}{site} {argument}"
             np.testing.assert_array_equal(values, expected[output], message)
-
-
-def test_reference_is_pipelined_by_edits_alone() -> None:
-    kernel = load_kernel("attention_reference")
-    case = TINY["extend"]
-    expected = execute(kernel, case)["o"]
-    for tile in ("kt", "vt", "p", "s", "new_m", "alpha", "block_l"):
-        kernel = edited(kernel, "sink", f"{tile} = ")
-    for nth in (0, 1):
-        kernel = edited(kernel, "pipeline", "for j", 2, nth)
-    np.testing.assert_array_equal(execute(kernel, case)["o"], expected)

@@ -1,0 +1,74 @@
+"""Groups: the same edit at all places of a kernel, or at all that are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from m890sim.agents.moves import kind_of
+from m890sim.kernel import ir
+from m890sim.schedule import Argument, Edit, EditError
+from m890sim.schedule.tree import sites
+from m890sim.session import KernelSession
+
+SLOT = 0.7  # a slot more counts as so many statements
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An edit's name and argument with a kind of statement; None: wherever it is legal."""
+
+    name: str
+    argument: Argument
+    kind: tuple[str, ...] | None
+
+    @property
+    def sort(self) -> tuple[str, bool]:
+        """Name and reach: what groups have in common."""
+        return self.name, self.kind is None
+
+
+def groups_of(session: KernelSession) -> dict[Group, tuple[Edit, ...]]:
+    """The legal edits of a session's kernel in groups, none of them twice."""
+    kernel = session.kernel
+    kinds = {site: kind_of(stmt) for site, stmt in sites(kernel)}
+    found: dict[Group, list[Edit]] = {}
+    for edit in session.legal_edits():
+        for kind in (None, kinds.get(edit.site, ("Kernel",))):
+            found.setdefault(Group(edit.name, edit.argument, kind), []).append(edit)
+    first: dict[tuple[Edit, ...], Group] = {}
+    for group, edits in found.items():
+        first.setdefault(tuple(edits), group)
+    return {group: edits for edits, group in first.items()}
+
+
+def perform_all(session: KernelSession, edits: tuple[Edit, ...]) -> int:
+    """Apply the edits of a group, the last place first so that earlier ones stay true.
+
+    Returns how many still applied.
+    """
+    made = 0
+    for edit in reversed(edits):
+        try:
+            session.apply(edit)
+        except EditError:
+            continue
+        made += 1
+    return made
+
+
+def size_of(kernel: ir.Kernel) -> float:
+    """How much a kernel takes up: its statements, and the slots of its tiles beyond the first.
+
+    Declarations and stages are free: they do nothing by themselves.
+    """
+    return sum(_sizes(kernel))
+
+
+def _sizes(kernel: ir.Kernel) -> Iterator[float]:
+    for _, stmt in sites(kernel):
+        if isinstance(stmt, ir.TileDecl):
+            if isinstance(stmt.slots, ir.Const):
+                yield SLOT * (stmt.slots.value - 1)
+        elif not isinstance(stmt, (ir.Let, ir.HbmDecl, ir.Stage)):
+            yield 1.0
