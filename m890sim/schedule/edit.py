@@ -39,7 +39,7 @@ class Context:
     dtypes: tuple[str, ...] = ("bf16", "f16", "f32")
     queues: int = 4
     banks: int = 16
-    positive: tuple[str, ...] = ("scale",)  # Scalar parameters that the task promises to be above 0
+    positive: tuple[str, ...] = ()  # Scalar parameters that the task promises to be above 0
 
 
 DEFAULT_CONTEXT = Context()

@@ -24,7 +24,7 @@ class Task:
     expert_name: str
     allowed_dtypes: tuple[str, ...] = ("bf16", "f16", "f32")  # of anything in a kernel
     tolerance: float = 0.01  # largest relative L2 error of a row of the output against fp64
-    positive: tuple[str, ...] = ("scale",)  # Scalar parameters that are above 0 in every case
+    positive: tuple[str, ...] = ()  # Scalar parameters that are above 0 in every case
 
     @cached_property
     def reference(self) -> Kernel:

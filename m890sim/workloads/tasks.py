@@ -74,6 +74,7 @@ EXTEND = Task(
     ),
     "attention_reference",
     "attention_expert",
+    positive=("scale",),
 )
 
 DECODE = Task(
@@ -131,6 +132,7 @@ DECODE = Task(
     ),
     "decode_reference",
     "decode_expert",
+    positive=("scale",),
 )
 
 SUITE: dict[str, Task] = {task.name: task for task in (EXTEND, DECODE)}

@@ -19,7 +19,7 @@ from m890sim.kernel import ir, print_kernel, shapes
 from m890sim.language import check, load_kernel, parse
 from m890sim.schedule import tree
 from m890sim.schedule.arithmetic_parts import SFU, companion
-from m890sim.schedule.edit import DEFAULT_CONTEXT, EditError
+from m890sim.schedule.edit import Context, EditError
 from tests.generators import Program, random_inputs, random_program
 from tests.schedule.arithmetic_examples import (
     EDITS,
@@ -28,6 +28,8 @@ from tests.schedule.arithmetic_examples import (
     first_site,
     run_edit,
 )
+
+CONTEXT = Context(positive=("scale",))
 
 KERNELS = Path(workloads.__file__).parent / "kernels"
 # Nothing is rounded in another place by these.
@@ -113,9 +115,9 @@ def legal(kernel: ir.Kernel) -> list[tuple[str, ir.Kernel]]:
     found = []
     for name, row in EDITS.items():
         for site, stmt in tree.sites(kernel):
-            for argument in row.arguments(kernel, site, stmt, DEFAULT_CONTEXT):
+            for argument in row.arguments(kernel, site, stmt, CONTEXT):
                 try:
-                    found.append((name, row.rewrite(kernel, site, argument, DEFAULT_CONTEXT)))
+                    found.append((name, row.rewrite(kernel, site, argument, CONTEXT)))
                 except EditError:
                     continue
     return found

@@ -16,12 +16,22 @@ from m890sim.workloads import KERNELS
 
 def test_context_comes_from_task_and_chip() -> None:
     assert context_of() == schedule.DEFAULT_CONTEXT
-    assert context_of("extend", "m890") == Context(("bf16", "f16", "f32"), 4, 16)
+    assert context_of("extend", "m890") == Context(("bf16", "f16", "f32"), 4, 16, ("scale",))
     mini = m890sim.get_chip("m890-mini")
-    expected = Context(m890sim.get_task("decode").allowed_dtypes, mini.dma_queues, mini.sram_banks)
+    expected = Context(
+        m890sim.get_task("decode").allowed_dtypes, mini.dma_queues, mini.sram_banks, ("scale",)
+    )
     assert context_of("decode", mini) == expected
     with pytest.raises(TaskError, match="unknown task"):
         context_of("extent")
+
+
+def test_factor_passes_a_maximum_only_where_a_task_promises_its_sign() -> None:
+    kernel = m890sim.load_kernel("attention_reference")
+    promised = {edit.name for edit in schedule.legal_edits(kernel, context_of("extend"))}
+    assert promised - {edit.name for edit in schedule.legal_edits(kernel, context_of())} == {
+        "scale_through_max"
+    }
 
 
 def test_public_functions_edit_a_kernel(toys: None, tmp_path: Path) -> None:

@@ -147,3 +147,11 @@ def test_case_is_pickled_without_what_it_caches(task):
         again = pickle.loads(pickle.dumps(case))
         assert again == case and hash(again) == hash(case)
         assert dict(again.symbols) == dict(case.symbols)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_promised_scalars_are_above_0(task):
+    scalars = {param.name for param in task.params if param.kind == "scalar"}
+    assert set(task.positive) == scalars
+    for case in task.cases:
+        assert all(case.scalars[name] > 0 for name in task.positive)

@@ -96,4 +96,5 @@ ATTENTION_HEAD = Task(
     ),
     "attention_head_reference",
     "attention_head_expert",
+    positive=("scale",),
 )

@@ -79,4 +79,5 @@ ROW_SOFTMAX = Task(
     ),
     "row_softmax_reference",
     "row_softmax_expert",
+    positive=("scale",),
 )
