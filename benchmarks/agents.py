@@ -6,8 +6,9 @@ A run is one agent, one task, one seed, and a budget of evaluations of different
 nothing: what MaskablePPO spends in training counts. Its score is the best verified speedup.
 Runs are appended to the CSV file as they end, and those that it has are not done again; it cannot
 know that an agent's own code has changed: delete its lines then. At last tables and plot are
-written. MaskablePPO needs the extra `m890sim[train]`; `ppo-untrained` is its policy with a learning
-rate of 0, which tells what comes of learning and what of the policy's form.
+written; `--no-runs` writes them from the runs that there are. MaskablePPO needs the extra
+`m890sim[train]`; `ppo-untrained` is its policy with a learning rate of 0, which tells what comes of
+learning and what of the policy's form.
 """
 
 from __future__ import annotations
@@ -189,6 +190,9 @@ def parse_options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds-of-extend", type=int, default=SEEDS_OF_EXTEND)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--no-runs", action="store_true", help="tables of the runs that the CSV file has"
+    )
     parser.add_argument("--csv", type=Path, default=ROOT / "docs" / "agents_results.csv")
     parser.add_argument("--report", type=Path, default=ROOT / "docs" / "agents_results.md")
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "agents_results.svg")
@@ -219,8 +223,8 @@ def main() -> int:
     }
     wanted = {(*job, settings[job[0], job[1]]): job for job in jobs_of(options, options.agents)}
     done = {run.key for run in runs}
-    left = [job for key, job in wanted.items() if key not in done]
-    console.print(f"{len(wanted) - len(left)} of {len(wanted)} runs are in {options.csv.name}")
+    left = [job for key, job in wanted.items() if key not in done and not options.no_runs]
+    console.print(f"{len(done & wanted.keys())} of {len(wanted)} runs are in {options.csv.name}")
     try:
         if left:
             run_all(left, options.csv, options.processes, console)
@@ -228,7 +232,7 @@ def main() -> int:
         console.print(f"stopped; the runs that ended are in {options.csv.name}, and stay there")
         return 130
     by_key = {run.key: run for run in read_runs(options.csv)}
-    found = [by_key[key] for key in wanted]
+    found = [by_key[key] for key in wanted if key in by_key]
     print_tables(found, console)
     command = shlex.join(["python", "benchmarks/agents.py", *sys.argv[1:]])
     write_report(found, command, options.report, options.plot, options.csv)

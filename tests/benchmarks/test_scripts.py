@@ -40,6 +40,17 @@ def test_agents_appends_runs_and_does_none_twice(tmp_path: Path) -> None:
     assert "| agent | vector_add | all levels |" in page
     assert "\n| random-search | " in page
     assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
+    third = run_script("agents.py", *words, "--seeds", "2", "--first-seed", "1", "--no-runs")
+    assert third.returncode == 0, third.stderr
+    assert "2 of 4 runs are in runs.csv" in third.stdout
+    assert read_runs(tmp_path / "runs.csv") == runs
+    assert "(`vector_add` 1)" in (tmp_path / "page.md").read_text()
+
+
+def test_agents_refuses_a_seed_below_0() -> None:
+    found = run_script("agents.py", "--first-seed", "-1")
+    assert found.returncode == 2
+    assert "--first-seed must be at least 0" in found.stderr
 
 
 def test_agents_refuses_a_foreign_file(tmp_path: Path) -> None:
