@@ -160,8 +160,8 @@ def _explanation(groups: Groups) -> list[str]:
     )
     return [
         f"Interquartile means over the seeds ({seeds}), and in brackets {COVERAGE:.0%} bootstrap",
-        "intervals (percentiles of 10,000 resamples of the seeds); - stands for no runs. All",
-        "levels: the share of the way to the lower bound, log(speedup) / log(speedup of the bound),",
+        "intervals (percentiles of 10,000 resamples of the seeds); - stands for no runs.",
+        "All levels: the share of the way to the lower bound, log(speedup) / log(bound's speedup),",
         f"over all small levels, resampled within each level. The bounds: {bounds}.",
     ]
 
