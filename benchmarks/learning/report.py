@@ -141,7 +141,8 @@ def _introduction(groups: Groups, command: str, source: Path) -> list[str]:
     return [
         f"    {command}",
         "",
-        f"wrote this page, the plot and [{source.name}]({source.name}), which has one line a run.",
+        f"wrote this page and the plot from [{source.name}]({source.name}), which has one line a",
+        "run; without `--no-runs` the command first does what is missing there.",
         f"A run is one agent with one seed and {budget} evaluations of different kernels, from",
         "nothing: for MaskablePPO they are those of its whole training, over all its episodes. Its",
         "score is the best speedup over the reference kernel among the kernels that passed the",
