@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from m890sim.agents.agent import Agent
@@ -108,11 +108,10 @@ class Interest:
 
     def choose(self, groups: Mapping[Group, object], dice: Dice) -> Group:
         """One of the groups by chance."""
-        names = list(groups)
-        return dice.weighted(names, self._weights(names))
+        found = list(groups)
+        return dice.weighted(found, self._weights(found))
 
-    def _weights(self, groups: Iterable[Group]) -> list[float]:
-        groups = list(groups)
+    def _weights(self, groups: Sequence[Group]) -> list[float]:
         crowds: dict[tuple[str, bool], int] = {}
         for group in groups:
             crowds[group.sort] = crowds.get(group.sort, 0) + 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from m890sim.agents.moves import kind_of
+from m890sim.agents.moves import attempt, kind_of
 from m890sim.kernel import ir
-from m890sim.schedule import Argument, Edit, EditError
+from m890sim.schedule import Argument, Edit
 from m890sim.schedule.tree import sites
 from m890sim.session import KernelSession
 
@@ -47,14 +47,7 @@ def perform_all(session: KernelSession, edits: tuple[Edit, ...]) -> int:
 
     Returns how many still applied.
     """
-    made = 0
-    for edit in reversed(edits):
-        try:
-            session.apply(edit)
-        except EditError:
-            continue
-        made += 1
-    return made
+    return sum(attempt(session, edit) for edit in reversed(edits))
 
 
 def size_of(kernel: ir.Kernel) -> float:

@@ -70,7 +70,7 @@ def _everywhere(session: KernelSession, move: Move, dice: Dice) -> int:
     made = 0
     for choices in reversed(_places(session, move)):
         if move.reach != SOME or dice.chance(0.5):
-            made += _try(session, dice.pick(choices))
+            made += attempt(session, dice.pick(choices))
     return made
 
 
@@ -82,7 +82,7 @@ def _at_first(session: KernelSession, move: Move, dice: Dice) -> int:
             key = edit if move.reach == ONE else _kind(session.kernel, edit.site)
             groups.setdefault(key, []).append(edit)
     for alike in dice.shuffled(list(groups.values())):
-        made = sum(_try(session, edit) for edit in reversed(alike))
+        made = sum(attempt(session, edit) for edit in reversed(alike))
         if made:
             return made
     return 0
@@ -105,7 +105,8 @@ def _places(session: KernelSession, move: Move) -> list[list[Edit]]:
     return found
 
 
-def _try(session: KernelSession, edit: Edit) -> bool:
+def attempt(session: KernelSession, edit: Edit) -> bool:
+    """Apply an edit where it is legal; whether it was."""
     try:
         session.apply(edit)
     except EditError:
