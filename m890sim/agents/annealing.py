@@ -58,7 +58,7 @@ class Annealing(Agent):
             interest.note(group, earned)
             if found.correct is False and not here.correct:
                 # Only a kernel that would be the best is judged: this one may have been wrong for
-                # long, so go back to where the values were right.
+                # long, so go back to where the values were right. Also where there is no room.
                 place, here, size = sure
                 session.go_to(place)
                 continue
