@@ -56,9 +56,9 @@ class Annealing(Agent):
             idle = 0
             earned = _earned(found, here)
             interest.note(group, earned)
-            if found.correct is False and not here.correct:
-                # Only a kernel that would be the best is judged: this one may have been wrong for
-                # long, so go back to where the values were right. Also where there is no room.
+            if found.correct is False and not found.outcome.code and not here.correct:
+                # Timed, and its values are wrong. Only a kernel that would be the best is judged:
+                # this one may have been wrong for long, so go back to where the values were right.
                 place, here, size = sure
                 session.go_to(place)
                 continue

@@ -183,7 +183,12 @@ class Forms:
         if divisor is None or divisor < 0:
             if left.value is not None and divisor is not None:
                 return Form(_divided(op, left.value, divisor))
-            return self._term((op, left, right), _ANY)
+            known = _ANY
+            low, least = self.range(left).low, self.range(right).low
+            # A divisor of zero is an error: one that is not negative is at least 1.
+            if low is not None and low >= 0 and least is not None and least >= 0:
+                known = Range(0, self.range(left).high)
+            return self._term((op, left, right), known)
         # (d * x + r) // d = x + r // d, so what the divisor divides comes out of the term.
         whole = Form(
             left.constant // divisor,

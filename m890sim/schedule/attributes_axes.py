@@ -5,8 +5,8 @@ from __future__ import annotations
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.forms import Form, Forms, Range
-from m890sim.kernel.shapes import same_value
-from m890sim.schedule.attributes_kinds import FREE, Kind, kind_of, length_of, uncut
+from m890sim.kernel.shapes import same_value, simplify
+from m890sim.schedule.attributes_kinds import FREE, Kind, kind_of, length_of, uncut, wholes
 from m890sim.schedule.attributes_known import Known
 from m890sim.schedule.edit import EditError, refuse
 from m890sim.schedule.effects import operand_roles
@@ -209,6 +209,13 @@ class Axes:
         if not isinstance(expr, ir.Op) or len(expr.args) != 2:
             return None
         left, right = (self.most(forms, arg) for arg in expr.args)
+        if expr.op == "+" and left is not None and right is None:
+            # x + y // 2 <= max(x, x + y): a piece that ends within the rest of a block.
+            for whole in self.wholes(forms, expr.args[1]):
+                end = self.most(forms, simplify(ir.Op("+", (expr.args[0], whole))))
+                if end is not None:
+                    return forms.extreme("max", left, end)
+            return None
         if expr.op == "min":
             if left is None or right is None:
                 return left or right
@@ -225,6 +232,19 @@ class Axes:
             return forms.divide("//", left, right)  # the divisor is a number of heads, say
         return forms.extreme("max", left, right) if expr.op == "max" else None
 
+    def wholes(self, forms: Forms, share: ir.Expr) -> list[ir.Expr]:
+        """What an extent is a share of: y for y // 2, y * g for y // 2 * g."""
+        if not (isinstance(share, ir.Op) and share.op == "*"):
+            return wholes(share)
+        share, factor = share.args
+        if any(isinstance(part, ir.Op) and part.op == "min" for part in ir.walk_expr(factor)):
+            return []  # `most` would be no value of it
+        value = self.most(forms, factor)
+        low = None if value is None else forms.range(value).low
+        if low is None or low < 0:
+            return []
+        return [ir.Op("*", (whole, factor)) for whole in wholes(share)]
+
     def tensor_axes(self, ref: ir.TensorRef, stmt: ir.Instr, written: bool) -> list[Axis]:
         extents: list[Axis] = []
         deps: set[str] = set()
@@ -236,7 +256,7 @@ class Axes:
                 FREE if part is None else self.kind(part, stmt)
                 for part in (entry.start, entry.stop)
             )
-            deps |= start.deps
+            deps |= start.deps if start.exact else self.moved_by(entry.start)
             if start == FREE and stop == FREE:
                 extents.append((length_of(entry, dim, self.lets), FREE))
                 continue
@@ -263,7 +283,7 @@ class Axes:
         if start is None or kind.exact:
             return
         place = uncut(self.inline(start))
-        for name in kind.deps:
+        for name in self.moved_by(start):
             stride = self.strides[name]
             following = substitute(place, {name: self.following(name)})
             if not (
@@ -271,6 +291,17 @@ class Axes:
                 or same_value(ir.Op("-", (place, following)), stride)
             ):
                 raise self.refuse(stmt, f"blocks of {name} do not follow one another")
+
+    def moved_by(self, start: ir.Expr | None) -> frozenset[str]:
+        """The block variables that move a position.
+
+        What is added as a share of something cut off, `j + cols // 2`, divides a block of another
+        size: it moves nothing.
+        """
+        if isinstance(start, ir.Op) and start.op in ("+", "-"):
+            return frozenset().union(*map(self.moved_by, start.args))
+        kind = None if start is None else kind_of(start, self.kinds)
+        return frozenset() if kind is None or kind.cut else kind.deps
 
     def following(self, name: str) -> ir.Expr:
         """The next value of a block variable."""

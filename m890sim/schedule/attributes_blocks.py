@@ -8,6 +8,7 @@ from m890sim.schedule.attributes_axes import Axes
 from m890sim.schedule.attributes_kinds import FREE, Kind, guards
 from m890sim.schedule.attributes_known import Known
 from m890sim.schedule.attributes_reduce import check_carried
+from m890sim.schedule.attributes_whole import Whole
 from m890sim.schedule.edit import EditError
 from m890sim.schedule.effects import outer_tiles
 from m890sim.schedule.tree import Body
@@ -45,6 +46,7 @@ class Blocks(Axes):
         self.body(self.kernel.body)
         if not self.used:
             raise EditError(f"nothing uses {self.name}")
+        Whole(self.kernel, self.name).check()
         return self.legal
 
     def body(self, body: Body) -> None:

@@ -5,7 +5,7 @@ free   it does not depend on T;
 size   a multiple of T: a block's extent before it is cut off;
 index  a number of blocks, or a block's number;
 point  a position in the data: index * size, and what is counted from there;
-clip   the extent of a block, cut off at the end: min(size, end - point);
+clip   the extent of a block, cut off at the end: min(size, end - point), or a share of it;
 reach  a position that may lie beyond the end: point + size;
 flag   a comparison.
 Anything else (T in a remainder, T * T, ...) has no kind: there T is no block size.
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from m890sim.kernel import ir
+from m890sim.kernel.shapes import same_value
 from m890sim.schedule.tree import substitute
 
 
@@ -27,6 +28,12 @@ class Kind:
     word: str = "free"
     deps: frozenset[str] = frozenset()
     exact: bool = False  # a position is divided: right for multiples of the present T only
+    cut: bool = False  # cut off by a min(), or a share of such: divided, it is another share
+
+    @property
+    def shares(self) -> bool:
+        """Whether the value is an extent of which shares are taken: rows, cols // 2."""
+        return self.cut or self.word == "clip"
 
 
 FREE = Kind()
@@ -101,14 +108,18 @@ def kind_of(expr: ir.Expr, known: Mapping[str, Kind]) -> Kind | None:
     deps = frozenset().union(*(part.deps for part in parts))
     exact = any(part.exact for part in parts)
     words = tuple(part.word for part in parts)
-    word = _word(expr.op, words)
+    rest = expr.op == "-" and parts[0].shares and _is_part(*expr.args)
+    word = words[0] if rest else _word(expr.op, words)
     if expr.op in ir.COMPARISONS and "free" in words and not _first(expr, words):
         return None
     if word is None:
         return None
     if expr.op == "//" and words[0] in ("point", "size") and words[1] != "size":
-        exact = True
-    return Kind(word, deps, exact)
+        exact = exact or not parts[0].cut
+    cut = (expr.op == "min" and word == "point") or (
+        parts[0].cut and (rest or (expr.op == "//" and word == "point"))
+    )
+    return Kind(word, deps, exact, cut)
 
 
 def _first(expr: ir.Op, words: tuple[str, ...]) -> bool:
@@ -118,6 +129,38 @@ def _first(expr: ir.Op, words: tuple[str, ...]) -> bool:
     """
     word, other = (words[0], expr.args[1]) if words[1] == "free" else (words[1], expr.args[0])
     return word not in ("size", "index") or (word == "index" and other == ir.Const(0))
+
+
+def _is_part(whole: ir.Expr, part: ir.Expr) -> bool:
+    """Whether 0 <= part <= whole for every whole >= 0.
+
+    A part is a share of the whole (w // 2), or another part and a share of what that leaves:
+    w // 2 + (w - w // 2) // 2.
+    """
+    if not isinstance(part, ir.Op):
+        return False
+    if part.op == "//":
+        return any(same_value(other, whole) for other in wholes(part))
+    if part.op != "+":
+        return False
+    before, share = part.args
+    return _is_part(whole, before) and any(
+        same_value(ir.Op("+", (before, rest)), whole) for rest in wholes(share)
+    )
+
+
+def wholes(expr: ir.Expr) -> list[ir.Expr]:
+    """What an expression is a share of: x // 2 and x of x // 2 // 2."""
+    found = []
+    while (
+        isinstance(expr, ir.Op)
+        and expr.op == "//"
+        and isinstance(expr.args[1], ir.Const)
+        and expr.args[1].value >= 1
+    ):
+        expr = expr.args[0]
+        found.append(expr)
+    return found
 
 
 def _word(op: str, words: tuple[str, ...]) -> str | None:

@@ -46,11 +46,15 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     - every expression with it has a kind (`attributes_kinds`): a number of blocks in `cores` and
       `range`, the step of a loop, a tile's extent, positions, extents cut off by min() at the end;
       no remainder, queue, slot, single index, and no piece of a tensor with an uncut extent;
-    - extents stay within their tiles and equal where an instruction wants them equal, and what
+    - extents, and shares of them (rows // 2 and the rest), stay within their tiles and equal where
+      an instruction wants them equal, and what
       min() cuts off is not negative: it belongs to the loop's stop, the phase's extent or an `if`;
     - a block of a work item is not reduced over, and its stores are placed by its number;
     - a loop over blocks that reduces over them stores nothing, and the tiles that it carries are
-      running results: matmul with accumulate, max, min, sums, scaled by exp or exp2 of the loop.
+      running results: matmul with accumulate, max, min, sums, scaled by exp or exp2 of the loop;
+    - no other tile keeps what a loop's last block left there, and every block is used whole: parts
+      of it are not reduced over, and what is done to one part is done to the others that follow it
+      (`attributes_whole`).
     Or that it is the number of parts of a range, or their least length, as split_range writes it:
     `grain_parts.require_parts` says what has to hold.
     """

@@ -99,7 +99,7 @@ def test_search_leaves_what_was_never_judged_and_led_to_wrong_values() -> None:
         run_agent(get_agent("annealing"), session, seed)
         entries = session.entries
         for number, wrong in enumerate(entries):
-            if wrong.correct is not False:
+            if wrong.correct is not False or wrong.outcome.code:
                 continue
             before = [entry for entry in entries[:number] if begins(wrong, entry)]
             right = max(len(entry.edits) for entry in before if entry.correct)

@@ -14,7 +14,7 @@ from m890sim.execute import Execution, execute_kernel
 from m890sim.judge import row_errors
 from m890sim.kernel import ir
 from m890sim.language import check
-from m890sim.schedule import Context, Edit, EditError, rewrite
+from m890sim.schedule import Context, Edit, EditError, legal_edits, rewrite
 from m890sim.schedule.attributes import ROWS
 from m890sim.schedule.tree import sites
 from m890sim.workloads import AttentionCase
@@ -69,6 +69,34 @@ NO_BLOCKS = {
     "col_sum runs over a whole block": changed(SUMS, ("col_sum(p, a[:n])", "col_sum(p, a)")),
     "the loop does not count blocks": changed(
         SUMS, ("range(0, i + 1, B)", "range(0, ceil_div(T, B), 2)")
+    ),
+    "s holds what the last block of a loop left there": changed(
+        SUMS, ("add(s, s, p)", "copy(s, p)")
+    ),
+    "p holds what the last block": changed(SUMS, ("copy(r, s)", "add(s, s, p)\n    copy(r, s)")),
+    "as no running result": changed(SUMS, ("add(s, s, p)", "add(p, p, s)\n        add(s, s, p)")),
+    "col_sum runs over a part of a block": changed(SUMS, ("(p, a[:n])", "(p, a[: n // 2])")),
+    "load leaves out a part of a block": changed(
+        BLOCKS,
+        (
+            "    load(a[:rows], x[i * B : i * B + rows, :])",
+            "    fill(a[:rows], 0.0)\n    load(a[: rows // 2], x[i * B : i * B + rows // 2, :])",
+        ),
+    ),
+    "store leaves out a part of a block": changed(
+        BLOCKS, (STORE, "    store(o[i * B : i * B + rows // 2, :], a[: rows // 2])")
+    ),
+    "add leaves out a part of a block": changed(
+        BLOCKS,
+        (
+            STORE,
+            f"    add(a[: rows // 2], a[: rows // 2], 1.0)\n"
+            f"    add(a[rows // 2 : rows], a[rows // 2 : rows], 2.0)\n{STORE}",
+        ),
+    ),
+    "mul leaves out a part of a block": changed(
+        BLOCKS,
+        (STORE, f"    mul(a[: min(W, rows)], a[: min(W, rows)], 2.0)\n{STORE}"),
     ),
     "has no mask": changed(
         BLOCKS, (STORE, f"    for j in range(0, i * B + rows):\n        fill(a, 0.0)\n{STORE}")
@@ -214,3 +242,155 @@ def test_block_sizes_of_the_references_can_be_changed() -> None:
         for tunable in tunables:
             for step in ("double", "halve", "next"):
                 rewrite(kernel, Edit("set_tunable", (), (tunable, step)))
+
+
+# ---- blocks whose transfers and sums are in pieces ----
+
+PIECES = ("split_transfer", "split_fma", "split_rows", "pack_heads")
+
+
+@pytest.mark.parametrize("name", ["attention_reference", "decode_reference"])
+def test_size_of_blocks_in_pieces_keeps_the_meaning(name: str) -> None:
+    """Transfers cut again and again, products beside their sums: still blocks of any size."""
+    case = KERNELS[name]
+    inputs = case.make_inputs(3, "normal")
+    expected = case.oracle(inputs)
+    rng = random.Random(name)
+    context = Context()
+    seen: Counter[str] = Counter()
+    for _ in range(8):
+        kernel = with_blocks(load_kernel(name), 8)
+        for _ in range(6):
+            found = [e for e in legal_edits(kernel, context) if e.name in PIECES]
+            by_name = {e.name: [f for f in found if f.name == e.name] for e in found}
+            if by_name:
+                kernel = rewrite(kernel, rng.choice(by_name[rng.choice(sorted(by_name))]))
+        steps = [e for e in legal_edits(kernel, context) if e.name == "set_tunable"]
+        for edit in steps:
+            seen[f"{edit.argument}"] += 1
+        for edit in rng.sample(steps, min(2, len(steps))):
+            changed = rewrite(kernel, edit)
+            assert_well_formed(changed, str(edit))
+            found_values = execute(changed, case, inputs)["o"]
+            assert row_errors(found_values, expected).max() <= 0.01, (edit, print_kernel(kernel))
+    assert all(seen[str(("BK", step))] == 8 for step in ("double", "halve", "next")), seen
+
+
+CUT = """
+for i in cores(ceil_div(T, B)):
+    rows = min(B, T - i * B)
+    a = sram(B, D, bf16)
+    load(a[:rows], x[i * B : i * B + rows, :])
+    store(o[i * B : i * B + rows // 2, :], a[: rows // 2])
+    store(o[i * B + rows // 2 : i * B + rows // 2 + (rows - rows // 2) // 2, :],
+        a[rows // 2 : rows // 2 + (rows - rows // 2) // 2])
+    store(o[i * B + rows // 2 + (rows - rows // 2) // 2 : i * B + rows, :],
+        a[rows // 2 + (rows - rows // 2) // 2 : rows])
+"""
+
+
+@pytest.mark.parametrize("step", ["double", "halve", "next"])
+def test_block_in_quarters_may_have_any_size(step: str) -> None:
+    kernel = kernel_of(CUT)
+    changed_ = rewrite(kernel, Edit("set_tunable", (), ("B", step)))
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((23, 8), dtype=np.float32)
+    inputs = {"x": values, "y": values, "t": np.zeros(1, np.int32)}
+    for one in (kernel, changed_):
+        found = execute_kernel(one, {"T": 23, "D": 8, "N": 1}, {"t": inputs["t"]}, {}, inputs)
+        np.testing.assert_allclose(found.outputs["o"], values, rtol=0.01)
+
+
+def test_pieces_that_are_no_shares_are_refused() -> None:
+    start = "a[rows // 2 : rows // 2 + (rows - rows // 2) // 2]"
+    cases = {
+        # Beyond the block: the rest of more than the block.
+        "not certain to stay within its tile": CUT.replace(
+            start, "a[rows // 2 : rows // 2 + (rows * 2 - rows // 2) // 2]"
+        ),
+        # The place in the tensor is a share of the block and moves with no block.
+        "blocks of i do not follow one another": CUT.replace(
+            "x[i * B : i * B + rows, :]", "x[rows // 2 : rows // 2 + rows, :]"
+        ),
+    }
+    for message, body in cases.items():
+        with pytest.raises(EditError, match=message):
+            rewrite(kernel_of(body), Edit("set_tunable", (), ("B", "double")))
+
+
+PARTS = """
+for i in cores(ceil_div(T, B)):
+    rows = min(B, T - i * B)
+    a = sram(B, D, bf16)
+    b = sram(B, D, f32)
+    c = sram(B, D, f32)
+    load(a[:rows], x[i * B : i * B + rows, :])
+    exp2(c[rows * 5 // 8 : rows], a[rows * 5 // 8 : rows], engine=vector)
+    exp2(b[: rows * 5 // 8], a[: rows * 5 // 8])
+    copy(a[: rows * 5 // 8], b[: rows * 5 // 8])
+    copy(a[rows * 5 // 8 : rows], c[rows * 5 // 8 : rows])
+    store(o[i * B : i * B + rows, :], a[:rows])
+"""
+
+
+def test_parts_may_have_tiles_of_their_own() -> None:
+    rewrite(kernel_of(PARTS), Edit("set_tunable", (), ("B", "next")))
+    whole = changed(PARTS, ("    load", "    fill(b, 0.0)\n    load"))
+    with pytest.raises(EditError, match="leaves out a part of a block"):
+        rewrite(kernel_of(whole), Edit("set_tunable", (), ("B", "next")))
+
+
+STALE_NEXT = """
+for i in cores(T):
+    a = sram(B, D, bf16)
+    p = sram(1, D, f32)
+    s = sram(1, D, f32)
+    r = sram(1, D, bf16)
+    fill(p, 0.0)
+    fill(s, 0.0)
+    for w in range(0, 2):
+        max(s, s, p)
+        for j in range(0, i + 1, B):
+            n = min(B, i + 1 - j)
+            load(a[:n], x[j : j + n, :])
+            col_sum(p, a[:n])
+    copy(r, s)
+    store(o[i, :], r)
+"""
+
+
+def test_next_round_of_a_loop_does_not_see_the_last_block() -> None:
+    with pytest.raises(EditError, match="p holds what the last block of a loop left there"):
+        rewrite(kernel_of(STALE_NEXT), Edit("set_tunable", (), ("B", "double")))
+    fresh = changed(STALE_NEXT, ("        max", "        fill(p, 0.0)\n        max"))
+    rewrite(kernel_of(fresh), Edit("set_tunable", (), ("B", "double")))
+
+
+BESIDE = changed(
+    SUMS,
+    (
+        "p = sram(1, D, f32)",
+        "p = sram(1, D, f32)\n    e = sram(1, D, f32)\n    b = sram(1, D, f32)",
+    ),
+    ("add(s, s, p)", "exp(e, p)\n        mul(b, s, e)\n        add(s, b, p)"),
+)
+
+
+def test_scaled_sum_may_stand_in_a_tile_of_its_own() -> None:
+    for body in (BESIDE, changed(BESIDE, ("add(s, b, p)", "add(s, p, b)"))):
+        rewrite(kernel_of(body), Edit("set_tunable", (), ("B", "double")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("mul(b, s, e)", "mul(b, s, p)"),  # no power of e
+        ("add(s, b, p)", "add(b, b, p)\n        add(s, b, p)"),
+        ("mul(b, s, e)", "mul(b, s, e)\n        mul(b, b, e)"),
+        ("add(s, b, p)", "add(s, b, s)"),
+        ("add(s, b, p)", "add(s, s, p)\n        add(s, b, p)"),  # what was added is lost
+    ],
+)
+def test_other_products_are_no_running_sum(old: str, new: str) -> None:
+    with pytest.raises(EditError, match="s goes from block to block as no running result"):
+        rewrite(kernel_of(changed(BESIDE, (old, new))), Edit("set_tunable", (), ("B", "double")))
