@@ -15,6 +15,7 @@ from m890sim.session import KernelSession, LogEntry
 # kernel that became long early can hardly be changed any more.
 PRICE_FIRST, PRICE_LAST = 0.02, 0.004
 HOT = 0.02  # the first temperature; it falls to 0
+NO_ROOM = ("E301", "E302")
 SAME = 1e-9  # the cycles of all cases are as before
 GAIN, LEAP = 0.02, 0.05  # earned: what was tried may be tried again; the past counts for less
 PATIENCE = 400  # tries without a new kernel after which the search gives up
@@ -23,7 +24,8 @@ PATIENCE = 400  # tries without a new kernel after which the search gives up
 class Annealing(Agent):
     """Tries a group of edits at a time; keeps what earns more than it takes up.
 
-    Also what is a little worse, by chance and less and less so.
+    Also what is a little worse, by chance and less and less so. What has no room is tried once more
+    with a smaller block.
     """
 
     name: ClassVar[str] = "annealing"
@@ -48,6 +50,8 @@ class Annealing(Agent):
                 idle += 1
                 continue
             found = session.evaluate()
+            if found.outcome.code in NO_ROOM and session.spent < budget and _smaller(session, dice):
+                found = session.evaluate()
             if session.spent == spent:  # a kernel that was turned down before
                 interest.tried(group, 1)
                 session.go_to(place)
@@ -74,6 +78,19 @@ class Annealing(Agent):
                     interest.wake(earned > LEAP)
             else:
                 session.go_to(place)
+
+
+def _smaller(session: KernelSession, dice: Dice) -> bool:
+    """Halve the size of a block, for want of room; whether one can be halved."""
+    choices = {(name, "halve") for name in session.kernel.tunables}
+    halves = [
+        edit
+        for edit in session.legal_edits()
+        if edit.name == "set_tunable" and edit.argument in choices
+    ]
+    if halves:
+        session.apply(dice.pick(halves))
+    return bool(halves)
 
 
 def _earned(found: LogEntry, before: LogEntry) -> float:

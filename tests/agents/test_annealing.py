@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections import Counter
 
@@ -108,6 +109,22 @@ def test_search_leaves_what_was_never_judged_and_led_to_wrong_values() -> None:
                     left += 1
                     assert not any(begins(later, entry) for later in entries[number + 1 :])
     assert left > 3
+
+
+def test_what_has_no_room_is_tried_with_a_smaller_block() -> None:
+    smaller = 0
+    for seed in range(4):
+        session = AgentSession("attention_head", budget=100, verify="never", memory=MEMORY)
+        run_agent(get_agent("annealing"), session, seed)
+        log = session.log
+        for full, after in itertools.pairwise(log):
+            if full.code in ("E301", "E302") and begins(after, full):
+                last = after.edits[-1]
+                assert (last.name, last.argument[1]) == ("set_tunable", "halve")
+                assert len(after.edits) == len(full.edits) + 1
+                smaller += 1
+        assert any(entry.code for entry in log)
+    assert smaller > 3
 
 
 def begins(entry: LogEntry, other: LogEntry) -> bool:

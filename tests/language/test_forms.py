@@ -74,6 +74,19 @@ def test_what_forms_decide_is_true(
     assert truth is None or truth == bool(a)
 
 
+@QUICK
+@given(st.sampled_from(("//", "%", "ceil_div")), st.integers(0, 40), st.integers(1, 9))
+def test_quotient_of_sizes_is_a_size(op: str, left: int, right: int) -> None:
+    """Sizes are not negative, and a divisor of 0 is an error: HQ // HKV is at least 0."""
+    forms = Forms()
+    sizes = forms.name("a", Range(0, 40)), forms.name("b", Range(0, None))
+    known = forms.range(forms.divide(op, *sizes))
+    assert known == Range(0, 40)
+    expr = ir.Op(op, (ir.Name("a"), ir.Name("b")))
+    assert 0 <= evaluate(expr, {"a": left, "b": right}) <= left
+    assert forms.range(forms.divide(op, forms.subtract(*sizes), sizes[1])).low is None
+
+
 def test_extent_of_a_moving_slice() -> None:
     assert print_expr(simplify(parsed("n * B + m - n * B"))) == "m"
     assert same_value(parsed("(n + 1) * (m - 1)"), parsed("n * m + m - n - 1"))
