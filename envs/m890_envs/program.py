@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ from m890sim.workloads import Case
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 _ENGINE = {name: number for number, name in enumerate(ENGINES)}
+_PACK = struct.Struct(f"={len(OWN)}f").pack  # as a row of float32
 _LONGEST = 10_000  # statements whose own fields are kept
 _NOTHING = (0.0, 0.0, 0.0, 0.0)
 
@@ -73,7 +75,7 @@ class _Own:
             fields["bank"] = 0 if stmt.at is None else 1 + _within(stmt.at, 62)
         elif isinstance(stmt, ir.Cores):
             fields["order"] = 1 + ir.ORDERS.index(stmt.order)
-        self.packed = np.array(list(fields.values()), dtype=np.float32).tobytes()
+        self.packed = _PACK(*fields.values())
 
     def _instruction(self, fields: dict[str, int], stmt: ir.Instr) -> None:
         spec = OPS[stmt.op]

@@ -109,7 +109,7 @@ class Actions:
     beyond the last place have no id. Raises: ValueError for fewer than one site.
     """
 
-    __slots__ = ("context", "n", "sites")
+    __slots__ = ("_bank_rows", "context", "n", "sites")
 
     def __init__(self, sites: int, context: Context = DEFAULT_CONTEXT) -> None:
         if sites < 1:
@@ -117,6 +117,10 @@ class Actions:
         self.sites = sites
         self.context = context
         self.n = 1 + len(ROWS) * sites  # ids are 0 ... n - 1
+        self._bank_rows: dict[Argument, int] = {}  # bank -> row; of two rows for one, the first
+        for row, (name, part) in enumerate(ROWS):
+            if name == "set_bank":
+                self._bank_rows.setdefault(self._bank(part), row)
 
     def edit_of(self, kernel: ir.Kernel, action: int) -> Edit | None:
         """The edit that an id names in a kernel, to be tried; None for STOP.
@@ -173,7 +177,7 @@ class Actions:
                 row = _NUMBER.get((edit.name, argument[1]))
                 return row, tunables.index(str(argument[0]))
         if edit.name == "set_bank":
-            return _NUMBER.get((edit.name, self._part(argument))), place
+            return self._bank_rows.get(argument), place
         return None, place
 
     def mask(self, kernel: ir.Kernel, legal: Iterable[Edit]) -> np.ndarray[Any, np.dtype[np.int8]]:
@@ -191,15 +195,6 @@ class Actions:
         if part in QUARTERS:
             return QUARTERS.index(part) * banks // 4
         return part
-
-    def _part(self, bank: Argument) -> Argument:
-        """The inverse of `_bank`; None for a bank without a row."""
-        if isinstance(bank, str):
-            return bank
-        for part in (*QUARTERS, LAST_BANK):
-            if self._bank(part) == bank:
-                return part
-        return None
 
 
 def _number(body: tuple[ir.Stmt, ...], prefix: Site, places: dict[Site, int]) -> None:
