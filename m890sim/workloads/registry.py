@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -31,7 +32,13 @@ class KernelEntry:
     @property
     def text(self) -> str:
         """The kernel file's text."""
-        return (resources.files("m890sim.workloads") / "kernels" / self.file).read_text("utf-8")
+        return _text(self.file)
+
+
+@cache
+def _text(file: str) -> str:
+    """A file of the package: read once, it does not change."""
+    return (resources.files("m890sim.workloads") / "kernels" / file).read_text("utf-8")
 
 
 def _step(task: str, step: int, name: str, idea: str) -> KernelEntry:
