@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from m890sim.agents.files import MANIFEST, RunError
@@ -121,8 +122,9 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
     return plan
 
 
+@cache
 def package_version() -> str:
-    """The version of the installed package."""
+    """The version of the installed package; the same as long as the process runs."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
