@@ -184,10 +184,10 @@ class Forms:
             if left.value is not None and divisor is not None:
                 return Form(_divided(op, left.value, divisor))
             known = _ANY
-            low, least = self.range(left).low, self.range(right).low
+            dividend, least = self.range(left), self.range(right).low
             # A divisor of zero is an error: one that is not negative is at least 1.
-            if low is not None and low >= 0 and least is not None and least >= 0:
-                known = Range(0, self.range(left).high)
+            if dividend.low is not None and dividend.low >= 0 and least is not None and least >= 0:
+                known = Range(0, dividend.high)
             return self._term((op, left, right), known)
         # (d * x + r) // d = x + r // d, so what the divisor divides comes out of the term.
         whole = Form(

@@ -29,18 +29,18 @@ def carried_tiles(loop: ir.Loop) -> tuple[dict[str, list[ir.Instr]], set[str]]:
     """What writes each tile in a loop, and the tiles that go from one iteration to the next."""
     inner = {s.name for s in ir.walk(loop.body) if isinstance(s, ir.TileDecl)}
     writers: dict[str, list[ir.Instr]] = {}
-    reading: list[tuple[str, ir.Instr]] = []
+    begun: set[str] = set()  # read before anything in the loop writes it
     for stmt in ir.walk(loop.body):
         if not isinstance(stmt, ir.Instr):
             continue
         roles = list(operand_roles(stmt))
         for _, read, _, value in roles:
             if read and isinstance(value, ir.TileRef) and value.tile not in writers:
-                reading.append((value.tile, stmt))
+                begun.add(value.tile)
         for _, _, written, value in roles:
             if written and isinstance(value, ir.TileRef):
                 writers.setdefault(value.tile, []).append(stmt)
-    return writers, {tile for tile, _ in reading if tile in writers and tile not in inner}
+    return writers, {tile for tile in begun if tile in writers} - inner
 
 
 def _tile(value: object) -> str | None:

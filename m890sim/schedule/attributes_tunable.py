@@ -47,8 +47,8 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
       `range`, the step of a loop, a tile's extent, positions, extents cut off by min() at the end;
       no remainder, queue, slot, single index, and no piece of a tensor with an uncut extent;
     - extents, and shares of them (rows // 2 and the rest), stay within their tiles and equal where
-      an instruction wants them equal, and what
-      min() cuts off is not negative: it belongs to the loop's stop, the phase's extent or an `if`;
+      an instruction wants them equal, and what min() cuts off is not negative: it belongs to the
+      loop's stop, the phase's extent or an `if`;
     - a block of a work item is not reduced over, and its stores are placed by its number;
     - a loop over blocks that reduces over them stores nothing, and the tiles that it carries are
       running results: matmul with accumulate, max, min, sums, scaled by exp or exp2 of the loop;
