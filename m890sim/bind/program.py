@@ -98,9 +98,9 @@ class BoundProgram:
                     "E304", f"the case gives no value for {name}; it gives {_names(symbols)}"
                 )
             value = _integer(name, symbols[name])
-            if not 0 <= value < 2**40:
+            if not 0 <= value < 2**31:
                 raise BindError(
-                    "E304", f"{name} is {value}; symbols and sizes lie between 0 and 2**40"
+                    "E304", f"{name} is {value}; symbols and sizes lie between 0 and 2**31"
                 )
             given.append(value)
         arrays = [self._table(name, tables) for name in self.table_numbers]
@@ -145,6 +145,8 @@ class BoundProgram:
             raise TypeError(f"table {name} must hold integers, not {table.dtype}")
         if table.ndim != 1:
             raise BindError("E304", f"table {name} has {table.ndim} dimensions; tables have one")
+        if table.size and not -(2**31) < int(table.min()) <= int(table.max()) < 2**31:
+            raise BindError("E304", f"table {name} holds numbers of 2**31 or more; check the case")
         return np.ascontiguousarray(table, dtype=np.int64)
 
     def _masks(self, registers: list[int]) -> IntArray:

@@ -90,8 +90,8 @@ def _symbol(name: str, value: SupportsIndex) -> int:
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"symbol {name} must be an integer, not {value!r}")
     number = value.__index__()
-    if not 0 <= number < 2**40:
-        raise BindError("E304", f"{name} is {number}; symbols and sizes lie between 0 and 2**40")
+    if not 0 <= number < 2**31:
+        raise BindError("E304", f"{name} is {number}; symbols and sizes lie between 0 and 2**31")
     return number
 
 
@@ -101,6 +101,8 @@ def _table(name: str, values: Any) -> NDArray[np.int64]:
         raise TypeError(f"table {name} must hold integers, not {array.dtype}")
     if array.ndim != 1:
         raise BindError("E304", f"table {name} has {array.ndim} dimensions; tables have one")
+    if array.size and not -(2**31) < int(array.min()) <= int(array.max()) < 2**31:
+        raise BindError("E304", f"table {name} holds numbers of 2**31 or more; check the case")
     return array.astype(np.int64)
 
 

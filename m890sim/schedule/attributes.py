@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 
 from m890sim.isa import OPS
@@ -33,6 +34,7 @@ WIDE_ENOUGH = {
     "f16": ("f16", "bf16", "f32"),
     "f8e4m3": ("f8e4m3", "f16", "bf16", "f32"),
 }
+MOST_BF16 = float.fromhex("0x1.FEp127")  # 3.39e38; f32 reaches 0x1.FFFFFEp127
 ANYWHERE = "anywhere"  # set_bank: no first bank
 
 
@@ -248,7 +250,8 @@ def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     hold what bf16 and f32 hold: values would become infinite). The tile lies in SRAM, and every use
     may take the dtype: a transfer, that of its tensor; a matmul, that of its other operand. Results
     are those of before within rounding: of the wider dtype's where it is widened, of the narrower
-    one's at every write where it is narrowed.
+    one's at every write where it is narrowed. Beyond 3.39e38 bf16 has infinity alone: the tile
+    meets no such literal. What was too large for f16 or f8e4m3 is no longer in a wider dtype.
     """
     stmt, dtype = _require_dtype(kernel, site, argument, context)
     return replace(kernel, site, dataclasses.replace(stmt, dtype=dtype))
@@ -266,7 +269,24 @@ def _require_dtype(
     if argument not in WIDE_ENOUGH[stmt.dtype]:
         raise refuse(stmt, f"{argument} does not reach as far as {stmt.dtype} of {stmt.name}")
     _same_dtypes(kernel, site, stmt, argument)
+    if argument == "bf16" and stmt.dtype == "f32":
+        _literals_fit(kernel, site, stmt)
     return stmt, argument
+
+
+def _literals_fit(kernel: ir.Kernel, site: Site, tile: ir.TileDecl) -> None:
+    """Raises EditError where a tile meets a literal that bf16 rounds to infinity."""
+    prefix = site[:-1]
+    body = ir.children(node(kernel, prefix)) if prefix else kernel.body
+    for stmt in ir.walk(body[site[-1] + 1 :]):
+        if not isinstance(stmt, ir.Instr) or not uses_tile(stmt, tile.name):
+            continue
+        for value in (*stmt.operands, *(value for _, value in stmt.keywords)):
+            if isinstance(value, (ir.Const, ir.Op)) and any(
+                isinstance(part, ir.Const) and MOST_BF16 < abs(part.value) < math.inf
+                for part in ir.walk_expr(value)
+            ):
+                raise refuse(stmt, f"a literal beside {tile.name} is infinite in bf16")
 
 
 def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -> None:

@@ -241,7 +241,7 @@ class Blocks(Axes):
             self.to_diagonal(stmt, later)
             self.kinds[stmt.var] = FREE if start == FREE else Kind("point", start.deps)
             self.body(stmt.body)
-            check_carried(stmt, self)
+            check_carried(stmt, self, counts=False)
             return
         else:
             raise self.refuse(stmt, "a loop runs over a part of a block")

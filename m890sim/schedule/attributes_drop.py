@@ -140,7 +140,8 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     Both are the same piece of tiles of equal extents and dtype; nothing else writes the copy; all
     its reads follow in the same block, may take the memory of the original, and come before
-    anything that writes the original.
+    anything that writes the original. Where a loop stands around the copy and not around the
+    tile's declaration, they read the piece that was copied.
     """
     stmt = node(kernel, site)
     if not isinstance(stmt, ir.Instr) or stmt.op != "copy":
@@ -163,10 +164,26 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         after, to.tile
     ):
         raise refuse(stmt, f"{to.tile} is also written, or read outside the block behind the copy")
+    if any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(place), len(site))):
+        _require_same_piece(after[:last], to)
     if writes(after[:last], source.tile):
         raise refuse(stmt, f"{source.tile} is written while {to.tile} is still read")
     changed = tuple(_renamed(s, to.tile, source.tile, original.space) for s in after[:last])
     return replace(kernel, site, *changed, count=1 + last)
+
+
+def _require_same_piece(body: Body, copied: ir.TileRef) -> None:
+    """Raises EditError where more is read of a tile than the piece that one iteration copies."""
+    if (copied.rows, copied.cols) == (ir.FULL, ir.FULL):
+        return
+    for stmt in ir.walk(body):
+        if not isinstance(stmt, ir.Instr):
+            continue
+        for _, _, _, value in operand_roles(stmt):
+            if not isinstance(value, ir.TileRef) or value.tile != copied.tile:
+                continue
+            if (value.rows, value.cols) != (copied.rows, copied.cols):
+                raise refuse(stmt, f"this reads what other iterations left in {copied.tile}")
 
 
 def _uses(body: Body, name: str) -> int:

@@ -51,7 +51,10 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
       loop's stop, the phase's extent or an `if`;
     - a block of a work item is not reduced over, and its stores are placed by its number;
     - a loop over blocks that reduces over them stores nothing, and the tiles that it carries are
-      running results: matmul with accumulate, max, min, sums, scaled by exp or exp2 of the loop;
+      running results: maxima of a block's maxima, sums of a block's sums, both perhaps times what
+      is the same for all blocks (a Scalar that a maximum is multiplied by is positive). What is
+      summed up may hang on running maxima where exp or exp2 of them scales the sum so far; that
+      this is the power which the maxima ask for is up to the author;
     - no other tile keeps what a loop's last block left there, and every block is used whole: parts
       of it are not reduced over, and what is done to one part is done to the others that follow it
       (`attributes_whole`).

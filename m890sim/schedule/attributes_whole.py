@@ -104,8 +104,8 @@ class Whole:
         before = set(self.stale)
         self.body(stmt.body)
         if self.is_sized(ir.Name(stmt.var)):
-            writers, carried = carried_tiles(stmt)
-            self.stale |= writers.keys() - effects_of(stmt).defines - carried
+            written, carried = carried_tiles(stmt)
+            self.stale |= written - effects_of(stmt).defines - carried
         elif self.stale - before:
             self.body(stmt.body)  # what its end leaves meets its beginning
         self.stale |= before

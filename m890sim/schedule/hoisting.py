@@ -10,6 +10,7 @@ from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refu
 from m890sim.schedule.effects import effects_of
 from m890sim.schedule.histories import of_tiles
 from m890sim.schedule.stages import has_stages
+from m890sim.schedule.totals import has_value
 from m890sim.schedule.tree import Body, block, insert, node, replace, with_children
 
 _NAMED = (ir.Let, ir.TileDecl)
@@ -27,10 +28,10 @@ def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -
                                            add(s, s, a)
 
     What it uses is not defined in that block, and its name is free from there on. An assignment
-    cannot fail (tables, divisions) unless the block is certain to run. A tile of a loop with stages
-    is used in one stage. An instruction leaves a loop only, also from a stage of it: nothing else
-    in the loop writes its operands, and nothing above it in the loop reads its result; where the
-    loop may have no iteration, a condition guards it.
+    cannot fail (tables, divisions, products of many sizes) unless the block is certain to run. A
+    tile of a loop with stages is used in one stage. An instruction leaves a loop only, also from a
+    stage of it: nothing else in the loop writes its operands, and nothing above it in the loop
+    reads its result; where the loop may have no iteration, a condition guards it.
     """
     stmt = node(kernel, site)
     place = require_hoist(kernel, site)
@@ -77,11 +78,11 @@ def require_hoist(kernel: ir.Kernel, site: Site, *rest: object) -> Site:
         certain = isinstance(parent, ir.Stage) or (
             isinstance(parent, ir.Loop) and _runs(kernel, parent)
         )
-        if not certain and not _total(stmt.value):
+        if not certain and not has_value(kernel, place, stmt.value):
             raise refuse(
                 stmt,
-                f"`{stmt.name}` reads a table or divides, and would do so where its block may "
-                "not run",
+                f"`{stmt.name}` reads a table, divides or may leave 64 bits, and would do so where "
+                "its block may not run",
             )
     elif not has_an_extent(kernel, stmt):
         raise refuse(stmt, f"the extents of `{stmt.name}` would be negative")
@@ -111,22 +112,15 @@ def _runs(kernel: ir.Kernel, loop: ir.Loop) -> bool:
     return isinstance(trips, ir.Const) and trips.value > 0
 
 
-def _total(expr: ir.Expr) -> bool:
-    """Whether an integer expression has a value whatever its names stand for."""
-    if isinstance(expr, ir.TableRef):
-        return False
-    if isinstance(expr, ir.Op):
-        if expr.op in ("//", "%", "ceil_div"):
-            divisor = expr.args[1]
-            if not isinstance(divisor, ir.Const) or divisor.value == 0:
-                return False
-        return all(_total(arg) for arg in expr.args)
-    return True
-
-
 def has_an_extent(kernel: ir.Kernel, tile: ir.TileDecl) -> bool:
     """Whether a tile's extents are not known to be negative."""
-    sizes = (simplify(dim, kernel.tunables) for dim in (tile.rows, tile.cols))
+    known = dict(kernel.tunables)
+    for stmt in kernel.body:
+        if isinstance(stmt, ir.Let):
+            value = simplify(stmt.value, known)
+            if isinstance(value, ir.Const):
+                known[stmt.name] = int(value.value)
+    sizes = (simplify(dim, known) for dim in (tile.rows, tile.cols))
     return not any(isinstance(size, ir.Const) and size.value < 0 for size in sizes)
 
 

@@ -12,6 +12,7 @@ from m890sim.schedule.tree import Body
 _Span = tuple[ir.Expr, ir.Expr, ir.Expr | None]  # start, stop, step
 _Piece = tuple[_Span, _Span]
 _ZERO = ir.Const(0)
+_MOST_PIECES = 64
 
 
 def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr | None:
@@ -82,9 +83,12 @@ def _span(piece: ir.Slice, dim: ir.Expr) -> _Span:
 
 
 def _add(pieces: set[_Piece], new: _Piece) -> None:
-    """Adds a piece, and what it makes together with pieces that it follows on."""
+    """Adds a piece, and what it makes together with pieces that it follows on.
+
+    Ten pieces in a row make 55; where there are more, what they make together is not looked for.
+    """
     pieces.add(new)
-    for old in tuple(pieces):
+    for old in tuple(pieces) if len(pieces) <= _MOST_PIECES else ():
         for first, second in ((old, new), (new, old)):
             for axis in (0, 1):
                 ahead, behind = first[axis], second[axis]

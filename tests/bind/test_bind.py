@@ -66,7 +66,14 @@ def test_one_program_serves_every_case() -> None:
         ({"symbols": {"N": 1, "B": 1}}, "E304 the case gives no value for D; it gives B, N"),
         ({"symbols": SYMBOLS | {"D": -1}}, r"E304 D is -1; symbols and sizes lie between 0 and"),
         ({"tables": {}}, "E304 the case gives no table t; it gives nothing"),
+        ({"symbols": SYMBOLS | {"D": 2**31}}, r"E304 D is 2147483648; symbols and sizes lie"),
         ({"tables": {"t": np.zeros((2, 2), int)}}, "E304 table t has 2 dimensions"),
+        ({"tables": {"t": np.array([0, 2**31])}}, r"E304 table t holds numbers of 2\*\*31 or more"),
+        ({"tables": {"t": np.array([0, -(2**31)])}}, r"E304 table t holds numbers of 2\*\*31 or"),
+        (
+            {"tables": {"t": np.array([2**63], "u8")}},
+            r"E304 table t holds numbers of 2\*\*31 or more",
+        ),
         ({"tables": {"t": np.array([0, 9, 100])}}, "E304 table t has 3 elements, the kernel decl"),
         ({"symbols": SYMBOLS | {"D": 65536}}, "E301 no room for tile a: the phase's tiles take"),
         (
@@ -87,8 +94,10 @@ def test_one_program_serves_every_case() -> None:
         ),
         (
             {
-                "body": BODY.replace("min(R, N - i * R)", "min(R, N - i * R)\n        z = N * N"),
-                "symbols": SYMBOLS | {"N": 2**39},
+                "body": BODY.replace(
+                    "min(R, N - i * R)", "min(R, N - i * R)\n        z = N * N * N"
+                ),
+                "symbols": SYMBOLS | {"N": 2**30},
             },
             "E306 a scalar of this case comes to .*, beyond",
         ),
@@ -156,6 +165,6 @@ def test_empty_loops_without_end_are_refused() -> None:
 
 def test_scalars_that_grow_without_bound_are_refused() -> None:
     body = "    for i in cores(1):\n        for j in range(N - 1, N):\n"
-    body += "            for k in range(0, j * j):\n                c = k\n"
+    body += "            for k in range(0, j * j * j):\n                c = k\n"
     with pytest.raises(LimitError, match=r"E508 a scalar grows beyond 2\*\*62"):
-        run(body, symbols=SYMBOLS | {"N": 2**35})
+        run(body, symbols=SYMBOLS | {"N": 2**30})

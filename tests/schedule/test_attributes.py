@@ -82,6 +82,19 @@ def test_attribute_is_refused(name: str, place: str, argument: object, message: 
     assert message in refusal(TILES, name, place, argument)
 
 
+@pytest.mark.parametrize(
+    ("literal", "fits"), [("-3.4e38", False), ("-3.38e38", True), ("-inf", True)]
+)
+def test_dtype_holds_the_literals_that_a_tile_meets(literal: str, fits: bool) -> None:
+    body = TILES.replace("    s = acc", "    c = sram(1, 1, f32)\n    s = acc")
+    body = body.replace("    copy(s, b)", f"    fill(c, {literal})\n    copy(s, b)")
+    if fits:
+        assert "c = sram(1, 1, bf16)" in edited(body, "set_dtype", "c = ", "bf16")
+    else:
+        message = "a literal beside c is infinite in bf16"
+        assert message in refusal(body, "set_dtype", "c = ", "bf16")
+
+
 def test_slots_that_stages_need_are_kept() -> None:
     message = "a is used across 2 stages, so it needs 2 slots"
     assert message in refusal(STAGED, "set_slots", "a = ", 1)
@@ -178,6 +191,25 @@ def test_copy_is_dropped() -> None:
 )
 def test_copy_is_refused(body: str, place: str, message: str) -> None:
     assert message in refusal(body, "drop_copy", place)
+
+
+GATHERED = """
+for i in cores(T):
+    a = sram(4, D, bf16)
+    b = sram(4, D, bf16)
+    for r in range(4):
+        load(a, x[i : i + 4, :])
+        copy(b[r : r + 1], a[r : r + 1])
+        if r == 3:
+            store(o[i : i + 4, :], b)
+"""
+
+
+def test_copy_that_gathers_over_a_loop_stays() -> None:
+    message = refusal(GATHERED, "drop_copy", "copy")
+    assert "this reads what other iterations left in b" in message
+    own = GATHERED.replace("o[i : i + 4, :], b)", "o[i : i + 1, :], b[r : r + 1])")
+    assert "store(o[i : i + 1, :], a[r : r + 1])" in edited(own, "drop_copy", "copy")
 
 
 def test_copy_into_a_memory_that_a_use_cannot_read_is_refused() -> None:

@@ -225,19 +225,40 @@ def test_next_round_of_a_loop_does_not_see_the_last_block() -> None:
     assert_any_size(fresh)
 
 
-BESIDE = changed(
-    SUMS,
-    (
-        "p = sram(1, D, f32)",
-        "p = sram(1, D, f32)\n    e = sram(1, D, f32)\n    b = sram(1, D, f32)",
-    ),
-    ("add(s, s, p)", "exp(e, p)\n        mul(b, s, e)\n        add(s, b, p)"),
-)
+BESIDE = """
+for i in cores(T):
+    a = sram(B, D, bf16)
+    w = sram(B, D, f32)
+    m = sram(1, D, f32)
+    k = sram(1, D, f32)
+    p = sram(1, D, f32)
+    e = sram(1, D, f32)
+    b = sram(1, D, f32)
+    s = sram(1, D, f32)
+    r = sram(1, D, bf16)
+    fill(m, -inf)
+    fill(s, 0.0)
+    for j in range(0, i + 1, B):
+        n = min(B, i + 1 - j)
+        load(a[:n], x[j : j + n, :])
+        col_max(k, a[:n])
+        max(k, k, m)
+        sub(e, m, k)
+        exp(e, e)
+        sub(w[:n], a[:n], k)
+        exp(w[:n], w[:n])
+        col_sum(p, w[:n])
+        mul(b, s, e)
+        add(s, b, p)
+        copy(m, k)
+    copy(r, s)
+    store(o[i, :], r)
+"""
 
 
 def test_scaled_sum_may_stand_in_a_tile_of_its_own() -> None:
     for body in (BESIDE, changed(BESIDE, ("add(s, b, p)", "add(s, p, b)"))):
-        rewrite(kernel_of(body), Edit("set_tunable", (), ("B", "double")))
+        assert_any_size(body)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +269,48 @@ def test_scaled_sum_may_stand_in_a_tile_of_its_own() -> None:
         ("mul(b, s, e)", "mul(b, s, e)\n        mul(b, b, e)"),
         ("add(s, b, p)", "add(s, b, s)"),
         ("add(s, b, p)", "add(s, s, p)\n        add(s, b, p)"),  # what was added is lost
+        ("mul(b, s, e)\n        add(s, b, p)", "add(s, s, p)"),  # not brought to the new maximum
+        ("sub(w[:n], a[:n], k)", "mul(w[:n], a[:n], s)"),
     ],
 )
 def test_other_products_are_no_running_sum(old: str, new: str) -> None:
     with pytest.raises(EditError, match="s goes from block to block as no running result"):
         rewrite(kernel_of(changed(BESIDE, (old, new))), Edit("set_tunable", (), ("B", "double")))
+
+
+# What goes into the sum of SUMS, or of BESIDE, and hangs on the size of the blocks.
+NO_SUMS = {
+    "sum of maxima": (SUMS, ("col_sum", "col_max")),
+    "maximum of sums": (SUMS, ("add(s", "max(s")),
+    "count": (SUMS, ("col_sum(p, a[:n])", "fill(p, 1.0)")),
+    "squares": (SUMS, ("add(s", "mul(p, p, p)\n        add(s")),
+    "constant": (SUMS, ("add(s", "add(p, p, 1.0)\n        add(s")),
+    "product": (SUMS, ("add(s, s, p)", "exp(p, p)\n        mul(s, s, p)")),
+    "maximum of the block": (BESIDE, ("max(k, k, m)", "max(k, k, k)")),
+    "before the maximum": (BESIDE, ("max(k, k, m)", "mul(a[:n], a[:n], k)\n        max(k, k, m)")),
+    "more than the maximum": (BESIDE, ("max(k, k, m)", "max(k, k, m)\n        add(k, k, 1.0)")),
+    "negative": (BESIDE, ("max(k, k, m)", "mul(k, k, -1.0)\n        max(k, k, m)")),
+}
+
+
+@pytest.mark.parametrize("case", NO_SUMS)
+def test_what_hangs_on_the_block_is_no_running_result(case: str) -> None:
+    body, change = NO_SUMS[case]
+    kernel = kernel_of(changed(body, change))
+    with pytest.raises(EditError, match="from block to block as no running result"):
+        rewrite(kernel, Edit("set_tunable", (), ("B", "double")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("add(s", "mul(p, p, 0.5)\n        add(s"),
+        ("col_sum(p, a[:n])", "col_sum(p, a[:n])\n        add(p, p, p)"),
+        (
+            "col_sum(p, a[:n])\n        add(s",
+            "col_max(p, a[:n])\n        mul(p, p, 2.0)\n        max(s",
+        ),
+    ],
+)
+def test_other_running_results_have_any_size(change: tuple[str, str]) -> None:
+    assert_any_size(changed(SUMS, change))

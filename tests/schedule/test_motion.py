@@ -6,7 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from m890sim.kernel import ir
+from m890sim.kernel import ir, print_kernel
+from m890sim.language import parse
+from m890sim.schedule import legal_edits
 from m890sim.schedule.edit import DEFAULT_CONTEXT, EditError
 from tests.schedule.motion_cases import PAIR, SPECS, STAGED, SUM, body_of, edited, kernel_of
 
@@ -336,8 +338,22 @@ REFUSED = {
         "if i > 1:\n    n = 2\nfor n in range(3):\n    fence()",
         "`n` has another meaning",
     ),
-    "hoist_table": ("hoist", "n =", None, "if i > 1:\n    n = t[i]", "reads a table or divides"),
-    "hoist_division": ("hoist", "n =", None, "if i > 1:\n    n = 8 // i", "or divides"),
+    "hoist_table": ("hoist", "n =", None, "if i > 1:\n    n = t[i]", "reads a table, divides"),
+    "hoist_division": ("hoist", "n =", None, "if i > 1:\n    n = 8 // i", "a table, divides"),
+    "hoist_product": (
+        "hoist",
+        "n =",
+        None,
+        "if N < 99:\n    n = N * N * N",
+        "may leave 64 bits, and would do so where its block may not run",
+    ),
+    "hoist_long_product": (
+        "hoist",
+        "n =",
+        None,
+        "k = N * N\nif N < 99:\n    n = k * 4 * K",
+        "may leave 64 bits",
+    ),
     "hoist_two_stages": ("hoist", "a = sram", None, STAGED, "used in stages 0 and 1"),
     "hoist_from_branch": (
         "hoist",
@@ -510,6 +526,52 @@ def test_edit_says_why_it_is_refused(case: str) -> None:
     kernel = kernel_of(body)
     with pytest.raises(EditError, match=message):
         edited(kernel, name, text, argument)
+
+
+def test_hoisted_extent_may_be_a_scalar_of_the_top() -> None:
+    body = print_kernel(kernel_of("if K > 8:\n    a = sram(K, 8, bf16)\n    fill(a, 0.0)"))
+    for value, legal in (("K - 8", False), ("K + 8", True)):
+        top = f"    R = {value}\n    Q = R * 2\n"
+        kernel = parse(
+            body.replace("sram(K", "sram(Q").replace("    for i in", f"{top}    for i in")
+        )
+        if legal:
+            assert "        a = sram(Q" in print_kernel(edited(kernel, "hoist", "a = sram"))
+        else:
+            with pytest.raises(EditError, match="extents of `a` would be negative"):
+                edited(kernel, "hoist", "a = sram")
+
+
+def test_statement_that_would_pass_its_equals_only_has_no_move() -> None:
+    for other, legal in ((1, False), (2, True)):
+        kernel = kernel_of(f"if i > 1:\n    pass\nif i > 1:\n    pass\nif i > {other}:\n    pass")
+        found = {edit.name for edit in legal_edits(kernel)}
+        assert ("move_down_far" in found) == legal
+        assert ("move_up" in found) == legal
+
+
+def test_products_that_stay_within_64_bits_are_hoisted() -> None:
+    body = "k = N * 4\nfor j in range(N):\n    n = min(K, k - j * K) + N * K\n    m = n * 8"
+    kernel = edited(kernel_of(body.replace("j * K", "i * K")), "hoist", "n =")
+    assert body_of(kernel).index("n =") < body_of(kernel).index("for j")
+
+
+def test_value_of_very_many_scalars_is_not_followed() -> None:
+    chain = "n0 = N\n" + "".join(f"n{k} = n{k - 1} + 1\n" for k in range(1, 80))
+    with pytest.raises(EditError, match="may leave 64 bits"):
+        edited(kernel_of(chain + "for j in range(N):\n    m = n79 + 1"), "hoist", "m =")
+
+
+def test_pieces_of_a_tile_in_any_number_are_looked_at_quickly() -> None:
+    def made(count: int) -> ir.Kernel:
+        fills = "".join(f"    fill(a[{n} : {n + 1}], 0.0)\n" for n in range(count))
+        end = f"    store(y[i, :, :], a[{count - 8} : {count}])"
+        return kernel_of(f"a = sram({count}, 8, bf16)\nfor j in range(1):\n{fills}{end}")
+
+    sunk = edited(made(8), "sink", "a = sram")
+    assert body_of(sunk).index("for j") < body_of(sunk).index("a = sram")
+    with pytest.raises(EditError):  # too many pieces to see that all is written
+        edited(made(200), "sink", "a = sram")
 
 
 def test_transfer_is_not_cut_without_end() -> None:
