@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from m890sim.kernel import ir
+from m890sim.kernel.shapes import simplify
 from m890sim.schedule.edit import EditError, Site, refuse
 from m890sim.schedule.effects import effects_of, operand_roles
 from m890sim.schedule.surroundings import Remembered
@@ -226,6 +227,42 @@ def _operators(expr: ir.Expr) -> int:
     if isinstance(expr, ir.TableRef):
         return 1 + _operators(expr.index)
     return 1 + max(map(_operators, expr.args)) if isinstance(expr, ir.Op) else 0
+
+
+def may_fail(
+    exprs: Iterable[ir.Expr], worked_out: Iterable[ir.Expr], tunables: Mapping[str, int]
+) -> bool:
+    """Whether integer expressions may have no value: a table's element, or a division by zero.
+
+    worked_out: expressions that had their value before; what stands in them does not fail.
+    """
+    known = {part for expr in worked_out for part in _always_read(expr)}
+    return any(_fails(expr, known, tunables) for expr in exprs)
+
+
+def _fails(expr: ir.Expr, known: set[ir.Expr], tunables: Mapping[str, int]) -> bool:
+    if expr in known:
+        return False
+    if isinstance(expr, ir.TableRef):
+        return True
+    if not isinstance(expr, ir.Op):
+        return False
+    if expr.op in ("//", "%", "ceil_div"):
+        # The language refuses a divisor that the tunables make zero wherever it stands.
+        divisor = simplify(expr.args[1], tunables)
+        if not isinstance(divisor, ir.Const) or divisor.value == 0:
+            return True
+    return any(_fails(arg, known, tunables) for arg in expr.args)
+
+
+def _always_read(expr: ir.Expr) -> Iterator[ir.Expr]:
+    """The expression and all in it that is worked out whenever it is: not what `and` may skip."""
+    yield expr
+    if isinstance(expr, ir.TableRef):
+        yield from _always_read(expr.index)
+    elif isinstance(expr, ir.Op):
+        for arg in expr.args[:1] if expr.op in ("and", "or") else expr.args:
+            yield from _always_read(arg)
 
 
 _SIZES: dict[int, tuple[ir.Stmt, int, int]] = {}  # id -> (the node, kept alive; size, depth)

@@ -9,7 +9,7 @@ from m890sim.kernel import ir
 from m890sim.schedule.edit import Argument, Context, Site, refuse
 from m890sim.schedule.effects import names_in
 from m890sim.schedule.loops_bounds import Facts, Sum
-from m890sim.schedule.loops_copy import all_names, staged, touched
+from m890sim.schedule.loops_copy import all_names, may_fail, staged, touched
 from m890sim.schedule.surroundings import Remembered, surroundings
 from m890sim.schedule.tree import Body, node, replace
 
@@ -30,8 +30,9 @@ def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
             body(a, b)                    body(a, b)
 
     Preconditions: range loops without stages, the inner one all of the outer one's body, its bounds
-    free of the outer variable; the iterations are independent: tiles are declared in the body, no
-    scratch is both loaded and stored in it, and different iterations store to different elements.
+    free of the outer variable and without tables and divisions that may fail, unless the outer one
+    is sure to run; the iterations are independent: tiles are declared in the body, no scratch is
+    both loaded and stored in it, and different iterations store to different elements.
     """
     outer = node(kernel, site)
     inner = outer.body[0] if isinstance(outer, ir.Loop) and len(outer.body) == 1 else None
@@ -42,6 +43,13 @@ def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     bounds = {n for part in (inner.start, inner.stop, inner.step) for n in names_in(part)}
     if outer.var in bounds:
         raise refuse(inner, f"the bounds of the loop over {inner.var} use `{outer.var}`")
+    runs = ir.Op("<", (outer.start, outer.stop))
+    if (
+        may_fail((inner.start, inner.stop), (outer.start, outer.stop), kernel.tunables)
+        and Facts(kernel, site).truth(runs) is not True
+    ):
+        found = f"the bounds of the loop over {inner.var} read a table or divide"
+        raise refuse(inner, f"{found}, and the loop over {outer.var} may not run")
     if not inner.body:
         raise refuse(inner, f"the loop over {inner.var} is empty")
     require_independent(kernel, (*site, 0), inner, also=outer)
@@ -55,7 +63,8 @@ def require_independent(
     """Refuses unless a loop's iterations (and those of a loop right around it) can be reordered.
 
     Every tile must be declared in the body, no scratch both loaded and stored, and every two
-    iterations must store to different elements.
+    iterations must store to different elements: in some dimension, all stores to a tensor move on
+    together, by at least their length each iteration.
     """
     reads, writes = touched(loop.body)
     inside = set(all_names(loop.body))
@@ -116,26 +125,30 @@ def _parted(
         assert isinstance(stmt, ir.Instr) and isinstance(stmt.operands[0], ir.TensorRef)
         pieces.append((Facts(kernel, place, outside=len(site)), stmt.operands[0].index))
     for dimension in range(len(pieces[0][1])):
-        bases: list[Sum] = []
+        motions: list[tuple[Sum, Sum]] = []
         for facts, index in pieces:
-            base = _base(facts, index[dimension], loop, changing)
-            if base is None:
+            motion = _motion(facts, index[dimension], loop, changing)
+            if motion is None:
                 break
-            bases.append(base)
+            motions.append(motion)
         else:
-            if all(not _nonzero(base.plus(bases[0], -1)) for base in bases):
+            first = motions[0]
+            if all(_equal(base, first[0]) and _equal(pace, first[1]) for base, pace in motions):
                 return True
     return False
 
 
-def _nonzero(value: Sum) -> bool:
-    return bool(value.terms) or value.constant != 0
+def _equal(left: Sum, right: Sum) -> bool:
+    return left.constant == right.constant and left.terms == right.terms
 
 
-def _base(
+def _motion(
     facts: Facts, entry: ir.Slice | ir.Gather | ir.Expr, loop: ir.Loop, changing: set[str]
-) -> Sum | None:
-    """The start of an index that moves by at least its length each iteration, less that motion."""
+) -> tuple[Sum, Sum] | None:
+    """Base and pace of an index that starts at base + pace * the loop's variable.
+
+    None also where it moves by less than its length from one iteration to the next.
+    """
     if isinstance(entry, ir.Gather):
         return None
     if isinstance(entry, ir.Slice):
@@ -159,4 +172,4 @@ def _base(
         return None
     step = facts.sum(loop.step)
     stride = facts.product(pace, step)
-    return rest if facts.prove(length.plus(stride, -1)) else None
+    return (rest, pace) if facts.prove(length.plus(stride, -1)) else None
