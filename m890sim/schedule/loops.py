@@ -26,6 +26,7 @@ from m890sim.schedule.loops_masks import (
     require_guard,
 )
 from m890sim.schedule.loops_order import interchange, interchange_arguments
+from m890sim.schedule.loops_split import require_split, split_loop, split_loop_arguments
 from m890sim.schedule.loops_unroll import (
     on_loops,
     on_plain_loops,
@@ -33,10 +34,7 @@ from m890sim.schedule.loops_unroll import (
     peel_last,
     require_peel_first,
     require_peel_last,
-    require_split,
     require_unroll,
-    split_loop,
-    split_loop_arguments,
     unroll,
 )
 

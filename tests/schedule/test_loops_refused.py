@@ -1,0 +1,125 @@
+"""Edits of loops that would change what a kernel does, or that the language would refuse."""
+
+from __future__ import annotations
+
+import re
+from textwrap import indent
+
+import pytest
+
+from m890sim.kernel import ir
+from m890sim.language import parse
+from m890sim.schedule import Edit, EditError, apply
+
+HEAD = """from m890sim.lang import *
+
+
+@kernel
+def example(
+    x: Tensor["N", "D"], y: Tensor["N", "D"], t: Table["P"], s: Size, u: Size, K: Tunable = 4
+):
+"""
+
+
+def kernel_of(body: str) -> ir.Kernel:
+    return parse(HEAD + indent(body.strip("\n") + "\n", "    "))
+
+
+PACES = """
+for i in cores(1):
+    for a in range(4):
+        for j in range(4):
+            p = sram(2, 2, bf16)
+            load(p, x[a : a + 2, j : j + 2])
+            store(y[2 * j : 2 * j + 2, a : a + 1], p[:, 0:1])
+            store(y[j : j + 1, 2 * a : 2 * a + 2], p[0:1])
+"""
+ITEMS = """
+for i_2 in cores(ceil_div(s, 4)):
+    for i in range(i_2 * 4, min(i_2 * 4 + 4, s)):
+        p = sram(1, D, bf16)
+        fill(p, 1.0)
+        store(y[i : i + 1, :], p)
+        store(y[2 * i : 2 * i + 1, :], p)
+"""
+NEST = """
+for i in cores(2):
+    for a in range(s):
+        for b in range(ceil_div(4, s)):
+            p = sram(1, 1, bf16)
+            fill(p, 1.0)
+            store(y[a : a + 1, b + i * 2 : b + i * 2 + 1], p)
+"""
+TABLES = NEST.replace("cores(2)", "cores(t[0])").replace("ceil_div(4, s)", "t[i + t[i]]")
+TURNS = """
+for i in cores(2):
+    a = sram(1, D, bf16)
+    fill(a, 0.0)
+    for j in range(s):
+        if j < 8 // s:
+            fill(a, 1.0)
+        else:
+            fill(a, 2.0)
+    store(y[i, :], a)
+"""
+INSIDE = TURNS.replace("        if", "        n = t[j * 0 + s - 1]\n        if").replace(
+    "8 // s", "n"
+)
+NESTED = """
+for i in cores(2):
+    a = sram(1, D, bf16)
+    fill(a, 0.0)
+    for j in range(3):
+        if s > 0:
+            if j < t[0]:
+                fill(a, 1.0)
+    store(y[i, :], a)
+"""
+TOGETHER = """
+for i in cores(1):
+    for a in range(4):
+        for j in range(4):
+            p = sram(2, 2, bf16)
+            fill(p, 1.0)
+            store(y[2 * j : 2 * j + 2, a : a + 1], p[:, 0:1])
+            store(y[2 * j : 2 * j + 1, a : a + 1], p[0:1, 1:2])
+"""
+SURE = TURNS.replace("range(s)", "range(3)")
+LONG = " + ".join(f"min({n + 1} * i, s + {n}) * t[{n}]" for n in range(30))
+REFUSED = [
+    (PACES, "interchange", (0, 0), None, "stores to `y` in different iterations over j are not"),
+    (ITEMS, "finer_items", (0,), 0, "stores to `y` in different iterations over i are not"),
+    (NEST, "interchange", (0, 0), None, "over b read a table or divide, and the loop over a may"),
+    (TABLES, "interchange", (0, 0), None, "over b read a table or divide, and the loop over a may"),
+    (TURNS, "split_loop", (0, 2), 0, "is read from a table or divided, and the kernel may not"),
+    (TURNS.replace("8 // s", "t[s - 1]"), "split_loop", (0, 2), 0, "is read from a table"),
+    (INSIDE, "split_loop", (0, 2), 0, "is read from a table"),
+    (NESTED, "split_loop", (0, 2), 1, "is read from a table"),
+    (SURE.replace("if j", "if s > 0 and j"), "split_loop", (0, 2), 0, "is read from a table"),
+    (INSIDE.replace("t[j * 0 + s - 1]", LONG), "split_loop", (0, 2), 0, "no value of j parts"),
+]
+ALLOWED = [
+    (TOGETHER, "interchange", (0, 0), None),
+    (ITEMS.replace("y[i : i + 1", "y[2 * i + 0 : 2 * i + 1"), "finer_items", (0,), 0),
+    (NEST.replace("range(s)", "range(1, 4)"), "interchange", (0, 0), None),
+    (NEST.replace("ceil_div(4, s)", "ceil_div(4, K)"), "interchange", (0, 0), None),
+    (TABLES.replace("range(s)", "range(t[i])").replace("+ t[i]", ""), "interchange", (0, 0), None),
+    (SURE, "split_loop", (0, 2), 0),
+    (SURE.replace("8 // s", "t[s - 1]"), "split_loop", (0, 2), 0),
+    (TURNS.replace("8 // s", "8 // K"), "split_loop", (0, 2), 0),
+    (TURNS.replace("range(s)", "range(8 // s + 2)"), "split_loop", (0, 2), 0),
+]
+
+
+@pytest.mark.parametrize(("body", "name", "site", "argument", "message"), REFUSED)
+def test_refused(
+    body: str, name: str, site: tuple[int, ...], argument: int | None, message: str
+) -> None:
+    with pytest.raises(EditError, match=re.escape(message)):
+        apply(kernel_of(body), Edit(name, site, argument))
+
+
+@pytest.mark.parametrize(("body", "name", "site", "argument"), ALLOWED)
+def test_allowed(body: str, name: str, site: tuple[int, ...], argument: int | None) -> None:
+    kernel = kernel_of(body)
+    assert apply(kernel, Edit(name, site, argument)) != kernel
