@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
+from m890sim.language.limits import DEFAULT_LIMITS
 from m890sim.schedule.edit import EditError, Site, refuse
 from m890sim.schedule.effects import effects_of, operand_roles
 from m890sim.schedule.surroundings import Remembered
@@ -218,15 +219,28 @@ def require_room(
 
 
 def require_shallow(stmt: ir.Stmt, *exprs: ir.Expr) -> None:
-    """Refuses expressions that a chain of edits has let grow too deep."""
-    if max(map(_operators, exprs)) > MOST_NESTING:
+    """Refuses expressions that are too deep for a text, or soon would be, or have large numbers."""
+    if max(map(operators, exprs)) > MOST_NESTING:
         raise refuse(stmt, f"operators would nest deeper than {MOST_NESTING}, the most for edits")
+    largest = max(map(_largest, exprs))
+    if largest > DEFAULT_LIMITS.literal:
+        found = f"the number {largest} would stand in the kernel"
+        raise refuse(stmt, f"{found}, the most is {DEFAULT_LIMITS.literal}")
 
 
-def _operators(expr: ir.Expr) -> int:
+def operators(expr: ir.Expr) -> int:
+    """How deep operators and tables stand in one another."""
     if isinstance(expr, ir.TableRef):
-        return 1 + _operators(expr.index)
-    return 1 + max(map(_operators, expr.args)) if isinstance(expr, ir.Op) else 0
+        return 1 + operators(expr.index)
+    return 1 + max(map(operators, expr.args)) if isinstance(expr, ir.Op) else 0
+
+
+def _largest(expr: ir.Expr) -> int:
+    if isinstance(expr, ir.Const):
+        return abs(int(expr.value))
+    if isinstance(expr, ir.TableRef):
+        return _largest(expr.index)
+    return max(map(_largest, expr.args)) if isinstance(expr, ir.Op) else 0
 
 
 def may_fail(

@@ -14,7 +14,9 @@ from m890sim.schedule.loops_copy import (
     Namer,
     all_names,
     copied,
+    operators,
     require_room,
+    require_shallow,
     statements,
     touched,
 )
@@ -46,7 +48,8 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     differ, one loop as far as both go, and the rest behind it. A tile to which both do the same
     is kept once.
     Preconditions: a phase with that variable; no HBM scratch is both loaded and stored in it (done
-    twice, an item would read its own results); the kernel stays within the limit on its size.
+    twice, an item would read its own results); the kernel stays within the limits on its size and
+    depth.
     """
     stmt, number, own = _required(kernel, site, argument)
     var, extent = stmt.vars[number], stmt.extents[number]
@@ -59,17 +62,21 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         if jam.shared == own:
             break
         own = jam.shared
-    first = times(ir.Name(outer), 2)
-    last = subtract(extent, ir.Const(1))
     lets = (
-        ir.Let(var, first, loc=stmt.loc),
-        ir.Let(second, ir.Op("min", (add(first, ir.Const(1)), last)), loc=stmt.loc),
+        ir.Let(var, times(ir.Name(outer), 2), loc=stmt.loc),
+        ir.Let(second, _second(outer, extent), loc=stmt.loc),
     )
     extents = list(stmt.extents)
     extents[number] = ir.Op("ceil_div", (extent, ir.Const(2)))
     names = (*stmt.vars[:number], outer, *stmt.vars[number + 1 :])
     changed = dataclasses.replace(stmt, vars=names, extents=tuple(extents), body=(*lets, *body))
     return replace(kernel, site, changed)
+
+
+def _second(outer: str, extent: ir.Expr) -> ir.Expr:
+    """The second of the two items; the last one again where there is none."""
+    after = add(times(ir.Name(outer), 2), ir.Const(1))
+    return ir.Op("min", (after, subtract(extent, ir.Const(1))))
 
 
 def require_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
@@ -96,6 +103,8 @@ def _required(
     """The phase, the number of the variable, and the tiles of which one may be enough."""
     stmt, number = phase_at(kernel, site, argument)
     require_room(kernel, site, stmt, 1)
+    require_shallow(stmt, _second(stmt.vars[number], stmt.extents[number]))
+    require_shallow(stmt, *map(_deepest, stmt.body))
     found = effects_of(stmt)
     for name in sorted(found.reads & found.writes - found.defines):
         raise refuse(stmt, f"`{name}` is both loaded and stored in the phase")
@@ -129,6 +138,33 @@ _TILES: Remembered[frozenset[str]] = Remembered(20_000)
 def _tiles_of(stmt: ir.Stmt) -> frozenset[str]:
     own = frozenset((stmt.name,)) if isinstance(stmt, ir.TileDecl) else frozenset()
     return own | _tiles(ir.children(stmt))
+
+
+def _behind(loop: ir.Loop, stop: ir.Expr) -> ir.Expr:
+    """Where a loop with another end leaves its iterations: start + a multiple of the step."""
+    count: ir.Expr = ir.Op("max", (ir.Const(0), subtract(stop, loop.start)))
+    if loop.step != ir.Const(1):
+        count = ir.Op("ceil_div", (count, loop.step))
+    return add(loop.start, times(count, loop.step))
+
+
+_DEEPEST: Remembered[ir.Expr] = Remembered(20_000)
+
+
+def _deepest(stmt: ir.Stmt) -> ir.Expr:
+    """The deepest expression that the edit may write for a statement or one below it."""
+    if isinstance(stmt, (ir.Instr, ir.Let, ir.TileDecl)):
+        return ir.Const(0)
+    return _DEEPEST.get((stmt,), lambda: _made(stmt))
+
+
+def _made(stmt: ir.Stmt) -> ir.Expr:
+    found: list[ir.Expr] = [ir.Const(0), *map(_deepest, ir.children(stmt))]
+    if isinstance(stmt, ir.Loop):
+        found.append(_behind(stmt, ir.Op("min", (stmt.stop, stmt.stop))))
+    elif isinstance(stmt, ir.If):
+        found.append(ir.Op("and", (stmt.condition, stmt.condition)))
+    return max(found, key=operators)
 
 
 class _Jam:
@@ -203,12 +239,8 @@ class _Jam:
         if copy.stop == stmt.stop:
             return [dataclasses.replace(stmt, body=self.inner(stmt.body, names))]
         both = ir.Op("min", (stmt.stop, copy.stop))
-        # The rest begins where the common part ended: start + a multiple of the step.
         rest = self.namer.fresh(f"{stmt.var}_rest")
-        count: ir.Expr = ir.Op("max", (ir.Const(0), subtract(both, stmt.start)))
-        if stmt.step != ir.Const(1):
-            count = ir.Op("ceil_div", (count, stmt.step))
-        value = add(stmt.start, times(count, stmt.step))
+        value = _behind(stmt, both)
         main = dataclasses.replace(stmt, stop=both, body=self.inner(stmt.body, names))
         tail = dataclasses.replace(stmt, start=ir.Name(rest), comments=ir.NO_COMMENTS)
         return [main, ir.Let(rest, value, loc=stmt.loc), *self.apart(tail, names)]

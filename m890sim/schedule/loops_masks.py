@@ -14,6 +14,7 @@ from m890sim.schedule.loops_copy import (
     Namer,
     all_names,
     inlined,
+    require_shallow,
     touched,
     unwritten_reads,
 )
@@ -85,7 +86,8 @@ def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
     Of a window_mask: where its first column has left the last row's window; of a limit_mask: where
     the tile has more columns than the limit.
-    Preconditions: a mask, and its condition is not certain to hold where it stands.
+    Preconditions: a mask, and its condition is not certain to hold where it stands; the kernel
+    stays within the limits on depth.
     """
     mask, condition = require_guard(kernel, site)
     if condition is None:
@@ -107,6 +109,7 @@ def require_guard(kernel: ir.Kernel, site: Site, *rest: object) -> tuple[ir.Inst
         return mask, None
     if len(site) + 2 > MOST_NESTING:
         raise refuse(mask, f"blocks would nest deeper than {MOST_NESTING}, the most for edits")
+    require_shallow(mask, condition)
     return mask, condition
 
 

@@ -59,7 +59,8 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
                                          if j_2 < n:
                                              kt = ... (the body for j_2)
 
-    Preconditions: a range loop without stages; the kernel stays within the limit on its size.
+    Preconditions: a range loop without stages; the kernel stays within the limits on its size, its
+    depth and its numbers.
     """
     loop = require_unroll(kernel, site)
     facts = Facts(kernel, site)
@@ -69,13 +70,12 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
     namer = Namer(kernel)
     var = namer.fresh(loop.var)
     names = {loop.var: var}
-    second = ir.Let(var, add(ir.Name(loop.var), loop.step), loc=loop.loc)
+    second = ir.Let(var, _ahead(loop), loc=loop.loc)
     # In an `if` of its own the copy would meet the first body's names, which are visible there.
     names |= {name: namer.fresh(name) for name in top_names(loop.body)}
     copy = copied_block(loop.body, names)
     if not even:
-        guard = ir.Op("<", (ir.Name(var), loop.stop))
-        copy = (ir.If(guard, copy, loc=loop.loc),)
+        copy = (ir.If(_guard(var, loop), copy, loc=loop.loc),)
     changed = dataclasses.replace(loop, step=times(loop.step, 2), body=(*loop.body, second, *copy))
     return replace(kernel, site, changed)
 
@@ -87,8 +87,18 @@ def require_unroll(kernel: ir.Kernel, site: Site, *rest: object) -> ir.Loop:
         found = f"the loop over {loop.var} has stages"
         raise refuse(loop, f"{found}, and an iteration can hold each of them once only")
     require_room(kernel, site, loop, 1)
+    require_shallow(loop, _ahead(loop), times(loop.step, 2), _guard(loop.var, loop))
     require_inside(kernel, site, loop, loop.start, loop.stop, ahead=loop.step)
     return loop
+
+
+def _ahead(loop: ir.Loop) -> ir.Expr:
+    """The variable's value in the iteration after this one."""
+    return add(ir.Name(loop.var), loop.step)
+
+
+def _guard(var: str, loop: ir.Loop) -> ir.Expr:
+    return ir.Op("<", (ir.Name(var), loop.stop))
 
 
 def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -102,7 +112,7 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     Stages of the loop stay in it; the iteration taken out runs them one after the other, and its
     tiles have one slot.
-    Preconditions: a range loop; the kernel stays within the limit on its size.
+    Preconditions: a range loop; the kernel stays within the limits on its size and depth.
     """
     loop, stop, last = require_peel_last(kernel, site)
     alone = _iteration(kernel, site, loop, last, others=1)
@@ -120,7 +130,7 @@ def require_peel_last(
         last = times(ir.Op("//", (last, loop.step)), loop.step)
     last = add(loop.start, last)
     stop = subtract(loop.stop, loop.step)
-    require_shallow(loop, stop, last)
+    require_shallow(loop, stop, last, _runs(loop))
     return loop, stop, last
 
 
@@ -136,7 +146,7 @@ def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     Stages of the loop stay in it; the iteration taken out runs them one after the other, and its
     tiles have one slot.
     Preconditions: a range loop; nothing in the body reads what only the body itself writes further
-    down (in the first iteration that would be undefined); the kernel stays within its limit.
+    down (in the first iteration that would be undefined); the kernel stays within its limits.
     """
     loop, start = require_peel_first(kernel, site)
     alone = _iteration(kernel, site, loop, loop.start, others=0)
@@ -154,7 +164,7 @@ def require_peel_first(kernel: ir.Kernel, site: Site, *rest: object) -> tuple[ir
         found = f"`{unwritten[0]}` is read in the loop over {loop.var}"
         raise refuse(loop, f"{found} and written before it only by an earlier iteration")
     start = add(loop.start, loop.step)
-    require_shallow(loop, start)
+    require_shallow(loop, start, _runs(loop))
     require_inside(kernel, site, loop, start, loop.stop)
     return loop, start
 
@@ -168,10 +178,14 @@ def _iteration(kernel: ir.Kernel, site: Site, loop: ir.Loop, value: ir.Expr, oth
         dataclasses.replace(s, slots=ir.Const(1)) if isinstance(s, ir.TileDecl) else s for s in flat
     )
     body = (ir.Let(loop.var, value, loc=loop.loc), *body)
-    runs = ir.Op("<", (loop.start, loop.stop))
+    runs = _runs(loop)
     if Facts(kernel, site).truth(runs) is True:
         return inlined(kernel, namer, body, others)
     return (ir.If(runs, body, loc=loop.loc),)
+
+
+def _runs(loop: ir.Loop) -> ir.Expr:
+    return ir.Op("<", (loop.start, loop.stop))
 
 
 # ---- small expressions ----

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate, instruction, same_value, simplify, slice_extent
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.loops_copy import require_shallow
 from m890sim.schedule.tree import block, node, replace, with_next
 
 _ONE = ir.Const(1)
@@ -26,19 +27,11 @@ def split_transfer(
     sliced) and not a single one, its tile no step, its bounds are short, and the chip has the
     queue, another one than the transfer's.
     """
-    stmt, tile, tensor, half = _cuttable(kernel, site, argument, context)
-    dims = _dims(kernel, tensor.tensor)
-    sliced = _sliced(tensor)
-    at = sliced[0]
+    stmt, tile, tensor, half, inner = _cuttable(kernel, site, argument, context)
+    at = _sliced(tensor)[0]
     piece = tensor.index[at]
     assert isinstance(piece, (ir.Slice, ir.Gather))
     assert isinstance(argument, int)
-    inner: ir.Expr = _ONE  # rows of the tile for each index of the dimension that is cut
-    for other in sliced[1:-1]:
-        beside = tensor.index[other]
-        assert isinstance(beside, (ir.Slice, ir.Gather))
-        inner = ir.Op("*", (inner, slice_extent(beside, dims[other])))
-    inner = simplify(inner)
     rows = half if inner == _ONE else ir.Op("*", (half, inner))
     middle, row = _sum(piece.start, half), _sum(tile.rows.start, rows)
     ends = ((piece.start, middle), (middle, piece.stop))
@@ -62,8 +55,11 @@ def split_transfer(
 
 def _cuttable(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
-) -> tuple[ir.Instr, ir.TileRef, ir.TensorRef, ir.Expr]:
-    """The transfer, its tile and its tensor, and how many indices of it the first half has."""
+) -> tuple[ir.Instr, ir.TileRef, ir.TensorRef, ir.Expr, ir.Expr]:
+    """The transfer, its tile and its tensor, and how many indices of it the first half has.
+
+    Last, how many rows of the tile there are for each index of the dimension that is cut.
+    """
     stmt, tile, tensor = _transfer(kernel, site)
     if not isinstance(argument, int) or not 0 <= argument < context.queues:
         raise refuse(stmt, f"the queue must be from 0 to {context.queues - 1}, not {argument!r}")
@@ -85,9 +81,16 @@ def _cuttable(
         half: ir.Expr = ir.Const(int(extent.value) // 2)
     else:
         half = ir.Op("//", (extent, ir.Const(2)))
-    if max(map(_depth, (half, piece.start, piece.stop, tile.rows.start))) > _DEEPEST:
+    inner: ir.Expr = _ONE
+    for other in sliced[1:-1]:
+        beside = tensor.index[other]
+        assert isinstance(beside, (ir.Slice, ir.Gather))
+        inner = ir.Op("*", (inner, slice_extent(beside, dims[other])))
+    inner = simplify(inner)
+    if max(map(_depth, (half, inner, piece.start, piece.stop, tile.rows.start))) > _DEEPEST:
         raise refuse(stmt, "its bounds are too long already to be cut again")
-    return stmt, tile, tensor, half
+    require_shallow(stmt, half, inner)
+    return stmt, tile, tensor, half, inner
 
 
 def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:

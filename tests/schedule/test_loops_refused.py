@@ -16,7 +16,13 @@ HEAD = """from m890sim.lang import *
 
 @kernel
 def example(
-    x: Tensor["N", "D"], y: Tensor["N", "D"], t: Table["P"], s: Size, u: Size, K: Tunable = 4
+    x: Tensor["N", "D"],
+    y: Tensor["N", "D"],
+    w: Tensor["N", "H", 400],
+    t: Table["P"],
+    s: Size,
+    u: Size,
+    K: Tunable = 4,
 ):
 """
 
@@ -86,6 +92,50 @@ for i in cores(1):
 """
 SURE = TURNS.replace("range(s)", "range(3)")
 LONG = " + ".join(f"min({n + 1} * i, s + {n}) * t[{n}]" for n in range(30))
+DEEP = "s"
+for number in range(32):
+    DEEP = f"max({DEEP}, {number})"
+STEPS = """
+for i in cores(N):
+    a = sram(1, D, bf16)
+    for j in range(0, s, 2147483648):
+        load(a, x[i, :])
+        store(y[i, :], a)
+"""
+DEEP_LOOP = STEPS.replace("0, s, 2147483648", DEEP)
+DEEP_IF = DEEP_LOOP.replace(f"for j in range({DEEP})", f"if i < {DEEP[4:-5]}")
+DEEP_ITEMS = STEPS.replace("cores(N)", f"cores({DEEP})")
+LAST = STEPS.replace("cores(N)", "cores(N - 2147483648)")
+DEEP_MASK = f"""
+for i in cores(N):
+    a = sram(4, 4, bf16)
+    fill(a, 1.0)
+    causal_mask(a, row=i, col={DEEP})
+    store(y[i, :], a[0:1])
+"""
+
+
+def balanced(terms: list[str]) -> str:
+    """A sum that is shallow as a text and deep once it is written term by term."""
+    half = len(terms) // 2
+    return terms[0] if not half else f"({balanced(terms[:half])} + {balanced(terms[half:])})"
+
+
+WIDE = balanced([f"t[{n}]" for n in range(40)])
+WIDE_MASK = f"""
+for i in cores(N):
+    a = sram(40, 400, bf16)
+    fill(a, 1.0)
+    limit_mask(a[:, 0:{WIDE}], limit=i)
+    store(y[i, :], a[0:1, 0:D])
+"""
+TRANSFER = f"""
+for i in cores(N):
+    a = sram(400, 400, bf16)
+    load(a[0 : 2 * {WIDE}], w[2 * i : 2 * i + 2, 0:{WIDE}, :])
+    store(y[i, :], a[0:1, 0:D])
+"""
+TWICE = TRANSFER.replace(WIDE, "(2147483648 * u + 2147483648 * u)")
 REFUSED = [
     (PACES, "interchange", (0, 0), None, "stores to `y` in different iterations over j are not"),
     (ITEMS, "finer_items", (0,), 0, "stores to `y` in different iterations over i are not"),
@@ -97,6 +147,18 @@ REFUSED = [
     (NESTED, "split_loop", (0, 2), 1, "is read from a table"),
     (SURE.replace("if j", "if s > 0 and j"), "split_loop", (0, 2), 0, "is read from a table"),
     (INSIDE.replace("t[j * 0 + s - 1]", LONG), "split_loop", (0, 2), 0, "no value of j parts"),
+    (DEEP_LOOP, "unroll", (0, 1), None, "operators would nest deeper than 24"),
+    (DEEP_LOOP, "peel_first", (0, 1), None, "operators would nest deeper than 24"),
+    (DEEP_LOOP, "peel_last", (0, 1), None, "operators would nest deeper than 24"),
+    (DEEP_LOOP, "unroll_jam", (0,), 0, "operators would nest deeper than 24"),
+    (DEEP_IF, "unroll_jam", (0,), 0, "operators would nest deeper than 24"),
+    (DEEP_ITEMS, "unroll_jam", (0,), 0, "operators would nest deeper than 24"),
+    (DEEP_MASK, "guard_mask", (0, 2), None, "operators would nest deeper than 24"),
+    (WIDE_MASK, "guard_mask", (0, 2), None, "operators would nest deeper than 24"),
+    (TRANSFER, "split_transfer", (0, 1), 1, "its bounds are too long already"),
+    (TWICE, "split_transfer", (0, 1), 1, "the number 4294967296 would stand in the kernel"),
+    (STEPS, "unroll", (0, 1), None, "the number 4294967296 would stand in the kernel"),
+    (LAST, "unroll_jam", (0,), 0, "the number 2147483649 would stand in the kernel"),
 ]
 ALLOWED = [
     (TOGETHER, "interchange", (0, 0), None),
