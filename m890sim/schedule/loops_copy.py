@@ -12,12 +12,14 @@ from m890sim.kernel.shapes import simplify
 from m890sim.language.limits import DEFAULT_LIMITS
 from m890sim.schedule.edit import EditError, Site, refuse
 from m890sim.schedule.effects import effects_of, operand_roles
+from m890sim.schedule.loops_sizes import nodes, size_of, statements
 from m890sim.schedule.surroundings import Remembered
 from m890sim.schedule.tree import Body, block, in_stages, names_of
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
 # cannot grow a kernel out of them.
 MOST_STATEMENTS = 400
+MOST_NODES = 9_000
 MOST_NESTING = 24
 
 
@@ -208,14 +210,23 @@ def require_room(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt, copies: int, nesting: int = 1
 ) -> None:
     """Refuses an edit after which the kernel would be too large or too deep."""
-    added = copies * (statements((stmt,)) + 2)
-    total = statements(kernel.body) + added
+    size = size_of(stmt)
+    total = statements(kernel.body) + copies * (size.statements + 2)
     if total > MOST_STATEMENTS:
         found = f"the kernel would have {total} statements, the most is {MOST_STATEMENTS}"
         raise refuse(stmt, f"{found} for edits that copy")
-    depth = len(site) + _depth(stmt) + nesting
+    # Guards and new bounds repeat the old bounds.
+    require_nodes(stmt, nodes(kernel) + copies * (size.nodes + 3 * size.own))
+    depth = len(site) + size.depth + nesting
     if depth > MOST_NESTING:
         raise refuse(stmt, f"blocks would nest {depth} deep, the most is {MOST_NESTING} for edits")
+
+
+def require_nodes(stmt: ir.Stmt, total: int) -> None:
+    """Refuses an edit after which the kernel would have as many nodes."""
+    if total > MOST_NODES:
+        found = f"the kernel would have {total} nodes of the IR, the most is {MOST_NODES}"
+        raise refuse(stmt, f"{found} for edits that copy")
 
 
 def require_shallow(stmt: ir.Stmt, *exprs: ir.Expr) -> None:
@@ -277,32 +288,6 @@ def _always_read(expr: ir.Expr) -> Iterator[ir.Expr]:
     elif isinstance(expr, ir.Op):
         for arg in expr.args[:1] if expr.op in ("and", "or") else expr.args:
             yield from _always_read(arg)
-
-
-_SIZES: dict[int, tuple[ir.Stmt, int, int]] = {}  # id -> (the node, kept alive; size, depth)
-_MOST_SIZES = 20_000
-
-
-def _size(stmt: ir.Stmt) -> tuple[ir.Stmt, int, int]:
-    """A statement with how many statements it is, all depths counted, and its depth."""
-    known = _SIZES.get(id(stmt))
-    if known is None or known[0] is not stmt:
-        inner = [_size(child) for child in ir.children(stmt)]
-        size = 1 + sum(part[1] for part in inner)
-        known = (stmt, size, 1 + max((part[2] for part in inner), default=0))
-        if len(_SIZES) >= _MOST_SIZES:
-            _SIZES.clear()
-        _SIZES[id(stmt)] = known
-    return known
-
-
-def statements(body: Body) -> int:
-    """How many statements a block has, at all depths."""
-    return sum(_size(stmt)[1] for stmt in body)
-
-
-def _depth(stmt: ir.Stmt) -> int:
-    return _size(stmt)[2]
 
 
 def first_read_before(body: Body) -> dict[str, bool]:

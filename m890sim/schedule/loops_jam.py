@@ -10,18 +10,20 @@ from m890sim.kernel import ir
 from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
 from m890sim.schedule.effects import effects_of
 from m890sim.schedule.loops_copy import (
+    MOST_NODES,
     MOST_STATEMENTS,
     Namer,
     all_names,
     copied,
     operators,
+    require_nodes,
     require_room,
     require_shallow,
-    statements,
     touched,
 )
 from m890sim.schedule.loops_items import phase_at
 from m890sim.schedule.loops_jam_size import at_most, different, jammed
+from m890sim.schedule.loops_sizes import nodes, size_of, statements
 from m890sim.schedule.loops_unroll import add, subtract, times
 from m890sim.schedule.surroundings import Remembered
 from m890sim.schedule.tokens import bag_of_kernel
@@ -51,7 +53,7 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     twice, an item would read its own results); the kernel stays within the limits on its size and
     depth.
     """
-    stmt, number, own = _required(kernel, site, argument)
+    stmt, number, own, _ = _required(kernel, site, argument)
     var, extent = stmt.vars[number], stmt.extents[number]
     counts = Counter(all_names(kernel.body))
     while True:
@@ -70,7 +72,9 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     extents[number] = ir.Op("ceil_div", (extent, ir.Const(2)))
     names = (*stmt.vars[:number], outer, *stmt.vars[number + 1 :])
     changed = dataclasses.replace(stmt, vars=names, extents=tuple(extents), body=(*lets, *body))
-    return replace(kernel, site, changed)
+    result = replace(kernel, site, changed)
+    require_nodes(stmt, nodes(result))
+    return result
 
 
 def _second(outer: str, extent: ir.Expr) -> ir.Expr:
@@ -84,7 +88,9 @@ def require_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
 
     def make() -> EditError | None:
         try:
-            _required(kernel, site, argument, quick=True)
+            *_, small = _required(kernel, site, argument, quick=True)
+            if not small:
+                unroll_jam(kernel, site, argument, context)
         except EditError as error:
             return error
         return None
@@ -99,8 +105,11 @@ _LEGAL: Remembered[EditError | None] = Remembered(5_000)
 
 def _required(
     kernel: ir.Kernel, site: Site, argument: Argument, quick: bool = False
-) -> tuple[ir.Cores, int, set[str]]:
-    """The phase, the number of the variable, and the tiles of which one may be enough."""
+) -> tuple[ir.Cores, int, set[str], bool]:
+    """The phase, the number of the variable, and the tiles of which one may be enough.
+
+    Last, whether the kernel is sure to stay within the limit on nodes.
+    """
     stmt, number = phase_at(kernel, site, argument)
     require_room(kernel, site, stmt, 1)
     require_shallow(stmt, _second(stmt.vars[number], stmt.extents[number]))
@@ -112,16 +121,18 @@ def _required(
     # In place of the body: the two variables, and both copies.
     rest = statements(kernel.body) - statements(stmt.body) + 2
     own: set[str] = set()
-    if not quick or rest + at_most(stmt.body) > MOST_STATEMENTS:
+    most, most_nodes = at_most(stmt.body)
+    small = nodes(kernel) + 6 * size_of(stmt).own + 20 + most_nodes <= MOST_NODES
+    if not quick or rest + most > MOST_STATEMENTS:
         own = _tiles(stmt.body) - different(stmt.body, var)
         once = {name for name, count in Counter(all_names(kernel.body)).items() if count == 1}
         size = rest + jammed(stmt.body, var, own, once)
     else:
         size = 0
     if size > MOST_STATEMENTS:
-        most = f"the most is {MOST_STATEMENTS} for edits that copy"
-        raise refuse(stmt, f"the kernel would have {size} statements, {most}")
-    return stmt, number, own
+        limit = f"the most is {MOST_STATEMENTS} for edits that copy"
+        raise refuse(stmt, f"the kernel would have {size} statements, {limit}")
+    return stmt, number, own, small
 
 
 def _tiles(body: Body) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from m890sim.kernel import ir
 from m890sim.schedule.effects import Effects, effects_of, known_effects, names_in
-from m890sim.schedule.loops_copy import statements
+from m890sim.schedule.loops_sizes import Size, size_of, statements
 from m890sim.schedule.surroundings import Remembered
 from m890sim.schedule.tree import Body
 
@@ -60,24 +60,27 @@ def _made(stmt: ir.Stmt) -> tuple[Flow, ...]:
     return tuple(flows)
 
 
-_MOST: Remembered[int] = Remembered(20_000)
+_MOST: Remembered[tuple[int, int]] = Remembered(20_000)
 
 
-def at_most(body: Body) -> int:
-    """A bound on what `jammed` gives, whatever differs between two items."""
-    return sum(_most(stmt) for stmt in body)
+def at_most(body: Body) -> tuple[int, int]:
+    """Bounds on the statements (as `jammed` counts them) and nodes, whatever differs."""
+    found = [_most(stmt) for stmt in body]
+    return sum([size for size, _ in found]), sum([nodes for _, nodes in found])
 
 
-def _most(stmt: ir.Stmt) -> int:
+def _most(stmt: ir.Stmt) -> tuple[int, int]:
     if isinstance(stmt, (ir.Instr, ir.Let, ir.TileDecl)):
-        return 2
-    return _MOST.get((stmt,), lambda: _most_of_block(stmt))
+        return 2, 2 * size_of(stmt).nodes
+    return _MOST.get((stmt,), lambda: _most_of_block(stmt, size_of(stmt)))
 
 
-def _most_of_block(stmt: ir.Stmt) -> int:
-    # What both items do, and at worst all of it again for each of them.
-    apart = 0 if isinstance(stmt, ir.Stage) else 1 + 2 * statements((stmt,))
-    return 1 + at_most(ir.children(stmt)) + apart
+def _most_of_block(stmt: ir.Stmt, size: Size) -> tuple[int, int]:
+    inside, nodes = at_most(ir.children(stmt))
+    if isinstance(stmt, ir.Stage):
+        return 1 + inside, 1 + nodes
+    # What both items do, and at worst all of it again for each of them; new bounds hold the old.
+    return 2 + inside + 2 * size.statements, 20 + nodes + 6 * size.own + 2 * size.nodes
 
 
 def jammed(body: Body, var: str, own: set[str], once: set[str]) -> int:

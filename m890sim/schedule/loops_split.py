@@ -9,9 +9,16 @@ from m890sim.kernel import ir
 from m890sim.schedule.edit import Argument, Context, Site, refuse
 from m890sim.schedule.effects import names_in
 from m890sim.schedule.loops_bounds import Facts, Sum, written
-from m890sim.schedule.loops_copy import copied_block, may_fail, require_room, require_shallow
+from m890sim.schedule.loops_copy import (
+    copied_block,
+    may_fail,
+    require_nodes,
+    require_room,
+    require_shallow,
+)
 from m890sim.schedule.loops_masks import mask_condition
 from m890sim.schedule.loops_places import require_inside
+from m890sim.schedule.loops_sizes import nodes, nodes_in, size_of
 from m890sim.schedule.loops_unroll import add, loop_at, subtract, times
 from m890sim.schedule.surroundings import Remembered, extents, surroundings
 from m890sim.schedule.tree import Body, node, replace
@@ -77,6 +84,8 @@ def require_split(
         found = "where the condition turns is read from a table or divided"
         raise refuse(inner, f"{found}, and the kernel may not come to do so")
     require_shallow(loop, stop, start)
+    bounds = nodes_in(stop) + nodes_in(start)
+    require_nodes(loop, nodes(kernel) + size_of(loop).nodes + bounds)
     require_inside(kernel, site, loop, loop.start, stop)
     require_inside(kernel, site, loop, start, loop.stop)
     return loop, stop, start

@@ -9,7 +9,7 @@ import pytest
 
 from m890sim.kernel import ir
 from m890sim.language import parse
-from m890sim.schedule import Edit, EditError, apply
+from m890sim.schedule import Edit, EditError, apply, legal_edits
 
 HEAD = """from m890sim.lang import *
 
@@ -136,6 +136,19 @@ for i in cores(N):
     store(y[i, :], a[0:1, 0:D])
 """
 TWICE = TRANSFER.replace(WIDE, "(2147483648 * u + 2147483648 * u)")
+SUM = balanced([f"t[{n}]" for n in range(30)])
+MANY = "".join(f"        if i < {SUM}:\n            fill(a, {n}.0)\n" for n in range(80))
+NODES = f"""
+for i in cores(N):
+    a = sram(1, D, bf16)
+    fill(a, 0.0)
+    for j in range(s):
+{MANY.rstrip()}
+    store(y[i, :], a)
+"""
+# Two items whose loops end apart come to four copies of the body.
+PART = "\n".join(MANY.splitlines()[:60])
+ENDS = NODES.replace(MANY.rstrip(), PART).replace("range(s)", "range(i)")
 REFUSED = [
     (PACES, "interchange", (0, 0), None, "stores to `y` in different iterations over j are not"),
     (ITEMS, "finer_items", (0,), 0, "stores to `y` in different iterations over i are not"),
@@ -159,6 +172,12 @@ REFUSED = [
     (TWICE, "split_transfer", (0, 1), 1, "the number 4294967296 would stand in the kernel"),
     (STEPS, "unroll", (0, 1), None, "the number 4294967296 would stand in the kernel"),
     (LAST, "unroll_jam", (0,), 0, "the number 2147483649 would stand in the kernel"),
+    (NODES, "unroll", (0, 2), None, "nodes of the IR, the most is 9000 for edits that copy"),
+    (NODES, "peel_first", (0, 2), None, "nodes of the IR, the most is 9000 for edits that copy"),
+    (NODES, "peel_last", (0, 2), None, "nodes of the IR, the most is 9000 for edits that copy"),
+    (NODES, "split_loop", (0, 2), 0, "nodes of the IR, the most is 9000 for edits that copy"),
+    (NODES, "unroll_jam", (0,), 0, "nodes of the IR, the most is 9000 for edits that copy"),
+    (ENDS, "unroll_jam", (0,), 0, "nodes of the IR, the most is 9000 for edits that copy"),
 ]
 ALLOWED = [
     (TOGETHER, "interchange", (0, 0), None),
@@ -170,6 +189,8 @@ ALLOWED = [
     (SURE.replace("8 // s", "t[s - 1]"), "split_loop", (0, 2), 0),
     (TURNS.replace("8 // s", "8 // K"), "split_loop", (0, 2), 0),
     (TURNS.replace("range(s)", "range(8 // s + 2)"), "split_loop", (0, 2), 0),
+    (ENDS, "unroll", (0, 2), None),
+    (ENDS.replace("range(i)", "range(s)"), "unroll_jam", (0,), 0),
 ]
 
 
@@ -177,11 +198,14 @@ ALLOWED = [
 def test_refused(
     body: str, name: str, site: tuple[int, ...], argument: int | None, message: str
 ) -> None:
+    kernel, edit = kernel_of(body), Edit(name, site, argument)
     with pytest.raises(EditError, match=re.escape(message)):
-        apply(kernel_of(body), Edit(name, site, argument))
+        apply(kernel, edit)
+    assert edit not in legal_edits(kernel)
 
 
 @pytest.mark.parametrize(("body", "name", "site", "argument"), ALLOWED)
 def test_allowed(body: str, name: str, site: tuple[int, ...], argument: int | None) -> None:
-    kernel = kernel_of(body)
-    assert apply(kernel, Edit(name, site, argument)) != kernel
+    kernel, edit = kernel_of(body), Edit(name, site, argument)
+    assert edit in legal_edits(kernel)
+    assert apply(kernel, edit) != kernel
