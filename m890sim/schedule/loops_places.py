@@ -1,6 +1,7 @@
-"""Slices and indices that are certain to leave their tile or tensor.
+"""What is certain to be wrong with statements: slices that leave their tile or tensor, say.
 
-The language refuses these wherever its ranges prove them. An iteration that a kernel never runs may
+Divisions by zero, unequal extents and numbers below their least value are errors of this kind too.
+The language refuses them wherever its ranges prove them. An iteration that a kernel never runs may
 hold some, unseen while its loop is whole: an edit that writes it out must not.
 """
 
@@ -10,8 +11,9 @@ from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form, Forms, Range
 from m890sim.kernel.shapes import form_of
 from m890sim.schedule.edit import Site, refuse
-from m890sim.schedule.effects import effects_of
+from m890sim.schedule.effects import effects_of, names_in
 from m890sim.schedule.loops_bounds import needed
+from m890sim.schedule.loops_shapes import as_before, doubtful, operands_of, unequal
 from m890sim.schedule.surroundings import Remembered, extents, surroundings
 from m890sim.schedule.tokens import bag_of_block
 from m890sim.schedule.tree import Body, block, node
@@ -26,10 +28,12 @@ def require_inside(
     start: ir.Expr,
     stop: ir.Expr,
     ahead: ir.Expr | None = None,
+    only: ir.Expr | None = None,
 ) -> None:
-    """Refuses a loop, with other bounds, in which some piece certainly lies outside.
+    """Refuses a loop, with other bounds, in which something is certainly wrong.
 
     ahead: the body stands for an iteration that is as much further on than the loop's variable.
+    only: it stands for this one iteration, outside the loop.
     """
     found = effects_of(loop)
     outside = _OUTSIDE.get(
@@ -41,11 +45,12 @@ def require_inside(
             *extents(kernel, site, sorted(found.reads | found.writes)),
             *surroundings(kernel, site),
         ),
-        lambda: _outside(kernel, site, loop, start, stop, ahead),
+        lambda: _outside(kernel, site, loop, start, stop, ahead, only),
         loop.var,
         start,
         stop,
         ahead,
+        only,
     )
     if outside is not None:
         raise refuse(*outside)
@@ -58,8 +63,9 @@ def _outside(
     start: ir.Expr,
     stop: ir.Expr,
     ahead: ir.Expr | None,
+    only: ir.Expr | None,
 ) -> tuple[ir.Stmt, str] | None:
-    """An instruction with a piece that certainly lies outside, and what is wrong with it."""
+    """A statement that is certainly wrong, and what is wrong with it."""
     places = Places(kernel, site)
     places.moving.add(loop.var)
     variable = loop.var
@@ -73,15 +79,33 @@ def _outside(
         start,
         stop,
         ahead,
+        only,
     )
-    places.ranges[variable] = (start, stop)
-    return places.outside_of(loop.body) if runs or ahead is not None else None
+    if only is None:
+        places.ranges[variable] = (start, stop)
+        high = places.forms.range(places.form(stop)).high
+        if ahead is None and start == loop.start and high is None:
+            return None  # no more is known of the variable than in the whole loop
+    else:
+        places.values.pop(variable, None)
+        places.lets[variable] = only
+    places.alive = runs or ahead is not None
+    return places.outside_of(loop.body)
 
 
 # What stands for all that is known of scalars at a place in a loop, and whether a loop may run; and
-# of an instruction there, whether it is inside.
+# of a statement there, what is wrong with it.
 _ENVS: Remembered[tuple[object, bool]] = Remembered(20_000)
 _INSTRUCTIONS: Remembered[tuple[ir.Stmt, str] | None] = Remembered(20_000)
+
+
+_UNREACHED = "in an iteration that the loop cannot reach"
+
+
+def _entries(
+    ref: ir.TileRef | ir.TensorRef,
+) -> tuple[ir.Slice | ir.Gather | ir.Expr, ...]:
+    return (ref.rows, ref.cols) if isinstance(ref, ir.TileRef) else ref.index
 
 
 class Places:
@@ -99,6 +123,7 @@ class Places:
         self.known: dict[tuple[ir.Slice | ir.Gather | ir.Expr, Form], bool] = {}
         self.serial = 0
         self.moving: set[str] = set()  # what an edit gives other values; the rest was checked
+        self.alive = True  # False where nothing runs: only some errors count there
         self.env: object = None  # stands for all that is known of scalars here
         self.objects: dict[str, tuple[ir.Expr, ...]] = {}  # as `extents`, asked for or not
         dims = [p.dims for p in kernel.params]
@@ -179,17 +204,24 @@ class Places:
         )
 
     def outside_of(self, body: Body) -> tuple[ir.Stmt, str] | None:
-        """An instruction of a block with a slice or index that certainly lies outside."""
+        """A statement of a block that is certainly wrong, and what is wrong with it."""
         env = self.env
         found = self._outside_of(body)
         self.env = env
         return found
 
+    def dead_or_alive(self, body: Body, alive: bool) -> tuple[ir.Stmt, str] | None:
+        """As `outside_of`, of a block that may never run."""
+        before, self.alive = self.alive, self.alive and alive
+        found = self.outside_of(body)
+        self.alive = before
+        return found
+
     def _outside_of(self, body: Body) -> tuple[ir.Stmt, str] | None:
         for stmt in body:
-            found: tuple[ir.Stmt, str] | None = None
+            found = self.scalars(stmt)
             if isinstance(stmt, ir.Instr):
-                found = self.instruction(stmt)
+                found = found or self.instruction(stmt)
             elif isinstance(stmt, ir.Loop):
                 self.move(stmt.var, stmt.start, stmt.stop)
                 env = self.env
@@ -197,21 +229,39 @@ class Places:
                 self.known.clear()
                 self.lets.pop(stmt.var, None)
                 self.ranges[stmt.var] = (stmt.start, stmt.stop)
-                if runs:
-                    found = self._outside_of(stmt.body)
+                found = found or self.dead_or_alive(stmt.body, runs)
                 self.env = env
             elif isinstance(stmt, ir.If):
                 truth = self.forms.truth(self.form(stmt.condition))
-                if truth is not False:
-                    found = self.outside_of(stmt.then)
-                if truth is not True:
-                    found = found or self.outside_of(stmt.orelse)
+                found = found or self.dead_or_alive(stmt.then, truth is not False)
+                found = found or self.dead_or_alive(stmt.orelse, truth is not True)
             elif isinstance(stmt, ir.Stage):
                 found = self.outside_of(stmt.body)
             else:
                 self.define(stmt)
             if found is not None:
                 return found
+        return None
+
+    def scalars(self, stmt: ir.Stmt) -> tuple[ir.Stmt, str] | None:
+        """What is certainly wrong with the divisions and tables in a statement's own text."""
+        parts = [part for part in doubtful(stmt) if self.mentions(part)]
+        if not parts:
+            return None
+        moving = self.moving.intersection(name for part in parts for name in names_in(part))
+        return _INSTRUCTIONS.get(
+            (self.env, stmt), lambda: self._scalars(stmt, parts), frozenset(moving), self.alive, 0
+        )
+
+    def _scalars(
+        self, stmt: ir.Stmt, parts: list[ir.Op | ir.TableRef]
+    ) -> tuple[ir.Stmt, str] | None:
+        for part in parts:
+            if isinstance(part, ir.Op):
+                if self.mentions(part.args[1]) and self.form(part.args[1]) == ZERO:
+                    return stmt, f"a division by zero would stand {_UNREACHED}"
+            elif self.alive and self.outside(part.index, self.dims_of(part.table)[0]):
+                return stmt, f"an index of `{part.table}` would lie outside it {_UNREACHED}"
         return None
 
     def instruction(self, stmt: ir.Instr) -> tuple[ir.Stmt, str] | None:
@@ -223,25 +273,77 @@ class Places:
         objects: list[object] = [self.env, stmt]
         for name in own.touched:
             objects += self.objects.get(name, ())
-        return _INSTRUCTIONS.get(tuple(objects), lambda: self._instruction(stmt), frozenset(moving))
+        return _INSTRUCTIONS.get(
+            tuple(objects), lambda: self._instruction(stmt), frozenset(moving), self.alive
+        )
 
     def _instruction(self, stmt: ir.Instr) -> tuple[ir.Stmt, str] | None:
-        values = [*stmt.operands, *(value for _, value in stmt.keywords)]
-        for value in values:
-            entries: tuple[ir.Slice | ir.Gather | ir.Expr, ...]
-            if isinstance(value, ir.TileRef):
-                name, entries = value.tile, (value.rows, value.cols)
-            elif isinstance(value, ir.TensorRef):
-                name, entries = value.tensor, value.index
-            else:
-                continue
+        pieces = operands_of(stmt)
+        for _, ref in pieces:
+            step = ref.rows.step if isinstance(ref, ir.TileRef) else None
+            if self.mentions(step) and self.low(step):
+                return stmt, f"the step of a slice would be less than 1 {_UNREACHED}"
+        if not self.alive:
+            return None
+        resized = False
+        for _, ref in pieces:
+            entries = _entries(ref)
             if not any(map(self.moves, entries)):
                 continue
+            resized = resized or any(map(self.resized, entries))
+            name = ref.tile if isinstance(ref, ir.TileRef) else ref.tensor
             for entry, dim in zip(entries, self.dims_of(name), strict=True):
                 if self.outside(entry, dim):
-                    found = f"a piece of `{name}` would lie outside it"
-                    return stmt, f"{found} in an iteration that the loop cannot reach"
-        return None
+                    return stmt, f"a piece of `{name}` would lie outside it {_UNREACHED}"
+        if (
+            resized
+            and not as_before(pieces)
+            and unequal(self.forms, [(row, self.shape(ref)) for row, ref in pieces])
+        ):
+            return stmt, f"extents that must be equal would differ {_UNREACHED}"
+        group = stmt.keyword("group")
+        if group is None or isinstance(group, str | bool | ir.TileRef):
+            return None
+        low = self.mentions(group) and self.low(group)
+        return (stmt, f"`group` would be less than 1 {_UNREACHED}") if low else None
+
+    def low(self, expr: ir.Expr | None) -> bool:
+        """Whether a number that must be at least 1 certainly is not."""
+        return expr is not None and self.forms.positive(self.forms.subtract(ONE, self.form(expr)))
+
+    def shape(self, ref: ir.TileRef | ir.TensorRef) -> tuple[Form, Form]:
+        """The extents of a piece, as an instruction sees it."""
+        name = ref.tile if isinstance(ref, ir.TileRef) else ref.tensor
+        extents = [
+            self.extent(entry, dim)
+            for entry, dim in zip(_entries(ref), self.dims_of(name), strict=True)
+            if isinstance(entry, ir.Slice | ir.Gather)
+        ]
+        if isinstance(ref, ir.TileRef):
+            return (extents[1], extents[0]) if ref.transposed else (extents[0], extents[1])
+        columns = extents.pop() if extents else ONE
+        rows = extents[0] if extents else ONE
+        for extent in extents[1:]:
+            rows = self.forms.multiply(rows, extent)
+        return rows, columns
+
+    def resized(self, entry: ir.Slice | ir.Gather | ir.Expr) -> bool:
+        """Whether the extent of a slice depends on the variable that moves."""
+        if not isinstance(entry, ir.Slice | ir.Gather) or not self.moves(entry):
+            return False
+        start, stop = entry.start, entry.stop
+        if isinstance(stop, ir.Op) and stop.op == "+" and stop.args[0] == start:
+            return self.mentions(stop.args[1])
+        return True
+
+    def extent(self, entry: ir.Slice | ir.Gather, dim: Form) -> Form:
+        """How long a slice of a dimension is."""
+        start = ZERO if entry.start is None else self.form(entry.start)
+        stop = dim if entry.stop is None else self.form(entry.stop)
+        length = self.forms.subtract(stop, start)
+        if isinstance(entry, ir.Gather) or entry.step is None:
+            return length
+        return self.forms.divide("ceil_div", length, self.form(entry.step))
 
     def move(self, name: str, *exprs: ir.Expr) -> None:
         """Notes whether a name, which these define, depends on the variable that moves."""

@@ -7,13 +7,14 @@ edit may do does not depend on them.
 from __future__ import annotations
 
 from m890sim.kernel import ir
+from m890sim.schedule.surroundings import Remembered
 from m890sim.schedule.tree import Body
 
 
 class Size:
     """What a statement holds, all depths counted, itself too."""
 
-    __slots__ = ("depth", "nodes", "own", "statements", "stmt")
+    __slots__ = ("branches", "depth", "nodes", "own", "statements", "stmt")
 
     def __init__(self, stmt: ir.Stmt) -> None:
         inner = [size_of(child) for child in ir.children(stmt)]
@@ -22,9 +23,11 @@ class Size:
         self.nodes: int = self.own + sum([part.nodes for part in inner])
         self.statements: int = 1 + sum([part.statements for part in inner])
         self.depth: int = 1 + max([part.depth for part in inner], default=0)
+        self.branches: bool = isinstance(stmt, ir.If) or any([part.branches for part in inner])
 
 
 _ONE = ir.Const(1)
+_PARAMS: Remembered[int] = Remembered(1_000)
 _SIZES: dict[int, Size] = {}  # by the statement's id
 _MOST_SIZES = 20_000
 
@@ -47,8 +50,11 @@ def statements(body: Body) -> int:
 
 def nodes(kernel: ir.Kernel) -> int:
     """How many nodes of the IR a kernel is, at most."""
-    params = sum(1 + sum(map(nodes_in, param.dims)) for param in kernel.params)
-    return 1 + params + sum([size_of(stmt).nodes for stmt in kernel.body])
+    params = kernel.params
+    before = _PARAMS.get(
+        (params,), lambda: 1 + sum(1 + sum(map(nodes_in, param.dims)) for param in params)
+    )
+    return before + sum([size_of(stmt).nodes for stmt in kernel.body])
 
 
 def _parts(stmt: ir.Stmt) -> tuple[object, ...]:

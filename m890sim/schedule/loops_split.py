@@ -47,7 +47,7 @@ def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     Preconditions: the condition is an inequality in which the loop's variable stands alone and
     once, with bounds for what else changes in the loop; where it turns is known without tables and
     divisions that may fail, unless the kernel is sure to work them out; the kernel stays within its
-    limits.
+    limits, and the language finds nothing wrong with either loop.
     """
     loop, stop, start = require_split(kernel, site, argument)
     first = dataclasses.replace(loop, stop=stop)

@@ -20,6 +20,7 @@ from m890sim.schedule.loops_copy import (
     without_stages,
 )
 from m890sim.schedule.loops_places import require_inside
+from m890sim.schedule.loops_sizes import size_of
 from m890sim.schedule.tree import Body, node, replace
 
 
@@ -60,7 +61,7 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
                                              kt = ... (the body for j_2)
 
     Preconditions: a range loop without stages; the kernel stays within the limits on its size, its
-    depth and its numbers.
+    depth and its numbers, and the language finds nothing wrong with the second iteration.
     """
     loop = require_unroll(kernel, site)
     facts = Facts(kernel, site)
@@ -112,7 +113,8 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     Stages of the loop stay in it; the iteration taken out runs them one after the other, and its
     tiles have one slot.
-    Preconditions: a range loop; the kernel stays within the limits on its size and depth.
+    Preconditions: a range loop; the kernel stays within the limits on its size and depth, and
+    the language finds nothing wrong with the last iteration by itself, or with the others.
     """
     loop, stop, last = require_peel_last(kernel, site)
     alone = _iteration(kernel, site, loop, last, others=1)
@@ -131,6 +133,9 @@ def require_peel_last(
     last = add(loop.start, last)
     stop = subtract(loop.stop, loop.step)
     require_shallow(loop, stop, last, _runs(loop))
+    if size_of(loop).branches:  # without them every iteration does what the last one does
+        require_inside(kernel, site, loop, loop.start, stop)
+        require_inside(kernel, site, loop, loop.start, loop.stop, only=last)
     return loop, stop, last
 
 
@@ -146,7 +151,8 @@ def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     Stages of the loop stay in it; the iteration taken out runs them one after the other, and its
     tiles have one slot.
     Preconditions: a range loop; nothing in the body reads what only the body itself writes further
-    down (in the first iteration that would be undefined); the kernel stays within its limits.
+    down (in the first iteration that would be undefined); the kernel stays within its limits, and
+    the language finds nothing wrong with the first iteration by itself, or with the others.
     """
     loop, start = require_peel_first(kernel, site)
     alone = _iteration(kernel, site, loop, loop.start, others=0)
@@ -166,6 +172,8 @@ def require_peel_first(kernel: ir.Kernel, site: Site, *rest: object) -> tuple[ir
     start = add(loop.start, loop.step)
     require_shallow(loop, start, _runs(loop))
     require_inside(kernel, site, loop, start, loop.stop)
+    if size_of(loop).branches:
+        require_inside(kernel, site, loop, loop.start, loop.stop, only=loop.start)
     return loop, start
 
 

@@ -20,6 +20,7 @@ def example(
     y: Tensor["N", "D"],
     w: Tensor["N", "H", 400],
     t: Table["P"],
+    one: Table[1],
     s: Size,
     u: Size,
     K: Tunable = 4,
@@ -105,7 +106,7 @@ for i in cores(N):
 DEEP_LOOP = STEPS.replace("0, s, 2147483648", DEEP)
 DEEP_IF = DEEP_LOOP.replace(f"for j in range({DEEP})", f"if i < {DEEP[4:-5]}")
 DEEP_ITEMS = STEPS.replace("cores(N)", f"cores({DEEP})")
-LAST = STEPS.replace("cores(N)", "cores(N - 2147483648)")
+ITEMS_LAST = STEPS.replace("cores(N)", "cores(N - 2147483648)")
 DEEP_MASK = f"""
 for i in cores(N):
     a = sram(4, 4, bf16)
@@ -149,6 +150,42 @@ for i in cores(N):
 # Two items whose loops end apart come to four copies of the body.
 PART = "\n".join(MANY.splitlines()[:60])
 ENDS = NODES.replace(MANY.rstrip(), PART).replace("range(s)", "range(i)")
+DIVIDES = """
+for i in cores(N):
+    a = sram(1, D, bf16)
+    fill(a, 0.0)
+    for j in range(4):
+        if j < 1:
+            fill(a, 1.0)
+        else:
+            n = 8 // j
+            if n > 3:
+                fill(a, 2.0)
+    store(y[i, :], a)
+"""
+DIVIDES_LAST = DIVIDES.replace("j < 1", "j > 2").replace("8 // j", "8 // (3 - j)")
+ONE = """
+for i in cores(N):
+    a = sram(4, D, bf16)
+    fill(a, 0.0)
+    for j in range(s):
+        n = one[j]
+        if n > 3:
+            fill(a, 1.0)
+    store(y[i, :], a[0:1])
+"""
+LAST = """
+for i in cores(N):
+    a = sram(4, D, bf16)
+    fill(a, 0.0)
+    for j in range(5):
+        if j < s:
+            copy(a[0:1], a[j : j + 1])
+    store(y[i, :], a[0:1])
+"""
+EXTENTS = ONE.replace("n = one[j]", "copy(a[0:1], a[1 : 2 + j])").replace("n >", "s >")
+GROUP = EXTENTS.replace("copy(a[0:1], a[1 : 2 + j])", "causal_mask(a, row=0, col=0, group=1 - j)")
+STEP = EXTENTS.replace("a[0:1], a[1 : 2 + j]", "a, a[0 : 4 : 1 - j]")
 REFUSED = [
     (PACES, "interchange", (0, 0), None, "stores to `y` in different iterations over j are not"),
     (ITEMS, "finer_items", (0,), 0, "stores to `y` in different iterations over i are not"),
@@ -171,7 +208,16 @@ REFUSED = [
     (TRANSFER, "split_transfer", (0, 1), 1, "its bounds are too long already"),
     (TWICE, "split_transfer", (0, 1), 1, "the number 4294967296 would stand in the kernel"),
     (STEPS, "unroll", (0, 1), None, "the number 4294967296 would stand in the kernel"),
-    (LAST, "unroll_jam", (0,), 0, "the number 2147483649 would stand in the kernel"),
+    (ITEMS_LAST, "unroll_jam", (0,), 0, "the number 2147483649 would stand in the kernel"),
+    (DIVIDES, "split_loop", (0, 2), 0, "a division by zero would stand in an iteration that"),
+    (DIVIDES, "peel_first", (0, 2), None, "a division by zero would stand in an iteration that"),
+    (DIVIDES_LAST, "peel_last", (0, 2), None, "a division by zero would stand in an iteration"),
+    (ONE, "unroll", (0, 2), None, "an index of `one` would lie outside it in an iteration"),
+    (ONE, "peel_first", (0, 2), None, "an index of `one` would lie outside it in an iteration"),
+    (LAST, "peel_last", (0, 2), None, "a piece of `a` would lie outside it in an iteration"),
+    (EXTENTS, "unroll", (0, 2), None, "extents that must be equal would differ in an iteration"),
+    (GROUP, "unroll", (0, 2), None, "`group` would be less than 1 in an iteration"),
+    (STEP, "unroll", (0, 2), None, "the step of a slice would be less than 1 in an iteration"),
     (NODES, "unroll", (0, 2), None, "nodes of the IR, the most is 9000 for edits that copy"),
     (NODES, "peel_first", (0, 2), None, "nodes of the IR, the most is 9000 for edits that copy"),
     (NODES, "peel_last", (0, 2), None, "nodes of the IR, the most is 9000 for edits that copy"),
