@@ -11,6 +11,7 @@ e ** (factor * (m - largest m)) and added up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,31 @@ from m890sim.kernel import ir
 Factor = tuple[tuple[tuple[str, ...], Fraction], ...]
 ZERO: Factor = ()
 ONE: Factor = (((), Fraction(1)),)
+# Numbers in a factor: -1e30, where a maximum begins, times one of them is finite and not 0 in f32.
+LEAST, MOST = Fraction(1, 10**30), Fraction(10**8)
+_WIDE = Fraction(10**300)  # on the way to them, where floats of 64 bits are finite
+_NUMBERS = {"inf": math.inf, "LOG2E": math.log2(math.e), "LN2": math.log(2.0)}
+
+
+def number_of(value: object) -> float | None:
+    """A float value without Scalar parameters, as the language computes it; None for others."""
+    if isinstance(value, ir.Const):
+        try:
+            return float(value.value)
+        except OverflowError:
+            return None
+    if isinstance(value, ir.Name):
+        return _NUMBERS.get(value.id)
+    if not isinstance(value, ir.Op):
+        return None
+    left, right = (number_of(arg) for arg in value.args)
+    if left is None or right is None:
+        return None
+    if value.op in ("+", "-"):
+        return left + right if value.op == "+" else left - right
+    if value.op == "*":
+        return left * right
+    return left / right if value.op == "/" and right else None
 
 
 def plus(left: Factor, right: Factor, sign: int = 1) -> Factor:
@@ -45,23 +71,39 @@ def times(left: Factor, right: Factor) -> Factor:
 
 
 def factor_of(value: ir.Expr) -> Factor | None:
-    """A float value as a factor; None where it is none (infinite, or divided by a name)."""
-    if isinstance(value, ir.Const):
-        return ((((), Fraction(value.value))),) if value.value else ZERO
+    """A float value as a factor; None where it is none.
+
+    That is a product with numbers from LEAST to MOST: nothing divided by a name, and no sum with
+    a name, which as a float is another number than as a sum of fractions.
+    """
+    found = _product(value)
+    return found if found is not None and _within(found, LEAST, MOST) else None
+
+
+def _product(value: ir.Expr) -> Factor | None:
+    found: Factor | None = None
     if isinstance(value, ir.Name):
-        return None if value.id == "inf" else (((value.id,), Fraction(1)),)
-    if not isinstance(value, ir.Op):
-        return None
-    left, right = (factor_of(arg) for arg in value.args)
-    if left is None or right is None:
-        return None
-    if value.op in ("+", "-"):
-        return plus(left, right, 1 if value.op == "+" else -1)
-    if value.op == "*":
-        return times(left, right)
-    if value.op == "/" and len(right) == 1 and right[0][0] == () and right[0][1]:
-        return tuple((p, n / right[0][1]) for p, n in left)
-    return None
+        found = None if value.id == "inf" else (((value.id,), Fraction(1)),)
+    elif isinstance(value, ir.Op) and value.op in ("*", "/"):
+        left, right = (_product(arg) for arg in value.args)
+        if left is not None and right is not None:
+            if value.op == "*":
+                found = times(left, right)
+            elif right and right[0][0] == ():
+                found = tuple((p, n / right[0][1]) for p, n in left)
+    elif isinstance(value, ir.Op) and value.op == "-" and value.args[0] == ir.Const(0):
+        negated = _product(value.args[1])
+        found = None if negated is None else plus(ZERO, negated, -1)
+    else:
+        number = number_of(value)
+        if number is not None and math.isfinite(number):
+            found = (((), Fraction(number)),) if number else ZERO
+    return found if found is not None and _within(found, 1 / _WIDE, _WIDE) else None
+
+
+def _within(factor: Factor, least: Fraction, most: Fraction) -> bool:
+    """Whether the numbers in a factor are of a size between the two."""
+    return all(least <= abs(number) <= most for _, number in factor)
 
 
 def written(factor: Factor) -> ir.Expr:
@@ -109,6 +151,12 @@ def level(maxima: Mapping[int, Factor], pure: bool) -> Kind:
     return Kind(False, _kept(maxima), "", pure)
 
 
+def _level(maxima: Mapping[int, Factor], pure: bool) -> Kind | None:
+    """As `level`; None where a factor has a number too large or too small."""
+    inside = all(_within(factor, LEAST, MOST) for factor in maxima.values())
+    return level(maxima, pure) if inside else None
+
+
 def weight(maxima: Mapping[int, Factor], pure: bool, state: str = "") -> Kind:
     """plain * e ** (factors * maxima), and the state times such a power where one is named."""
     kept = _kept(maxima)
@@ -130,7 +178,7 @@ def _combined(left: Kind, right: Kind, sign: int = 1) -> dict[int, Factor]:
 def added(left: Kind, right: Kind, sign: int = 1) -> Kind | None:
     """left + sign * right; None where that is no such value."""
     if not left.weight and not right.weight:
-        return level(_combined(left, right, sign), left.pure and right.pure)
+        return _level(_combined(left, right, sign), left.pure and right.pure)
     if left.weight != right.weight or left.maxima != right.maxima:
         return None
     if right.state and (left.state or sign < 0):
@@ -164,7 +212,7 @@ def scaled(kind: Kind, factor: Factor | None) -> Kind | None:
         return PLAIN
     if factor is None:
         return None
-    return level({v: times(f, factor) for v, f in kind.maxima}, kind.pure)
+    return _level({v: times(f, factor) for v, f in kind.maxima}, kind.pure)
 
 
 def exponential(kind: Kind, base_two: bool) -> Kind | None:
