@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from m890sim.kernel import ir
 from m890sim.schedule.arithmetic_parts import covers
 from m890sim.schedule.edit import Site, refuse
-from m890sim.schedule.effects import known_effects, operand_roles
+from m890sim.schedule.effects import known_effects, names_in, operand_roles
+from m890sim.schedule.grain_weights import number_of
 from m890sim.schedule.tree import Body
 from m890sim.schedule.written import uncovered_read
 
 ONE = ir.Const(1)
+# A maximum that is finite where nothing was seen yet: the difference of two is 0, not NaN.
+FLOOR = ir.Const(-1e30)
+_LARGEST = 3.3e38  # about: of f32 and bf16
 
 
 @dataclass(slots=True)
@@ -110,6 +114,13 @@ def carried_by(shape: Shape) -> tuple[dict[str, ir.TileRef], str]:
             loops[0], "the loops carry no maximum, filled with a number below zero, or two"
         )
     maximum = maxima[0]
+    beginning(begun[maximum], shape.tiles[maximum])
+    late = known_effects(*epilogue).defines
+    for name, piece in sums.items():
+        for found in names_in(piece):
+            if found in late:
+                where = f"the piece of `{name}` that the epilogue reads"
+                raise refuse(epilogue[0], f"{where} is known only behind the loops: `{found}`")
     carried = {
         name: sums[name] for name in sorted(begun, key=lambda n: n != maximum) if name in sums
     }
@@ -142,10 +153,18 @@ def carried_by(shape: Shape) -> tuple[dict[str, ir.TileRef], str]:
     return carried, maximum
 
 
-def masked(shape: Shape) -> bool:
-    """Whether the loops mask anything, perhaps all that a row could see."""
-    ops = set().union(*(known_effects(loop).ops for loop in shape.loops))
-    return any(op.endswith("_mask") for op in ops)
+def beginning(fill: ir.Instr, tile: ir.TileDecl) -> ir.Operand:
+    """Where the maximum of a part begins: at a finite number, also where all begins at -inf.
+
+    All keys of a part may be hidden from a row, by a mask or by scores of -inf.
+    """
+    if tile.dtype not in ("f32", "bf16"):
+        found = f"the maximum `{tile.name}` is of {tile.dtype}"
+        raise refuse(tile, f"{found}, in which -1e30 is no finite number")
+    number = number_of(fill.operands[1])
+    if number is None or not number <= _LARGEST:
+        raise refuse(fill, f"the maximum `{tile.name}` begins at no certain number")
+    return FLOOR if number < -_LARGEST else fill.operands[1]
 
 
 def _piece(body: Body, name: str) -> ir.TileRef:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.effects import known_effects, names_in
+from m890sim.schedule.grain_carried import Shape
 from m890sim.schedule.grain_weights import Factor, written
 from m890sim.schedule.loops_copy import Namer
 from m890sim.schedule.tree import Body
 
 ONE = ir.Const(1)
-FLOOR = ir.Const(-1e30)
 
 
 @dataclass(slots=True)
@@ -26,21 +26,32 @@ class Merge:
     x: ir.Name  # the part's number
     used: ir.Expr  # parts that have anything
     maximum: str
+    begin: ir.Operand  # what the maximum of a part is filled with
     pieces: dict[str, ir.TileRef]
     tiles: dict[str, ir.TileDecl]
 
     names: dict[str, str] = field(init=False)  # a carried tile -> its scratch
     single: bool = field(init=False)  # the carried tiles have one row
+    extents: tuple[ir.Expr, ...] = field(init=False)  # of the scratch: the phase's, at least 0
 
     def __post_init__(self) -> None:
         self.names = {name: self.namer.fresh(f"part_{name}") for name in self.pieces}
         self.single = all(self.tiles[name].rows == ONE for name in self.pieces)
+        never = {name: value >= 0 for name, value in self.kernel.tunables.items()}
+        for stmt in self.kernel.body:
+            if isinstance(stmt, ir.Let):
+                never[stmt.name] = _never_negative(stmt.value, never)
+        # A phase may have no items by a negative extent; no scratch has one.
+        self.extents = tuple(
+            extent if _never_negative(extent, never) else ir.Op("max", (ir.Const(0), extent))
+            for extent in self.stmt.extents
+        )
 
     def scratch(self, name: str, parts: ir.Expr) -> tuple[ir.HbmDecl, list[ir.Stmt]]:
         """The scratch of one carried tile, and how a part leaves it there."""
         tile, piece = self.tiles[name], self.pieces[name]
         rows = () if self.single else (tile.rows,)
-        dims = (*self.stmt.extents, parts, *rows, tile.cols)
+        dims = (*self.extents, parts, *rows, tile.cols)
         dtype = tile.dtype
         decl = ir.HbmDecl(self.names[name], dims, dtype, loc=self.stmt.loc)
         stores: list[ir.Stmt] = []
@@ -61,35 +72,46 @@ class Merge:
         return ir.TensorRef(self.names[name], (*items, part, *rows, ir.FULL))
 
 
+def _never_negative(expr: ir.Expr, names: Mapping[str, bool]) -> bool:
+    """Whether an integer is certainly 0 or more; names that are not given are symbols and sizes."""
+    if isinstance(expr, ir.Const):
+        return expr.value >= 0
+    if isinstance(expr, ir.Name):
+        return names.get(expr.id, True)
+    if not isinstance(expr, ir.Op) or expr.op == "-":
+        return False
+    if expr.op in (*ir.COMPARISONS, *ir.LOGIC):
+        return True
+    return (any if expr.op == "max" else all)(_never_negative(arg, names) for arg in expr.args)
+
+
 def merge_phase(
     merge: Merge,
-    outer: list[ir.Stmt],
-    conditions: list[ir.If],
-    before: Body,
+    shape: Shape,
     lets: list[ir.Let],
-    epilogue: Body,
     factor: Factor,
     parts: ir.Expr,
 ) -> ir.Cores:
     """For each item of the phase that was split: its carried tiles from the parts, its epilogue."""
     adding = _columns(merge, factor, parts) if merge.single else _rows(merge, factor)
     carried = [merge.tiles[name] for name in merge.pieces]
+    before, epilogue = shape.body[: shape.last + 1], shape.body[shape.last + 1 :]
     inner: Body = (*carried, *adding, *epilogue)
     scalars = [s for s in (*before, *lets) if isinstance(s, ir.Let)]
     own = {decl.name for decl in carried}
     needed = known_effects(*inner)
     wanted = needed.reads | needed.writes
     tiles = [s for s in before if isinstance(s, ir.TileDecl) and s.name in wanted - own]
-    around = [s for s in outer if isinstance(s, ir.TileDecl) and s.name in wanted - own]
+    around = [s for s in shape.outer if isinstance(s, ir.TileDecl) and s.name in wanted - own]
     inner = (*_needed(scalars, [*tiles, *inner]), *around, *tiles, *inner)
     body = inner
-    # Assignments of outer blocks are needed where an `if` or something further in uses them.
-    for condition in reversed(conditions):
+    # Assignments of outer blocks are needed where an `if` or something further in uses them; each
+    # stays behind the conditions that guard it.
+    blocks = [merge.stmt.body, *(condition.then for condition in shape.conditions)]
+    for condition, block in zip(shape.conditions[::-1], blocks[-2::-1], strict=True):
         body = (dataclasses.replace(condition, then=body, orelse=()),)
-    lifted = _needed([s for s in outer if isinstance(s, ir.Let)], body)
-    return ir.Cores(
-        merge.stmt.vars, merge.stmt.extents, merge.stmt.order, (*lifted, *body), loc=merge.stmt.loc
-    )
+        body = (*_needed([s for s in block if isinstance(s, ir.Let)], body), *body)
+    return ir.Cores(merge.stmt.vars, merge.stmt.extents, merge.stmt.order, body, loc=merge.stmt.loc)
 
 
 def _needed(lets: Iterable[ir.Let], body: Iterable[ir.Stmt]) -> list[ir.Let]:
@@ -140,7 +162,7 @@ def _columns(merge: Merge, factor: Factor, parts: ir.Expr) -> list[ir.Stmt]:
 def _rows(merge: Merge, factor: Factor) -> list[ir.Stmt]:
     """Rows of an item: the largest maximum first, then part after part."""
     peak = merge.pieces[merge.maximum]
-    made: list[ir.Stmt] = [ir.Instr("fill", (peak, FLOOR))]
+    made: list[ir.Stmt] = [ir.Instr("fill", (peak, merge.begin))]
     for name, piece in merge.pieces.items():
         if name != merge.maximum:
             made.append(ir.Instr("fill", (piece, ir.Const(0.0))))

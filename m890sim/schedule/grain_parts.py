@@ -17,9 +17,9 @@ from m890sim.schedule.grain_carried import (
     ONE,
     Shape,
     Share,
+    beginning,
     carried_by,
     innermost,
-    masked,
     shape_of,
     share_of,
 )
@@ -118,7 +118,7 @@ class _Check:
             for s in shape.body
             if isinstance(s, ir.Instr) and s.op == "fill" and maximum in known_effects(s).writes
         )
-        if masked(shape) and not isinstance(start.operands[1], ir.Const):
+        if beginning(start, shape.tiles[maximum]) is not start.operands[1]:
             raise refuse(start, "the maximum of a part without keys must be a finite number")
         factors = {
             weights_of(loop, maximum, pieces, shape.written, shape.tiles) for loop in shape.loops

@@ -6,14 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.arithmetic_parts import touches
 from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
-from m890sim.schedule.effects import known_effects, names_in
+from m890sim.schedule.effects import known_effects, names_in, uses_tile
 from m890sim.schedule.grain_carried import (
     Shape,
+    beginning,
     carried_by,
     innermost,
-    masked,
     shape_of,
     share_of,
 )
@@ -26,8 +25,6 @@ from m890sim.schedule.tree import Body, node, replace
 
 PARTS = (2, 4, 8, 16)
 ONE = ir.Const(1)
-# A maximum that is finite where nothing was seen yet: the difference of two is 0, not NaN.
-FLOOR = ir.Const(-1e30)
 
 
 def split_arguments(
@@ -46,7 +43,7 @@ def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     for b, h in cores(B, H):          ->   for b, h, x in cores(B, H, PARTS):
         fill(m, -inf)                          ...  # the x-th share of the range
         fill(l, 0.0); fill(out, 0.0)           if x < used:
-        for j in range(0, n, BK):                  fill(m, -inf); fill(l, 0.0); fill(out, 0.0)
+        for j in range(0, n, BK):                  fill(m, -1e30); fill(l, 0.0); fill(out, 0.0)
             online softmax                         for j in range(begin, end, BK):
         div(ot, out, l)                                online softmax
         store(o[b, h, :], ot)                      store(part_m[b, h, x, :], m); ...
@@ -57,16 +54,20 @@ def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
 
     Argument: 2, 4, 8 or 16 parts, a Tunable of the new kernel. A part has whole steps of the loop,
     at least LEAST of them, another Tunable; parts that nothing is left for cost next to nothing.
-    Sums are added in another order. Where the loops have a mask, a part may hide all of its keys
-    from a row: there m begins at -1e30, below every score, and no difference is inf - inf.
+    Sums are added in another order. A part may hide all of its keys from a row: an m that began at
+    -inf begins at -1e30 there, and no difference is inf - inf. Limits: a score below -1e30 counts
+    as hidden, and -1e30 times the c below must be finite in f32.
     Preconditions:
     - an item is prologue, range loops and epilogue in one block, under `if`s without `else` that
       have only assignments and declarations beside them;
     - of what the loops write, the epilogue reads a maximum m, filled with one number in the
-      prologue, and sums l, out, ... filled with 0.0, and nothing else that the item has written;
+      prologue, without Scalars, and sums l, out, ... filled with 0.0, and nothing else that the
+      item has written; which piece of them is known in front of the epilogue;
+    - m is of f32 or bf16; m and its copies are of one dtype, factors of it are of f32;
     - by data flow, each iteration takes m to max(m, ...), and each sum to itself times
       e ** (c * (old m - new m)) plus terms with e ** (-c * new m) and no other trace of what is
       carried, for one c: of loads, row_max, row_sum, matmul, exp, exp2, +, -, *, fma, copy, masks;
+    - c is a product of Scalars and numbers, in size from 1e-30 to 1e8, without sums of Scalars;
     - it is not cut into parts already;
     - prologue and loops store nothing; between the loops nothing touches m and the sums; the
       epilogue has no loops and m has one column, the rows of all of them are the same piece.
@@ -132,6 +133,12 @@ class _Splitter:
     ) -> None:
         self.kernel, self.site, self.stmt = kernel, site, stmt
         self.shape, self.pieces, self.maximum = shape, pieces, maximum
+        (self.fill,) = (
+            s
+            for s in shape.body[: shape.first]
+            if isinstance(s, ir.Instr) and uses_tile(s, maximum)
+        )
+        self.begin = beginning(self.fill, shape.tiles[maximum])
         self.namer = Namer(kernel)
         self.x = ir.Name(self.namer.fresh("x"))
         self.parts = ir.Name(self.namer.fresh("PARTS"))
@@ -151,7 +158,15 @@ class _Splitter:
         scratch: list[ir.HbmDecl] = []
         stores: list[ir.Stmt] = []
         merge = Merge(
-            kernel, self.namer, stmt, self.x, used, self.maximum, self.pieces, shape.tiles
+            kernel,
+            self.namer,
+            stmt,
+            self.x,
+            used,
+            self.maximum,
+            self.begin,
+            self.pieces,
+            shape.tiles,
         )
         for name in self.pieces:
             decl, made = merge.scratch(name, self.parts)
@@ -171,14 +186,10 @@ class _Splitter:
             extents=(*stmt.extents, self.parts),
             body=body,
         )
-        epilogue = shape.body[shape.last + 1 :]
         second = merge_phase(
             merge,
-            shape.outer,
-            shape.conditions,
-            shape.body[: shape.last + 1],
+            shape,
             lets,
-            epilogue,
             factor,
             self.parts,
         )
@@ -243,18 +254,10 @@ class _Splitter:
         return lets, name, bounds
 
     def floored(self, stmt: ir.Stmt) -> ir.Stmt:
-        """The maximum begins at a finite number, where a mask may hide all of a part from a row."""
-        if not masked(self.shape):
+        """The maximum begins at a finite number; other statements stay."""
+        if stmt is not self.fill or self.begin is self.fill.operands[1]:
             return stmt
-        minus = ir.Op("-", (ir.Const(0), ir.Name("inf")))
-        if (
-            isinstance(stmt, ir.Instr)
-            and stmt.op == "fill"
-            and touches(stmt, self.maximum)
-            and stmt.operands[1] in (minus, ir.Op("-", (ir.Const(0.0), ir.Name("inf"))))
-        ):
-            return dataclasses.replace(stmt, operands=(stmt.operands[0], FLOOR))
-        return stmt
+        return dataclasses.replace(self.fill, operands=(self.fill.operands[0], self.begin))
 
 
 def _scratch_first(kernel: ir.Kernel) -> ir.Kernel:

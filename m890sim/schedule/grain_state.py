@@ -181,7 +181,20 @@ class State:
         for name, ref in targets.items():
             total = name == "row_sum" and result.weight
             kind = dataclasses.replace(result, pure=False) if total else result
+            self.require_wide(ref, kind, stmt)
             self.write(ref, kind)
+
+    def require_wide(self, ref: ir.TileRef, kind: Kind, stmt: ir.Instr) -> None:
+        """Refuses a maximum that is rounded: the parts are weighed by what `maximum` holds."""
+        if kind.weight or len(kind.maxima) != 1:
+            return
+        whole = kind.maxima[0][1] == ONE
+        own, dtype = self.tiles[self.maximum].dtype, self.tiles[ref.tile].dtype
+        if kind.pure and dtype != (own if whole else "f32"):
+            found = f"`{ref.tile}` holds the maximum in {dtype}"
+            raise refuse(stmt, f"{found}, the parts are weighed by `{self.maximum}` in {own}")
+        if whole and dtype not in (own, "f32"):
+            raise refuse(stmt, f"`{ref.tile}` rounds what hangs on the maximum to {dtype}")
 
     def rows(self, ref: ir.TileRef, stmt: ir.Instr) -> tuple[ir.Slice, ir.Expr | None]:
         """The rows of an operand; equal where row n of one belongs to row n of another."""

@@ -54,7 +54,7 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
     [
         (replaced("        if x < used:", "        if x < used and x < 3:"), "no `if x < used`"),
         (
-            replaced("row_max(new_m", "limit_mask(s, limit=5)\n                row_max(new_m"),
+            replaced("fill(m, -1e+30)", "fill(m, -inf * 2.0)"),
             "must be a finite number",
         ),
         (replaced("min(length, x * share + share)", "min(length, x * share + BK)"), "of its range"),

@@ -79,7 +79,7 @@ for h, x in cores(H, PARTS):
         s = acc(1, BK)
         out = acc(1, D)
         load(qt, q[h : h + 1, :])
-        fill(m, -inf)
+        fill(m, -1e+30)
         fill(l, 0.0)
         fill(out, 0.0)
         for j in range(x * share, min(S, x * share + share), BK):
