@@ -50,7 +50,7 @@ def require_parts(kernel: ir.Kernel, name: str) -> None:
 
     Preconditions: all phases that use it are as split_range writes them, but for edits within the
     loops, fences and queues: the parts' loops, their stores, the loads, weights and sums of the
-    phase that merges them. It is used for nothing else.
+    phase that merges them. It is used for nothing else, and nothing else writes their scratch.
     """
     shares = [
         s for stmt in ir.walk(kernel.body) if isinstance(stmt, ir.Let) and (s := share_of(stmt))
@@ -65,6 +65,9 @@ def require_parts(kernel: ir.Kernel, name: str) -> None:
     merged = [s for s in kernel.phases if check.reads_scratch(s)]
     if not split or {id(s) for s in split} & {id(s) for s in merged}:
         raise EditError(f"{name} is no number of parts of a range that are merged later")
+    for phase in kernel.phases:
+        if check.number not in phase.extents and known_effects(phase).writes & set(check.dims):
+            raise refuse(phase, f"the scratch of the parts, {check.parts} of them, is written here")
     for phase in split:
         check.split(phase)
     for phase in merged:
@@ -223,7 +226,12 @@ class _Check:
                 if stmt not in single:
                     raise refuse(stmt, "parts of several rows are merged; split anew instead")
                 self.load(stmt, own, tiles)
-        steps = [s for s in _instructions(body) if known_effects(s).reads & set(tiles)]
+        steps = [
+            s
+            for s in _instructions(body)
+            if (known_effects(s).reads | known_effects(s).writes) & set(tiles)
+            and not (s.op == "load" and parts_of(s)[1].tensor in self.dims)
+        ]
         if any(stmt not in single for stmt in steps):
             raise refuse(phase, "the parts are not merged in one block")
         self.sums(phase, steps, tiles)
@@ -246,13 +254,12 @@ class _Check:
         of = {scratch: tile for tile, scratch in tiles.items()}
         expected: dict[str, list[ir.Instr]] = {}
         for stmt in steps:
+            read = known_effects(stmt).reads & set(tiles)
             ref = next(
-                o
-                for o in stmt.operands
-                if isinstance(o, ir.TileRef)
-                and o.tile in tiles
-                and o.tile in known_effects(stmt).reads
+                (o for o in stmt.operands if isinstance(o, ir.TileRef) and o.tile in read), None
             )
+            if ref is None:  # read through a keyword, or written anew
+                raise refuse(stmt, "this is no step of merging parts as split_range does it")
             plain = ir.Instr(
                 stmt.op,
                 stmt.operands,

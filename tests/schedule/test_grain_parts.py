@@ -49,6 +49,18 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
     return change
 
 
+OTHER = """
+    for b, h in cores(B, HQ):
+        z = sram(1, 1, f32)
+        fill(z, 0.0)
+        store(part_l[b, h, 0, :], z)
+"""
+BIAS = """        z = sram(PARTS, 1, f32)
+        fill(z[:used], 0.0)
+        exp(z[:used], z[:used], bias=m_parts[:used])
+"""
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -56,6 +68,18 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
         (
             replaced("fill(m, -1e+30)", "fill(m, -inf * 2.0)"),
             "must be a finite number",
+        ),
+        (
+            replaced("\n    for b, h in cores(B, HQ):", OTHER + "\n    for b, h in cores(B, HQ):"),
+            "the scratch of the parts, PARTS of them, is written here",
+        ),
+        (
+            replaced("        col_max(m,", BIAS + "        col_max(m,"),
+            "no step of merging parts as split_range does it",
+        ),
+        (
+            replaced("        col_max(m,", "        fill(l_parts[:used], 1.0)\n        col_max(m,"),
+            "no step of merging parts as split_range does it",
         ),
         (replaced("min(length, x * share + share)", "min(length, x * share + BK)"), "of its range"),
         (replaced("min(length, x * share", "min(length - 1, x * share"), "of its range"),
