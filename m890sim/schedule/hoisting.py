@@ -9,6 +9,7 @@ from m890sim.kernel.shapes import simplify
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
 from m890sim.schedule.effects import effects_of
 from m890sim.schedule.histories import of_tiles
+from m890sim.schedule.loops_copy import require_shallow
 from m890sim.schedule.stages import has_stages
 from m890sim.schedule.totals import has_value
 from m890sim.schedule.tree import Body, block, insert, node, replace, with_children
@@ -158,6 +159,8 @@ def _require_instruction(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:
         raise refuse(stmt, f"it changes `{min(found.reads & found.writes)}` in every iteration")
     if any(isinstance(ref, ir.TensorRef) for ref in stmt.operands[:1]):
         raise refuse(stmt, "a store stays in its loop")
+    if not _runs(kernel, loop):
+        require_shallow(loop, loop.start, ir.Op("<", (loop.start, loop.stop)))
     above, others = _around(loop, site[len(place) :])
     touched = found.reads | found.writes
     clash: set[str] = set()

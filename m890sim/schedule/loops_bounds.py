@@ -64,6 +64,7 @@ class Facts:
         self.positive: set[ir.Expr] = set()  # steps of loops around
         self.order: dict[str, int] = {}  # later names are replaced first
         self.true: list[Sum] = []  # sums that are at most zero
+        self.sums: dict[int, tuple[ir.Expr, Sum]] = {}  # by id; the expression is kept alive
         self.work = 0
         for param in kernel.params:
             for dim in param.dims:
@@ -143,6 +144,12 @@ class Facts:
         if isinstance(expr, ir.Name):
             known = self.value(expr.id)
             return Sum(0, {expr: 1}) if known is None else known
+        found = self.sums.get(id(expr))
+        if found is None:
+            found = self.sums[id(expr)] = (expr, self._sum(expr))
+        return found[1]
+
+    def _sum(self, expr: ir.Op | ir.TableRef) -> Sum:
         if isinstance(expr, ir.TableRef):
             return Sum(0, {ir.TableRef(expr.table, written(self.sum(expr.index))): 1})
         if expr.op in ("+", "-"):

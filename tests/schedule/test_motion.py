@@ -528,6 +528,15 @@ def test_edit_says_why_it_is_refused(case: str) -> None:
         edited(kernel, name, text, argument)
 
 
+def test_guard_of_a_hoisted_instruction_is_no_deeper_than_the_language_allows() -> None:
+    bound = "N"
+    for number in range(30):
+        bound = f"max({bound}, {number})"
+    body = f"a = sram(8, 8, bf16)\nfor j in range({bound}):\n    load(a, x[i, :, :])"
+    with pytest.raises(EditError, match="operators would nest deeper than 24"):
+        edited(kernel_of(body), "hoist", "load")
+
+
 def test_hoisted_extent_may_be_a_scalar_of_the_top() -> None:
     body = print_kernel(kernel_of("if K > 8:\n    a = sram(K, 8, bf16)\n    fill(a, 0.0)"))
     for value, legal in (("K - 8", False), ("K + 8", True)):
