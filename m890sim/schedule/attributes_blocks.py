@@ -27,7 +27,7 @@ def legal_sizes(kernel: ir.Kernel, name: str, sizes: tuple[int, ...]) -> frozens
         if len(_KNOWN) >= _MOST_TUNABLES:
             _KNOWN.clear()
         known = _KNOWN[key] = Known(kernel.params)
-    elif len(known.others) + len(known.definitions) > _MOST_KNOWN:
+    elif known.size > _MOST_KNOWN:
         known.clear()
     try:
         return Blocks(kernel, name, *sizes, known=known).check()
@@ -46,7 +46,7 @@ class Blocks(Axes):
         self.body(self.kernel.body)
         if not self.used:
             raise EditError(f"nothing uses {self.name}")
-        Whole(self.kernel, self.name).check()
+        Whole(self.kernel, self.name, self.known).check()
         return self.legal
 
     def body(self, body: Body) -> None:

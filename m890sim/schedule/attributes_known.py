@@ -27,6 +27,13 @@ class Known:
         self.envs: dict[tuple[object, ...], tuple[int, tuple[object, ...]]] = {}
         self.definitions: dict[tuple[int, int], _Definition] = {}
         self.others: dict[tuple[object, ...], _Other] = {}
+        # Of instructions: what is kept alive, and what `attributes_whole` found, or its refusal.
+        self.parts: dict[tuple[int, ...], tuple[tuple[object, ...], object]] = {}
+
+    @property
+    def size(self) -> int:
+        """How many statements are known."""
+        return len(self.others) + len(self.definitions) + len(self.parts)
 
     def env(self, env: int, name: str, *parts: object) -> int:
         """The number of a place behind a definition, or inside a block with that header."""

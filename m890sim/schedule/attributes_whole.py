@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value, simplify
+from m890sim.schedule.attributes_known import Known
 from m890sim.schedule.attributes_reduce import carried_tiles
 from m890sim.schedule.edit import EditError, refuse
 from m890sim.schedule.effects import effects_of, names_in, operand_roles
@@ -37,9 +39,10 @@ class Part:
 class Whole:
     """The walk over a kernel whose blocks have the size of a tunable; in the order of the text."""
 
-    def __init__(self, kernel: ir.Kernel, name: str) -> None:
+    def __init__(self, kernel: ir.Kernel, name: str, known: Known | None = None) -> None:
         self.kernel = kernel
         self.name = name
+        self.known = known
         self.sized = {name}  # scalars that depend on the tunable
         self.lets: dict[str, ir.Expr] = {}
         self.tiles: dict[str, ir.TileDecl] = {}
@@ -52,6 +55,8 @@ class Whole:
             for step in _steps(stmt)
             for factor in (step.args if isinstance(step, ir.Op) and step.op == "*" else (step,))
         ]
+        # Stands for the steps, and for all names that were defined so far.
+        self.env = 0 if known is None else known.env(0, "steps", *self.steps)
 
     def check(self) -> None:
         """Raises: EditError, naming what is not whole."""
@@ -90,6 +95,8 @@ class Whole:
 
     def name_is(self, name: str, *exprs: ir.Expr) -> None:
         """Note what a name depends on, and forget what it stood for."""
+        if self.known is not None:
+            self.env = self.known.env(self.env, name, *exprs)
         self.lets.pop(name, None)
         if self.is_sized(*exprs):
             self.sized.add(name)
@@ -119,15 +126,36 @@ class Whole:
         if self.sized.isdisjoint(effects.uses):
             self.whole |= set(effects.touched)
             return
-        part = self.part(stmt)
+        part, whole = self.remembered(stmt)
+        self.whole |= whole
         if part.spans:
             self.parts.append(part)
 
-    def part(self, stmt: ir.Instr) -> Part:
-        """An instruction as a part; one without spans works on whole blocks.
+    def remembered(self, stmt: ir.Instr) -> tuple[Part, frozenset[str]]:
+        """As `part`, looked up where the instruction, its names and its tiles are known."""
+        if self.known is None:
+            return self.part(stmt)
+        tiles = [self.tiles[t] for t in effects_of(stmt).touched if t in self.tiles]
+        alive = (stmt, *(part for tile in tiles for part in (tile.rows, tile.cols, tile.space)))
+        key = (self.env, *map(id, alive))
+        found = self.known.parts.get(key)
+        if found is None:
+            try:
+                made: object = self.part(stmt)
+            except EditError as error:
+                made = error
+            found = self.known.parts[key] = (alive, made)
+        if isinstance(found[1], EditError):
+            raise EditError(str(found[1]))
+        return cast(tuple[Part, frozenset[str]], found[1])
 
+    def part(self, stmt: ir.Instr) -> tuple[Part, frozenset[str]]:
+        """An instruction as a part, and the tiles of which it touches no part.
+
+        A part without spans works on whole blocks.
         Raises: EditError where it reduces over a part.
         """
+        whole: set[str] = set()
         shapes = {operand.name: operand.shape for operand in OPS[stmt.op].operands}
         spans: list[Span] = []
         does: list[object] = [stmt.op]
@@ -156,11 +184,11 @@ class Whole:
                 if len(spans) > before:
                     does[place] = Own(self.tiles[value.tile])
                 else:
-                    self.whole.add(value.tile)
+                    whole.add(value.tile)
         for key, keyword in stmt.keywords:
             if key not in _PLACES and not isinstance(keyword, (ir.TileRef, ir.TensorRef)):
                 does.append((key, keyword))
-        return Part(stmt, tuple(does), tuple(spans))
+        return Part(stmt, tuple(does), tuple(spans)), frozenset(whole)
 
     def pieces(self, ref: ir.TileRef | ir.TensorRef) -> Iterator[tuple[Piece, ir.Expr | None]]:
         """The slices of an operand, with the extents of what they are cut from."""
