@@ -12,7 +12,6 @@ from m890sim.schedule.arithmetic_parts import (
     companion,
     covers,
     declaration,
-    finite,
     instruction_at,
     merged,
     reader_of,
@@ -20,6 +19,7 @@ from m890sim.schedule.arithmetic_parts import (
     touches,
     writes,
 )
+from m890sim.schedule.arithmetic_values import finite
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
 from m890sim.schedule.effects import effects_of, names_in, operand_roles
 from m890sim.schedule.histories import of_tiles

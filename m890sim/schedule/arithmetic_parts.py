@@ -1,10 +1,9 @@
-"""What the arithmetic edits share: who reads a tile later, what touches it next, values, pieces."""
+"""What the arithmetic edits share: who reads a tile later, what touches it next, pieces."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeGuard
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
@@ -15,7 +14,6 @@ from m890sim.schedule.effects import effects_of, known_effects, names_in, operan
 SFU = frozenset(name for name, row in OPS.items() if row.family == "sfu")
 COMPUTE = frozenset(name for name, row in OPS.items() if row.family in ("vector", "sfu"))
 ONE = ir.Const(1)
-Value = ir.Const | ir.Name | ir.Op
 Arguments = Callable[[ir.Kernel, Site, ir.Stmt | None, Context], Iterable[Argument]]
 
 
@@ -87,17 +85,19 @@ def covers(written: list[ir.TileRef], wanted: ir.TileRef) -> bool:
     place, stop = wanted.rows.start or ir.Const(0), wanted.rows.stop
     if stop is None or wanted.rows.step is not None:
         return False
+    if not any(p.stop == stop for p in parts):
+        return False
+    ends: dict[ir.Expr, list[ir.Expr]] = {}  # where parts begin -> where they end
+    for p in parts:
+        if p.step is None and p.stop is not None:
+            ends.setdefault(p.start or ir.Const(0), []).append(p.stop)
     for _ in range(len(parts)):
-        ends = [
-            p.stop
-            for p in parts
-            if p.step is None and p.stop is not None and (p.start or ir.Const(0)) == place
-        ]
-        if not ends:
+        found = ends.get(place)
+        if found is None:
             return False
-        if stop in ends:
+        if stop in found:
             return True
-        place = ends[0]
+        place = found[0]
     return False
 
 
@@ -319,60 +319,3 @@ def companion(
     name = tree.fresh(kernel, stem)
     made = ir.TileDecl(name, "sram", dims[0], dims[1], dtype)
     return made, ir.TileRef(name, pieces[0], pieces[1])
-
-
-# ---- float values ----
-
-
-def is_value(operand: object) -> TypeGuard[Value]:
-    """Whether an operand is a float, not a tile."""
-    return isinstance(operand, (ir.Const, ir.Name, ir.Op))
-
-
-def negative(value: Value) -> Value:
-    """-value, in the form in which the language reads it."""
-    if isinstance(value, ir.Const):
-        return ir.Const(-value.value)
-    if isinstance(value, ir.Op):
-        left, right = value.args
-        if value.op in ("*", "/") and is_value(left):
-            return ir.Op(value.op, (negative(left), right))
-        if value.op == "-" and left == ir.Const(0) and is_value(right):
-            return right
-    return ir.Op("-", (ir.Const(0), value))
-
-
-def times(left: Value, right: Value) -> Value:
-    """left * right; a factor of 1 or -1 is not written."""
-    for one, other in ((left, right), (right, left)):
-        if isinstance(one, ir.Const) and abs(one.value) == 1:
-            return other if one.value > 0 else negative(other)
-    return ir.Op("*", (left, right))
-
-
-def plus(left: Value, right: Value) -> Value:
-    """left + right."""
-    return ir.Op("+", (left, right))
-
-
-def finite(value: object) -> TypeGuard[Value]:
-    """Whether a float expression names no infinity."""
-    return isinstance(value, (ir.Const, ir.Name, ir.Op)) and all(
-        part != ir.Name("inf") for part in ir.walk_expr(value)
-    )
-
-
-def positive(value: object, promised: tuple[str, ...] = ()) -> bool:
-    """Whether a float expression is certainly above zero: literals and constants of the language.
-
-    A Scalar parameter may have any sign, but for those that the task promises to be above zero.
-    """
-    if isinstance(value, ir.Const):
-        return value.value > 0
-    if isinstance(value, ir.Name):
-        return value.id in ("LOG2E", "LN2", *promised)
-    return (
-        isinstance(value, ir.Op)
-        and value.op in ("+", "*", "/")
-        and all(positive(arg, promised) for arg in value.args)
-    )

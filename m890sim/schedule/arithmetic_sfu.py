@@ -8,16 +8,12 @@ from m890sim.schedule.arithmetic_parts import (
     COMPUTE,
     SFU,
     Pair,
-    Value,
     changed,
     companion,
-    finite,
     instruction_at,
-    is_value,
     join,
     merged,
     nothing,
-    plus,
     reader_of,
     require_dead,
     require_untouched,
@@ -26,7 +22,14 @@ from m890sim.schedule.arithmetic_parts import (
     same_shape,
     tile_operand,
     tiles_of,
+)
+from m890sim.schedule.arithmetic_values import (
+    Value,
+    finite,
+    is_value,
+    plus,
     times,
+    within_f32,
 )
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse, statement
 from m890sim.schedule.histories import of_tiles
@@ -72,7 +75,8 @@ def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
     One operand has the result's shape; nothing else reads the result; s and c don't change in
     between; of two scales both are values. The product is no longer rounded to t's dtype, and two
-    scales are multiplied first.
+    scales are multiplied first; f32 holds the product of constants, that of Scalars may be beyond
+    it.
     """
     first = instruction_at(kernel, site, "mul")
     pair, result = _function_of(kernel, site, first)
@@ -84,7 +88,7 @@ def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     if scale is not None:
         if not (finite(scale) and finite(factor)):
             raise refuse(pair.second, "it has a scale, and two scales must be finite values")
-        factor = times(factor, scale)
+        factor = within_f32(pair.second, times(factor, scale))
     dst = pair.second.operands[0]
     comments = merged(first.comments, pair.second.comments)
     keywords = {"scale": None if factor == ir.Const(1) else factor}
@@ -101,7 +105,8 @@ def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     s has the result's shape; nothing else reads the result; s doesn't change in between; the SFU
     instruction has no bias yet, or both are values; its scale is a finite value. neg is a tile of
     its own. The difference is no longer rounded to t's dtype; with a scale, s * c and m * c are
-    rounded apart.
+    rounded apart. Where m * c is beyond f32, as in a row that is hidden by a finite number near
+    -3e38, there may be a NaN in place of 0 or 1.
     """
     first = instruction_at(kernel, site, "sub")
     return _fuse_shift(kernel, site, first, (1,), -1.0)
@@ -116,6 +121,7 @@ def fuse_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     One operand has the result's shape; nothing else reads the result; s and m don't change in
     between; the SFU instruction has no bias yet, or both are values; its scale is a finite value.
     The sum is no longer rounded to t's dtype; with a scale, s * c and m * c are rounded apart.
+    Where m * c is beyond f32, there may be a NaN in place of a number.
     """
     first = instruction_at(kernel, site, "add")
     return _fuse_shift(kernel, site, first, (1, 2), 1.0)
@@ -133,7 +139,7 @@ def _fuse_shift(
     if scale is not None:
         if not finite(scale):
             raise refuse(second, f"{second.op} has a scale that is no finite value")
-        factor = times(factor, scale)
+        factor = within_f32(second, times(factor, scale))
     early: tuple[ir.Stmt, ...] = ()
     moved: ir.Keyword
     if isinstance(shift, ir.TileRef):
@@ -149,10 +155,12 @@ def _fuse_shift(
         if not is_value(shift) or not (finite(shift) or (scale is None and bias is None)):
             raise refuse(first, "an infinite value cannot be combined with a scale or bias")
         moved = times(shift, factor)
+        if scale is not None or bias is not None:
+            moved = within_f32(second, moved)
         if bias is not None:
             if not finite(bias):
                 raise refuse(second, f"{second.op} has a bias already, and it is no finite value")
-            moved = plus(times(shift, factor), bias)
+            moved = within_f32(second, plus(moved, bias))
     comments = merged(first.comments, second.comments)
     fused = changed(second, (second.operands[0], source), {"bias": moved}, comments)
     return join(kernel, site, pair, fused, early=early)
@@ -230,8 +238,9 @@ def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     exp(p, s, scale=c, bias=1.0)  ->  exp2(p, s, scale=c * LOG2E, bias=1.0 * LOG2E)
     exp(p, s, bias=m)  ->  mul(bias, m, LOG2E); exp2(p, s, scale=LOG2E, bias=bias)
 
-    Always legal. A scale or bias that is a tile is multiplied into a tile of its own. The exponent
-    is rounded in other places.
+    A scale or bias that is a tile is multiplied into a tile of its own; where its elements are so
+    large that the product is beyond f32, as near -3e38, there may be a NaN in place of a number.
+    f32 holds the product of a constant. The exponent is rounded in other places.
     """
     stmt = instruction_at(kernel, site, "exp")
     early: list[ir.Stmt] = []
@@ -244,7 +253,7 @@ def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
             early += [decl, shapes.instruction("mul", (moved, value, _LOG2E), loc=stmt.loc)]
             keywords[name] = moved
         elif value is not None and is_value(value):
-            keywords[name] = times(value, _LOG2E)
+            keywords[name] = within_f32(stmt, times(value, _LOG2E))
     result = changed(stmt, stmt.operands, keywords, op="exp2")
     return tree.replace(kernel, site, *early, result)
 

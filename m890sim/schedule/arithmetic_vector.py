@@ -8,20 +8,23 @@ from m890sim.schedule.arithmetic_parts import (
     changed,
     companion,
     declaration,
-    finite,
     instruction_at,
-    is_value,
     join,
     merged,
     nothing,
-    positive,
     reader_of,
     require_dead,
     require_unwritten,
     same_shape,
     tile_operand,
     tiles_of,
+)
+from m890sim.schedule.arithmetic_values import (
+    finite,
+    is_value,
+    positive,
     times,
+    within_f32,
 )
 from m890sim.schedule.edit import (
     Argument,
@@ -74,7 +77,8 @@ def fuse_mul_mul(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     mul(t, a, c); mul(d, t, b)  ->  mul(d, a, c * b)
 
     c and b are finite values; a has t's shape; the second mul is the next use of t and reads all
-    that was written; nothing else reads t; a doesn't change in between. c * b is computed first.
+    that was written; nothing else reads t; a doesn't change in between. c * b is computed first;
+    f32 holds the product of constants, that of Scalars may be beyond it.
     """
     first = instruction_at(kernel, site, "mul")
     result = tile_operand(first, first.operands[0], "dst")
@@ -91,7 +95,8 @@ def fuse_mul_mul(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     require_unwritten(pair, tiles_of(source))
     require_dead(kernel, pair, result)
     comments = merged(first.comments, second.comments)
-    operands = (second.operands[0], source, times(factor, more))
+    product = within_f32(second, times(factor, more))
+    operands = (second.operands[0], source, product)
     return join(kernel, site, pair, changed(second, operands, {}, comments))
 
 
@@ -156,7 +161,8 @@ def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     div(d, a, l)  ->  recip(r, l); mul(d, a, r)
     div(d, a, 2.0)  ->  mul(d, a, 1.0 / 2.0)
 
-    A divisor that is a value is a literal other than 0, LOG2E or LN2. r is an f32 tile of its own.
+    A divisor that is a value is a literal other than 0, LOG2E or LN2, and it and its reciprocal lie
+    within f32. r is an f32 tile of its own.
     The quotient is rounded twice; where 1 / l is beyond f32 (|l| < 2 ** -128) or both are infinite
     or zero, it may differ more.
     """
@@ -170,7 +176,7 @@ def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     known = b in (ir.Name("LOG2E"), ir.Name("LN2")) or (isinstance(b, ir.Const) and b.value != 0)
     if not is_value(b) or not known:
         raise refuse(stmt, "the divisor may be 0: it must be a tile, a literal, LOG2E or LN2")
-    factor = ir.Op("/", (ir.Const(1.0), b))
+    factor = within_f32(stmt, ir.Op("/", (ir.Const(1.0), b)))
     return tree.replace(kernel, site, changed(stmt, (target, a, factor), {}, op="mul"))
 
 
@@ -216,9 +222,9 @@ def scale_through_max(
     mul(s, s, 2.0); causal_mask(s, row=0, col=0)  ->  causal_mask(...); mul(s, s, 2.0)
 
     The factor is certainly above 0: a literal, LOG2E, LN2, a Scalar that the task promises to be
-    above 0, their sums, products and quotients. The next use of s is a mask or a maximum over the
-    same piece, the maximum goes into another tile, which is not used in between. Exact where s and
-    m are f32.
+    above 0, their sums, products and quotients; f32 holds its constants. The next use of s is a
+    mask or a maximum over the same piece, the maximum goes into another tile, which is not used in
+    between. Exact where s and m are f32, and Scalars are no denormals.
     """
     first = instruction_at(kernel, site, "mul")
     result = tile_operand(first, first.operands[0], "dst")
@@ -226,7 +232,7 @@ def scale_through_max(
     if source != result:
         raise refuse(first, "the product must be written where its tile is read")
     if not finite(factor) or not positive(factor, context.positive):
-        raise refuse(first, "the factor must be a value that is certainly above 0")
+        raise refuse(first, "the factor must be a value that is certainly above 0 in f32")
     pair = reader_of(kernel, site, first, result)
     second = pair.second
     if second.op.endswith("_mask") and second.operands == (result,):

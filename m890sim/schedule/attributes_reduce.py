@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from m890sim.kernel import ir
-from m890sim.schedule.arithmetic_parts import positive
+from m890sim.schedule.arithmetic_values import positive
 from m890sim.schedule.attributes_flow import Flow, Write
 from m890sim.schedule.attributes_kinds import Kind
 from m890sim.schedule.edit import EditError

@@ -8,7 +8,6 @@ from m890sim.schedule.arithmetic_parts import (
     ONE,
     covers,
     declaration,
-    finite,
     instruction_at,
     join,
     mentions,
@@ -22,6 +21,7 @@ from m890sim.schedule.arithmetic_parts import (
     tiles_of,
     touches,
 )
+from m890sim.schedule.arithmetic_values import finite
 from m890sim.schedule.edit import Argument, Context, Site, refuse
 from m890sim.schedule.effects import known_effects, names_in
 
