@@ -10,8 +10,8 @@ from m890sim.kernel import ir, shapes
 from m890sim.schedule import tree
 from m890sim.schedule.arithmetic_parts import (
     companion,
-    covers,
     declaration,
+    holds,
     instruction_at,
     merged,
     reader_of,
@@ -42,7 +42,8 @@ def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     place, and c a finite value. The operand is f32, or bf16 and c a power of two: any other factor
     would be rounded with every element (of a 128-wide head that takes the scores beyond a task's
     tolerance). It is not written in the loop around the matmul, and certainly written before that
-    loop; the names in its piece are known there.
+    loop, by instructions of the same piece where it is none of constants; the names in its piece
+    are known there.
     """
     stmt = instruction_at(kernel, site, "matmul")
     if argument not in ("a", "b"):
@@ -135,7 +136,7 @@ def _written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
                     for _, _, write, value in operand_roles(part)
                     if write and isinstance(value, ir.TileRef) and value.tile == piece.tile
                 ]
-    return covers(written, piece)
+    return holds(declaration(kernel, site, piece.tile), written, piece)
 
 
 ROWS: tuple[EditSpec, ...] = (

@@ -101,6 +101,31 @@ def covers(written: list[ir.TileRef], wanted: ir.TileRef) -> bool:
     return False
 
 
+def holds(decl: ir.TileDecl, written: list[ir.TileRef], wanted: ir.TileRef) -> bool:
+    """As `covers`, and what was written shows as well that the piece lies in its tile.
+
+    Of a whole tile that was written, a piece may still be beyond the tile.
+    """
+    return covers(
+        [
+            ref
+            for ref in written
+            if _shows(decl.rows, ref.rows, wanted.rows) and _shows(decl.cols, ref.cols, wanted.cols)
+        ],
+        wanted,
+    )
+
+
+def _shows(dim: ir.Expr, written: ir.Slice, wanted: ir.Slice) -> bool:
+    if written != ir.FULL or wanted == ir.FULL:
+        return True
+    bounds = (wanted.start or ir.Const(0), wanted.stop or dim, dim)
+    if not all(isinstance(bound, ir.Const) for bound in bounds) or wanted.step is not None:
+        return False
+    start, stop, most = (bound.value for bound in bounds if isinstance(bound, ir.Const))
+    return 0 <= start <= stop <= most
+
+
 # ---- who reads a tile ----
 
 

@@ -235,6 +235,17 @@ EXAMPLES: tuple[tuple[str, str, str, str, Argument, int], ...] = (
         0,
     ),
     (
+        "scale_operand",
+        "matmul",
+        "for j in range(2):\n    matmul(y[:n, :4], h[:n], wt[:, :4])\n"
+        "    mul(y[:n, :4], y[:n, :4], 2.0)\ncopy(p[:n, :4], y[:n, :4])\nfill(p[:n, 4:8], 0.0)",
+        "scaled = sram(8, 8, bf16)\nmul(scaled[:, :4], wt[:, :4], 2.0)\n"
+        "for j in range(2):\n    matmul(y[:n, :4], h[:n], scaled[:, :4])\n"
+        "copy(p[:n, :4], y[:n, :4])\nfill(p[:n, 4:8], 0.0)",
+        "b",
+        0,
+    ),
+    (
         "div_to_recip",
         "div",
         "div(p[:n], s[:n], m[:n])",

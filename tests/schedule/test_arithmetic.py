@@ -252,6 +252,14 @@ REFUSALS: tuple[tuple[str, str, str, str, Argument], ...] = (
         "`h` is bf16: a factor that is no power of two would round it; only f32 takes any",
         "a",
     ),
+    (
+        "scale_operand",
+        "matmul",
+        "for j in range(2):\n    if n <= 8:\n        matmul(y[:n, :n], h[:n], wt[:, :n])\n"
+        "        mul(y[:n, :n], y[:n, :n], 0.5)\n        copy(p[:n, :n], y[:n, :n])",
+        "`wt` is not certainly written before the loop, in this piece",
+        "b",
+    ),
     ("div_to_recip", "div", "div(p[:n], s[:n], c)", "the divisor may be 0", None),
     (
         "recip_to_div",
