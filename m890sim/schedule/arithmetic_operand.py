@@ -11,17 +11,16 @@ from m890sim.schedule import tree
 from m890sim.schedule.arithmetic_parts import (
     companion,
     declaration,
-    holds,
     instruction_at,
     merged,
     reader_of,
     tile_operand,
-    touches,
     writes,
+    written_before,
 )
 from m890sim.schedule.arithmetic_values import finite
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
-from m890sim.schedule.effects import effects_of, names_in, operand_roles
+from m890sim.schedule.effects import effects_of, names_in
 from m890sim.schedule.histories import of_tiles
 
 
@@ -113,7 +112,7 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
             and any(isinstance(child, ir.Stage) for child in parent.body)
         )
         if looped and not staged:
-            if _written_before(kernel, site[:length], piece):
+            if written_before(kernel, site[:length], piece):
                 found = site[:length]
             else:
                 reason = f"`{piece.tile}` is not certainly written before the loop, in this piece"
@@ -122,21 +121,6 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
     if found is None:
         raise refuse(stmt, reason)
     return found
-
-
-def _written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
-    """Whether instructions before a site, in its block or around it, have written a whole piece."""
-    written: list[ir.TileRef] = []
-    for length in range(len(site), 0, -1):
-        body, index = tree.block(kernel, site[:length])
-        for part in body[:index]:
-            if isinstance(part, ir.Instr) and touches(part, piece.tile):
-                written += [
-                    value
-                    for _, _, write, value in operand_roles(part)
-                    if write and isinstance(value, ir.TileRef) and value.tile == piece.tile
-                ]
-    return holds(declaration(kernel, site, piece.tile), written, piece)
 
 
 ROWS: tuple[EditSpec, ...] = (

@@ -134,6 +134,21 @@ def touches(stmt: ir.Stmt, tile: str) -> bool:
     return uses_tile(stmt, tile)
 
 
+def written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
+    """Whether instructions before a site, in its block or around it, certainly wrote a piece."""
+    written: list[ir.TileRef] = []
+    for length in range(len(site), 0, -1):
+        body, index = tree.block(kernel, site[:length])
+        for part in body[:index]:
+            if isinstance(part, ir.Instr) and touches(part, piece.tile):
+                written += [
+                    value
+                    for _, _, write, value in operand_roles(part)
+                    if write and isinstance(value, ir.TileRef) and value.tile == piece.tile
+                ]
+    return holds(declaration(kernel, site, piece.tile), written, piece)
+
+
 def writes(stmt: ir.Stmt, tiles: set[str]) -> bool:
     """Whether a statement, or one below it, writes one of the tiles."""
     return not tiles.isdisjoint(effects_of(stmt).writes)

@@ -20,10 +20,12 @@ from m890sim.schedule.arithmetic_parts import (
     tile_operand,
     tiles_of,
     touches,
+    written_before,
 )
 from m890sim.schedule.arithmetic_values import finite
 from m890sim.schedule.edit import Argument, Context, Site, refuse
 from m890sim.schedule.effects import known_effects, names_in
+from m890sim.schedule.loops_bounds import Facts, Sum
 
 RANGE = ("f32", "bf16")  # hold what a row is before it is divided
 normalise_arguments = nothing("div", "mul")
@@ -57,7 +59,9 @@ def normalise_last(
       next use of it, and nothing else reads it; its tile is of f32 or bf16;
     - accumulate=True: the matmul is all that its loop does to the result, the divisor does not
       change in the loop, and the result is filled with 0 in front of the loop; or, outside of
-      loops, filled with 0 in front of the matmul, nothing else using it in between.
+      loops, filled with 0 in front of the matmul, nothing else using it in between;
+    - a loop that the division leaves certainly has an iteration, or instructions before it have
+      written the pieces of the result and of the divisor.
     """
     first = instruction_at(kernel, site, "div", "mul")
     result = tile_operand(first, first.operands[0], "dst")
@@ -101,6 +105,11 @@ def normalise_last(
         raise refuse(loop, f"`{name}` is defined in the loop, which the division has to leave")
     if not _filled(kernel, loop_site, target):
         raise refuse(loop, f"`{target.tile}` is not filled with 0 in front of the loop")
+    if not _runs(kernel, loop_site, loop):
+        for piece in (target, divisor):
+            if isinstance(piece, ir.TileRef) and not written_before(kernel, loop_site, piece):
+                found = f"`{piece.tile}` is not certainly written before it, in this piece"
+                raise refuse(loop, f"the loop may have no iteration, and {found}")
     if not kept and len(tree.block(kernel, site)[0]) == 1:
         raise refuse(first, "nothing would be left of the block around it")
     changed = join(kernel, site, pair, second, early=kept)
@@ -124,6 +133,11 @@ def _filled(kernel: ir.Kernel, site: Site, target: ir.TileRef) -> bool:
                 and covers([stmt.operands[0]], target)
             )
     return False
+
+
+def _runs(kernel: ir.Kernel, site: Site, loop: ir.Loop) -> bool:
+    facts = Facts(kernel, site)
+    return facts.prove(facts.sum(loop.start).plus(facts.sum(loop.stop), -1).plus(Sum(1)))
 
 
 def _loop_of(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:

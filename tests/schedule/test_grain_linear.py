@@ -166,6 +166,18 @@ def test_a_division_leaves_a_staged_loop_and_values_and_factors_move_as_well() -
             "fill(out, 1.0)\n    matmul(out, p, vt, accumulate=True)",
             "not directly in a loop",
         ),
+        (
+            LOOP,
+            "exp(w, w, row_sum=l)",
+            "exp(w, w)\n    if S > 0:\n        row_sum(l, w)",
+            "the loop may have no iteration, and `l` is not certainly written before it",
+        ),
+        (
+            LOOP,
+            "div(p[:, :n], w[:, j : j + n], l)\n        matmul(out, p[:, :n]",
+            "div(p[:D, :n], w[:D, j : j + n], l[:D])\n        matmul(out[:D], p[:D, :n]",
+            "the loop may have no iteration, and `out` is not certainly written before it",
+        ),
     ],
 )
 def test_normalise_last_says_what_it_refuses(body: str, old: str, new: str, message: str) -> None:
@@ -178,6 +190,14 @@ def test_normalise_last_says_what_it_refuses(body: str, old: str, new: str, mess
     with pytest.raises(EditError, match="line [0-9]+: ") as caught:
         rewrite(kernel, Edit("normalise_last", site))
     assert any(part in str(caught.value) for part in message.split("|")), str(caught.value)
+
+
+def test_a_loop_that_certainly_runs_needs_no_earlier_divisor() -> None:
+    body = LOOP.replace("exp(w, w, row_sum=l)", "exp(w, w)\n    if S > 0:\n        row_sum(l, w)")
+    kernel = kernel_of(body.replace("range(0, S, BK)", "range(0, 20, BK)"))
+    after = apply(kernel, *divisions(kernel))
+    assert "accumulate=True)\n    div(out, out, l)" in text_of(after)
+    assert_close(kernel, after)
 
 
 def test_a_sum_that_begins_with_zero_needs_no_loop() -> None:
