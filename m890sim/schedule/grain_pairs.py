@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from m890sim.kernel import ir, shapes
+from m890sim.schedule import loops_bounds
 from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
 from m890sim.schedule.effects import names_in
 from m890sim.schedule.grain_heads import Packer
@@ -62,6 +63,7 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     - all others that differ from head to head are used by whole rows, as pack_heads wants it, and
       have no mask by position;
     - nothing else is stored in the phase.
+    Where a matmul's piece of keys may be empty, it begins at `min(y, n * heads)`.
     """
     if argument not in COUNTS or not isinstance(argument, int):
         raise EditError(f"pair_heads takes 2 or 4 heads, not {argument!r}")
@@ -91,6 +93,21 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         body=(first, heads, *body),
     )
     return replace(kernel, site, changed)
+
+
+def _in_kernel(kernel: ir.Kernel, site: Site) -> Site:
+    """The site of a statement which a packer counts, behind a -1, in the second branch alone."""
+    found: list[int] = []
+    shift = 0
+    for index in site:
+        if index < 0:
+            branch = node(kernel, tuple(found))
+            assert isinstance(branch, ir.If)
+            shift = len(branch.then)
+        else:
+            found.append(index + shift)
+            shift = 0
+    return tuple(found)
 
 
 _LEGAL: Remembered[EditError | None] = Remembered(2_000)
@@ -232,6 +249,7 @@ class _Pairer(Packer):
     heads: str = ""
     namer: Namer | None = None
     row: str = ""  # the loop's variable while a matmul of one head is written
+    site: Site = ()  # of that matmul
 
     def statement(self, stmt: ir.Stmt, site: Site, scope: Scope) -> ir.Stmt:
         rows = self.rows
@@ -243,7 +261,7 @@ class _Pairer(Packer):
         if isinstance(stmt, ir.Instr) and stmt.op == "matmul":
             stationary = stmt.operands[2]
             if isinstance(stationary, ir.TileRef) and scope[stationary.tile] in rows.keys:
-                self.row = self.namer.fresh("y")
+                self.row, self.site = self.namer.fresh("y"), site
                 one = dataclasses.replace(self.instruction(stmt, scope), comments=ir.NO_COMMENTS)
                 loop = ir.Loop(
                     self.row, ir.Const(0), ir.Name(self.heads), ONE, (one,), stmt.comments, stmt.loc
@@ -284,9 +302,23 @@ class _Pairer(Packer):
             if self.row:
                 begin: ir.Expr = ir.Name(self.row)
                 begin = begin if start is None else add(start, begin)
+                if not self.has_keys(ref.rows.start or ir.Const(0), end):
+                    # An empty piece must not begin behind its end.
+                    begin = ir.Op("min", (begin, stop))
                 return dataclasses.replace(ref, rows=ir.Slice(begin, stop, heads))
             return dataclasses.replace(ref, rows=ir.Slice(start, stop))
         return ref
+
+    def has_keys(self, start: ir.Expr, stop: ir.Expr) -> bool:
+        """Whether a piece of the keys certainly has rows where the matmul stands."""
+        kernel = self.rows.kernel
+        # Scalars of the kernel's top stand for themselves: what they are made of is no help here.
+        facts = loops_bounds.Facts(kernel, _in_kernel(kernel, self.site), 1)
+        for name, value in kernel.tunables.items():
+            if value > 0:
+                facts.lows.setdefault(name, [loops_bounds.Sum(1)])
+        some = facts.sum(start).plus(loops_bounds.Sum(1))
+        return facts.prove(some.plus(facts.sum(stop), -1))
 
     def tensor(self, ref: ir.TensorRef, stmt: ir.Instr) -> ir.TensorRef:
         heads = ir.Name(self.heads)

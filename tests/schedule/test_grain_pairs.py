@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from textwrap import indent
 
+import numpy as np
 import pytest
 
+from m890sim.execute import run_kernel
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import parse
 from m890sim.schedule import Edit, EditError, apply, rewrite
@@ -131,6 +133,50 @@ def test_pair_heads_acts_on_phases_with_keys_and_takes_two_numbers() -> None:
         rewrite(kernel, Edit("pair_heads", (0,), 3))
     with pytest.raises(EditError, match="no variable of the phase picks a row"):
         rewrite(built_in("decode_reference"), Edit("pair_heads", (1,), 2))
+
+
+EMPTY = """from m890sim.lang import *
+
+
+@kernel
+def example(
+    q: Tensor["H", 8, f32],
+    k: Tensor["T", "H", 8, f32],
+    o: Tensor["H", 8, f32],
+    t: Table["N"],
+):
+    for h in cores(H):
+        c = t[0]
+        qt = sram(1, 8, f32)
+        kt = sram(8, 8, f32)
+        s = acc(1, 8)
+        r = sram(1, 8, f32)
+        load(qt, q[h, :])
+        load(kt, k[0:8, h, :])
+        fill(s, 0.0)
+        if c < 9:
+            matmul(s[:, :c], qt, kt[:c].T)
+        if c < 0:
+            fill(s, 1.0)
+        else:
+            matmul(s[:, c:8], qt, kt[c:8].T)
+        copy(r, s)
+        store(o[h, :], r)
+"""
+
+
+@pytest.mark.parametrize("cut", [0, 3, 8])
+def test_pair_heads_keeps_pieces_of_no_keys(cut: int) -> None:
+    kernel = parse(EMPTY)
+    paired = apply(kernel, Edit("pair_heads", (0,), 2))
+    assert "kt[min(c * heads + y_2, 8 * heads) : 8 * heads : heads].T" in print_kernel(paired)
+    rng = np.random.default_rng(0)
+    tensors = {"q": rng.standard_normal((3, 8)), "k": rng.standard_normal((8, 3, 8))}
+    before, after = (
+        run_kernel(k, {"H": 3, "T": 8, "N": 1}, {"t": [cut]}, {}, tensors)["o"]
+        for k in (kernel, paired)
+    )
+    np.testing.assert_allclose(after, before, rtol=1e-5)
 
 
 # An odd number of key heads: the last pair is one.
