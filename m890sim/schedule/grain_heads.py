@@ -10,7 +10,7 @@ from functools import partial
 from m890sim.kernel import ir, shapes
 from m890sim.language.measure import statement_expressions
 from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
-from m890sim.schedule.effects import names_in
+from m890sim.schedule.grain_groups import groups, require_whole_groups
 from m890sim.schedule.grain_rows import (
     ONE,
     Rows,
@@ -60,10 +60,14 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     Argument: "grow", tiles grow by the factor G; or "keep", tiles keep their rows (rounded down to
     whole groups) and an item takes fewer tokens: BQ becomes max(1, BQ // G) in the whole kernel.
     Preconditions:
-    - one of the phase's variables, h, has the extent HQ where G is HQ // HKV, or W * G;
-    - h is used as `h // G`, which picks an index of a dimension of HKV elements at least once (so
-      that every launch has whole groups), and as a plain index of tensors that are loaded and
-      stored, with tokens in front of it and one slice behind it, and for nothing else;
+    - one of the phase's variables, h, has the extent HQ where G is HQ // HKV, or W * G; HQ or G is
+      certainly not negative, and a launch has at least one head a group (with none, the packed
+      phase still has items, which fail);
+    - h is used as `h // G`, which picks an index of a dimension of HKV elements at least once, not
+      in one branch alone of an `if` outside of which something is stored (so that every launch has
+      whole groups; a loop counts, though it may have no iteration), and as a plain index of tensors
+      that are loaded and stored, with tokens in front of it and one slice behind it, and for
+      nothing else;
     - the tiles that hold what differs from head to head are used by rows: none is the stationary
       operand of a matmul, none is reduced over its rows or transposed or loaded for all heads at
       once, none has a slice of rows with a step, and no single row of one serves many rows;
@@ -116,11 +120,11 @@ def _plan(kernel: ir.Kernel, site: Site, stmt: ir.Cores) -> tuple[Packer, tuple[
         raise refuse(stmt, "no work-item variable is divided by a number of query heads")
     head, group = found
     number = stmt.vars.index(head)
-    whole = _groups(kernel, stmt, number, group)
+    whole = groups(kernel, stmt, number, group)
     rows = Rows(kernel, head)
     rows.collect(stmt.body, site, {})
     rows.spread()
-    _require_whole_groups(kernel, stmt, head, group, whole)
+    require_whole_groups(kernel, stmt, head, group, whole)
     extents = (*stmt.extents[:number], whole, *stmt.extents[number + 1 :])
     return Packer(rows, head, group), extents
 
@@ -147,65 +151,6 @@ def _divisions(stmt: ir.Stmt) -> _Divisions:
         if isinstance(op, ir.Op) and op.op == "//" and isinstance(op.args[0], ir.Name)
     )
     return own + tuple(found for child in ir.children(stmt) for found in _divided(child))
-
-
-def _groups(kernel: ir.Kernel, stmt: ir.Cores, number: int, group: ir.Expr) -> ir.Expr:
-    """The number of groups that a phase's variable runs through."""
-    extent, head = stmt.extents[number], stmt.vars[number]
-    if set(names_in(group)) & set(stmt.vars) or not _outside(kernel, group):
-        raise refuse(stmt, f"what `{head}` is divided by is not known outside the phase")
-    value = _value(kernel, group)
-    whole = _value(kernel, extent)
-    known = kernel.tunables
-    if isinstance(value, ir.Op) and value.op == "//" and shapes.same_value(value.args[0], whole):
-        return value.args[1]
-    size = shapes.simplify(value, known)
-    count = shapes.simplify(whole, known)
-    if isinstance(size, ir.Const) and isinstance(count, ir.Const):
-        if size.value >= 1 and count.value % size.value == 0:
-            return ir.Const(int(count.value) // int(size.value))
-    elif isinstance(whole, ir.Op) and whole.op == "*":
-        for one, other in (whole.args, whole.args[::-1]):
-            if shapes.same_value(one, value) or one == group:
-                return other
-    raise refuse(
-        stmt,
-        f"`{head}` is divided by no `HQ // HKV` with HQ its extent, and its extent is no "
-        "multiple of the divisor",
-    )
-
-
-def _value(kernel: ir.Kernel, expr: ir.Expr) -> ir.Expr:
-    """An expression with a scalar of the kernel's top put in, one level."""
-    if isinstance(expr, ir.Name):
-        for stmt in kernel.body:
-            if isinstance(stmt, ir.Let) and stmt.name == expr.id:
-                return stmt.value
-    return expr
-
-
-def _outside(kernel: ir.Kernel, expr: ir.Expr) -> bool:
-    unknown = set(names_in(expr)) - {s.name for s in kernel.body if isinstance(s, ir.Let)}
-    return not unknown or unknown <= {*kernel.symbols, *kernel.tunables}
-
-
-def _require_whole_groups(
-    kernel: ir.Kernel, stmt: ir.Cores, head: str, group: ir.Expr, whole: ir.Expr
-) -> None:
-    """Refuses a phase that would not trap where the last group has fewer heads than the others."""
-    dims = {p.name: p.dims for p in kernel.params}
-    dims |= {s.name: s.dims for s in kernel.body if isinstance(s, ir.HbmDecl)}
-    pick = ir.Op("//", (ir.Name(head), group))
-    lets = {s.name for s in ir.walk(stmt.body) if isinstance(s, ir.Let) and s.value == pick}
-    for part in ir.walk(stmt.body):
-        if isinstance(part, ir.Instr):
-            for value in part.operands:
-                if isinstance(value, ir.TensorRef):
-                    for entry, dim in zip(value.index, dims[value.tensor], strict=True):
-                        chosen = entry == pick or (isinstance(entry, ir.Name) and entry.id in lets)
-                        if chosen and shapes.same_value(dim, whole):
-                            return
-    raise refuse(stmt, f"no tensor of one index a group is indexed by `{head}` // the group")
 
 
 _WRONG: Remembered[EditError | None] = Remembered(20_000)

@@ -116,6 +116,11 @@ def test_pack_heads_takes_a_divided_head_by_another_name_and_a_constant_group() 
             "load(kt, k[:, h // G, :])\n    load(qt[:rows], k[:rows, h // G, :])",
             "rows of `qt` differ from head to head, but this piece of `k` has no index `h`",
         ),
+        (
+            "    load(kt, k[:, h // G, :])",
+            "    fill(kt, 1.0)\n    if rows > 4:\n        load(kt, k[:, h // G, :])",
+            "a tensor is indexed by `h` // the group in a branch only, and something is stored",
+        ),
         ("qt[:rows], kt", "qt[0:rows:1], kt", "takes every"),
         (
             "    copy(st",
@@ -136,6 +141,19 @@ def test_pack_heads_says_what_it_refuses(old: str, new: str, message: str) -> No
     with pytest.raises(EditError, match="line [0-9]+: ") as caught:
         rewrite(kernel, edit)
     assert message in str(caught.value)
+
+
+def test_pack_heads_takes_a_group_that_is_picked_in_both_branches() -> None:
+    picked = "load(kt, k[:, h // G, :])"
+    branches = f"if rows > 4:\n        {picked}\n    else:\n        {picked}"
+    packed = apply(kernel_of(PLAIN.replace(picked, branches)), Edit("pack_heads", (1,), "grow"))
+    assert text_of(packed).count("load(kt, k[:, h, :])") == 2
+
+
+def test_pack_heads_wants_no_number_of_heads_that_may_be_negative() -> None:
+    body = PLAIN.replace("cores(HQ,", "cores(HKV * (S - 3),").replace("h // G", "h // (S - 3)")
+    with pytest.raises(EditError, match="the number of heads may be below zero"):
+        rewrite(kernel_of(body), Edit("pack_heads", (1,), "grow"))
 
 
 def test_pack_heads_acts_on_phases_and_takes_two_words() -> None:
