@@ -15,9 +15,11 @@ from m890sim.schedule.arithmetic_parts import (
     piece_shape,
     touches,
 )
+from m890sim.schedule.arithmetic_room import require_place
 from m890sim.schedule.arithmetic_rows import cut_of, half, require_apart
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
 from m890sim.schedule.effects import operand_roles
+from m890sim.schedule.loops_copy import Namer
 
 _EIGHTHS = (4, 5, 6)  # of the rows for the SFU, the faster of the two engines
 
@@ -59,9 +61,11 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         inside = sum(mentions(part, ref.tile) for part in (stmt, *after))
         if sum(mentions(part, ref.tile) for part in scope[at + 1 :]) != inside:
             raise refuse(stmt, f"`{ref.tile}` is used before this, or outside the block")
-    names = {ref.tile: tree.fresh(kernel, f"{ref.tile}_2") for ref in results}
+    namer = Namer(kernel)
+    names = {ref.tile: namer.fresh(f"{ref.tile}_2") for ref in results}
     added: list[ir.Stmt] = list(_halves(kernel, site, stmt, rows, cut, names, results, True))
     last = max((n for n, p in enumerate(after) if any(touches(p, t) for t in names)), default=-1)
+    require_place(kernel, stmt, last + 2)
     for part in after[: last + 1]:
         if not any(touches(part, tile) for tile in names):
             added.append(part)

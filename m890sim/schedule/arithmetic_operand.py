@@ -18,10 +18,10 @@ from m890sim.schedule.arithmetic_parts import (
     writes,
     written_before,
 )
+from m890sim.schedule.arithmetic_room import in_tiles, require_place
 from m890sim.schedule.arithmetic_values import finite
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
 from m890sim.schedule.effects import effects_of, names_in
-from m890sim.schedule.histories import of_tiles
 
 
 def _sides(
@@ -68,6 +68,7 @@ def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
         )
     piece = dataclasses.replace(operand, transposed=False)
     home = _before_loops(kernel, site, stmt, piece)
+    require_place(kernel, stmt)
     made, scaled = companion(kernel, site, piece, "scaled", decl.dtype)
     product = shapes.instruction("mul", (scaled, piece, factor), loc=scaling.loc)
     operands = list(stmt.operands)
@@ -130,6 +131,6 @@ ROWS: tuple[EditSpec, ...] = (
         _sides,
         scale_operand,
         heads("matmul"),
-        of_tiles,
+        in_tiles,
     ),
 )

@@ -17,8 +17,10 @@ from m890sim.schedule.arithmetic_parts import (
     piece_shape,
     tile_operand,
 )
+from m890sim.schedule.arithmetic_room import require_place, within_room
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
 from m890sim.schedule.effects import effects_of, operand_roles
+from m890sim.schedule.loops_copy import require_shallow
 from m890sim.schedule.surroundings import extents
 
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all
@@ -57,6 +59,7 @@ def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     if isinstance(rows, ir.Const) and rows.value < 2:
         raise refuse(stmt, "there are no two rows to split")
     require_apart(stmt)
+    require_place(kernel, stmt)
     cut = cut_of(rows, eighths)
     halves: list[ir.Instr] = []
     for second in (False, True):
@@ -112,6 +115,7 @@ def half(
         raise refuse(stmt, f"`{ref.tile}` may have other rows than the result")
     start = ref.rows.start
     middle = cut if start is None else shapes.simplify(ir.Op("+", (start, cut)))
+    require_shallow(stmt, middle)
     if second:
         stop = ref.rows.stop
         if stop is None:
@@ -204,6 +208,8 @@ def _with_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object,
     return tuple(found)
 
 
+_with_extents_and_room = within_room(_with_extents)
+
 ROWS: tuple[EditSpec, ...] = (
     EditSpec(
         "split_rows",
@@ -211,7 +217,7 @@ ROWS: tuple[EditSpec, ...] = (
         _parts,
         split_rows,
         heads(*SFU),
-        _with_extents,
+        _with_extents_and_room,
     ),
     EditSpec(
         "merge_rows",
@@ -219,6 +225,6 @@ ROWS: tuple[EditSpec, ...] = (
         nothing(*SFU),
         merge_rows,
         heads(*SFU),
-        _with_extents,
+        _with_extents_and_room,
     ),
 )

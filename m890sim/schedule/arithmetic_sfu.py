@@ -23,6 +23,7 @@ from m890sim.schedule.arithmetic_parts import (
     tile_operand,
     tiles_of,
 )
+from m890sim.schedule.arithmetic_room import in_statement, in_tiles, require_place
 from m890sim.schedule.arithmetic_values import (
     Value,
     finite,
@@ -31,7 +32,7 @@ from m890sim.schedule.arithmetic_values import (
     times,
     within_f32,
 )
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse, statement
+from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
 from m890sim.schedule.histories import of_tiles
 
 _LOG2E = ir.Name("LOG2E")
@@ -149,6 +150,7 @@ def _fuse_shift(
         if factor == ir.Const(1):
             require_unwritten(pair, tiles_of(shift))
         else:
+            require_place(kernel, first)
             decl, moved = companion(kernel, site, shift, "neg" if sign < 0 else "shift")
             early = (decl, shapes.instruction("mul", (moved, shift, factor), loc=first.loc))
     else:
@@ -249,6 +251,7 @@ def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     whole = kernel
     for name, value in (("scale", scale), ("bias", stmt.keyword("bias"))):
         if isinstance(value, ir.TileRef):
+            require_place(kernel, stmt)
             decl, moved = companion(whole, site, value, name)
             early += [decl, shapes.instruction("mul", (moved, value, _LOG2E), loc=stmt.loc)]
             keywords[name] = moved
@@ -273,7 +276,7 @@ ROWS: tuple[EditSpec, ...] = (
         nothing("sub"),
         fuse_subtract,
         heads("sub"),
-        of_tiles,
+        in_tiles,
     ),
     EditSpec(
         "fuse_add",
@@ -281,7 +284,7 @@ ROWS: tuple[EditSpec, ...] = (
         nothing("add"),
         fuse_add,
         heads("add"),
-        of_tiles,
+        in_tiles,
     ),
     EditSpec(
         "fuse_row_sum",
@@ -305,6 +308,6 @@ ROWS: tuple[EditSpec, ...] = (
         nothing("exp"),
         exp_to_exp2,
         heads("exp"),
-        statement,
+        in_statement,
     ),
 )

@@ -19,6 +19,7 @@ from m890sim.schedule.arithmetic_parts import (
     tile_operand,
     tiles_of,
 )
+from m890sim.schedule.arithmetic_room import in_statement, in_tiles, require_place
 from m890sim.schedule.arithmetic_values import (
     finite,
     is_value,
@@ -33,7 +34,6 @@ from m890sim.schedule.edit import (
     Site,
     heads,
     refuse,
-    statement,
 )
 from m890sim.schedule.histories import of_tiles
 
@@ -106,11 +106,12 @@ def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     fma(d, d, b, c)  ->  mul(d, d, b); add(d, d, c)
     fma(d, a, b, c)  ->  mul(t, a, b); add(d, t, c)
 
-    Always legal. The product stays in d where d is an f32 tile that c is no part of and a is d
+    The product stays in d where d is an f32 tile that c is no part of and a is d
     itself, else in an f32 tile of its own. The product is rounded to f32.
     """
     stmt = instruction_at(kernel, site, "fma")
     target, a, b, c = stmt.operands
+    require_place(kernel, stmt)
     result = tile_operand(stmt, target, "dst")
     early: tuple[ir.Stmt, ...] = ()
     decl = declaration(kernel, site, result.tile)
@@ -169,6 +170,7 @@ def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     stmt = instruction_at(kernel, site, "div")
     target, a, b = stmt.operands
     if isinstance(b, ir.TileRef):
+        require_place(kernel, stmt)
         decl, inverse = companion(kernel, site, b, "inverse")
         recip = shapes.instruction("recip", (inverse, b), None, stmt.comments, stmt.loc)
         product = shapes.instruction("mul", (target, a, inverse), loc=stmt.loc)
@@ -242,6 +244,7 @@ def scale_through_max(
     largest = tile_operand(second, second.operands[0], "dst")
     if largest.tile == result.tile:
         raise refuse(second, f"the maximum goes into `{result.tile}` itself")
+    require_place(kernel, first)
     scaled = shapes.instruction("mul", (largest, largest, factor), loc=first.loc)
     return join(kernel, site, pair, second, scaled, first)
 
@@ -269,7 +272,7 @@ ROWS: tuple[EditSpec, ...] = (
         nothing("fma"),
         split_fma,
         heads("fma"),
-        statement,
+        in_statement,
     ),
     EditSpec(
         "accumulate",
@@ -285,7 +288,7 @@ ROWS: tuple[EditSpec, ...] = (
         nothing("div"),
         div_to_recip,
         heads("div"),
-        statement,
+        in_statement,
     ),
     EditSpec(
         "recip_to_div",
@@ -301,6 +304,6 @@ ROWS: tuple[EditSpec, ...] = (
         nothing("mul"),
         scale_through_max,
         heads("mul"),
-        of_tiles,
+        in_tiles,
     ),
 )

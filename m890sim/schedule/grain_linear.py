@@ -22,6 +22,7 @@ from m890sim.schedule.arithmetic_parts import (
     touches,
     written_before,
 )
+from m890sim.schedule.arithmetic_room import require_place
 from m890sim.schedule.arithmetic_values import finite
 from m890sim.schedule.edit import Argument, Context, Site, refuse
 from m890sim.schedule.effects import known_effects, names_in
@@ -85,6 +86,7 @@ def normalise_last(
         raise refuse(decl, f"`{result.tile}` may not hold undivided rows")
     require_dead(kernel, pair, result)
     require_unwritten(pair, tiles_of(divisor))
+    require_place(kernel, first)
     kept: tuple[ir.Stmt, ...] = ()
     if source != result:
         kept = (ir.Instr("copy", (result, source), (), first.comments, first.loc),)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from m890sim.kernel import ir
 from m890sim.language import check
-from m890sim.schedule import tree
+from m890sim.schedule import legal_edits, tree
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, EditError
 from tests.schedule.arithmetic_examples import (
     EDITS,
@@ -34,6 +35,14 @@ def test_edit_changes_its_example(case: tuple[str, str, str, str, Argument, int]
 
 def test_every_edit_has_an_example() -> None:
     assert {case[0] for case in EXAMPLES} == set(EDITS)
+
+
+def test_shared_results_get_tiles_of_their_own_names() -> None:
+    body = "u = sram(16, 8, f32)\nu_2 = sram(16, 1, f32)\nexp2(u[:n], s[:n], row_sum=u_2[:n])\n"
+    kernel = example(body + "add(p[:n], u[:n], u_2[:n])")
+    changed = run_edit("share_rows", kernel, first_site(kernel, "exp2"), 4)
+    check(changed)
+    assert "add(p[n // 2 : n], u_2_2[n // 2 : n], u_2_2_2[n // 2 : n])" in body_text(changed)
 
 
 REFUSALS: tuple[tuple[str, str, str, str, Argument], ...] = (
@@ -320,3 +329,34 @@ def test_edit_refuses(case: tuple[str, str, str, str, Argument]) -> None:
     with pytest.raises(EditError, match="line [0-9]+: ") as caught:
         run_edit(name, kernel, first_site(kernel, op), argument)
     assert message in str(caught.value)
+
+
+def chained(edit: str, op: str, kernel: ir.Kernel, argument: Argument = None) -> tuple[int, str]:
+    """How often an edit of the first such instruction applies, and why no more."""
+    for count in range(60):
+        try:
+            kernel = run_edit(edit, kernel, first_site(kernel, op), argument)
+        except EditError as error:
+            return count, str(error)
+        check(kernel)
+    raise AssertionError(f"no end of {edit}")
+
+
+def test_factors_do_not_grow_without_end() -> None:
+    body = "mul(p[:n], s[:n], c)\n" + "mul(p[:n], p[:n], c)\n" * 40
+    count, reason = chained("fuse_mul_mul", "mul", example(body))
+    assert (count, "operators would nest deeper than 24" in reason) == (24, True)
+
+
+LONGER = [case for case in EXAMPLES if case[3].count("\n") > case[2].count("\n")]
+
+
+@pytest.mark.parametrize("case", LONGER, ids=lambda c: f"{c[0]}-{c[2][:24]}")
+def test_edits_that_add_statements_stay_within_the_limits(
+    case: tuple[str, str, str, str, Argument, int],
+) -> None:
+    name, op, before, _, argument, number = case
+    kernel = example(before + "\nmax(p[:n], p[:n], 0.0)" * 800)
+    with pytest.raises(EditError, match="line [0-9]+: the kernel would have [0-9]+ nodes"):
+        run_edit(name, kernel, first_site(kernel, op, number), argument)
+    assert all(edit.name != name for edit in legal_edits(kernel))
