@@ -7,10 +7,10 @@ from typing import TypeGuard
 
 from m890sim.kernel import ir
 from m890sim.schedule.edit import refuse
-from m890sim.schedule.loops_copy import MOST_NESTING
+from m890sim.schedule.loops_copy import MOST_NESTING, operators
 
 Value = ir.Const | ir.Name | ir.Op
-_NUMBERS = {"inf": math.inf, "LOG2E": math.log2(math.e), "LN2": math.log(2)}
+NUMBERS = {"inf": math.inf, "LOG2E": math.log2(math.e), "LN2": math.log(2)}
 _LEAST, _MOST = 2.0**-126, 2.0**127  # sizes of what f32 holds in full, and has some room above
 
 
@@ -74,7 +74,7 @@ def within_f32(stmt: ir.Stmt, value: Value) -> Value:
     """A value that an edit has put together. Raises: EditError where it is no value to write."""
     if not finite(value):
         raise refuse(stmt, "the new factor or bias is beyond f32")
-    if _operators(value) > MOST_NESTING:
+    if operators(value) > MOST_NESTING:
         raise refuse(stmt, f"operators would nest deeper than {MOST_NESTING}, the most for edits")
     return value
 
@@ -84,7 +84,7 @@ def _number(value: ir.Expr) -> float | None:
     if isinstance(value, ir.Const):
         number = float(value.value)
     elif isinstance(value, ir.Name):
-        return _NUMBERS.get(value.id)
+        return NUMBERS.get(value.id)
     else:
         assert isinstance(value, ir.Op)
         left, right = map(_number, value.args)
@@ -100,7 +100,3 @@ def _operate(op: str, left: float, right: float) -> float:
     if op == "/":
         return left / right if right else math.inf
     return {"+": left + right, "-": left - right, "*": left * right}[op]
-
-
-def _operators(value: ir.Expr) -> int:
-    return 1 + max(map(_operators, value.args)) if isinstance(value, ir.Op) else 0

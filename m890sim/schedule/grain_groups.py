@@ -7,6 +7,7 @@ from collections.abc import Callable
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.edit import refuse
 from m890sim.schedule.effects import names_in
+from m890sim.schedule.totals import is_natural, natural_names
 from m890sim.schedule.tree import Body
 
 
@@ -38,27 +39,9 @@ def groups(kernel: ir.Kernel, stmt: ir.Cores, number: int, group: ir.Expr) -> ir
 
 def _certain(kernel: ir.Kernel, stmt: ir.Cores, heads: ir.Expr, count: ir.Expr) -> ir.Expr:
     """The number of groups where no number of heads is below zero."""
-    known = {*kernel.symbols, *(name for name, n in kernel.tunables.items() if n >= 0)}
-    for part in kernel.body:
-        if isinstance(part, ir.Let) and _not_negative(part.value, known):
-            known.add(part.name)
-    if not _not_negative(heads, known):
+    if not is_natural(heads, natural_names(kernel)):
         raise refuse(stmt, "the number of heads may be below zero")
     return count
-
-
-def _not_negative(expr: ir.Expr, known: set[str]) -> bool:
-    """Whether an integer is certainly not below zero; `known`: names that are not."""
-    if isinstance(expr, ir.Const):
-        return expr.value >= 0
-    if isinstance(expr, ir.Name):
-        return expr.id in known
-    if not isinstance(expr, ir.Op):
-        return False
-    parts = [_not_negative(arg, known) for arg in expr.args]
-    if expr.op == "max":
-        return any(parts)
-    return expr.op in ("+", "*", "//", "%", "ceil_div", "min") and all(parts)
 
 
 def _value(kernel: ir.Kernel, expr: ir.Expr) -> ir.Expr:

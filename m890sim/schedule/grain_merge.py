@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir, shapes
@@ -11,6 +11,7 @@ from m890sim.schedule.effects import known_effects, names_in
 from m890sim.schedule.grain_carried import Shape
 from m890sim.schedule.grain_weights import Factor, written
 from m890sim.schedule.loops_copy import Namer
+from m890sim.schedule.totals import is_natural, natural_names
 from m890sim.schedule.tree import Body
 
 ONE = ir.Const(1)
@@ -37,13 +38,10 @@ class Merge:
     def __post_init__(self) -> None:
         self.names = {name: self.namer.fresh(f"part_{name}") for name in self.pieces}
         self.single = all(self.tiles[name].rows == ONE for name in self.pieces)
-        never = {name: value >= 0 for name, value in self.kernel.tunables.items()}
-        for stmt in self.kernel.body:
-            if isinstance(stmt, ir.Let):
-                never[stmt.name] = _never_negative(stmt.value, never)
+        names = natural_names(self.kernel)
         # A phase may have no items by a negative extent; no scratch has one.
         self.extents = tuple(
-            extent if _never_negative(extent, never) else ir.Op("max", (ir.Const(0), extent))
+            extent if is_natural(extent, names) else ir.Op("max", (ir.Const(0), extent))
             for extent in self.stmt.extents
         )
 
@@ -70,19 +68,6 @@ class Merge:
         items = tuple(ir.Name(var) for var in self.stmt.vars)
         rows = () if self.single else (self.pieces[name].rows,)
         return ir.TensorRef(self.names[name], (*items, part, *rows, ir.FULL))
-
-
-def _never_negative(expr: ir.Expr, names: Mapping[str, bool]) -> bool:
-    """Whether an integer is certainly 0 or more; names that are not given are symbols and sizes."""
-    if isinstance(expr, ir.Const):
-        return expr.value >= 0
-    if isinstance(expr, ir.Name):
-        return names.get(expr.id, True)
-    if not isinstance(expr, ir.Op) or expr.op == "-":
-        return False
-    if expr.op in (*ir.COMPARISONS, *ir.LOGIC):
-        return True
-    return (any if expr.op == "max" else all)(_never_negative(arg, names) for arg in expr.args)
 
 
 def merge_phase(

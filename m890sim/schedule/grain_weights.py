@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from m890sim.kernel import ir
+from m890sim.schedule.arithmetic_values import NUMBERS
 
 # A sum of products of names: product (sorted names) -> coefficient.
 Factor = tuple[tuple[tuple[str, ...], Fraction], ...]
@@ -25,7 +26,6 @@ ONE: Factor = (((), Fraction(1)),)
 # Numbers in a factor: -1e30, where a maximum begins, times one of them is finite and not 0 in f32.
 LEAST, MOST = Fraction(1, 10**30), Fraction(10**8)
 _WIDE = Fraction(10**300)  # on the way to them, where floats of 64 bits are finite
-_NUMBERS = {"inf": math.inf, "LOG2E": math.log2(math.e), "LN2": math.log(2.0)}
 
 
 def number_of(value: object) -> float | None:
@@ -36,7 +36,7 @@ def number_of(value: object) -> float | None:
         except OverflowError:
             return None
     if isinstance(value, ir.Name):
-        return _NUMBERS.get(value.id)
+        return NUMBERS.get(value.id)
     if not isinstance(value, ir.Op):
         return None
     left, right = (number_of(arg) for arg in value.args)

@@ -1,4 +1,4 @@
-"""Whether an integer expression has a value at a place, whatever the launch gives."""
+"""What is certain of integer expressions whatever the launch gives: a value, and its sign."""
 
 from __future__ import annotations
 
@@ -107,3 +107,25 @@ class _Visible:
             for expr in self.values[name]:
                 open_ += (used for used in names_in(expr) if used in self.values)
         return [name for name in self.values if name in found]
+
+
+def natural_names(kernel: ir.Kernel) -> dict[str, bool]:
+    """Whether tunables and scalars of the kernel's top are certainly not below zero."""
+    known = {name: value >= 0 for name, value in kernel.tunables.items()}
+    for stmt in kernel.body:
+        if isinstance(stmt, ir.Let):
+            known[stmt.name] = is_natural(stmt.value, known)
+    return known
+
+
+def is_natural(expr: ir.Expr, names: Mapping[str, bool]) -> bool:
+    """Whether an integer is certainly not below zero; names that are not given are sizes."""
+    if isinstance(expr, ir.Const):
+        return expr.value >= 0
+    if isinstance(expr, ir.Name):
+        return names.get(expr.id, True)
+    if not isinstance(expr, ir.Op) or expr.op == "-":
+        return False
+    if expr.op in ir.COMPARISONS or expr.op in ir.LOGIC:
+        return True
+    return (any if expr.op == "max" else all)(is_natural(arg, names) for arg in expr.args)
