@@ -1,0 +1,62 @@
+"""Inputs and right outputs that the judge keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from m890sim.judge import evaluate
+from m890sim.judge.givens import Givens, Store
+from m890sim.workloads import get_task
+
+TASK = get_task("vector_add")
+CASES = TASK.cases
+
+
+def test_givens_are_those_of_the_case_and_cannot_be_changed() -> None:
+    case = CASES[0]
+    givens = Givens(case, 3, "peaked")
+    fresh = case.make_inputs(3, "peaked")
+    assert givens.inputs.keys() == fresh.keys()
+    for name, value in fresh.items():
+        np.testing.assert_array_equal(givens.inputs[name], value)
+    np.testing.assert_array_equal(givens.expected(None), case.oracle(fresh))
+    rows = np.arange(case.rows) % 3 == 0  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(givens.expected(rows), case.oracle(fresh, rows))
+    for array in (givens.inputs["x"], givens.expected(None)):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0.0
+    with pytest.raises(TypeError):
+        givens.inputs["x"] = 0  # type: ignore[index]
+
+
+def test_givens_are_made_once_while_there_is_room() -> None:
+    store = Store(2**40)
+    first = store.get(CASES[0], 0, "normal")
+    others = [
+        store.get(CASES[0], 1, "normal"),
+        store.get(CASES[0], 0, "peaked"),
+        store.get(CASES[1], 0, "normal"),
+    ]
+    assert store.get(CASES[0], 0, "normal") is first and first not in others
+    assert first.expected(None) is first.expected(None)
+
+
+def test_what_was_asked_for_longest_ago_makes_room() -> None:
+    needed = [Givens(case, 0, "normal").n_bytes for case in CASES]
+    outputs = CASES[0].oracle(CASES[0].make_inputs()).nbytes
+    store = Store(sum(needed) + outputs - 1)
+    kept = [store.get(case, 0, "normal") for case in CASES]
+    assert store.get(CASES[0], 0, "normal") is kept[0]
+    kept[0].expected(None)  # its outputs count from now on: no room for all
+    store.get(CASES[2], 0, "normal")
+    assert store.get(CASES[0], 0, "normal") is kept[0]
+    assert store.get(CASES[1], 0, "normal") is not kept[1]
+    small = Store(needed[0] - 1)
+    assert small.get(CASES[0], 0, "normal") is not small.get(CASES[0], 0, "normal")
+
+
+def test_verdicts_do_not_depend_on_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = evaluate(TASK.expert_name, TASK, seed=7)
+    monkeypatch.setattr("m890sim.judge.check.STORE", Store(0))
+    assert evaluate(TASK.expert_name, TASK, seed=7) == first
