@@ -1,7 +1,7 @@
 """The chip: `ChipSpec`, a frozen record of every number of the machine, and the presets `CHIPS`.
 
-Imports `errors` alone. Units are in the field names: `_cycles`, `_bytes`, `_per_cycle`. One cycle
-is 1 ns on `m890`.
+Imports `errors` and `digests` alone. Units are in the field names: `_cycles`, `_bytes`,
+`_per_cycle`. One cycle is 1 ns on `m890`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from m890sim.digests import digest_of
 from m890sim.errors import ChipError
 
 KIB = 1024
@@ -135,6 +136,13 @@ class ChipSpec:
     def bank_bytes(self) -> int:
         """Bytes of one SRAM bank."""
         return self.sram_bytes // self.sram_banks
+
+    @property
+    def digest(self) -> str:
+        """Names the chip by its numbers: equal for chips that differ in their name alone."""
+        numbers = dataclasses.asdict(self)
+        del numbers["name"]
+        return digest_of(numbers)
 
     def replace(self, **changes: Any) -> ChipSpec:
         """A copy with the given fields changed, checked again.

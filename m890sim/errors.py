@@ -23,6 +23,13 @@ class TaskError(M890Error):
     """An unknown task, case or kernel, or a kernel whose parameters do not fit the task."""
 
 
+class BelowLowerBoundError(M890Error):
+    """A right kernel took fewer cycles than any kernel can.
+
+    The simulator or its bound is wrong, not the kernel: catch it, skip the kernel, and report it.
+    """
+
+
 class CodedError(M890Error):
     """An error with a stable code from `m890sim.errors.CODES`.
 

@@ -10,7 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from m890sim.chip import ChipSpec, get_chip
-from m890sim.errors import BindError, ExecutionError, LimitError, TaskError
+from m890sim.errors import (
+    BelowLowerBoundError,
+    BindError,
+    ExecutionError,
+    LimitError,
+    TaskError,
+)
 from m890sim.judge.check import Checker
 from m890sim.judge.fit import check_fits
 from m890sim.judge.records import CaseResult, Evaluation
@@ -27,13 +33,6 @@ from m890sim.workloads import (
 )
 
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
-
-
-class BelowLowerBoundError(RuntimeError):
-    """A right kernel took fewer cycles than any kernel can.
-
-    The simulator or the bound is wrong, not the kernel.
-    """
 
 
 def evaluate(
@@ -135,8 +134,9 @@ def _evaluate_case(
         message = str(trap)
     if not message and cycles is not None and cycles < bound:
         raise BelowLowerBoundError(
-            f"{kernel.name} took {cycles} cycles on {case.name} ({chip.name}), "
-            f"below the lower bound {bound}"
+            f"fault of the simulator: {kernel.name} is right on {case.name} ({chip.name}) in "
+            f"{cycles} cycles, below the lower bound of {bound}; the bound or the timing is "
+            "wrong, not the kernel: please report it"
         )
     return CaseResult(
         case.name, not message, error, cycles, reference, bound, message, instructions, rows

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.chip import ChipSpec
+from m890sim.digests import digest_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -94,6 +95,11 @@ class Case(ABC):
         rows: bool, `output_shape` without its last dimension, the rows to compute (all where None);
         the others are NaN.
         """
+
+    @property
+    def digest(self) -> str:
+        """Names the case by all of its fields: its class, task, name and shapes."""
+        return digest_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is cached beside them follows from them, and pickle refuses it."""

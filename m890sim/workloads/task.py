@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from m890sim.digests import digest_of
 from m890sim.errors import TaskError
+from m890sim.kernel import digest as kernel_digest
 from m890sim.kernel.ir import Const, Expr, Kernel, Name, Op, Param
 from m890sim.workloads.case import Case
 from m890sim.workloads.registry import load_kernel, unknown
@@ -35,6 +37,25 @@ class Task:
     def expert(self) -> Kernel:
         """The best kernel of this package."""
         return load_kernel(self.expert_name)
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the task by all that a result hangs on.
+
+        Parameters, outputs, cases, dtypes, tolerance, and the reference kernel itself.
+        """
+        return digest_of(
+            {
+                "name": self.name,
+                "params": [(p.name, p.kind, p.dtype, repr(p.dims)) for p in self.params],
+                "outputs": self.outputs,
+                "cases": [case.digest for case in self.cases],
+                "reference": kernel_digest(self.reference),
+                "dtypes": self.allowed_dtypes,
+                "tolerance": float(self.tolerance),
+                "positive": self.positive,
+            }
+        )
 
     def case(self, name: str) -> Case:
         """The case of that name. Raises: TaskError with the nearest names for an unknown one."""
