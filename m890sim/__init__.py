@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from m890sim.chip import get_chip
-    from m890sim.judge import evaluate
+    from m890sim.judge import evaluate, judge_kernel
     from m890sim.kernel import print_kernel
     from m890sim.language import parse
     from m890sim.session import apply, legal_edits
@@ -25,6 +25,7 @@ __all__ = [
     "execute",
     "get_chip",
     "get_task",
+    "judge_kernel",
     "legal_edits",
     "load_kernel",
     "parse",
@@ -38,6 +39,7 @@ _MODULES = {
     "execute": "m890sim.workloads",
     "get_chip": "m890sim.chip",
     "get_task": "m890sim.workloads",
+    "judge_kernel": "m890sim.judge",
     "legal_edits": "m890sim.session",
     "load_kernel": "m890sim.workloads",
     "parse": "m890sim.language",
