@@ -43,9 +43,9 @@ def test_start_may_be_a_name_a_file_or_a_kernel(make: Make, tmp_path: Path) -> N
 
 
 def test_load_begins_the_edits_anew(make: Make) -> None:
-    session = make()
+    session = make(verify="never")
     session.apply(SMALLER)
-    session.evaluate("never")
+    session.evaluate()
     session.load("attention_textbook")
     assert session.edits == ()
     assert session.spent == 1, "the log stays"
@@ -174,7 +174,7 @@ def test_clone_is_independent_both_ways(make: Make) -> None:
         other.apply(fences(other.kernel)[0])
         other.evaluate("always")
         other.load("attention_textbook")
-        other.evaluate("never")
+        other.evaluate()
         assert state_of(session) == expected
         expected = state_of(other)
         mark = session.position()
@@ -186,10 +186,10 @@ def test_clone_is_independent_both_ways(make: Make) -> None:
 
 
 def test_clone_of_a_long_session_takes_microseconds(make: Make) -> None:
-    session = make()
+    session = make(verify="never")
     for number in range(300):
         session.apply(Edit("set_tile", (), 16 * (1 + number % 2)))
-        session.evaluate("never")
+        session.evaluate()
     times = []
     for _ in range(50):
         began = time.perf_counter()
