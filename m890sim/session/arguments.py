@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from m890sim.errors import TaskError
 from m890sim.kernel.ir import Kernel
 from m890sim.workloads import DISTRIBUTIONS, Case, Task, load_kernel
 
+MOST_PENALTY = 1e6
 MOST_SEED = 2**63 - 1  # fits into what the judge and JSON readers take for an integer
 
 
@@ -40,15 +41,6 @@ def seed_of(value: Any) -> int:
     return integer_of("seed", value, 0, MOST_SEED)
 
 
-def verify_of(value: Any, modes: Sequence[str]) -> str:
-    """When the gate runs. Raises: TypeError, ValueError."""
-    if not isinstance(value, str):
-        raise TypeError(f"verify must be one of {', '.join(modes)}, not {value!r:.60}")
-    if value not in modes:
-        raise ValueError(f"verify must be one of {', '.join(modes)}, not {value!r:.60}")
-    return value
-
-
 def kernel_of(value: Any) -> Kernel:
     """A kernel, or the one of a name or path.
 
@@ -70,7 +62,7 @@ def distributions_of(names: Any) -> tuple[str, ...] | None:
         return None
     if isinstance(names, str):
         names = (names,)
-    found = _sequence("distributions", names, "names")
+    found = sequence_of("distributions", names, "names")
     for name in found:
         if not isinstance(name, str):
             raise TypeError(f"a distribution must be a name, not {name!r:.60}")
@@ -91,7 +83,7 @@ def cases_of(task: Task, cases: Any) -> tuple[Case, ...]:
     if isinstance(cases, (str, Case)):
         cases = (cases,)
     chosen = []
-    for case in _sequence("cases", cases, "cases or their names"):
+    for case in sequence_of("cases", cases, "cases or their names"):
         if not isinstance(case, (str, Case)):
             raise TypeError(f"a case must be a Case or its name, not {case!r:.60}")
         chosen.append(task.case(case) if isinstance(case, str) else case)
@@ -107,7 +99,25 @@ def cases_of(task: Task, cases: Any) -> tuple[Case, ...]:
     return tuple(chosen)
 
 
-def _sequence(name: str, value: Any, what: str) -> tuple[Any, ...]:
-    if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray, dict)):
+def sequence_of(name: str, value: Any, what: str) -> tuple[Any, ...]:
+    """The members of a sequence. Raises: TypeError for what is none."""
+    if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray, Mapping)):
         raise TypeError(f"{name} must be {what} in a sequence or None, not {value!r:.60}")
     return tuple(value)
+
+
+def choice_of(name: str, value: Any, choices: Sequence[str]) -> str:
+    """One of some names. Raises: TypeError for what is no text, ValueError for another one."""
+    if isinstance(value, str) and value in choices:
+        return value
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise kind(f"{name} must be one of {', '.join(choices)}, not {value!r:.60}")
+
+
+def penalty_of(value: Any) -> float:
+    """A penalty: a finite number of at least 0. Raises: TypeError, ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"penalty must be a number, not {value!r:.60}")
+    if not 0 <= value <= MOST_PENALTY:
+        raise ValueError(f"penalty must lie in 0 ... {MOST_PENALTY:g}, not {value!r:.60}")
+    return float(value)

@@ -17,11 +17,11 @@ from m890sim.kernel.ir import Kernel
 from m890sim.schedule import Edit
 from m890sim.session.arguments import (
     cases_of,
+    choice_of,
     count_of,
     distributions_of,
     kernel_of,
     seed_of,
-    verify_of,
 )
 from m890sim.session.edits import check_built, edit_to_data
 from m890sim.session.memory import Gate, Memory, Space, State
@@ -117,7 +117,7 @@ class KernelSession:
             raise TypeError(f"memory must be a Memory or None, not {memory!r:.60}")
         self._memory = memory if memory is not None else Memory()
         self._budget = budget
-        self._verify = verify_of(verify, VERIFY)
+        self._verify = choice_of("verify", verify, VERIFY)
         names = distributions_of(distributions)
         self._gate = Gate(seed_of(seed), names, count_of("rows", rows, 1))
         self._space = self._memory.space(chosen, spec, cases_of(chosen, cases))
@@ -323,7 +323,7 @@ class KernelSession:
         Raises: BudgetError where nothing is left; ValueError for a weaker `verify`;
         BelowLowerBoundError.
         """
-        mode = self._verify if verify is None else verify_of(verify, VERIFY)
+        mode = self._verify if verify is None else choice_of("verify", verify, VERIFY)
         if _STRENGTH[mode] < _STRENGTH[self._verify]:
             raise ValueError(
                 f"this session has verify={self._verify!r}, and {mode!r} checks less; "

@@ -97,6 +97,14 @@ def test_apply_takes_edits_only(make: Make) -> None:
         make().apply("set_tile")  # type: ignore[arg-type]
 
 
+def test_edit_that_its_rewrite_stumbles_over_is_refused(make: Make) -> None:
+    session = make()
+    for argument in ("wide", (1, 2), None):
+        with pytest.raises(EditError, match="set_tile does not take this argument here"):
+            session.apply(Edit("set_tile", (), argument))
+    assert session.edits == ()
+
+
 def test_legal_edits_are_those_that_apply(make: Make) -> None:
     session = make()
     legal = session.legal_edits()
