@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from m890sim.judge import evaluate, judge_kernel
     from m890sim.kernel import print_kernel
     from m890sim.language import parse
-    from m890sim.session import apply, legal_edits
+    from m890sim.session import KernelSession, apply, legal_edits
     from m890sim.workloads import execute, get_task, load_kernel, simulate
 
 __all__ = [
+    "KernelSession",
     "apply",
     "evaluate",
     "execute",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "KernelSession": "m890sim.session",
     "apply": "m890sim.session",
     "evaluate": "m890sim.judge",
     "execute": "m890sim.workloads",
