@@ -151,6 +151,8 @@ class OperandCompiler:
                     mentions.append(_Mention(operand.name, "", tensor.slot, flags))
         cost, engine = self._cost(spec, stmt, {o.name: r for o, r in given})
         self._share_ports(spec, mentions, {o.name: r for o, r in given})
+        if spec.family != "matrix":
+            mentions = _merged(mentions)
         columns: dict[int, Value | None] = {
             k.BASE: cost.base,
             k.STREAM: cost.stream,
@@ -273,6 +275,23 @@ class OperandCompiler:
         first, step, rows = self._taken(ref.rows, shape.rows)
         column, _, cols = self._taken(ref.cols, shape.cols)
         return first, step, column, rows, cols
+
+
+def _merged(mentions: list[_Mention]) -> list[_Mention]:
+    """Fewer entries for the engine: `mul(a, a, x)` reads and writes one.
+
+    Entries that are read keep their order, which decides ties.
+    """
+    kept: list[_Mention] = []
+    for mention in mentions:
+        for place, earlier in enumerate(kept):
+            alike = mention.tile and mention.tile == earlier.tile and not mention.flags & k.IN_SRAM
+            if alike and not any(m.flags & k.READS for m in kept[place + 1 :]):
+                earlier.flags |= mention.flags
+                break
+        else:
+            kept.append(mention)
+    return kept
 
 
 def operands_of(spec: OpSpec, stmt: ir.Instr) -> list[tuple[Operand, ir.Operand | ir.Keyword]]:

@@ -107,7 +107,7 @@ WRITTEN, WRITER, READ, VERSION = range(4)
 FREE, ISSUED, FENCE_SEEN, QUEUE_SEEN = range(4)
 # WINDOW_START to FLOWN data flow at LOAD bytes a cycle, then to END at the port's whole rate.
 START, END, MASK, LOAD, WINDOW_START, FLOWN = range(6)
-RING_WIDTH = 8
+RING_WIDTH = 6
 TRACE_WIDTH = 7
 FORGOTTEN = -(2**62)
 FAR = 2**62
@@ -297,6 +297,10 @@ def run_phase(
                 operand_engine = 0
                 slot_time = 0
                 written = 0
+                banks = 0
+                twice = 0
+                most = 0
+                held_mask = 0
                 held_slot = 0
                 held_ready = 0
                 stationary = instructions[target + STATIONARY]
@@ -312,7 +316,6 @@ def run_phase(
                     sb = slot * 4
                     flags = instructions[at + 4]
                     seq[TOUCHED + o] = sb
-                    seq[SHARES + o] = 0
                     ready = slots[sb + WRITTEN]
                     writer = slots[sb + WRITER]
                     if writer != e:
@@ -345,8 +348,19 @@ def run_phase(
                                 high = (base + reg[instructions[at + LAST_BYTE]]) // bank_bytes
                                 low = min(max(low, 0), 61)
                                 mask &= (2 << min(max(high, 0), 61)) - (1 << low)
+                        share = reg[instructions[at + SHARE]]
+                        if share == 0:
+                            mask = 0
                         seq[BANKS + o] = mask
-                        seq[SHARES + o] = reg[instructions[at + SHARE]]
+                        seq[SHARES + o] = share
+                        if o == stationary:
+                            held_mask = mask
+                        else:
+                            twice |= banks & mask
+                            banks |= mask
+                            most = max(most, share)
+                    else:
+                        seq[BANKS + o] = 0
                     at += OPERAND_WIDTH
 
                 # Start, and why not earlier.
@@ -385,8 +399,6 @@ def run_phase(
                 flow = stream
                 if stationary >= 0:
                     passes = reg[instructions[target + PASSES]]
-                    share = seq[SHARES + stationary]
-                    seq[SHARES + stationary] = 0
                     if passes > 0:
                         # The block that the unit holds: one pass, slot, version, then the slice.
                         differs = (seq[HELD] ^ 1) | (passes ^ 1)
@@ -403,8 +415,11 @@ def run_phase(
                         if differs:
                             load = max(d, max(held_ready, seq[LAST_PASS])) + chip[LOAD_CYCLES]
                             busy += max(0, load - start)
-                            seq[SHARES + stationary] = share
                             flow = reg[instructions[target + FLOW]]
+                            if held_mask:
+                                twice |= banks & held_mask
+                                banks |= held_mask
+                                most = max(most, seq[SHARES + stationary])
                         seq[LAST_PASS] = start + busy - stream + reg[instructions[target + LEAD]]
 
                 finish = start + busy
@@ -454,21 +469,12 @@ def run_phase(
                             work += 1
                         finish += now
                         attribution[parts + HBM] += finish - start - busy
-                # Ports: the most bytes that it has in one bank.
-                banks = 0
-                twice = 0
-                most = 0
-                for o in range(n_operands):
-                    if seq[SHARES + o] > 0:
-                        most = max(most, seq[SHARES + o])
-                        twice |= banks & seq[BANKS + o]
-                        banks |= seq[BANKS + o]
                 flown = finish
                 demand = 0
                 clash = 0
                 opened = start + max(0, busy - flow)
                 if banks:
-                    while twice:
+                    while twice:  # most: of all that it has in one bank
                         bank = twice & -twice
                         twice ^= bank
                         total = 0
@@ -481,19 +487,25 @@ def run_phase(
                     spread = min(flow, busy) + clash
                     if spread:
                         demand = min(port_rate, -(-most // spread))
-                    shared = 0
+                    beside = demand  # at most, with all that may flow beside it
                     for v in range(engines):
                         if unit[v * 4 + FREE] > start:
                             if v != e:
                                 # The ring holds all that ends after the start.
                                 n = unit[v * 4 + ISSUED] - 1
                                 entry = (v * length + (n & last)) * RING_WIDTH
+                                peak = 0
                                 while n >= 0 and ring[entry + END] > start:
-                                    shared |= ring[entry + MASK] & banks
+                                    if ring[entry + MASK] & banks:
+                                        if ring[entry + WINDOW_START] < flown:
+                                            peak = max(peak, ring[entry + LOAD])
+                                            if ring[entry + FLOWN] < ring[entry + END]:
+                                                peak = port_rate
                                     n -= 1
                                     entry = (v * length + (n & last)) * RING_WIDTH
+                                beside += peak
                     finish = flown
-                    if shared:
+                    if beside > port_rate:
                         # From one change of what flows to the next.
                         now = opened
                         late = 0
