@@ -115,7 +115,7 @@ def test_arrays_are_fresh_at_every_call(make: Make) -> None:
         ({"horizon": 0}, "horizon must be at least 1 or None, not 0"),
         ({"budget": 1}, "budget must be at least 2 or None, not 1"),
         ({"reward": "big"}, "reward must be one of best, current, final, not 'big'"),
-        ({"render_mode": "human"}, "render_mode must be None or one of ansi, rgb_array"),
+        ({"render_mode": "human"}, "render_mode must be one of ansi, rgb_array"),
         ({"shown": "add"}, "shown must be one of add-512x256"),
         ({"sites": 0}, "sites must be at least 1"),
         ({"verify": "maybe"}, "verify must be one of"),
