@@ -281,6 +281,16 @@ def evaluate_source(data: Mapping[str, Any]) -> dict[str, Any]:
     return evaluate(kernel, data["task"], spec, **data["arguments"]).as_dict()
 
 
+def judge_source(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`judge.judge_kernel` of a kernel's text, as plain data."""
+    from m890sim.judge.judgement import judge_kernel
+
+    chip = data["chip"]
+    spec = get_chip(chip) if isinstance(chip, str) else ChipSpec(**chip)
+    kernel = parse(data["source"], filename="<source>")
+    return judge_kernel(kernel, data["task"], spec, **data["arguments"]).as_dict()
+
+
 def _echo(data: Mapping[str, Any]) -> dict[str, Any]:
     return dict(data)
 
@@ -288,5 +298,6 @@ def _echo(data: Mapping[str, Any]) -> dict[str, Any]:
 # What a child may be asked for, by name. Kernels are text all the way: no code crosses over.
 FUNCTIONS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "evaluate": evaluate_source,
+    "judge": judge_source,
     "echo": _echo,
 }
