@@ -35,6 +35,13 @@ def register(commands: Any) -> None:
         "--case", metavar="CASE", action="append", help="only this case; may be given again"
     )
     run.add_argument("--chip", metavar="NAME", default="m890", help="the chip (default: m890)")
+    run.add_argument(
+        "--seed",
+        metavar="N",
+        type=show.integer(0),
+        default=0,
+        help="of the inputs (default: 0; `m890 judge` draws a fresh one)",
+    )
     run.add_argument("--json", action="store_true", help="print one JSON object")
     run.set_defaults(handler=_run)
 
@@ -49,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
     task, remark = task_of(kernel, args.kernel, args.task)
     cases = list(dict.fromkeys(args.case)) if args.case else None
     with show.progress(f"{kernel.name} on {chip.name}", quiet=args.json) as tell:
-        evaluation = evaluate(kernel, task, chip, cases, progress=tell)
+        evaluation = evaluate(kernel, task, chip, cases, seed=args.seed, progress=tell)
     timing = timings(kernel, task, chip, evaluation)
     if args.json:
         show.print_json(as_data(evaluation, timing, task))
@@ -95,7 +102,7 @@ def _print(
         f"{kernel.name} against {task.reference_name}: task {task.name}, {about}",
         "bound: cycles that no kernel can beat. to bound: share of the way from the reference to "
         "the bound, log scale. error: largest relative error of a row against fp64, "
-        f"{task.tolerance:g} allowed.",
+        f"{task.tolerance:g} allowed, {_looked_at(evaluation)}.",
     )
     for result in evaluation.cases:
         if result.message:
@@ -108,6 +115,14 @@ def _print(
             title += " (the longest case; --case NAME shows another)"
         show.print_whole(cycle_picture(timing[slowest.case], narrow), title)
         out.print(legend())
+
+
+def _looked_at(evaluation: Evaluation) -> str:
+    """Which share of the rows was looked at."""
+    assert evaluation.basis is not None
+    where = f"of {show.some(len(evaluation.basis.distributions), 'distribution')}"
+    least = min((case.share for case in evaluation.cases if case.correct), default=1.0)
+    return f"every row {where}" if least == 1 else f"at least {show.share(least)} of rows {where}"
 
 
 def _case_table(evaluation: Evaluation, timing: dict[str, Timing], narrow: bool) -> Table:

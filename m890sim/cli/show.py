@@ -5,6 +5,7 @@ Rich is imported when something is printed, not before: `m890 --help` and `--jso
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import re
@@ -134,6 +135,21 @@ def progress(title: str, quiet: bool = False) -> Iterator[Progress]:
     with Bar(*parts, console=console(stderr=True), transient=True) as bar:
         shown = bar.add_task(title, total=None, label="")
         yield lambda done, total, label: bar.update(shown, completed=done, total=total, label=label)
+
+
+def integer(least: int) -> Callable[[str], int]:
+    """What argparse takes as the type of an integer option of at least `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value < 2**63:
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, not {text}")
+        return value
+
+    return parse
 
 
 def count(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from m890sim.execute.domain import Domain
 from m890sim.execute.floats import FloatDomain
+from m890sim.execute.footprint import Footprint, footprint
 from m890sim.execute.rounding import round_to
 from m890sim.execute.run import Execution, execute_kernel, one_blas_thread, run_kernel
 
@@ -9,7 +10,9 @@ __all__ = [
     "Domain",
     "Execution",
     "FloatDomain",
+    "Footprint",
     "execute_kernel",
+    "footprint",
     "one_blas_thread",
     "round_to",
     "run_kernel",

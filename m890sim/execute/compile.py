@@ -152,7 +152,7 @@ class Compiler:
     # ---- tensors ---------------------------------------------------------------------------------
 
     def _parameters(self) -> None:
-        loads, stores = _tensor_uses(self.kernel.body)
+        loads, stores = tensor_uses(self.kernel.body)
         for param in self.kernel.params:
             if param.kind != "tensor":
                 continue
@@ -201,7 +201,7 @@ class Compiler:
         slots = tuple(block.scope.bind(name) for name in stmt.vars)
         inside = replace(block, item=tuple(zip(stmt.vars, slots, strict=True)))
         steps, instructions = self._block(stmt.body, inside)
-        loads, stores = _tensor_uses(stmt.body)
+        loads, stores = tensor_uses(stmt.body)
         shared = tuple(t for name, t in self.tensors.items() if name in loads and name in stores)
         return Phase(stmt.vars, slots, extents, steps, instructions, shared)
 
@@ -299,7 +299,7 @@ class Compiler:
         return branch
 
 
-def _tensor_uses(body: tuple[ir.Stmt, ...]) -> tuple[dict[str, ir.Instr], dict[str, ir.Instr]]:
+def tensor_uses(body: tuple[ir.Stmt, ...]) -> tuple[dict[str, ir.Instr], dict[str, ir.Instr]]:
     """Tensor -> the first instruction that loads it, and the first that stores to it."""
     loads: dict[str, ir.Instr] = {}
     stores: dict[str, ir.Instr] = {}

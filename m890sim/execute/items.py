@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,12 +10,15 @@ from m890sim.execute.compile import Phase, Program
 
 
 def run_items(
-    program: Program, todo: Sequence[Sequence[int]], sources: dict[int, set[int]] | None = None
+    program: Program,
+    todo: Sequence[Sequence[int]],
+    sources: dict[int, set[int]] | None = None,
+    after: Callable[[Phase], None] | None = None,
 ) -> None:
     """Run the given items of each phase.
 
     sources: filled with what each work item read from HBM scratch, as the numbers of the items that
-    wrote it. Numbers count over all phases, from 1.
+    wrote it. Numbers count over all phases, from 1. after: called at the end of each phase.
     Raises: ExecutionError, LimitError.
     """
     before = 0
@@ -32,6 +35,8 @@ def run_items(
             for step in steps:
                 step(env)
         before += phase.items
+        if after is not None:
+            after(phase)
 
 
 def _begin(program: Program, phase: Phase, before: int) -> None:

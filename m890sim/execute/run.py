@@ -74,6 +74,7 @@ def execute_kernel(
     domain: Domain | None = None,
     items: Items = None,
     seed: int = 0,
+    todo: Sequence[Sequence[int]] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Execution:
     """Run a checked kernel, statement by statement, work items in row-major order.
@@ -85,9 +86,13 @@ def execute_kernel(
     items: None for all work items; an integer for so many of the last phase, drawn with `seed`; a
     float above 0 and up to 1 for that share of them; a sequence of item numbers. Of earlier phases,
     what these depend on runs. The same arguments give the same bits on one machine.
+    todo: instead, the item numbers of each phase that run, and nothing else, as
+    `Footprint.items_for` gives them.
     Raises: ExecutionError E4xx with the place of the instruction; LimitError E505, E506, E509;
-    BindError E304.
+    BindError E304; TypeError and ValueError for items that do not exist.
     """
+    if items is not None and todo is not None:
+        raise ValueError("give items or todo, not both")
     domain = FloatDomain() if domain is None else domain
     # infinities and NaNs are values like others here
     with np.errstate(all="ignore"), one_blas_thread():
@@ -99,13 +104,23 @@ def execute_kernel(
             else choose(items, program.phases[-1].items, seed)
         )
         try:
-            todo = needed_items(kernel, launch, chosen, program, limits)
+            if todo is None:
+                todo = needed_items(kernel, launch, chosen, program, limits)
+            else:
+                todo = _checked(todo, program)
             run_items(program, todo)
             return _result(program, domain, todo)
         finally:
             # Programs are full of cycles: their tensors would stay until those are collected.
             for tensor in program.tensors.values():
                 tensor.array = tensor.owner = tensor.readers = None
+
+
+def _checked(todo: Sequence[Sequence[int]], program: Program) -> list[Sequence[int]]:
+    phases = program.phases
+    if len(todo) != len(phases):
+        raise ValueError(f"todo must hold {len(phases)} lists, one a phase, not {len(todo)}")
+    return [choose(list(numbers), p.items, 0) for numbers, p in zip(todo, phases, strict=True)]
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from m890sim.execute.compile import Compiler, Program
+from m890sim.execute.compile import Compiler, Program, tensor_uses
 from m890sim.execute.domain import Domain
 from m890sim.execute.items import run_items
 from m890sim.execute.launch import Launch
@@ -55,7 +55,7 @@ def needed_items(
         return [range(n) for n in sizes]
     if len(sizes) == 1:
         return [chosen]
-    shadow = Compiler(addresses_only(kernel), launch, cast(Domain, _Shadow()), limits).program()
+    shadow = Compiler(addresses_only(kernel), launch, cast(Domain, Shadow()), limits).program()
     sources: dict[int, set[int]] = {}
     run_items(shadow, [*(range(n) for n in sizes[:-1]), chosen], sources)
     starts = [sum(sizes[:n]) for n in range(len(sizes))]
@@ -69,10 +69,15 @@ def needed_items(
     ]
 
 
-def addresses_only(kernel: ir.Kernel) -> ir.Kernel:
-    """The kernel with nothing left but what moves HBM scratch; what is stored is filled first."""
-    scratch = {stmt.name for stmt in kernel.body if isinstance(stmt, ir.HbmDecl)}
-    return replace(kernel, body=_strip(kernel.body, scratch))
+def addresses_only(kernel: ir.Kernel, *, outputs: bool = False) -> ir.Kernel:
+    """The kernel with nothing left but what moves HBM scratch; what is stored is filled first.
+
+    outputs: what stores to parameters stays too.
+    """
+    kept = {stmt.name for stmt in kernel.body if isinstance(stmt, ir.HbmDecl)}
+    if outputs:
+        kept |= set(tensor_uses(kernel.body)[1])
+    return replace(kernel, body=_strip(kernel.body, kept))
 
 
 def _strip(body: tuple[ir.Stmt, ...], scratch: set[str]) -> tuple[ir.Stmt, ...]:
@@ -103,8 +108,11 @@ def _strip(body: tuple[ir.Stmt, ...], scratch: set[str]) -> tuple[ir.Stmt, ...]:
     return tuple(kept)
 
 
-class _Shadow:
+class Shadow:
     """As much of a domain as loads, stores and fills use: arrays of a shape, without values."""
+
+    def lift(self, name: str, values: Any, dtype: str) -> Any:
+        return self.empty(np.shape(values), dtype)
 
     def number(self, value: float) -> Any:
         return self.empty((1, 1), "f32")

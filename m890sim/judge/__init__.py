@@ -4,11 +4,13 @@ from m890sim.errors import BelowLowerBoundError
 from m890sim.judge.evaluation import Progress, evaluate, reference_cycles
 from m890sim.judge.fit import check_fits
 from m890sim.judge.gates import GateResult, check_rows, row_errors
-from m890sim.judge.records import CaseResult, Evaluation
+from m890sim.judge.records import Basis, CaseResult, Check, Evaluation
 
 __all__ = [
+    "Basis",
     "BelowLowerBoundError",
     "CaseResult",
+    "Check",
     "Evaluation",
     "GateResult",
     "Progress",

@@ -6,7 +6,7 @@ Right or wrong, cycles, the reference's cycles, the lower bound.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from m890sim.chip import ChipSpec, get_chip
@@ -14,14 +14,17 @@ from m890sim.errors import (
     BelowLowerBoundError,
     BindError,
     ExecutionError,
+    LanguageError,
     LimitError,
     TaskError,
 )
 from m890sim.judge.check import Checker
 from m890sim.judge.fit import check_fits
-from m890sim.judge.records import CaseResult, Evaluation
+from m890sim.judge.records import Basis, CaseResult, Check, Evaluation
+from m890sim.judge.rows import chosen_rows, rows_of
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
+from m890sim.timing import TIMING_VERSION
 from m890sim.workloads import (
     DISTRIBUTIONS,
     Case,
@@ -43,37 +46,30 @@ def evaluate(
     *,
     seed: int = 0,
     distributions: Sequence[str] | None = None,
+    rows: int | None = None,
+    thorough: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge a kernel on cases of a task (all where None): every row against fp64, and the cycles.
+    """Judge a kernel on cases of a task (all where None): rows against fp64, and the cycles.
 
-    On the first distribution every work item runs; on the others a fixed sample of them where the
-    case is large, because a kernel's control flow does not depend on values, so that one full run
-    finds every undefined read, missing row and conflict.
+    rows: how many rows of every output are looked at on each distribution; None for all of them,
+    and a share on cases beyond `judge.rows.FULL_WORK` (`CaseResult.share` says which). They are
+    drawn from case, seed and distribution, never from the kernel; every work item that writes one
+    runs, with what it depends on, and every row must be written, whatever is drawn.
     kernel: a Kernel, a built-in name or a path. distributions: keys of `DISTRIBUTIONS`, all where
-    None. A kernel that does not fit the chip, breaks a limit or traps is wrong on that case, with
+    None. thorough: go on to the other distributions where one shows that the kernel is wrong.
+    A kernel that does not fit the chip, breaks a limit or traps is wrong on that case, with
     the message.
     Raises: TaskError, LanguageError or ChipError for what is refused before any case runs;
-    BelowLowerBoundError.
+    BelowLowerBoundError; TypeError, ValueError for arguments that cannot be.
     """
-    chosen_task = get_task(task) if isinstance(task, str) else task
-    spec = get_chip(chip) if isinstance(chip, str) else chip
-    if isinstance(kernel, (str, Path)):
-        kernel = load_kernel(kernel, getattr(spec, "name", ""))
-    for name, value, kind in (
-        ("kernel", kernel, Kernel),
-        ("task", chosen_task, Task),
-        ("chip", spec, ChipSpec),
-    ):
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} must be a {kind.__name__} or its name, not {value!r:.60}")
-    chosen = _cases(chosen_task, cases)
-    names = tuple(DISTRIBUTIONS) if distributions is None else tuple(distributions)
-    unknown = [name for name in names if name not in DISTRIBUTIONS]
-    if unknown or not names:
-        found = repr(unknown[0]) if unknown else "none"
-        raise TaskError(f"distributions must be among {', '.join(DISTRIBUTIONS)}, found {found}")
-    check_fits(kernel, chosen_task)
+    chosen_task, spec, kernel = checked_arguments(kernel, task, chip)
+    chosen = chosen_cases(chosen_task, cases)
+    names = chosen_distributions(distributions)
+    check_integer("seed", seed, 0)
+    if rows is not None:
+        check_integer("rows", rows, 1)
+    check_kernel(kernel, chosen_task)
     results = []
     for number, case in enumerate(chosen):
 
@@ -83,55 +79,140 @@ def evaluate(
                     number * len(names) + step, len(chosen) * len(names), f"{case.name}: {text}"
                 )
 
-        results.append(_evaluate_case(kernel, chosen_task, case, spec, seed, names, tell))
+        results.append(
+            judge_case(kernel, chosen_task, case, spec, seed, names, rows, thorough, tell)
+        )
     if progress is not None:
         progress(len(chosen) * len(names), len(chosen) * len(names), "")
-    return Evaluation(kernel.name, digest(kernel), chosen_task.name, spec.name, tuple(results))
+    basis = Basis(
+        package_version(), TIMING_VERSION, chosen_task.digest, spec.digest, seed, names, rows
+    )
+    return Evaluation(
+        kernel.name, digest(kernel), chosen_task.name, spec.name, tuple(results), basis
+    )
 
 
-def _cases(task: Task, cases: Iterable[Case | str] | None) -> tuple[Case, ...]:
+def checked_arguments(
+    kernel: Kernel | str | Path, task: Task | str, chip: ChipSpec | str
+) -> tuple[Task, ChipSpec, Kernel]:
+    """The objects that names stand for. Raises: TypeError, TaskError, ChipError, LanguageError."""
+    chosen = get_task(task) if isinstance(task, str) else task
+    spec = get_chip(chip) if isinstance(chip, str) else chip
+    if isinstance(kernel, (str, Path)):
+        kernel = load_kernel(kernel, getattr(spec, "name", ""))
+    for name, value, kind in (
+        ("kernel", kernel, Kernel),
+        ("task", chosen, Task),
+        ("chip", spec, ChipSpec),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__} or its name, not {value!r:.60}")
+    return chosen, spec, kernel
+
+
+def check_integer(name: str, value: object, least: int) -> None:
+    """Raises: TypeError for what is no integer, ValueError for one below `least`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, not {value!r:.60}")
+    if not least <= value < 2**63:
+        raise ValueError(f"{name} must be at least {least} and below 2**63, not {value!r:.60}")
+
+
+def check_kernel(kernel: Kernel, task: Task) -> None:
+    """Hold a kernel that code may have built to the rules that the parser and the task set.
+
+    Raises: LanguageError, LimitError, TaskError.
+    """
+    from m890sim.language import check
+
+    try:
+        check(kernel)
+    except (LanguageError, LimitError, TaskError):
+        raise
+    except (TypeError, AttributeError, ValueError, KeyError, RecursionError) as error:
+        raise TaskError(
+            f"kernel {kernel.name!r:.60} is no kernel that a text could say ({error}); "
+            "build it from the classes of m890sim.kernel.ir, or parse a text"
+        ) from error
+    check_fits(kernel, task)
+
+
+def chosen_distributions(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of distributions, all where None. Raises: TaskError, TypeError."""
+    if names is None:
+        return tuple(DISTRIBUTIONS)
+    if isinstance(names, str):
+        names = (names,)
+    if not isinstance(names, Iterable):
+        raise TypeError(f"distributions must be names, not {names!r:.60}")
+    found = tuple(names)
+    unknown = [name for name in found if not isinstance(name, str) or name not in DISTRIBUTIONS]
+    if unknown or not found:
+        what = f"{unknown[0]!r:.60}" if unknown else "none"
+        raise TaskError(f"distributions must be among {', '.join(DISTRIBUTIONS)}, found {what}")
+    return found
+
+
+def chosen_cases(task: Task, cases: Iterable[Case | str] | None) -> tuple[Case, ...]:
+    """Cases of a task by name or as objects, all where None. Raises: TaskError, TypeError."""
     if cases is None:
         return task.cases
     if isinstance(cases, (str, Case)):
         cases = (cases,)
-    chosen = tuple(task.case(case) if isinstance(case, str) else case for case in cases)
+    if not isinstance(cases, Iterable):
+        raise TypeError(f"cases must be cases or their names, not {cases!r:.60}")
+    chosen = []
+    for case in cases:
+        if not isinstance(case, (str, Case)):
+            raise TypeError(f"a case must be a Case or its name, not {case!r:.60}")
+        chosen.append(task.case(case) if isinstance(case, str) else case)
     for case in chosen:
         if case.task != task.name:
             raise TaskError(
                 f"case {case.name!r} belongs to task {case.task!r}, not to {task.name!r}"
             )
+    if len({case.name for case in chosen}) != len(chosen):
+        raise TaskError("every case must have a name of its own; give each case once")
     if not chosen:
         raise TaskError(f"no case to evaluate; task {task.name} has {len(task.cases)}")
-    return chosen
+    return tuple(chosen)
 
 
-def _evaluate_case(
+def judge_case(
     kernel: Kernel,
     task: Task,
     case: Case,
     chip: ChipSpec,
     seed: int,
     distributions: tuple[str, ...],
-    tell: Callable[[int, str], None],
+    rows: int | None,
+    thorough: bool = False,
+    tell: Callable[[int, str], None] = lambda step, text: None,
 ) -> CaseResult:
+    """One case of `evaluate`, for a kernel that was checked. Raises: BelowLowerBoundError."""
     reference = reference_cycles(task.reference_name, case, chip)
     bound = lower_bound(case, chip, task.allowed_dtypes).cycles
     cycles = instructions = error = None
-    message, rows = "", 0
+    trap = ""
+    checks: list[Check] = []
+    count = chosen_rows(case, rows)
     try:
         timing = simulate(kernel, case, chip)
         cycles, instructions = timing.cycles, timing.instructions
         checker = Checker(kernel, task, case)
         for step, distribution in enumerate(distributions):
             tell(step, distribution)
-            found = checker.check(distribution, seed, full=step == 0)
+            found = checker.check(distribution, seed, count)
+            checks.append(Check(distribution, found.error, found.rows, found.message))
             error = found.error if error is None else max(error, found.error)
-            rows += found.rows
-            if not found.correct:
-                message = f"distribution {distribution!r}, seed {seed}: {found.message}"
+            if not found.correct and not thorough:
                 break
-    except (BindError, ExecutionError, LimitError) as trap:
-        message = str(trap)
+    except (BindError, ExecutionError, LimitError) as caught:
+        trap = str(caught)
+    wrong = next((entry for entry in checks if entry.message), None)
+    message = trap
+    if wrong is not None and not trap:
+        message = f"distribution {wrong.distribution!r}, seed {seed}: {wrong.message}"
     if not message and cycles is not None and cycles < bound:
         raise BelowLowerBoundError(
             f"fault of the simulator: {kernel.name} is right on {case.name} ({chip.name}) in "
@@ -139,7 +220,19 @@ def _evaluate_case(
             "wrong, not the kernel: please report it"
         )
     return CaseResult(
-        case.name, not message, error, cycles, reference, bound, message, instructions, rows
+        case=case.name,
+        correct=not message,
+        error=error,
+        cycles=cycles,
+        reference_cycles=reference,
+        lower_bound_cycles=bound,
+        message=message,
+        instructions=instructions,
+        rows_checked=sum(entry.rows for entry in checks),
+        rows=rows_of(case) * len(task.outputs) * len(distributions),
+        case_digest=case.digest,
+        checks=tuple(checks),
+        trap=trap,
     )
 
 
@@ -147,3 +240,14 @@ def _evaluate_case(
 def reference_cycles(reference_name: str, case: Case, chip: ChipSpec) -> int:
     """Cycles of a built-in reference kernel on a case; remembered."""
     return simulate(load_kernel(reference_name), case, chip).cycles
+
+
+@cache
+def package_version() -> str:
+    """The version of the installed package; the same as long as the process runs."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("m890sim")
+    except PackageNotFoundError:
+        return "(not installed)"

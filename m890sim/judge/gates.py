@@ -45,14 +45,19 @@ def check_rows(
 
     rows: bool [...], the rows that count (None: all).
     """
-    chosen = np.ones(expected.shape[:-1], bool) if rows is None else rows
-    errors = np.where(chosen, row_errors(actual, expected), 0.0)
+    places = None if rows is None else np.flatnonzero(rows)
+    shape = expected.shape[:-1]
+    actual, expected = (array.reshape(-1, array.shape[-1]) for array in (actual, expected))
+    if places is not None:
+        actual, expected = actual[places], expected[places]
+    errors = row_errors(actual, expected)
     worst = float(errors.max(initial=0.0))
-    count = int(chosen.sum())
+    count = len(errors)
     wrong = int((errors > tolerance).sum())
     if not wrong:
         return GateResult(worst, count)
-    place = np.unravel_index(int(errors.argmax()), errors.shape)
+    at = int(errors.argmax())
+    place = np.unravel_index(at if places is None else int(places[at]), shape)
     found = f"has relative error {worst:.3g}" if np.isfinite(worst) else "is not finite"
     many = "1 row is wrong" if wrong == 1 else f"{wrong} of {count} rows are wrong"
     return GateResult(

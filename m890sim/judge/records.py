@@ -8,6 +8,16 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """What one distribution of inputs showed of a kernel on a case."""
+
+    distribution: str
+    error: float  # largest relative error of a row; inf: not finite
+    rows: int  # that were looked at
+    message: str = ""  # what is wrong; empty where all rows passed
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """One case of an evaluation."""
 
@@ -22,6 +32,15 @@ class CaseResult:
     message: str = ""  # what is wrong, empty where the case is correct
     instructions: int | None = None  # dispatched
     rows_checked: int = 0  # rows of output compared with the oracle, over all distributions
+    rows: int = 0  # rows that there are, over all distributions
+    case_digest: str = ""  # `Case.digest`
+    checks: tuple[Check, ...] = ()  # distribution after distribution, up to the first wrong one
+    trap: str = ""  # why the kernel gave no output: the error, empty where it ran
+
+    @property
+    def share(self) -> float:
+        """Share of the rows that were looked at, 0 to 1."""
+        return self.rows_checked / self.rows if self.rows else 0.0
 
     @property
     def speedup(self) -> float:
@@ -53,8 +72,29 @@ class CaseResult:
             "gap_closed": self.gap_closed,
             "instructions": self.instructions,
             "rows_checked": self.rows_checked,
+            "rows": self.rows,
+            "share": self.share,
+            "case_digest": self.case_digest,
             "message": self.message,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Everything beside the kernel that an evaluation follows from."""
+
+    version: str  # of the package
+    timing_version: int
+    task_digest: str  # `Task.digest`: parameters, cases, tolerance, reference
+    chip_digest: str  # `ChipSpec.digest`
+    seed: int  # of the inputs
+    distributions: tuple[str, ...]
+    rows: int | None  # looked at on each distribution; None: all, or the share that `share` says
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, keys named as the attributes."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return found | {"distributions": list(self.distributions)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +106,7 @@ class Evaluation:
     task: str
     chip: str
     cases: tuple[CaseResult, ...]
+    basis: Basis | None = None  # what the numbers follow from; None in records made by hand
 
     @property
     def correct(self) -> bool:
@@ -100,6 +141,7 @@ class Evaluation:
             "correct": self.correct,
             "speedup": self.speedup,
             "gap_closed": self.gap_closed,
+            "basis": None if self.basis is None else self.basis.as_dict(),
             "cases": [case.as_dict() for case in self.cases],
         }
 

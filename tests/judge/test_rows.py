@@ -1,0 +1,84 @@
+"""Which rows are looked at: a matter of case, seed and distribution, and of nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m890sim import evaluate, parse
+from m890sim.judge import rows as judge_rows
+from m890sim.judge.rows import chosen_rows, draw_rows, rows_of
+from m890sim.workloads import KERNELS, AttentionCase, get_task
+
+CASE = AttentionCase("rows", "extend", (20, 0), (170, 31), 4, 2, 64, 4, True)
+TEXT = KERNELS["attention_reference"].text
+
+# A phase that writes nothing new, behind the one that writes all: the rows are drawn all the same.
+DUMMY_PHASE = """
+    for b, i in cores(B, 9):
+        if i == 0:
+            pad = sram(1, D, bf16)
+            first = qo_indptr[b]
+            load(pad, q[first, 0, :])
+"""
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(1, 804), st.sampled_from(["normal", "needle"]))
+def test_rows_are_as_many_as_asked_for_and_spread(seed, count, distribution):
+    mask = draw_rows(CASE, seed, distribution, count)
+    if count >= rows_of(CASE):
+        assert mask is None
+        return
+    assert mask.shape == CASE.output_shape[:-1]
+    places = np.flatnonzero(mask)
+    assert len(places) == count
+    edges = np.arange(count + 1) * rows_of(CASE) // count
+    assert ((edges[:-1] <= places) & (places < edges[1:])).all()
+    if count > 1:
+        assert places[0] == 0 and places[-1] == rows_of(CASE) - 1
+
+
+def test_rows_hang_on_seed_distribution_and_case_alone():
+    first = draw_rows(CASE, 3, "normal", 50)
+    np.testing.assert_array_equal(first, draw_rows(CASE, 3, "normal", 50))
+    assert (first != draw_rows(CASE, 4, "normal", 50)).any()
+    assert (first != draw_rows(CASE, 3, "peaked", 50)).any()
+
+
+def test_all_rows_of_a_usual_case_and_a_share_of_a_huge_one(monkeypatch):
+    assert chosen_rows(CASE, None) == rows_of(CASE)
+    assert chosen_rows(CASE, 5) == 5
+    for case in (*get_task("extend").cases, *get_task("decode").cases):
+        assert chosen_rows(case, None) == rows_of(case)
+    monkeypatch.setattr(judge_rows, "FULL_WORK", CASE.work // 4)
+    monkeypatch.setattr(judge_rows, "LEAST_ROWS", 7)
+    assert rows_of(CASE) // 5 < chosen_rows(CASE, None) <= rows_of(CASE) // 4
+    (found,) = evaluate("attention_reference", "extend", cases=[CASE]).cases
+    assert found.correct and 0.2 < found.share < 0.26
+
+
+@pytest.mark.parametrize("rows", [None, 40])
+def test_a_wrong_row_is_seen_behind_a_dummy_last_phase(rows):
+    wrong = TEXT.replace("row_max(new_m[:rows], s[:rows, :cols])", "fill(new_m[:rows], 0.0)")
+    assert wrong != TEXT
+    for text in (wrong, wrong.rstrip("\n") + "\n" + DUMMY_PHASE):
+        (found,) = evaluate(parse(text), "extend", cases=[CASE], rows=rows).cases
+        assert not found.correct
+    right = evaluate(parse(TEXT.rstrip("\n") + "\n" + DUMMY_PHASE), "extend", cases=[CASE])
+    assert right.correct
+
+
+def test_a_row_that_nobody_writes_is_missed_whatever_is_drawn():
+    text = TEXT.replace(
+        "store(o[first + i * BQ : first + i * BQ + rows, h, :], ot[:rows])",
+        "if b == 0 or h < 3:\n                "
+        "store(o[first + i * BQ : first + i * BQ + rows, h, :], ot[:rows])",
+    )
+    assert text != TEXT
+    (found,) = evaluate(parse(text), "extend", cases=[CASE], rows=1).cases
+    assert not found.correct
+    assert found.message.endswith(
+        "31 rows of o are not written whole, the first is o[170, 3, :]; store every row"
+    )
