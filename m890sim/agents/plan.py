@@ -32,7 +32,7 @@ FORMAT = 2
 DISTRIBUTIONS = tuple(ALL_DISTRIBUTIONS)
 GATE_SEED = 0
 GATE_ROWS: int | None = None  # of each output and distribution; None: all
-HIDDEN = 8  # hidden cases that the best kernel meets at the end
+HIDDEN = 8  # hidden cases, where the task has a generator of them
 MOST_HIDDEN = 1000
 MOST_NAME = 100  # characters of an agent's name
 FREE = ("python", "agent", "seed", "evaluations")  # what a manifest may say as it likes
@@ -58,7 +58,7 @@ class Plan:
     seed: int
     evaluations: int
     start: Kernel
-    hidden: int = HIDDEN  # cases
+    hidden: int = 0  # cases that the best kernel meets at the end
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -109,6 +109,16 @@ class Plan:
             "reference": named(load_kernel(self.task.reference_name)),
             "start": {**named(self.start), "source": print_kernel(self.start)},
         }
+
+
+def hidden_of(task: Task) -> int:
+    """How many hidden cases a run on a task ends with, where nobody says."""
+    return 0 if getattr(task, "hidden", None) is None else HIDDEN
+
+
+def gate_settings() -> dict[str, Any]:
+    """The gate of the search as arguments of a session."""
+    return {"seed": GATE_SEED, "distributions": DISTRIBUTIONS}
 
 
 def named(kernel: Kernel) -> dict[str, Any]:
