@@ -97,6 +97,7 @@ class Recorder:
             **gate_settings(),
             memory=self._memory,
             told=self._tell,
+            sources=False,
         )
         run_agent(self.agent, session, plan.seed)
         if session.spent < self.repeated:

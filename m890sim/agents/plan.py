@@ -31,7 +31,7 @@ FORMAT = 2
 # kernels that are right on ordinary inputs only. The best kernel is judged in full at the end.
 DISTRIBUTIONS = tuple(ALL_DISTRIBUTIONS)
 GATE_SEED = 0
-GATE_ROWS: int | None = None  # of each output and distribution; None: all
+GATE_ROWS = 8  # of each output and distribution
 HIDDEN = 8  # hidden cases, where the task has a generator of them
 MOST_HIDDEN = 1000
 MOST_NAME = 100  # characters of an agent's name
@@ -113,12 +113,12 @@ class Plan:
 
 def hidden_of(task: Task) -> int:
     """How many hidden cases a run on a task ends with, where nobody says."""
-    return 0 if getattr(task, "hidden", None) is None else HIDDEN
+    return 0 if task.hidden is None else HIDDEN
 
 
 def gate_settings() -> dict[str, Any]:
     """The gate of the search as arguments of a session."""
-    return {"seed": GATE_SEED, "distributions": DISTRIBUTIONS}
+    return {"seed": GATE_SEED, "distributions": DISTRIBUTIONS, "rows": GATE_ROWS}
 
 
 def named(kernel: Kernel) -> dict[str, Any]:

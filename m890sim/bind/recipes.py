@@ -29,6 +29,7 @@ from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.isa import OPS
 from m890sim.kernel import ir
+from m890sim.language.limits import MOST_SLOTS
 
 _MOST = 20_000  # recipes for one chip, about 1 kB each
 _MOST_CHIPS = 8
@@ -184,6 +185,9 @@ class Recipes:
         if recipe is None:
             z = Scalars(self.values)
             slots = self._constant(z, stmt.slots, names, stmt, "slots", filename)
+            if not 1 <= slots <= MOST_SLOTS:  # before any list of slots is made
+                where = f"{filename}:{stmt.loc.line}:{stmt.loc.column}"
+                raise BindError("E309", f"slots= is {slots}, must be 1 to {MOST_SLOTS}", where)
             at = stmt.at
             bank = None if at is None else self._constant(z, at, names, stmt, "at", filename)
             alike = (stmt.space, stmt.dtype, stmt.rows, stmt.cols, slots, bank)

@@ -16,6 +16,7 @@ from m890sim.cli import (
     docs,
     edits,
     files,
+    judge,
     ladder,
     leaderboard,
     optimize,
@@ -28,7 +29,7 @@ from m890sim.errors import M890Error
 
 RIGHT, WRONG, REFUSED, FAULT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 
-GROUPS = (run, optimize, verify, submit, leaderboard, files, ladder, tables, edits, docs)
+GROUPS = (run, judge, optimize, verify, submit, leaderboard, files, ladder, tables, edits, docs)
 
 
 class _Version(argparse.Action):

@@ -6,7 +6,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, Form, Range
 from m890sim.language.flow import Flow
 from m890sim.language.instructions import Instructions
-from m890sim.language.limits import Limits
+from m890sim.language.limits import MOST_SLOTS, Limits
 from m890sim.language.measure import NormalForm, measure
 from m890sim.language.report import Report, shown
 from m890sim.language.scalars import Scalars
@@ -152,6 +152,11 @@ class _Checker:
     def tile(self, stmt: ir.TileDecl) -> None:
         dims = tuple(self.extent(dim, stmt.loc, stmt.name) for dim in (stmt.rows, stmt.cols))
         slots = self.constant(stmt.slots, 1, f"`slots` of `{shown(stmt.name)}`", stmt.loc)
+        if slots is not None and slots > MOST_SLOTS:
+            found = f"`slots` of `{shown(stmt.name)}` is {slots}, the most is {MOST_SLOTS}"
+            where = self.report.where(stmt.slots, stmt.loc)
+            self.report.add("E218", f"{found}; use a smaller number", where)
+            slots = None
         if stmt.at is not None:
             self.constant(stmt.at, 0, f"`at` of `{shown(stmt.name)}`", stmt.loc)
         if stmt.space == "acc" and stmt.dtype in ir.DTYPES and stmt.dtype != "f32":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+MOST_SLOTS = 4096  # of a tile (E218, E309): every slot takes memory of whoever binds the kernel
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

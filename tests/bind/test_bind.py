@@ -11,7 +11,7 @@ import pytest
 from m890sim.bind import bind
 from m890sim.chip import M890, ChipSpec
 from m890sim.errors import BindError, LimitError
-from m890sim.kernel.ir import Name, TileDecl
+from m890sim.kernel.ir import Const, Name, TileDecl
 from m890sim.language import Limits, parse
 from m890sim.timing import simulate_program
 
@@ -154,6 +154,18 @@ def test_a_setting_that_is_no_constant_is_refused_in_a_kernel_built_by_code() ->
     built = replace(kernel, body=(replace(phase, body=body),))
     message = "copy.py:7:9: E309 slots= must be a number or an expression of tunables"
     with pytest.raises(BindError, match=message):
+        bind(built, M890)
+
+
+def test_slots_beyond_what_a_chip_could_have_are_refused_before_any_list_is_made() -> None:
+    kernel = parse(HEAD + SIGNATURE + BODY, filename="copy.py")
+    phase = kernel.phases[0]
+    body = tuple(
+        replace(stmt, slots=Const(2**31 - 1)) if isinstance(stmt, TileDecl) else stmt
+        for stmt in phase.body
+    )
+    built = replace(kernel, body=(replace(phase, body=body),))
+    with pytest.raises(BindError, match="E309 slots= is 2147483647, must be 1 to 4096"):
         bind(built, M890)
 
 

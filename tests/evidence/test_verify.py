@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from m890sim.agents.agent import Agent, AgentSession
+from m890sim.agents.agent import Agent
 from m890sim.agents.files import BEST, EVALUATIONS, MANIFEST, PICTURE, RESULT, create
 from m890sim.agents.optimize import optimize
 from m890sim.agents.reading import RunError
@@ -22,6 +22,7 @@ from m890sim.cli import main
 from m890sim.evidence import verify
 from m890sim.kernel import print_kernel
 from m890sim.language import parse
+from m890sim.session import Facade
 from m890sim.workloads import load_kernel
 from tests.agents.run_files import cut, everything
 from tests.agents.test_run_refusals import unprivileged
@@ -243,7 +244,7 @@ class Stranger(Agent):
     name = "stranger"
     text = "takes the first edits"
 
-    def search(self, session: AgentSession, seed: int) -> None:  # type: ignore[override]
+    def search(self, session: Facade, seed: int) -> None:
         for _ in range(6):
             session.apply(session.legal_edits()[seed])
             session.evaluate()
