@@ -10,6 +10,7 @@ from m890sim.errors import TaskError
 from m890sim.kernel import digest as kernel_digest
 from m890sim.kernel.ir import Const, Expr, Kernel, Name, Op, Param
 from m890sim.workloads.case import Case
+from m890sim.workloads.hidden import HiddenCases
 from m890sim.workloads.registry import load_kernel, unknown
 
 
@@ -27,6 +28,7 @@ class Task:
     allowed_dtypes: tuple[str, ...] = ("bf16", "f16", "f32")  # of anything in a kernel
     tolerance: float = 0.01  # largest relative L2 error of a row of the output against fp64
     positive: tuple[str, ...] = ()  # Scalar parameters that are above 0 in every case
+    hidden: HiddenCases | None = None  # what a final verdict draws; None: no hidden cases
 
     @cached_property
     def reference(self) -> Kernel:
@@ -42,7 +44,8 @@ class Task:
     def digest(self) -> str:
         """Names the task by all that a result hangs on.
 
-        Parameters, outputs, cases, dtypes, tolerance, and the reference kernel itself.
+        Parameters, outputs, cases, dtypes, tolerance, the name of the generator of hidden cases,
+        and the reference kernel itself.
         """
         return digest_of(
             {
@@ -54,8 +57,21 @@ class Task:
                 "dtypes": self.allowed_dtypes,
                 "tolerance": float(self.tolerance),
                 "positive": self.positive,
+                "hidden": None if self.hidden is None else self.hidden.name,
             }
         )
+
+    def hidden_cases(self, count: int, seed: int) -> tuple[Case, ...]:
+        """Hidden cases 0 ... count - 1 of a seed, the same on every machine; docs/hidden.md.
+
+        Raises: TaskError for a task without a generator, TypeError for what is no integer,
+        ValueError for a number out of range.
+        """
+        if self.hidden is None:
+            raise TaskError(
+                f"task {self.name} has no generator of hidden cases; give it one as Task.hidden"
+            )
+        return self.hidden.cases(self.name, count, seed)
 
     def case(self, name: str) -> Case:
         """The case of that name. Raises: TaskError with the nearest names for an unknown one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from m890sim.errors import TaskError
 from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import AttentionCase
+from m890sim.workloads.hidden import DECODE_HIDDEN, EXTEND_HIDDEN
 from m890sim.workloads.levels import LEVELS
 from m890sim.workloads.registry import unknown
 from m890sim.workloads.task import Task, table, tensor
@@ -75,6 +76,7 @@ EXTEND = Task(
     "attention_reference",
     "attention_expert",
     positive=("scale",),
+    hidden=EXTEND_HIDDEN,
 )
 
 DECODE = Task(
@@ -133,6 +135,7 @@ DECODE = Task(
     "decode_reference",
     "decode_expert",
     positive=("scale",),
+    hidden=DECODE_HIDDEN,
 )
 
 SUITE: dict[str, Task] = {task.name: task for task in (EXTEND, DECODE)}

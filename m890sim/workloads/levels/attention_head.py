@@ -12,6 +12,7 @@ import numpy as np
 from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import AttentionCase
 from m890sim.workloads.case import Array, Case, Demand
+from m890sim.workloads.hidden import ELEMENTS, Dice, HiddenCases
 from m890sim.workloads.levels.drawn import require_positive
 from m890sim.workloads.task import Task, tensor
 
@@ -78,6 +79,11 @@ class AttentionHeadCase(Case):
         return case.oracle(whole, None if rows is None else np.asarray(rows)[:, None])[:, 0]
 
 
+def _hidden(dice: Dice) -> AttentionHeadCase:
+    tokens, elements = dice.length(1, 512), dice.deal("elements", ELEMENTS)
+    return AttentionHeadCase(dice.name, "attention_head", tokens, elements, "drawn")
+
+
 ATTENTION_HEAD = Task(
     "attention_head",
     "Causal attention of one head, on one core.",
@@ -97,4 +103,5 @@ ATTENTION_HEAD = Task(
     "attention_head_reference",
     "attention_head_expert",
     positive=("scale",),
+    hidden=HiddenCases("attention_head-1", _hidden),
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.workloads.case import Array, Demand
+from m890sim.workloads.hidden import Dice, HiddenCases
 from m890sim.workloads.levels.drawn import DrawnCase, needle_columns, spread
 from m890sim.workloads.task import Task, tensor
 
@@ -62,6 +63,11 @@ class MatmulCase(DrawnCase):
         return product
 
 
+def _hidden(dice: Dice) -> MatmulCase:
+    rows, columns, inner = dice.length(1, 256), dice.length(1, 256), dice.length(1, 1024)
+    return MatmulCase(dice.name, "matmul", rows, columns, inner, "drawn")
+
+
 MATMUL = Task(
     "matmul",
     "The product of two matrices.",
@@ -73,4 +79,5 @@ MATMUL = Task(
     ),
     "matmul_reference",
     "matmul_expert",
+    hidden=HiddenCases("matmul-1", _hidden),
 )

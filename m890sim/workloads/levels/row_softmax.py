@@ -10,6 +10,7 @@ import numpy as np
 
 from m890sim.kernel.ir import Param
 from m890sim.workloads.case import Array, Demand
+from m890sim.workloads.hidden import Dice, HiddenCases
 from m890sim.workloads.inputs import NEEDLE_LOGIT, OFFSET_LOGIT
 from m890sim.workloads.levels.drawn import DrawnCase, needle_columns
 from m890sim.workloads.task import Task, tensor
@@ -69,6 +70,11 @@ class RowSoftmaxCase(DrawnCase):
         return found
 
 
+def _hidden(dice: Dice) -> RowSoftmaxCase:
+    rows, columns = dice.length(1, 512), dice.length(1, 1024)
+    return RowSoftmaxCase(dice.name, "row_softmax", rows, columns, "drawn")
+
+
 ROW_SOFTMAX = Task(
     "row_softmax",
     "The softmax of every row of a matrix, with a factor on the logits.",
@@ -82,4 +88,5 @@ ROW_SOFTMAX = Task(
     "row_softmax_reference",
     "row_softmax_expert",
     positive=("scale",),
+    hidden=HiddenCases("row_softmax-1", _hidden),
 )

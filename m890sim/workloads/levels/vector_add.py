@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.workloads.case import Array, Demand
+from m890sim.workloads.hidden import Dice, HiddenCases
 from m890sim.workloads.levels.drawn import DrawnCase, needle_columns, spread
 from m890sim.workloads.task import Task, tensor
 
@@ -54,6 +55,11 @@ class VectorAddCase(DrawnCase):
         return total
 
 
+def _hidden(dice: Dice) -> VectorAddCase:
+    rows, columns = dice.length(1, 1024), dice.length(1, 512)
+    return VectorAddCase(dice.name, "vector_add", rows, columns, "drawn")
+
+
 VECTOR_ADD = Task(
     "vector_add",
     "The sum of two matrices: nothing but moving data.",
@@ -66,4 +72,5 @@ VECTOR_ADD = Task(
     ),
     "vector_add_reference",
     "vector_add_expert",
+    hidden=HiddenCases("vector_add-1", _hidden),
 )

@@ -1,0 +1,217 @@
+"""Hidden cases: the published generator, drawn from a seed that is chosen after a kernel is fixed.
+
+docs/hidden.md describes it. All draws are integers from the raw stream of PCG64, so a seed gives
+the same cases on every machine.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isqrt
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from m890sim.workloads.attention import AttentionCase
+    from m890sim.workloads.case import Case
+
+MOST_CASES = 10_000  # of one seed
+SEED_LIMIT = 2**64
+ALIGNMENT = 64  # lengths of the aligned share are multiples of this
+
+T = TypeVar("T")
+
+
+class Dice:
+    """The draws of hidden case `index` of a seed; a stream of its own for each case and deck."""
+
+    def __init__(self, task: str, seed: int, index: int) -> None:
+        self.task = task
+        self.seed = seed
+        self.index = index
+        self._stream = np.random.PCG64([seed, zlib.crc32(task.encode()), index])
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return f"hidden-{self.seed}-{self.index}"
+
+    def uniform(self, low: int, high: int) -> int:
+        """An integer of low ... high, all equally likely (but for 1 part in 2**40)."""
+        return low + int(self._stream.random_raw()) % (high - low + 1)
+
+    def chance(self, part: int, of: int) -> bool:
+        """True in `part` of `of` draws."""
+        return self.uniform(1, of) <= part
+
+    def pick(self, choices: Sequence[T]) -> T:
+        """One of the choices, all equally likely."""
+        return choices[self.uniform(0, len(choices) - 1)]
+
+    def log_uniform(self, low: int, high: int) -> int:
+        """An integer of low ... high (low >= 1), log-uniform by octaves.
+
+        An octave 2**e ... 2**(e + 1) - 1 is drawn first, all equally likely, then a number in it;
+        both are drawn again where that lies outside.
+        """
+        if low >= high:
+            return low
+        while True:
+            octave = self.uniform(low.bit_length(), high.bit_length()) - 1
+            found = self.uniform(2**octave, 2 ** (octave + 1) - 1)
+            if low <= found <= high:
+                return found
+
+    def length(self, low: int, high: int) -> int:
+        """A log-uniform length of low ... high: one in 16 is rounded down to a multiple of 64."""
+        found = self.log_uniform(low, high)
+        if found >= ALIGNMENT and self.chance(1, 16):
+            found = max(low, found // ALIGNMENT * ALIGNMENT)
+        return found
+
+    def deal(self, name: str, deck: Sequence[T]) -> T:
+        """The card of this case: decks are shuffled and dealt whole, one card a case.
+
+        So any `len(deck)` cases from a multiple of that number on hold every card once.
+        """
+        turn, place = divmod(self.index, len(deck))
+        labels = [zlib.crc32(text.encode()) for text in (self.task, name)]
+        raw = np.random.PCG64([self.seed, *labels, turn]).random_raw(len(deck))
+        return deck[int(np.argsort(raw, kind="stable")[place])]
+
+
+@dataclass(frozen=True)
+class HiddenCases:
+    """A generator of hidden cases; `name`, part of the task's digest, changes with the rule."""
+
+    name: str
+    draw: Callable[[Dice], Case]
+
+    def cases(self, task: str, count: int, seed: int) -> tuple[Case, ...]:
+        """Cases 0 ... count - 1 of a seed; a case does not depend on `count`.
+
+        Raises: TypeError for what is no integer, ValueError for one out of range.
+        """
+        count = whole_number("count", count, MOST_CASES + 1)
+        seed = whole_number("seed", seed, SEED_LIMIT)
+        return tuple(self.draw(Dice(task, seed, index)) for index in range(count))
+
+
+def whole_number(name: str, value: object, limit: int) -> int:
+    """The value as an int of 0 ... limit - 1. Raises: TypeError, ValueError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, not {value!r:.60}")
+    if not 0 <= value < limit:
+        # Beyond 4,300 digits Python refuses to print an integer.
+        found = (
+            f"{int(value):,}" if -SEED_LIMIT < value < SEED_LIMIT else "one of more than 64 bits"
+        )
+        raise ValueError(f"{name} must be 0 ... {limit - 1:,}, not {found}")
+    return int(value)
+
+
+# Query heads and key heads by group size. 12/12, 16/8, 32/8, 40/8, 28/4, 64/8, 32/2 and 32/1 are
+# those of published models.
+HEADS: dict[int, tuple[tuple[int, int], ...]] = {
+    1: ((1, 1), (3, 3), (8, 8), (12, 12)),
+    2: ((2, 1), (6, 3), (16, 8)),
+    4: ((4, 1), (8, 2), (32, 8)),
+    5: ((5, 1), (10, 2), (40, 8)),
+    7: ((7, 1), (14, 2), (28, 4)),
+    8: ((8, 1), (24, 3), (64, 8)),
+    16: ((16, 1), (32, 2)),
+    32: ((32, 1), (64, 2)),
+}
+ELEMENTS = (64, 80, 96, 128, 192, 256)
+PAGES = (1, 16, 64)
+MOST_TOKENS = 16_384  # cached tokens of one sequence
+LEAST_ALONE = 16  # tokens of a sequence that is the only one
+
+
+@dataclass(frozen=True)
+class Size:
+    """Bounds of one case: work that judges can afford."""
+
+    pairs: int  # visible (query, key) pairs, over sequences and query heads
+    elements: int  # of K, over tokens and key heads
+
+
+# One case in eight is large.
+EXTEND_SIZES = (Size(2**19, 2**22),) * 7 + (Size(2**21, 2**23),)
+DECODE_SIZES = (Size(2**17, 2**22),) * 7 + (Size(2**19, 2**23),)
+
+
+def _shape(dice: Dice) -> tuple[int, int, int, int, bool]:
+    """(query heads, key heads, elements, page tokens, shuffled)."""
+    query_heads, key_heads = dice.pick(HEADS[dice.deal("group", tuple(HEADS))])
+    elements = dice.deal("elements", ELEMENTS)
+    return query_heads, key_heads, elements, dice.deal("pages", PAGES), dice.chance(3, 4)
+
+
+def _most_pairs_and_keys(
+    size: Size, sequences: int, heads: int, key_heads: int, elements: int
+) -> tuple[int, int]:
+    """What one of so many sequences may have: pairs of one head, and keys."""
+    pairs = max(2, size.pairs // (heads * sequences))
+    keys = max(2, size.elements // (key_heads * elements * sequences))
+    return pairs, min(keys, MOST_TOKENS)
+
+
+def extend_case(dice: Dice) -> AttentionCase:
+    """A hidden case of task `extend`: a prompt, a continued one, a ragged batch, or single tokens.
+
+    A ragged batch of two sequences or more has an empty prefix and a single new token.
+    """
+    from m890sim.workloads.attention import AttentionCase
+
+    heads, key_heads, elements, page, shuffled = _shape(dice)
+    size = dice.deal("size", EXTEND_SIZES)
+    kind = dice.deal("kind", ("prompt", "continued", "ragged", "ragged", "tokens"))
+    count = {"prompt": 1, "continued": 1}.get(kind) or dice.log_uniform(2, 16)
+    pairs, keys = _most_pairs_and_keys(size, count, heads, key_heads, elements)
+    least = LEAST_ALONE if count == 1 else 1
+    cached, queries = [], []
+    for _ in range(count):
+        while True:
+            prefix = 0 if kind == "prompt" else dice.length(least, min(pairs, keys))
+            if kind == "ragged" and dice.chance(1, 8):
+                prefix = 0
+            new = 1 if kind == "tokens" else dice.length(least, min(isqrt(2 * pairs), keys))
+            if new * prefix + new * (new + 1) // 2 <= max(pairs, 2) and prefix + new <= keys:
+                break
+        cached.append(prefix)
+        queries.append(new)
+    if kind == "ragged":
+        empty = dice.uniform(0, count - 1)
+        cached[empty] = 0
+        queries[(empty + dice.uniform(0, 1)) % count] = 1
+    text = f"{kind}, {count} sequence{'s' * (count > 1)}, drawn"
+    shape = (heads, key_heads, elements, page, shuffled)
+    return AttentionCase(dice.name, "extend", tuple(cached), tuple(queries), *shape, text)
+
+
+def decode_case(dice: Dice) -> AttentionCase:
+    """A hidden case of task `decode`: one long sequence, or a batch with a single token in it."""
+    from m890sim.workloads.attention import AttentionCase
+
+    heads, key_heads, elements, page, shuffled = _shape(dice)
+    size = dice.deal("size", DECODE_SIZES)
+    count = dice.deal("kind", (1, 4, 16, 64))
+    count = count if count == 1 else dice.log_uniform(count // 2, count)
+    pairs, keys = _most_pairs_and_keys(size, count, heads, key_heads, elements)
+    # Lengths differ by more than their share: a few long ones beside many short.
+    share = min(pairs, keys)
+    least = LEAST_ALONE if count == 1 else 1
+    lengths = [dice.length(least, min(MOST_TOKENS, 2 * share)) for _ in range(count)]
+    if count > 1:
+        lengths[dice.uniform(0, count - 1)] = 1
+    text = f"{count} sequence{'s' * (count > 1)}, drawn"
+    shape = (heads, key_heads, elements, page, shuffled)
+    return AttentionCase(dice.name, "decode", tuple(lengths), (1,) * count, *shape, text)
+
+
+EXTEND_HIDDEN = HiddenCases("extend-1", extend_case)
+DECODE_HIDDEN = HiddenCases("decode-1", decode_case)
