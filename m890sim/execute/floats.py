@@ -45,6 +45,8 @@ class FloatDomain:
     between machines.
     """
 
+    batches = True
+
     def __init__(self) -> None:
         self._masks: dict[tuple[Any, ...], NDArray[np.bool_] | bool] = {}
 
@@ -110,7 +112,9 @@ class FloatDomain:
     div: Callable[[Any, Any], Any] = staticmethod(np.divide)
     maximum: Callable[[Any, Any], Any] = staticmethod(np.maximum)
     minimum: Callable[[Any, Any], Any] = staticmethod(np.minimum)
-    transpose: Callable[[Any], Any] = staticmethod(np.transpose)
+
+    def transpose(self, a: F32) -> F32:
+        return a.swapaxes(-1, -2)
 
     def fma(self, a: F32, b: F32, c: F32) -> F32:
         product = np.multiply(a, b, dtype=np.float64)  # exact: 24 + 24 bits fit
@@ -133,27 +137,27 @@ class FloatDomain:
         return result
 
     def row_max(self, a: F32) -> F32:
-        return np.maximum.reduce(a, axis=1, keepdims=True, initial=_MINUS_INF)
+        return np.maximum.reduce(a, axis=-1, keepdims=True, initial=_MINUS_INF)
 
     def row_sum(self, a: F32) -> F32:
-        return np.add.reduce(a, axis=1, keepdims=True)
+        return np.add.reduce(a, axis=-1, keepdims=True)
 
     def col_max(self, a: F32) -> F32:
-        return np.maximum.reduce(a, axis=0, keepdims=True, initial=_MINUS_INF)
+        return np.maximum.reduce(a, axis=-2, keepdims=True, initial=_MINUS_INF)
 
     def col_sum(self, a: F32) -> F32:
-        return np.add.reduce(a, axis=0, keepdims=True)
+        return np.add.reduce(a, axis=-2, keepdims=True)
 
     def mask(self, a: F32, kind: str, settings: Mapping[str, Any]) -> F32:
         key = (
             kind,
-            a.shape,
+            a.shape[-2:],
             *(settings[n] for n in ("row", "col", "group", "window", "limit") if n in settings),
         )
         if key not in self._masks:
             if len(self._masks) >= _MASKS:
                 self._masks.clear()
-            self._masks[key] = hidden(kind, (a.shape[0], a.shape[1]), settings)
+            self._masks[key] = hidden(kind, a.shape[-2:], settings)
         where = self._masks[key]
         return a if where is False else np.where(where, _MINUS_INF, a)
 
