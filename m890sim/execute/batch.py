@@ -19,6 +19,7 @@ from m890sim.errors import ExecutionError, LimitError
 from m890sim.execute.accesses import Claims, Numbers
 from m890sim.execute.compile import Phase, Program, Work, tensor_uses
 from m890sim.execute.domain import Domain
+from m890sim.execute.fused import Fused
 from m890sim.execute.lane_flow import Groups, LaneCompiler, Lanes, LaneStep
 from m890sim.execute.lane_operands import TensorLanes, TileLanes, agree, claims_of, entries_of
 from m890sim.execute.lanes import LaneCode, LaneEnv, LaneScope, Unbatched, compile_lanes, uniform
@@ -29,7 +30,7 @@ from m890sim.isa import OPS, OpSpec
 from m890sim.kernel import ir
 from m890sim.language import Limits
 
-CACHE_BYTES = 1 << 20  # of tiles that a batch may take: about a core's share of cache
+CACHE_BYTES = 1 << 22  # of tiles that a batch may take: about a core's share of cache
 MOST_LANES = 64
 
 
@@ -177,6 +178,8 @@ class _Values(LaneCompiler):
     ) -> None:
         super().__init__(launch, work)
         self.domain, self.program, self.claims = domain, program, claims
+        fused = getattr(domain, "fused", None)
+        self.fused: Mapping[str, Fused] = {} if fused is None else fused()
         self.lanes: Lanes | None = None
         self.before = 0
         self.tiles: dict[str, Tile] = {}
@@ -351,19 +354,17 @@ class _Values(LaneCompiler):
                     target.store(source.read(env), env, lanes, self.before)
 
             return transfer
-        fused = getattr(domain, "fused", {}).get(spec.name)
-        if fused is not None and len(writes) == 1:
-            (name, only, dtype) = writes[0]
+        fused = self.fused.get(spec.name)
+        if fused is not None:
+            run, pieces = fused, [(place, dtype) for _, place, dtype in writes]
 
             def quick(env: LaneEnv) -> None:
                 arguments = dict(fixed)
                 for key, place in reads:
                     arguments[key] = place.read(env)
-                for key, code in moving:
-                    arguments[key] = code(env)
-                target = only.target(env)
+                targets = [(place.target(env), dtype) for place, dtype in pieces]
                 check()
-                fused(target, arguments, dtype)
+                run(arguments, targets)
 
             return quick
 

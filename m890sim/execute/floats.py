@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m890sim.execute.domain import Index, hidden
+from m890sim.execute.fused import Fused, FloatSteps, load_lanes, store_lanes
 from m890sim.execute.rounding import CASTS, F32, round_to
 
 _CHUNK = (
@@ -49,6 +50,10 @@ class FloatDomain:
 
     def __init__(self) -> None:
         self._masks: dict[tuple[Any, ...], NDArray[np.bool_] | bool] = {}
+
+    def fused(self) -> Mapping[str, Fused]:
+        """Instructions that write to their tiles at once; none where a method may differ."""
+        return FloatSteps().steps if type(self) is FloatDomain else {}
 
     # ---- storage ---------------------------------------------------------------------------------
 
@@ -103,6 +108,9 @@ class FloatDomain:
             for r, extent in zip(rows, array.shape, strict=True)
         )
         array[np.ix_(*whole)] = value if dtype is None else round_to(np.asarray(value), dtype)
+
+    load_lanes = staticmethod(load_lanes)
+    store_lanes = staticmethod(store_lanes)
 
     # ---- arithmetic ------------------------------------------------------------------------------
 

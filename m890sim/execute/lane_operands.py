@@ -75,7 +75,7 @@ def agree(operands: Sequence[tuple[str, str]], shapes: Sequence[Shape]) -> bool:
 class TileLanes:
     """A slice of a tile, of all lanes; the view is kept while nothing about it changes."""
 
-    __slots__ = ("_base", "_bounds", "_codes", "_domain", "_moving", "_place", "_turn", "shape", "tile",
+    __slots__ = ("_base", "_codes", "_domain", "_key", "_moving", "_place", "_turn", "shape", "tile",
                  "view")  # fmt: skip
 
     def __init__(self, tile: Tile, ref: ir.TileRef, domain: Domain, scope: LaneScope) -> None:
@@ -91,9 +91,10 @@ class TileLanes:
             code(cols.start, 0),
             code(cols.stop, tile.cols),
         )
-        self._moving = not all(isinstance(c, int) for c in self._codes)
+        moving = [c for c in self._codes if not isinstance(c, int)]
+        self._moving = _key_code(moving)
+        self._key: Any = None
         self._base: Any = None
-        self._bounds: tuple[int, ...] = ()
         self._place = (0, 0, 1, 0, 0)
         self.view: Array = None
         self.shape: Shape = (0, 0)
@@ -101,13 +102,11 @@ class TileLanes:
     def locate(self, env: LaneEnv) -> None:
         """Take the view that the bounds say. Raises: Unbatched."""
         tile = self.tile
-        if not self._moving and self._base is tile.array:
+        key = 0 if self._moving is None else self._moving(env)
+        if self._base is tile.array and isinstance(key, (int, tuple)) and key == self._key:
             return
-        bounds = tuple(
-            [c if isinstance(c, int) else uniform(c(env)) for c in self._codes]
-        )
-        if bounds == self._bounds and self._base is tile.array:
-            return
+        bounds = tuple([c if isinstance(c, int) else uniform(c(env)) for c in self._codes])
+        self._base = None
         r0, r1, step, c0, c1 = bounds
         if step < 1 or r1 < r0 or c1 < c0:
             raise Unbatched
@@ -122,7 +121,7 @@ class TileLanes:
         view = self._domain.pick(tile.array, (slice(None), slice(r0, r1, step), slice(c0, c1)))
         if self._turn:
             view = self._domain.transpose(view)
-        self.view, self._base, self._bounds = view, tile.array, bounds
+        self.view, self._base, self._key = view, tile.array, key
         self._place = (r0, r1, step, c0, c1)
         self.shape = view.shape[-2:]
 
@@ -179,9 +178,11 @@ class TensorLanes:
         if not self._place.size:
             return
         domain = self._domain
-        together = self._together(lanes.count)
-        if together is not None:
-            domain.write(target, together, None)
+        if all(_alike(at, rows) for at, _, rows in self._place.axes):
+            domain.write(target, self._piece(0), None)
+            return
+        whole = getattr(domain, "load_lanes", None)
+        if whole is not None and whole(target, self._tensor.array, self._place.axes):
             return
         for n in range(lanes.count):
             domain.write(domain.pick(target, (n,)), self._piece(n), None)
@@ -194,6 +195,9 @@ class TensorLanes:
         if not self._place.size:
             return
         domain, shape = self._domain, self._place.shape or (1,)
+        whole = getattr(domain, "store_lanes", None)
+        if whole is not None and whole(self._tensor.array, value, self._place.axes):
+            return
         gathered = any(rows is not None for _, _, rows in self._place.axes)
         for n in range(lanes.count):
             part = domain.pick(value, (n,))
@@ -234,13 +238,15 @@ class TensorLanes:
                 values = domain.take(values, rows, axis)
         return values if len(self._place.shape) == 2 else domain.reshape(values, self.shape)
 
-    def _together(self, lanes: int) -> Array | None:
-        """The pieces of all lanes where one view or one gather has them; else None."""
-        varying = [
-            axis
-            for axis, (at, _, rows) in enumerate(self._place.axes)
-            if not isinstance(at, int) or (rows is not None and len(rows) > 1)
-        ]
-        if not varying:
-            return self._piece(0)
-        return None
+
+def _key_code(moving: Sequence[Any]) -> Any:
+    """What to compare in order to know that no bound has changed; None if none can."""
+    if len(moving) < 2:
+        return moving[0] if moving else None
+    # An array compares element by element; it is told from an int here.
+    return lambda env: tuple([uniform(code(env)) for code in moving])
+
+
+def _alike(at: Any, rows: Any) -> bool:
+    """Whether an index is the same in all lanes."""
+    return isinstance(at, int) and (rows is None or len(rows) == 1)
