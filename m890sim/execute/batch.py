@@ -8,6 +8,7 @@ begins again item by item, where errors have their places.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,8 @@ def run_batches(
                 scope.names[stmt.name] = dry.names[stmt.name] = number
             elif isinstance(stmt, ir.Cores):
                 phase, items = next(phases)
+                if len(items) > limits.run_instructions:
+                    raise Unbatched  # before an array of them is made
                 numbers = np.asarray(items, np.int64)
                 for name, claim in claims.items():
                     claim.readers = _readers(name, claim, stmt)
@@ -184,7 +187,9 @@ class _Values(LaneCompiler):
         self.before = 0
         self.tiles: dict[str, Tile] = {}
         self.made: list[tuple[Tile, Any]] = []  # tiles of the phase, and their arrays of all lanes
+        self.wholes: dict[str, Any] = {}
         self.most = 1
+        self.loaded: set[str] = set()  # tiles that one load and nothing else writes
 
     def run(
         self,
@@ -198,6 +203,7 @@ class _Values(LaneCompiler):
         """Run items of a phase. Raises: Unbatched, ExecutionError, LimitError."""
         self.before, self.made, self.tiles = before, [], {}
         self.most = self._lanes_of(stmt, scope, len(items))
+        self.loaded = _loaded_once(stmt)
         phase = self.phase(stmt, like, scope)
         self.work.add(len(items), len(items) * phase.instructions)
         runner = Groups(self, phase, scope.env)
@@ -206,7 +212,7 @@ class _Values(LaneCompiler):
             for part in np.array_split(group.items, parts):
                 self.lanes = phase.lanes(part)
                 for tile, whole in self.made:
-                    if tile.array.shape[0] != len(part):
+                    if tile.array.shape[0] != len(part) or tile.name in self.loaded:
                         tile.array = self.domain.pick(whole, (slice(0, len(part)),))
                 runner.begin(self.lanes)
                 for step in phase.steps:
@@ -244,16 +250,14 @@ class _Values(LaneCompiler):
         tile = Tile(stmt.name, rows, cols, stmt.dtype, whole)
         self.tiles[stmt.name] = tile
         self.made.append((tile, whole))
+        self.wholes[stmt.name] = whole
         return lambda env: tile.renew([])
 
     def instruction(self, stmt: ir.Instr, scope: LaneScope) -> LaneStep | None:
         """An instruction of all lanes."""
         spec = OPS[stmt.op]
         fixed = self._settings(stmt, spec)
-        moving = [
-            (name, code)
-            for name, code in self._moving_settings(stmt, spec, scope, fixed)
-        ]
+        moving = [(name, code) for name, code in self._moving_settings(stmt, spec, scope, fixed)]
         accumulate = fixed.get("accumulate", False)
         positional = (operand for operand in spec.operands if not operand.keyword)
         given: list[tuple[Any, Any]] = list(zip(positional, stmt.operands, strict=True))
@@ -266,7 +270,7 @@ class _Values(LaneCompiler):
             place: TileLanes | TensorLanes
             if isinstance(ref, ir.TileRef):
                 tile = self.tiles[ref.tile]
-                place = TileLanes(tile, ref, self.domain, scope)
+                place = TileLanes(tile, ref, self.domain, scope, self.wholes[ref.tile])
                 dtype = None if spec.family == "dma" else tile.dtype
             elif isinstance(ref, ir.TensorRef):
                 tensor = self.program.tensors[ref.tensor]
@@ -340,6 +344,8 @@ class _Values(LaneCompiler):
 
         if spec.family == "dma":
             (_, source), (_, target, _) = reads[0], writes[0]
+            borrows = isinstance(target, TileLanes) and target.tile.name in self.loaded
+            borrows = borrows and target.from_start
 
             def transfer(env: LaneEnv) -> None:
                 lanes = self.lanes
@@ -348,6 +354,13 @@ class _Values(LaneCompiler):
                 source.locate(env)
                 target.locate(env)
                 check()
+                if borrows:
+                    view = source.borrow(lanes.count)
+                    if view is not None and view.shape[-2:] == target.shape:
+                        target.lend(view)
+                        return
+                    target.give_back(lanes.count)
+                    target.locate(env)
                 if isinstance(source, TensorLanes):
                     source.load(target.target(env), env, lanes, self.before)
                 else:
@@ -381,6 +394,27 @@ class _Values(LaneCompiler):
                 domain.write(target, results[key], dtype)
 
         return step
+
+
+def _loaded_once(stmt: ir.Cores) -> set[str]:
+    """Tiles whose only writer is one load: they may show the tensor itself."""
+    made: Counter[str] = Counter()
+    written: Counter[str] = Counter()
+    loaded: set[str] = set()
+    for inner in ir.walk(stmt.body):
+        if isinstance(inner, ir.TileDecl):
+            made[inner.name] += 1
+        elif isinstance(inner, ir.Instr):
+            spec = OPS[inner.op]
+            positional = (operand for operand in spec.operands if not operand.keyword)
+            given: list[tuple[Any, Any]] = list(zip(positional, inner.operands, strict=True))
+            given += [(o, inner.keyword(o.name)) for o in spec.operands if o.keyword]
+            for operand, ref in given:
+                if isinstance(ref, ir.TileRef) and operand.role != "read":
+                    written[ref.tile] += 1
+                    if inner.op == "load":
+                        loaded.add(ref.tile)
+    return {name for name in loaded if made[name] == written[name] == 1}
 
 
 def _least(code: LaneCode, least: int | None) -> Callable[[LaneEnv], int]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m890sim.execute.domain import Index, hidden
-from m890sim.execute.fused import Fused, FloatSteps, load_lanes, store_lanes
+from m890sim.execute.fused import FloatSteps, Fused, borrow_lanes, load_lanes, store_lanes
 from m890sim.execute.rounding import CASTS, F32, round_to
 
 _CHUNK = (
@@ -109,6 +109,7 @@ class FloatDomain:
         )
         array[np.ix_(*whole)] = value if dtype is None else round_to(np.asarray(value), dtype)
 
+    borrow_lanes = staticmethod(borrow_lanes)
     load_lanes = staticmethod(load_lanes)
     store_lanes = staticmethod(store_lanes)
 
@@ -131,7 +132,11 @@ class FloatDomain:
         ties = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
         ties |= np.abs(total) < 2.0**-125
         if ties.any():
-            total = _round_to_odd(product, np.asarray(c, np.float64), total)
+            part = (
+                np.broadcast_to(product, total.shape)[ties],
+                np.broadcast_to(c, total.shape)[ties],
+            )
+            total[ties] = _round_to_odd(part[0], part[1].astype(np.float64), total[ties])
         return total.astype(np.float32)
 
     def matmul(self, a: F32, b: F32, add: F32 | None) -> F32:

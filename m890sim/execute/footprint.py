@@ -22,7 +22,6 @@ from m890sim.execute.lane_operands import claims_of, entries_of
 from m890sim.execute.lanes import LaneEnv, LaneScope, Unbatched, compile_lanes
 from m890sim.execute.launch import Launch, make_launch
 from m890sim.execute.sample import Shadow, addresses_only
-from m890sim.execute.tensors import Tensor
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS, Limits
 

@@ -140,7 +140,11 @@ def lane_view(array: F32, axes: Sequence[tuple[Any, int | None, Any]]) -> tuple[
     repeats = numbers.count(first)
     heads = numbers[::repeats]
     by = heads[1] - first if len(heads) > 1 else 1
-    if by < 1 or numbers != [first + by * (n // repeats) for n in range(len(numbers))]:
+    if (
+        by < 1
+        or len(numbers) % repeats
+        or numbers != [first + by * (n // repeats) for n in range(len(numbers))]
+    ):
         return None
     index: list[Any] = []
     lane_axis = 0
@@ -160,6 +164,23 @@ def lane_view(array: F32, axes: Sequence[tuple[Any, int | None, Any]]) -> tuple[
         place += length is not None or n == axis
     order = [lane_axis, *(n for n in range(view.ndim) if n != lane_axis)]
     return view.transpose(order), repeats
+
+
+def borrow_lanes(array: F32, axes: Sequence[tuple[Any, int | None, Any]], lanes: int) -> F32 | None:
+    """The pieces of all lanes, (lanes, rows, columns), where they are one view of the array."""
+    if any(rows is not None for _, _, rows in axes):
+        return None
+    if all(isinstance(at, int) for at, _, _ in axes):
+        index = tuple(at if n is None else slice(at, at + n) for at, n, _ in axes)
+        piece: F32 = array[index]
+        return np.broadcast_to(piece, (lanes, *piece.shape))
+    found = lane_view(array, axes)
+    if found is None:
+        return None
+    view, repeats = found
+    if repeats != 1 and len(view) != 1:
+        return None
+    return np.broadcast_to(view, (lanes, *view.shape[1:]))
 
 
 def load_lanes(target: F32, array: F32, axes: Sequence[tuple[Any, int | None, Any]]) -> bool:

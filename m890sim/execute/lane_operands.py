@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from m890sim.execute.accesses import (
     Access,
     AtLane,
@@ -51,7 +49,7 @@ def entries_of(ref: ir.TensorRef, dims: tuple[int, ...], scope: LaneScope) -> tu
             if isinstance(index, ir.Gather):
                 entries.append(NamedLane(scope.tables[index.table].values, start, stop))
             else:
-                entries.append(SpanLane(start, stop))
+                entries.append(SpanLane(start, stop, index == ir.FULL))
         else:
             entries.append(AtLane(compile_lanes(index, scope).as_code()))
     return tuple(entries)
@@ -75,10 +73,15 @@ def agree(operands: Sequence[tuple[str, str]], shapes: Sequence[Shape]) -> bool:
 class TileLanes:
     """A slice of a tile, of all lanes; the view is kept while nothing about it changes."""
 
-    __slots__ = ("_base", "_codes", "_domain", "_key", "_moving", "_place", "_turn", "shape", "tile",
-                 "view")  # fmt: skip
+    __slots__ = ("_base", "_codes", "_domain", "_key", "_lent", "_moving", "_place", "_turn",
+                 "_whole",
+                 "from_start", "shape", "tile", "view")  # fmt: skip
 
-    def __init__(self, tile: Tile, ref: ir.TileRef, domain: Domain, scope: LaneScope) -> None:
+    def __init__(
+        self, tile: Tile, ref: ir.TileRef, domain: Domain, scope: LaneScope, whole: Array
+    ) -> None:
+        """whole: the tile's own array, of as many lanes as a batch may have."""
+
         def code(expr: ir.Expr | None, otherwise: int) -> Any:
             return otherwise if expr is None else compile_lanes(expr, scope).code
 
@@ -93,6 +96,8 @@ class TileLanes:
         )
         moving = [c for c in self._codes if not isinstance(c, int)]
         self._moving = _key_code(moving)
+        self._whole, self._lent = whole, False
+        self.from_start = self._codes[0] == 0 and self._codes[2:] == (1, 0, tile.cols)
         self._key: Any = None
         self._base: Any = None
         self._place = (0, 0, 1, 0, 0)
@@ -109,6 +114,8 @@ class TileLanes:
         self._base = None
         r0, r1, step, c0, c1 = bounds
         if step < 1 or r1 < r0 or c1 < c0:
+            raise Unbatched
+        if r1 > tile.array.shape[-2]:  # rows of an earlier load, which a borrowed view has not
             raise Unbatched
         if (r0 < r1 and not 0 <= r0 <= r1 <= tile.rows) or (
             c0 < c1 and not 0 <= c0 <= c1 <= tile.cols
@@ -139,6 +146,19 @@ class TileLanes:
             self.tile.mark(*self._place)
         return self.view
 
+    def lend(self, view: Array) -> None:
+        """Let the tile show a tensor's elements, which nobody writes; they are the whole piece."""
+        tile = self.tile
+        tile.array, self._base, self._lent = view, None, True
+        tile.mark(*self._place)
+
+    def give_back(self, lanes: int) -> None:
+        """The tile's own memory again; what it showed is undefined there."""
+        if self._lent:
+            self.tile.renew([])
+            self._lent = False
+        self.tile.array = self._domain.pick(self._whole, (slice(0, lanes),))
+
 
 class TensorLanes:
     """A piece of a tensor for all lanes of a batch."""
@@ -156,10 +176,8 @@ class TensorLanes:
     ) -> None:
         """owned: the indices into the tensor's claims, None for inputs."""
         self._tensor, self._entries, self._domain = tensor, entries, domain
-        self._access = (
-            None if claims is None or owned is None else Access(claims, owned, stores)
-        )
-        self._place = Located(())
+        self._access = None if claims is None or owned is None else Access(claims, owned, stores)
+        self._place = Located((), (), 1)
         self.shape: Shape = (1, 1)
 
     def locate(self, env: LaneEnv) -> None:
@@ -186,6 +204,13 @@ class TensorLanes:
             return
         for n in range(lanes.count):
             domain.write(domain.pick(target, (n,)), self._piece(n), None)
+
+    def borrow(self, lanes: int) -> Array | None:
+        """An input's pieces of all lanes, (lanes, rows, columns), without a copy; else None."""
+        view = getattr(self._domain, "borrow_lanes", None)
+        if view is None or self._access is not None or len(self.shape) != len(self._place.shape):
+            return None
+        return view(self._tensor.array, self._place.axes, lanes)
 
     def store(self, value: Array, env: LaneEnv, lanes: Lanes, before: int) -> None:
         """Copy every lane's part of `value` to its piece. Raises: Unbatched."""
@@ -225,9 +250,7 @@ class TensorLanes:
 
     def _rows(self, lane: int) -> list[Any]:
         kept = [axis for axis in self._place.axes if axis[1] is not None]
-        return [
-            None if rows is None else rows[lane if len(rows) > 1 else 0] for _, _, rows in kept
-        ]
+        return [None if rows is None else rows[lane if len(rows) > 1 else 0] for _, _, rows in kept]
 
     def _piece(self, lane: int) -> Array:
         """One lane's piece, 2-D."""
