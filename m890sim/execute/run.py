@@ -22,6 +22,8 @@ from m890sim.execute.sample import Items, choose, needed_items
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS, Limits
 
+LEAST_ITEMS = 8  # of a phase: for fewer, finding out which go the same way costs more than it saves
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -113,7 +115,8 @@ def execute_kernel(
                 todo = needed_items(kernel, launch, chosen, program, limits)
             else:
                 todo = _checked(todo, program)
-            if batches and getattr(domain, "batches", False):
+            most = max(map(len, todo), default=0)
+            if batches and most >= LEAST_ITEMS and getattr(domain, "batches", False):
                 try:
                     done = run_batches(kernel, launch, domain, limits, program, todo)
                     return _result(program, domain, todo, done)

@@ -16,6 +16,11 @@ from tests.generators import random_inputs
 RUN = import_module("m890sim.execute.run")
 
 
+@pytest.fixture(autouse=True)
+def batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RUN, "LEAST_ITEMS", 0)
+
+
 @pytest.mark.parametrize("start", range(0, 100, 20))
 def test_batches_agree_with_items_one_by_one(start: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = 0
