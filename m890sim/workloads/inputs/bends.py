@@ -145,19 +145,20 @@ def _equal_keys(draft: Draft) -> None:
 
 def _zero_sum(draft: Draft) -> None:
     _equal_keys(draft)
-    # Three quarters of the elements are +1 and -1 and cancel over any even stretch of keys, in
-    # three patterns, so that no two keys stand in for each other. What is left is small.
+    # Three quarters of the elements are +1 in one key and -1 in the next, or the other way round,
+    # by chance for each pair and element: they cancel over any even number of keys from the first
+    # on, and no two keys can stand in for each other. What is left is small.
     longest = max(sequence.keys for sequence in draft.case.sequences)
-    signs = draft.stream.integers(2, longest // 2 + 1) * 2 - 1
+    draws = draft.stream.normal(longest // 2 + 1, draft.case.head_elements)
+    signs = np.where(draws < 0, np.float32(-1), np.float32(1))
+    signs[:, 0::4] = 0
     for name, index, part in draft.parts("v"):
         at = draft.positions[part]
-        alternate = (1 - at % 2 * 2).astype(np.float32)
         tensor = draft.own(name)
         tensor[..., 0::4] *= np.float32(SMALL_PART)
-        patterns = (alternate, 1 - at // 2 % 2 * 2, alternate * signs[at // 2])
-        for first, pattern in enumerate(patterns, start=1):
-            if first < draft.case.head_elements:
-                tensor[index, :, first::4] = pattern.astype(np.float32)[:, None, None]
+        pattern = signs[at // 2] * (1 - at % 2 * 2).astype(np.float32)[:, None]
+        for first in range(1, min(4, draft.case.head_elements)):
+            tensor[index, :, first::4] = pattern[:, None, first::4]
 
 
 def _lone_key(draft: Draft) -> None:
@@ -167,13 +168,18 @@ def _lone_key(draft: Draft) -> None:
 
 def _large_value(draft: Draft) -> None:
     heads = np.arange(draft.case.key_heads)
+    turn = int(draft.stream.integers(2**20))
     raw = draft.stream.integers(2**40, len(draft.case.sequences), len(heads))
     tensors = [draft.own(name) for name, _, _ in draft.parts("v")]
     for sequence in draft.case.sequences:
         cached, keys = sequence.cached, sequence.keys
-        middle = raw[sequence.index] % keys
-        ends = np.array([0, cached, cached - 1, keys - 1])[(heads + sequence.index) % 4] % keys
-        places = np.where(raw[sequence.index] // 2**20 % 2, ends, middle)
+        chance = raw[sequence.index]
+        ends = np.array([0, cached, cached - 1, (keys - 1) // TAIL_TOKENS * TAIL_TOKENS])[
+            chance % 4
+        ]
+        # In turn: the last key, which most rows must not see; any key; an end of a segment.
+        choices = np.stack([np.full(len(heads), keys - 1), chance % keys, ends % keys])
+        places = choices[(heads + sequence.index + turn) % 3, heads]
         for head, place in enumerate(places.tolist()):
             if place < cached:
                 row = draft.case.tables["kv_indices"][sequence.first_cached + place]
