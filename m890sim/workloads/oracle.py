@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.workloads.attention import AttentionCase, Sequence
-from m890sim.workloads.case import Array
+from m890sim.workloads.case import Array, chosen_rows
 
 BLOCK_ROWS = 256  # bounds the fp64 scores of one step to 256 x keys
 
@@ -25,9 +25,7 @@ def attention(case: AttentionCase, inputs: Mapping[str, Any], rows: Array | None
     others are NaN. Returns float64 [tokens, HQ, D].
     """
     output = np.full(case.output_shape, np.nan)
-    wanted = np.ones(case.output_shape[:2], bool) if rows is None else np.asarray(rows, bool)
-    if wanted.shape != case.output_shape[:2]:
-        raise ValueError(f"rows must have shape {case.output_shape[:2]}, not {wanted.shape}")
+    wanted = chosen_rows(case, rows)
     group = case.query_heads // case.key_heads
     for sequence in case.sequences:
         first = sequence.first_query
