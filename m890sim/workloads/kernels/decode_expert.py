@@ -1,10 +1,11 @@
-# Decode attention, the expert: step 12 of the ladder, stream-K. The keys of all sequences lie on one
-# line, once for each group of key heads, and every core gets an even piece of it, wherever that cuts
-# a sequence; a merge joins what was cut. Each sequence pays a toll on the line: short ones cost more
-# than their keys. The groups of a sequence run through one pipeline, so that loads do not wait for
-# the results of the group before. Where no core would have much more to do, nothing is cut.
-# Otherwise as step 11: query heads packed into rows, key heads in pairs so that runs are long, loads
-# two iterations and scores one ahead on four queues, softmax in one pass of the SFU.
+# Decode attention, the expert: step 12 of the ladder, stream-K. The keys of all sequences lie on
+# one line, once for each group of key heads, and every core gets an even piece of it, wherever
+# that cuts a sequence; a merge joins what was cut. Each sequence pays a toll on the line: short
+# ones cost more than their keys. The groups of a sequence run through one pipeline, so that loads
+# do not wait for the results of the group before. Where no core would have much more to do,
+# nothing is cut. Otherwise as step 11: query heads packed into rows, key heads in pairs so that
+# runs are long, loads two iterations and scores one ahead on four queues, softmax in one pass of
+# the SFU.
 
 from m890sim.lang import *
 
