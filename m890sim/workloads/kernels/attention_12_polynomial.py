@@ -46,8 +46,8 @@ def attention_12_polynomial(
             new_m = sram(BQ, 1, f32)
             bias = sram(BQ, 1, f32)
             alpha = sram(BQ, 1, f32)
-            block_l = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
-            vector_l = sram(BQ, 1, f32, at=14)
+            block_l = sram(BQ, 1, f32)
+            vector_l = sram(BQ, 1, f32)
             out = acc(BQ, D)
             load(qt[:rows], q[first + t0 : first + t1, h * G : h * G + G, :], queue=2)
             fill(m[:rows], -inf)
@@ -100,11 +100,11 @@ def attention_12_polynomial(
                         row_sum=vector_l[: rows - cut],
                         engine=vector,
                     )
-                    fma(l[cut:rows], l[cut:rows], alpha[cut:rows], vector_l[: rows - cut])
-                    fma(l[:cut], l[:cut], alpha[:cut], block_l[:cut])
                     mul(out[:rows], out[:rows], alpha[:rows])
                     matmul(out[cut:rows], vector_p[: rows - cut, :cols], vt[:cols], accumulate=True)
                     matmul(out[:cut], p[:cut, :cols], vt[:cols], accumulate=True)
+                    fma(l[cut:rows], l[cut:rows], alpha[cut:rows], vector_l[: rows - cut])
+                    fma(l[:cut], l[:cut], alpha[:cut], block_l[:cut])
                     copy(m[:rows], new_m[:rows])
             recip(l[:rows], l[:rows])
             mul(ot[:rows], out[:rows], l[:rows])

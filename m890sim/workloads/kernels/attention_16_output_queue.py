@@ -53,7 +53,7 @@ def attention_16_output_queue(
             block_m0 = sram(BQ, 1, f32)
             bias0 = sram(BQ, 1, f32)
             alpha0 = sram(BQ, 1, f32)
-            block_l0 = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
+            block_l0 = sram(BQ, 1, f32)
             o0 = sram(BQ, D, bf16)
             s0 = acc(BQ, BK)
             out0 = acc(BQ, D)
@@ -64,7 +64,7 @@ def attention_16_output_queue(
             block_m1 = sram(BQ, 1, f32)
             bias1 = sram(BQ, 1, f32)
             alpha1 = sram(BQ, 1, f32)
-            block_l1 = sram(BQ, 1, f32, at=15)
+            block_l1 = sram(BQ, 1, f32)
             o1 = sram(BQ, D, bf16)
             s1 = acc(BQ, BK)
             out1 = acc(BQ, D)
