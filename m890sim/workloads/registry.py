@@ -95,7 +95,10 @@ _DECODE_LADDER = (
     ("decode_9_softmax", "fused softmax: scale, bias and row sums in one pass of the SFU"),
     ("decode_10_stages", "stages: loads two iterations ahead, scores one"),
     ("decode_11_direct", "no merge for a sequence in one piece"),
-    ("decode_expert", "the expert: stream-K, the keys of all sequences dealt evenly over the cores"),
+    (
+        "decode_expert",
+        "the expert: stream-K, the keys of all sequences dealt evenly",
+    ),
 )
 # Level -> what its reference and its expert are.
 _LEVELS = {

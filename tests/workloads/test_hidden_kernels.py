@@ -10,7 +10,7 @@ from m890sim import execute, get_task, load_kernel, simulate
 from m890sim.judge import row_errors
 from m890sim.kernel.ir import Kernel
 from m890sim.session import KernelSession, run_script
-from m890sim.workloads import DISTRIBUTIONS, TASKS, get_kernel
+from m890sim.workloads import DISTRIBUTIONS, SUITE, TASKS, get_kernel, ladder
 from m890sim.workloads.case import Case
 
 SCRIPTS = Path(__file__).parents[2] / "docs" / "scripts"
@@ -20,6 +20,7 @@ NAMES = [*REFERENCES, "attention_textbook", *EXPERTS]
 NETS = tuple(DISTRIBUTIONS)
 QUICK = 8  # hidden cases of a kernel: each group size of heads once
 MANY = 80
+STEPS = [entry.name for task in SUITE for entry in ladder(task)[1:-1]]
 
 
 def task_of(name: str) -> str:
@@ -77,3 +78,10 @@ def test_kernels_of_the_scripts_are_right_on_many_hidden_cases(task: str) -> Non
     kernel = scripted(task)
     for case in get_task(task).hidden_cases(MANY, 14):
         check(kernel, case, NETS, 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_of_the_ladders_are_right_on_hidden_cases(name: str) -> None:
+    for index, case in enumerate(get_task(task_of(name)).hidden_cases(48, 15)):
+        check(load_kernel(name), case, (NETS[index % len(NETS)],), 1)

@@ -23,7 +23,7 @@ def attention_11_spread(
 ):
     G = HQ // HKV
     # Rows of a query tile: fewer where there would not be a tile for each core.
-    R = min(BQ, ceil_div(ceil_div(T * HQ, CORES), G) * G)
+    R = min(BQ // G * G, ceil_div(ceil_div(T * HQ, CORES), G) * G)
     N = ceil_div(max_extend * G, R)
 
     for turn, b, h in cores(N, B, HKV, order="dynamic"):

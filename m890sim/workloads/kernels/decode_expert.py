@@ -29,7 +29,7 @@ def decode_expert(
     G = HQ // HKV
     H = min(HP, HKV, max(1, 32 // G))  # key heads of an item
     W = ceil_div(HKV, H)
-    KB = min(BK, max(16, (34304 - 192 * H * G) // (D * H) // 16 * 16))  # tokens of a block
+    KB = min(BK, max(16, (37376 - 288 * H * G) // (D * H) // 16 * 16))  # tokens of a block
     # Whole sequences to the cores, or the line of all keys cut anywhere.
     WHOLE = max_length * ceil_div(B * W, CORES) <= ceil_div(P * W, CORES) + LEAST
     CUT = 1 - WHOLE
