@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from m890sim.chip import get_chip
-    from m890sim.judge import evaluate
+    from m890sim.judge import evaluate, judge_kernel
     from m890sim.kernel import print_kernel
     from m890sim.language import parse
-    from m890sim.session import apply, legal_edits
+    from m890sim.session import KernelSession, apply, legal_edits
     from m890sim.workloads import execute, get_task, load_kernel, simulate
 
 __all__ = [
+    "KernelSession",
     "apply",
     "evaluate",
     "execute",
     "get_chip",
     "get_task",
+    "judge_kernel",
     "legal_edits",
     "load_kernel",
     "parse",
@@ -33,11 +35,13 @@ __all__ = [
 ]
 
 _MODULES = {
+    "KernelSession": "m890sim.session",
     "apply": "m890sim.session",
     "evaluate": "m890sim.judge",
     "execute": "m890sim.workloads",
     "get_chip": "m890sim.chip",
     "get_task": "m890sim.workloads",
+    "judge_kernel": "m890sim.judge",
     "legal_edits": "m890sim.session",
     "load_kernel": "m890sim.workloads",
     "parse": "m890sim.language",

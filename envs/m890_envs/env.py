@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from m890sim.errors import TaskError
 from m890sim.kernel.ir import Kernel
 from m890sim.schedule import Edit, EditError
 from m890sim.schedule.actions import STOP
-from m890sim.session import KernelSession, LogEntry, Memory
+from m890sim.session import Facade, KernelSession, LogEntry, Memory
+from m890sim.session.arguments import choice_of, count_of, integer_of, penalty_of, sequence_of
+from m890sim.session.edits import check_edit
 from m890sim.workloads import KERNELS, Case, Task
 
 Observation = dict[str, Any]  # name -> float32 array
@@ -61,11 +63,12 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     truncate; None for no end. A kernel evaluated before in the episode costs no evaluation.
 
     Arguments: verify: "best" (a kernel must pass the functional gate before it counts as best),
-    "always" or "never". seed, distributions (all where None): the inputs of the gate. sites: places
-    that actions and observation reach. shown: the case whose cycles the program's rows and
-    pictures show, the first where None. memory: a Memory to share; the process's own where None.
-    render_mode: "ansi" or "rgb_array". `reset(options={"start": ...})` begins one episode with
-    another kernel. There is no chance in it: `reset(seed=...)` seeds `np_random` alone.
+    "always" or "never". seed, distributions (all where None), rows (every row where None): what the
+    gate looks at. sites: places that actions and observation reach. shown: the case whose cycles
+    the program's rows and pictures show, the first where None. memory: a Memory to share; the
+    process's own where None. render_mode: "ansi" or "rgb_array". `reset(options={"start": ...})`
+    begins one episode with another kernel. There is no chance in it: `reset(seed=...)` seeds
+    `np_random` alone.
 
     Raises: what KernelSession raises for what it refuses; ValueError for impossible arguments.
     """
@@ -85,23 +88,22 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         verify: str = "best",
         seed: int = 0,
         distributions: Sequence[str] | None = ("normal",),
+        rows: int | None = None,
         penalty: float = 0.01,
         sites: int = 128,
         shown: str | None = None,
         memory: Memory | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if horizon is not None and horizon < 1:
-            raise ValueError(f"horizon must be at least 1 or None, not {horizon}")
-        if budget is not None and budget < 2:
-            raise ValueError(f"budget must be at least 2 or None, not {budget}: the start takes 1")
-        if reward not in REWARDS:
-            raise ValueError(f"reward must be one of {', '.join(REWARDS)}, not {reward!r}")
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            known = ", ".join(self.metadata["render_modes"])
-            raise ValueError(f"render_mode must be None or one of {known}, not {render_mode!r}")
+        horizon, budget = count_of("horizon", horizon, 1), count_of("budget", budget, 2)
+        penalty = penalty_of(penalty)
+        choice_of("reward", reward, REWARDS)
+        if render_mode is not None:
+            choice_of("render_mode", render_mode, tuple(self.metadata["render_modes"]))
         if cases is not None and not isinstance(cases, (str, Case)):
-            cases = tuple(cases)
+            cases = sequence_of("cases", cases, "cases or their names")
+        if distributions is not None and not isinstance(distributions, str):
+            distributions = sequence_of("distributions", distributions, "names")
         self._arguments: dict[str, Any] = {
             "task": task,
             "cases": cases,
@@ -113,13 +115,14 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             "verify": verify,
             "seed": seed,
             "distributions": distributions,
+            "rows": rows,
             "penalty": penalty,
             "sites": sites,
             "shown": shown,
             "render_mode": render_mode,
         }
         self.render_mode = render_mode
-        self.horizon, self.reward, self.penalty = horizon, reward, float(penalty)
+        self.horizon, self.reward, self.penalty = horizon, reward, penalty
         self._template = KernelSession(
             task,
             cases,
@@ -128,6 +131,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             verify=verify,
             seed=seed,
             distributions=distributions,
+            rows=rows,
             memory=shared_memory() if memory is None else memory,
         )
         self._template.load(start_of(self._template.task, start))
@@ -145,9 +149,12 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     # What is going on.
 
     @property
-    def session(self) -> KernelSession:
-        """The session of this episode: the kernel, the log of its evaluations, the best one."""
-        return self._session
+    def session(self) -> Facade:
+        """The session of this episode: the kernel, the log of its evaluations, the best one.
+
+        What it evaluates counts in the episode.
+        """
+        return Facade(self._session)
 
     def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which actions are legal now: bool array (n,), a fresh one."""
@@ -163,7 +170,11 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         return self._viewer.actions.edit_of(self._session.kernel, self._number(action))
 
     def action_of(self, edit: Edit) -> int | None:
-        """The action of an edit of the kernel as it is; None where it has none."""
+        """The action of an edit of the kernel as it is; None where it has none.
+
+        Raises: TypeError for what is no edit.
+        """
+        check_edit(edit)
         return self._viewer.actions.id_of(self._session.kernel, edit)
 
     def timing_after(self, action: int) -> tuple[str, Callable[[], object]] | None:
@@ -181,13 +192,13 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     ) -> tuple[Observation, Info]:
         """Begin an episode. options: {"start": kernel, name or path}, for this episode alone.
 
-        Raises: ValueError for an unknown option; what KernelSession.load raises for the kernel.
+        Raises: TypeError, ValueError for what are no options or an unknown one, or for a seed that
+        Gymnasium does not take; what KernelSession.load raises for the kernel.
         """
+        start = start_option(options)
+        if seed is not None:
+            integer_of("seed", seed, 0)
         super().reset(seed=seed)
-        unknown = set(options or ()) - {"start"}
-        if unknown:
-            raise ValueError(f"options may have 'start' alone, not {sorted(unknown)[0]!r}")
-        start = (options or {}).get("start")
         if start is None:
             self._template.evaluate()
             session = self._template.clone()
@@ -280,6 +291,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             verify=template.verify,
             seed=arguments["seed"],
             distributions=arguments["distributions"],
+            rows=arguments["rows"],
             memory=template.memory,
         )
 
@@ -352,11 +364,29 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         }
 
 
+def start_option(options: Any) -> Any:
+    """The start that options of a reset name; None where they name none.
+
+    Raises: TypeError for what are no options, ValueError for an unknown one.
+    """
+    if options is None:
+        return None
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options must be a dict or None, not {options!r:.60}")
+    unknown = [key for key in options if key != "start"]
+    if unknown:
+        raise ValueError(f"options may have 'start' alone, not {unknown[0]!r:.60}")
+    return options.get("start")
+
+
 def start_of(task: Task, start: Kernel | str | Path) -> Kernel | str | Path:
     """What KernelSession.load takes for a start: "reference" and "textbook" become names.
 
-    Raises: TaskError where the task has no textbook kernel.
+    Raises: TypeError for what is no kernel, name or path; TaskError where the task has no textbook
+    kernel.
     """
+    if not isinstance(start, (Kernel, str, Path)):
+        raise TypeError(f"start must be a Kernel, a name or a path, not {start!r:.60}")
     if start == "reference":
         return task.reference_name
     if start != "textbook":

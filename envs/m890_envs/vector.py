@@ -11,6 +11,9 @@ import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from m890_envs.env import KernelEditEnv
+from m890sim.session.arguments import count_of, integer_of
+
+MOST_ENVS = 4096
 
 
 class KernelEditVectorEnv(SyncVectorEnv):
@@ -29,7 +32,13 @@ class KernelEditVectorEnv(SyncVectorEnv):
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         threads: int | None = None,
     ) -> None:
-        super().__init__(env_fns, autoreset_mode=autoreset_mode)
+        threads = count_of("threads", threads, 1)
+        if not isinstance(autoreset_mode, (str, AutoresetMode)):
+            raise TypeError(f"autoreset_mode must be an AutoresetMode, not {autoreset_mode!r:.60}")
+        super().__init__(env_fns, autoreset_mode=AutoresetMode(autoreset_mode))
+        for env in self.envs:
+            if not isinstance(env.unwrapped, KernelEditEnv):
+                raise TypeError(f"every environment must be KernelEditEnv, not {env!r:.60}")
         count = min(self.num_envs, threads or os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(count) if count > 1 else None
 
@@ -70,7 +79,10 @@ def make_vector(
 
     make_vec leaves the time limit to the vector environment: max_episode_steps truncates as
     TimeLimit does, beside the environment's own `horizon`.
+    Raises: TypeError, ValueError; what KernelEditEnv raises.
     """
+    integer_of("num_envs", num_envs, 1, MOST_ENVS)
+    max_episode_steps = count_of("max_episode_steps", max_episode_steps, 1)
 
     def make() -> gym.Env[Any, Any]:
         env: gym.Env[Any, Any] = KernelEditEnv(**arguments)

@@ -34,6 +34,9 @@ from m890sim.kernel.ir import Kernel
 from m890sim.schedule import Edit
 from m890sim.schedule.actions import Actions
 from m890sim.session import KernelSession, LogEntry, context_of
+from m890sim.session.arguments import choice_of, integer_of
+
+MOST_SITES = 4096  # the observation has a row for each, the mask one number for each and edit
 
 _SPEEDUP = [field.name for field in CASE].index("speedup")
 
@@ -57,8 +60,9 @@ class Viewer:
 
     def __init__(self, session: KernelSession, sites: int, shown: str | None) -> None:
         names = [case.name for case in session.cases]
-        if shown is not None and shown not in names:
-            raise ValueError(f"shown must be one of {', '.join(names)} or None, not {shown!r}")
+        integer_of("sites", sites, 1, MOST_SITES)
+        if shown is not None:
+            choice_of("shown", shown, names)
         self.shown = names.index(shown) if shown is not None else 0  # a case's number
         session.watch(session.cases[self.shown])
         self.actions = Actions(sites, context_of(session.task, session.chip))

@@ -20,7 +20,8 @@ class MaskInObservation(
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         gym.utils.RecordConstructorArgs.__init__(self)
         gym.Wrapper.__init__(self, env)
-        assert isinstance(env.action_space, spaces.Discrete)
+        if not isinstance(env.action_space, spaces.Discrete):
+            raise TypeError(f"the action space must be Discrete, not {env.action_space!r:.60}")
         shape = (int(env.action_space.n),)
         self.observation_space = spaces.Dict(
             {

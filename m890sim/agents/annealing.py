@@ -9,7 +9,7 @@ from typing import ClassVar
 from m890sim.agents.agent import Agent
 from m890sim.agents.dice import Dice
 from m890sim.agents.groups import Group, groups_of, perform_all, size_of
-from m890sim.session import KernelSession, LogEntry
+from m890sim.session import Facade, LogEntry
 
 # Worths are logs of the speedup. A statement must earn its price, much at first and less later: a
 # kernel that became long early can hardly be changed any more.
@@ -31,7 +31,7 @@ class Annealing(Agent):
     name: ClassVar[str] = "annealing"
     text: ClassVar[str] = "applies an edit wherever it fits, keeps what earns more than it costs"
 
-    def search(self, session: KernelSession, seed: int) -> None:
+    def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""
         budget = session.budget
         assert budget is not None
@@ -80,7 +80,7 @@ class Annealing(Agent):
                 session.go_to(place)
 
 
-def _smaller(session: KernelSession, dice: Dice) -> bool:
+def _smaller(session: Facade, dice: Dice) -> bool:
     """Halve the size of a block, for want of room; whether one can be halved."""
     choices = {(name, "halve") for name in session.kernel.tunables}
     halves = [

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from m890sim.agents.agent import Agent
 from m890sim.agents.dice import Dice
-from m890sim.session import KernelSession
+from m890sim.session import Facade
 
 PATIENCE = 1000  # edits without a new kernel after which a search gives up
 MOST_STEPS = 64
@@ -21,7 +21,7 @@ class RandomWalk(Agent):
     name: ClassVar[str] = "random-walk"
     text: ClassVar[str] = "random legal edits one after another, each one evaluated"
 
-    def search(self, session: KernelSession, seed: int) -> None:
+    def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""
         dice, idle = Dice(seed), 0
         while idle < PATIENCE:
@@ -40,7 +40,7 @@ class RandomSearch(Agent):
     name: ClassVar[str] = "random-search"
     text: ClassVar[str] = "random walks of random length, each from the start kernel"
 
-    def search(self, session: KernelSession, seed: int) -> None:
+    def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""
         dice, idle = Dice(seed), 0
         while idle < PATIENCE:
@@ -54,7 +54,7 @@ class RandomSearch(Agent):
                 idle = 0 if session.spent > spent else idle + 1
 
 
-def _step(session: KernelSession, dice: Dice) -> bool:
+def _step(session: Facade, dice: Dice) -> bool:
     """One random legal edit; False where none is legal."""
     legal = session.legal_edits()
     if not legal:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from m890sim.agents.agent import Agent
 from m890sim.agents.scripts import Bench
-from m890sim.session import KernelSession
+from m890sim.session import Facade
 
 GAIN = 0.05  # a kernel that is this much better (log of the speedup) is another place
 KEEP = 0.7  # the share of the moves' credit that holds there
@@ -21,7 +21,7 @@ class Greedy(Agent):
     name: ClassVar[str] = "greedy"
     text: ClassVar[str] = "adds moves to the kernel, keeps those that make it faster"
 
-    def search(self, session: KernelSession, seed: int) -> None:
+    def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""
         bench = Bench(session, seed)
         here = bench.start()

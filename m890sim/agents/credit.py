@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from m890sim.agents.dice import Dice
 from m890sim.agents.moves import ANY, REACHES, Move
 from m890sim.schedule import Argument
-from m890sim.session import KernelSession
+from m890sim.session import Facade
 
 HOPE = 0.1  # what an untried choice is taken to earn: log of the speedup, one trial
 LEAST = 0.0001  # nothing is ever given up
@@ -43,7 +43,7 @@ class Credit:
             for key in part:
                 part[key] *= keep
 
-    def propose(self, session: KernelSession, dice: Dice) -> Move | None:
+    def propose(self, session: Facade, dice: Dice) -> Move | None:
         """A move that is legal now; None where nothing is."""
         choices: dict[str, dict[Argument, None]] = {}
         for edit in session.legal_edits():

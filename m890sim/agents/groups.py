@@ -9,7 +9,7 @@ from m890sim.agents.moves import attempt, kind_of
 from m890sim.kernel import ir
 from m890sim.schedule import Argument, Edit
 from m890sim.schedule.tree import sites
-from m890sim.session import KernelSession
+from m890sim.session import Facade
 
 SLOT = 0.7  # a slot more counts as so many statements
 
@@ -28,7 +28,7 @@ class Group:
         return self.name, self.kind is None
 
 
-def groups_of(session: KernelSession) -> dict[Group, tuple[Edit, ...]]:
+def groups_of(session: Facade) -> dict[Group, tuple[Edit, ...]]:
     """The legal edits of a session's kernel in groups, none of them twice."""
     kernel = session.kernel
     kinds = {site: kind_of(stmt) for site, stmt in sites(kernel)}
@@ -42,7 +42,7 @@ def groups_of(session: KernelSession) -> dict[Group, tuple[Edit, ...]]:
     return {group: edits for edits, group in first.items()}
 
 
-def perform_all(session: KernelSession, edits: tuple[Edit, ...]) -> int:
+def perform_all(session: Facade, edits: tuple[Edit, ...]) -> int:
     """Apply the edits of a group, the last place first so that earlier ones stay true.
 
     Returns how many still applied.

@@ -14,7 +14,7 @@ from m890sim.agents.dice import Dice
 from m890sim.kernel import ir
 from m890sim.schedule import EDITS, Argument, Edit, EditError, Site
 from m890sim.schedule.tree import node, sites
-from m890sim.session import KernelSession, context_of
+from m890sim.session import Facade, context_of
 
 ONE, ALIKE, SOME, ALL, ANY = "one", "alike", "some", "all", "any"
 # Reach -> how often it is tried before any experience: what helps in one place often does in all.
@@ -42,7 +42,7 @@ class Move:
         return f"{self.name}{argument} at {self.reach}"
 
 
-def perform(session: KernelSession, move: Move) -> int:
+def perform(session: Facade, move: Move) -> int:
     """Apply a move; the number of edits that were made."""
     dice = Dice(move.draw)
     if move.reach in (ONE, ALIKE):
@@ -65,7 +65,7 @@ def perform(session: KernelSession, move: Move) -> int:
     return made
 
 
-def _everywhere(session: KernelSession, move: Move, dice: Dice) -> int:
+def _everywhere(session: Facade, move: Move, dice: Dice) -> int:
     """One pass, last place first, so that earlier places stay true."""
     made = 0
     for choices in reversed(_places(session, move)):
@@ -74,7 +74,7 @@ def _everywhere(session: KernelSession, move: Move, dice: Dice) -> int:
     return made
 
 
-def _at_first(session: KernelSession, move: Move, dice: Dice) -> int:
+def _at_first(session: Facade, move: Move, dice: Dice) -> int:
     """At one place where the edit is legal, or at all that are alike, by chance."""
     groups: dict[object, list[Edit]] = {}
     for choices in _places(session, move):
@@ -88,7 +88,7 @@ def _at_first(session: KernelSession, move: Move, dice: Dice) -> int:
     return 0
 
 
-def _places(session: KernelSession, move: Move) -> list[list[Edit]]:
+def _places(session: Facade, move: Move) -> list[list[Edit]]:
     """The edits to try at each statement, in the order of the text."""
     kernel, spec = session.kernel, EDITS[move.name]
     context = context_of(session.task, session.chip)
@@ -105,7 +105,7 @@ def _places(session: KernelSession, move: Move) -> list[list[Edit]]:
     return found
 
 
-def attempt(session: KernelSession, edit: Edit) -> bool:
+def attempt(session: Facade, edit: Edit) -> bool:
     """Apply an edit where it is legal; whether it was."""
     try:
         session.apply(edit)

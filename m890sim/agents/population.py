@@ -7,7 +7,7 @@ from typing import ClassVar
 from m890sim.agents.agent import Agent
 from m890sim.agents.climbing import GAIN, KEEP
 from m890sim.agents.scripts import Bench, Trial
-from m890sim.session import KernelSession
+from m890sim.session import Facade
 
 WIDTH = 4  # kernels of a beam
 CHILDREN = 6  # tried for each of them in a round
@@ -22,7 +22,7 @@ class Beam(Agent):
     name: ClassVar[str] = "beam"
     text: ClassVar[str] = f"adds moves to {WIDTH} kernels at once, keeps the best {WIDTH}"
 
-    def search(self, session: KernelSession, seed: int) -> None:
+    def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""
         bench = Bench(session, seed)
         beam = [bench.start()]
@@ -46,7 +46,7 @@ class Evolution(Agent):
     name: ClassVar[str] = "evolution"
     text: ClassVar[str] = f"changes and crosses {POPULATION} lists of moves, drops the worst"
 
-    def search(self, session: KernelSession, seed: int) -> None:
+    def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""
         bench = Bench(session, seed)
         dice, population = bench.dice, [bench.start()]

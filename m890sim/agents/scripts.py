@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from m890sim.agents.credit import Credit
 from m890sim.agents.dice import Dice
 from m890sim.agents.moves import Move, perform, statements
-from m890sim.session import KernelSession, LogEntry
+from m890sim.session import Facade, LogEntry
 
 PATIENCE = 1000  # tries without a new kernel after which a search gives up
 MOST_FRESH = 3  # moves that are proposed together
@@ -47,7 +47,7 @@ class Change:
 class Bench:
     """What the searches over scripts share: the session, the dice, the credit of moves."""
 
-    def __init__(self, session: KernelSession, seed: int) -> None:
+    def __init__(self, session: Facade, seed: int) -> None:
         self.session = session
         self.dice = Dice(seed)
         self.credit = Credit()

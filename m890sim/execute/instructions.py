@@ -82,8 +82,23 @@ def compile_instruction(
     refs = {piece.operand.name: _named(piece) for piece in pieces}
     call = _Call(spec, site, fixed, tuple(reads), tuple(writes), checks_of(pieces), refs)
     if any(isinstance(piece.place, TensorPiece) for piece in writes):
-        return _store(call, world)
-    return _general(call, world) if len(writes) > 1 or call.checks else _plain(call, world)
+        step = _store(call, world)
+    elif len(writes) > 1 or call.checks:
+        step = _general(call, world)
+    else:
+        step = _plain(call, world)
+    enter = getattr(world.domain, "enter", None)
+    return step if enter is None else _announced(step, enter, site)
+
+
+def _announced(step: Step, enter: Callable[[Site, Env], None], site: Site) -> Step:
+    """The step, after the domain was told which instruction it is part of."""
+
+    def announced(env: Env) -> None:
+        enter(site, env)
+        step(env)
+
+    return announced
 
 
 def _operands(

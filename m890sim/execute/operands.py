@@ -177,7 +177,13 @@ def disagreement(
 
 
 def value_operand(ref: Any, world: World, site: Site) -> Array:
-    """A float operand as the domain's number."""
+    """A float operand as the domain's number.
+
+    A domain with the method `scalar` gets the expression: over a field, `scale` is a symbol.
+    """
+    scalar = getattr(world.domain, "scalar", None)
+    if scalar is not None:
+        return scalar(ref, world.launch.values)
     return world.domain.number(value_of(ref, world.launch.values, site))
 
 

@@ -46,6 +46,16 @@ class Site:
             f"{self.filename}:{self.loc.line}:{self.loc.column}" if self.loc.line else self.filename
         )
 
+    @property
+    def named(self) -> str:
+        """The place with the instruction's name: `file:line:column: max`."""
+        return f"{self.where}: {self.what}"
+
+    def moment(self, env: Env) -> str:
+        """The place, the name, and the work item and iterations that are running."""
+        parts = [f"{name}={env[slot]}" for name, slot in (*self.item, *self.loops)]
+        return f"{self.named} (work item {', '.join(parts)})" if parts else self.named
+
     def error(self, code: str, detail: str, env: Env | None = None) -> ExecutionError:
         """The error to raise here; `env` tells the work item and the iteration."""
         text = f"{self.what}: {detail}"

@@ -4,6 +4,7 @@ from m890sim.errors import BelowLowerBoundError
 from m890sim.judge.evaluation import Progress, evaluate, reference_cycles
 from m890sim.judge.fit import check_fits
 from m890sim.judge.gates import GateResult, check_rows, row_errors
+from m890sim.judge.judgement import Gate, HiddenResult, Judgement, judge_kernel
 from m890sim.judge.records import Basis, CaseResult, Check, Evaluation
 
 __all__ = [
@@ -12,11 +13,15 @@ __all__ = [
     "CaseResult",
     "Check",
     "Evaluation",
+    "Gate",
     "GateResult",
+    "HiddenResult",
+    "Judgement",
     "Progress",
     "check_fits",
     "check_rows",
     "evaluate",
+    "judge_kernel",
     "reference_cycles",
     "row_errors",
 ]

@@ -1,6 +1,10 @@
-"""KernelSession: one kernel being worked on, with its budget, memory of evaluations and log."""
+"""KernelSession: one kernel being worked on, with its budget, memory of evaluations and log.
+
+Facade: the same for those who are not trusted.
+"""
 
 from m890sim.session.edits import apply, context_of, edit_from_data, edit_to_data, legal_edits
+from m890sim.session.facade import Facade, Place
 from m890sim.session.memory import Memory
 from m890sim.session.records import CaseCycles, LogEntry, Verdict
 from m890sim.session.script import ScriptError, ScriptLine, parse_script, run_line, run_script
@@ -10,9 +14,11 @@ __all__ = [
     "VERIFY",
     "BudgetError",
     "CaseCycles",
+    "Facade",
     "KernelSession",
     "LogEntry",
     "Memory",
+    "Place",
     "Position",
     "ScriptError",
     "ScriptLine",

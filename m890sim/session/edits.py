@@ -8,8 +8,10 @@ from typing import Any
 
 from m890sim import schedule
 from m890sim.chip import ChipSpec, get_chip
+from m890sim.errors import M890Error
 from m890sim.kernel.ir import Kernel
-from m890sim.schedule import DEFAULT_CONTEXT, Context, Edit
+from m890sim.language import check
+from m890sim.schedule import DEFAULT_CONTEXT, Context, Edit, EditError
 from m890sim.workloads import Task, get_task, load_kernel
 
 
@@ -80,3 +82,51 @@ def edit_from_data(data: Mapping[str, Any]) -> Edit:
     if not all(type(part) in (int, str) for part in parts):
         raise ValueError(f"an edit's argument must be integers and texts, not {argument!r}")
     return Edit(name, site, argument)
+
+
+def check_edit(edit: Any) -> None:
+    """Raises: TypeError where an edit's name, site or argument is of a type that no edit has."""
+    if not isinstance(edit, Edit):
+        raise TypeError(f"edit must be an Edit, not {edit!r:.60}")
+    if not isinstance(edit.name, str):
+        raise TypeError(f"an edit's name must be a text, not {edit.name!r:.60}")
+    if not isinstance(edit.site, tuple) or not all(type(index) is int for index in edit.site):
+        raise TypeError(f"an edit's site must be a tuple of integers, not {edit.site!r:.60}")
+    argument = edit.argument
+    parts = argument if isinstance(argument, tuple) else () if argument is None else (argument,)
+    if not all(type(part) in (int, str) for part in parts):
+        raise TypeError(
+            "an edit's argument must be None, an integer, a text or a tuple of these, "
+            f"not {argument!r:.60}"
+        )
+
+
+def check_built(kernel: Kernel) -> None:
+    """Check a kernel that code has built, as the language checks one that was parsed.
+
+    Raises: LanguageError, LimitError; TypeError for nodes with parts that no text has.
+    """
+    try:
+        check(kernel)
+    except (AttributeError, TypeError, KeyError, RecursionError) as error:
+        # The check reads parts that the parser always gives: it need not say this itself.
+        raise TypeError(f"the kernel {kernel!r:.60} has parts that no text has: {error}") from error
+
+
+def rewritten(kernel: Kernel, edit: Edit, context: Context) -> Kernel:
+    """`schedule.rewrite` of an edit that anyone may have made up.
+
+    Rewrites take the arguments that their row offers; any other one that they stumble over is
+    refused. Raises: EditError.
+    """
+    try:
+        return schedule.rewrite(kernel, edit, context)
+    except M890Error:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
+        if edit in schedule.candidates(kernel, context):
+            raise
+        raise EditError(
+            f"{edit!s:.200}: {edit.name} does not take this argument here; "
+            "`m890 edits KERNEL` lists what is legal where"
+        ) from None

@@ -11,15 +11,16 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from m890sim import schedule
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError, LanguageError, LimitError, TaskError
 from m890sim.judge import check_fits, evaluate, reference_cycles
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
-from m890sim.language import check
 from m890sim.schedule import Context, Edit, EditError
-from m890sim.session.edits import context_of
+from m890sim.session.edits import check_built, check_edit, context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
 from m890sim.timing import TIMING_VERSION, Attribution, Timing
 from m890sim.workloads import Case, Task, lower_bound, simulate
@@ -47,6 +48,7 @@ class State:
         "kernel",
         "outcome",
         "refusals",
+        "sound",
         "successors",
         "traced",
         "verdicts",
@@ -55,6 +57,7 @@ class State:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.checked = False  # by the language and against the task
+        self.sound = False  # made by legal edits from a checked kernel: the language takes it
         self.edits: tuple[Edit, ...] | None = None
         self.successors: dict[Edit, State] = {}
         self.refusals: dict[Edit, str] = {}
@@ -74,10 +77,11 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """How a kernel's values are checked: the seed and the distributions of the inputs."""
+    """How a kernel's values are checked: the seed and the distributions of the inputs, the rows."""
 
     seed: int
     distributions: tuple[str, ...] | None  # None: all
+    rows: int | None = None  # of output that are looked at on each distribution; None: every row
 
 
 @dataclass(eq=False)
@@ -163,9 +167,9 @@ class Memory:
     def check(self, space: Space, state: State) -> None:
         """Raises: LanguageError, LimitError, or TaskError where it does not fit the task."""
         if not state.checked:
-            check(state.kernel)
+            check_built(state.kernel)
             check_fits(state.kernel, space.task)
-            state.checked = True
+            state.checked = state.sound = True
 
     def edits(self, space: Space, state: State) -> tuple[Edit, ...]:
         """The legal edits of a kernel."""
@@ -174,28 +178,38 @@ class Memory:
         return state.edits
 
     def successor(self, space: Space, state: State, edit: Edit) -> State:
-        """The state after an edit. Raises: EditError."""
-        found = state.successors.get(edit)
+        """The state after an edit. Raises: EditError; TypeError for a name, site or argument of
+        another type than an edit has.
+        """
+        try:
+            found = state.successors.get(edit)
+        except TypeError:
+            found = None  # it cannot be hashed: `check_edit` says why
         if found is not None:
             return found
+        check_edit(edit)
         reason = state.refusals.get(edit)
         if reason is not None:
             raise EditError(reason)
         try:
-            kernel = schedule.rewrite(state.kernel, edit, space.context)
+            kernel = rewritten(state.kernel, edit, space.context)
         except EditError as error:
             if len(state.refusals) < REFUSALS:
                 state.refusals[edit] = str(error)
             raise
         found = self.state(space, kernel)
+        if state.sound and state.edits is not None and edit in state.edits:
+            found.sound = True
         state.successors[edit] = found
         return found
 
     def outcome(self, space: Space, state: State) -> Outcome:
         """The cycles of a kernel on every case of the space."""
         if state.outcome is None:
+            refusal = None if state.sound else self._refusal(space, state)
             state.outcome = Outcome.of(
-                self._timing(space, state, number) for number in range(len(space.cases))
+                self._timing(space, state, number) if refusal is None else refused
+                for number, refused in enumerate(_refused(space, refusal))
             )
         return state.outcome
 
@@ -227,14 +241,9 @@ class Memory:
         return found
 
     def _judge(self, space: Space, state: State, gate: Gate) -> Verdict:
-        try:
-            self.check(space, state)
-        except LanguageError as error:
-            return Verdict(False, error.diagnostics[0].code, error.diagnostics[0].message)
-        except LimitError as error:
-            return Verdict(False, error.code, error.detail)
-        except TaskError as error:
-            return Verdict(False, WRONG, _PLACE.sub("", str(error)))
+        refusal = self._refusal(space, state)
+        if refusal is not None:
+            return refusal
         task = space.task
         for case in sorted(space.cases, key=lambda case: case.work):
             version = (TIMING_VERSION, task.name, task.outputs, task.tolerance)
@@ -250,6 +259,28 @@ class Memory:
                 return verdict
         return Verdict(True)
 
+    def _refusal(self, space: Space, state: State) -> Verdict | None:
+        """Why the language or the task refuses a kernel; None where they take it."""
+        try:
+            self.check(space, state)
+        except LanguageError as error:
+            return Verdict(False, error.diagnostics[0].code, error.diagnostics[0].message)
+        except LimitError as error:
+            return Verdict(False, error.code, error.detail)
+        except TaskError as error:
+            return Verdict(False, WRONG, _PLACE.sub("", str(error)))
+        return None
+
+
+def _refused(space: Space, refusal: Verdict | None) -> tuple[CaseCycles, ...]:
+    """The cases of a kernel that is not even timed, as nothing vouches for what it says."""
+    code, message = ("", "") if refusal is None else (refusal.code, refusal.message)
+    yardsticks = zip(space.cases, space.reference_cycles, space.lower_bound_cycles, strict=True)
+    return tuple(
+        CaseCycles(case.name, None, None, reference, bound, code, message)
+        for case, reference, bound in yardsticks
+    )
+
 
 def _time(
     space: Space, kernel: Kernel, case: Case, yardsticks: tuple[int, int], trace: bool
@@ -262,7 +293,8 @@ def _time(
     spread = timing.attribution
     # One sum over the cores: a record is kept for every kernel that was ever timed.
     sums = spread.cycles.sum(axis=0, keepdims=True)
-    sums.flags.writeable = False
+    # On bytes, which nobody can make writeable: sessions share it.
+    sums = np.frombuffer(sums.tobytes(), dtype=sums.dtype).reshape(sums.shape)
     summed = Attribution(sums, spread.engines, spread.causes)
     found = CaseCycles(
         case.name, timing.cycles, timing.instructions, *yardsticks, attribution=summed
@@ -271,6 +303,7 @@ def _time(
 
 
 def _judge_case(space: Space, kernel: Kernel, case: Case, gate: Gate) -> Verdict:
+    share: dict[str, Any] = {} if gate.rows is None else {"rows": gate.rows}
     found = evaluate(
         kernel,
         space.task,
@@ -278,6 +311,7 @@ def _judge_case(space: Space, kernel: Kernel, case: Case, gate: Gate) -> Verdict
         (case,),
         seed=gate.seed,
         distributions=gate.distributions,
+        **share,
     ).cases[0]
     if found.correct:
         return Verdict(True)

@@ -12,16 +12,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from m890sim.chip import ChipSpec, get_chip
-from m890sim.errors import M890Error, TaskError
+from m890sim.errors import BelowLowerBoundError, M890Error
 from m890sim.kernel.ir import Kernel
 from m890sim.schedule import Edit
-from m890sim.session.edits import edit_to_data
+from m890sim.session.arguments import (
+    cases_of,
+    choice_of,
+    count_of,
+    distributions_of,
+    kernel_of,
+    seed_of,
+)
+from m890sim.session.edits import check_built, edit_to_data
 from m890sim.session.memory import Gate, Memory, Space, State
 from m890sim.session.records import LogEntry
 from m890sim.timing import TIMING_VERSION, Timing
-from m890sim.workloads import DISTRIBUTIONS, Case, Task, get_task, load_kernel
+from m890sim.workloads import DISTRIBUTIONS, Case, Task, get_task
 
 VERIFY = ("best", "always", "never")
+_STRENGTH = {"never": 0, "best": 1, "always": 2}
 
 T = TypeVar("T")
 
@@ -58,7 +67,11 @@ class KernelSession:
     - "best": when a kernel would be the best so far; it counts as best only if it passes;
     - "always": at every evaluation;
     - "never": no kernel is checked, and one that can be timed may count as best.
-    seed, distributions (all where None): the inputs of the gate.
+    seed, distributions (all where None): the inputs of the gate. rows: how many rows of output it
+    looks at on each distribution, drawn from case, seed and distribution; None for every row.
+
+    What it measures by (task, chip, cases, budget, verify, gate) is fixed when it is made. Whoever
+    holds a session is trusted with it; `m890sim.session.Facade` is for those who are not.
 
     memory: share one between sessions to save time; it changes no result. A session belongs to one
     thread at a time, a Memory to any number.
@@ -68,15 +81,15 @@ class KernelSession:
     __slots__ = (
         "_accepted",
         "_best",
+        "_budget",
         "_edits",
         "_gate",
         "_log",
+        "_memory",
         "_path",
         "_seen",
         "_space",
-        "budget",
-        "memory",
-        "verify",
+        "_verify",
     )
 
     def __init__(
@@ -90,21 +103,24 @@ class KernelSession:
         verify: str = "best",
         seed: int = 0,
         distributions: Sequence[str] | None = None,
+        rows: int | None = None,
         memory: Memory | None = None,
     ) -> None:
-        if budget is not None and budget < 0:
-            raise ValueError(f"budget must be at least 0 or None, not {budget}")
+        budget = count_of("budget", budget, 0)
         chosen = get_task(task) if isinstance(task, str) else task
         spec = get_chip(chip) if isinstance(chip, str) else chip
         if not isinstance(chosen, Task):
             raise TypeError(f"task must be a Task or its name, not {chosen!r:.60}")
         if not isinstance(spec, ChipSpec):
             raise TypeError(f"chip must be a ChipSpec or its name, not {spec!r:.60}")
-        self.memory = memory if memory is not None else Memory()
-        self.budget = budget
-        self.verify = _verify(verify)
-        self._gate = Gate(seed, _distributions(distributions))
-        self._space = self.memory.space(chosen, spec, _cases(chosen, cases))
+        if memory is not None and not isinstance(memory, Memory):
+            raise TypeError(f"memory must be a Memory or None, not {memory!r:.60}")
+        self._memory = memory if memory is not None else Memory()
+        self._budget = budget
+        self._verify = choice_of("verify", verify, VERIFY)
+        names = distributions_of(distributions)
+        self._gate = Gate(seed_of(seed), names, count_of("rows", rows, 1))
+        self._space = self._memory.space(chosen, spec, cases_of(chosen, cases))
         self._log: list[LogEntry] = []
         self._seen: dict[str, int] = {}  # digest -> index in the log
         self._accepted: dict[int, Kernel] = {}  # index in the log -> kernel that may be the best
@@ -112,6 +128,28 @@ class KernelSession:
         self._path: tuple[State, ...] = ()
         self._edits: tuple[Edit, ...] = ()
         self.load(chosen.reference_name if start is None else start)
+
+    # What it measures by.
+
+    @property
+    def memory(self) -> Memory:
+        """What it shares with other sessions."""
+        return self._memory
+
+    @property
+    def budget(self) -> int | None:
+        """Evaluations that may be spent; None for no end."""
+        return self._budget
+
+    @property
+    def verify(self) -> str:
+        """When the gate runs: "best", "always" or "never"."""
+        return self._verify
+
+    @property
+    def gate(self) -> Gate:
+        """The inputs that the gate takes, and how many rows it looks at."""
+        return self._gate
 
     # What is being worked on.
 
@@ -152,8 +190,12 @@ class KernelSession:
         Raises: TaskError for an unknown name or a kernel that does not fit the task, LanguageError
         or LimitError for a refused text. The session is then as before.
         """
-        chosen = kernel if isinstance(kernel, Kernel) else load_kernel(kernel)
-        state = self.memory.state(self._space, chosen)
+        chosen = kernel_of(kernel)
+        try:
+            state = self.memory.state(self._space, chosen)
+        except (AttributeError, TypeError, ValueError, LookupError, RecursionError):
+            check_built(chosen)  # what no text can say may not even have a digest
+            raise
         self.memory.check(self._space, state)
         self._path, self._edits = (state,), ()
 
@@ -200,6 +242,8 @@ class KernelSession:
 
         Log, budget and best stay. Raises: ValueError for a place of another kind of session.
         """
+        if not isinstance(position, Position):
+            raise TypeError(f"position must be a Position, not {position!r:.60}")
         if position._space is not self._space:
             raise ValueError(
                 "the position belongs to a session with another task, cases, chip or memory"
@@ -242,7 +286,7 @@ class KernelSession:
     @property
     def left(self) -> int | None:
         """Evaluations that may still be spent; None for no end."""
-        return None if self.budget is None else max(0, self.budget - len(self._log))
+        return None if self._budget is None else max(0, self._budget - len(self._log))
 
     @property
     def log(self) -> tuple[LogEntry, ...]:
@@ -264,22 +308,33 @@ class KernelSession:
         """Speedup of `best`; 1.0, the reference's own, where there is none."""
         return 1.0 if self._best is None else self._log[self._best].speedup
 
+    def knows(self, digest: str) -> bool:
+        """Whether the kernel of that digest was evaluated."""
+        return digest in self._seen
+
     def evaluate(self, verify: str | None = None) -> LogEntry:
         """Time the kernel on every case, and check its values as `verify` says.
 
-        verify: None for the session's own. A kernel that fails (does not fit chip or case, traps,
-        breaks a limit, gives wrong values) is an evaluation too: speedup 1.0, with code and
-        message, and never the best. Asked again about a kernel, it gives what it gave before, and
-        runs the gate only where `verify` now wants it and it has not run yet.
-        Raises: BudgetError where nothing is left; judge.BelowLowerBoundError.
+        verify: None for the session's own, or a stricter one ("never" < "best" < "always"). A
+        kernel that fails (refused by the language, does not fit chip or case, traps, breaks a
+        limit, gives wrong values) is an evaluation too: speedup 1.0, with code and message, and
+        never the best. Asked again about a kernel, it gives what it gave before, and runs the gate
+        only where `verify` now wants it and it has not run yet.
+        Raises: BudgetError where nothing is left; ValueError for a weaker `verify`;
+        BelowLowerBoundError.
         """
-        mode = self.verify if verify is None else _verify(verify)
+        mode = self._verify if verify is None else choice_of("verify", verify, VERIFY)
+        if _STRENGTH[mode] < _STRENGTH[self._verify]:
+            raise ValueError(
+                f"this session has verify={self._verify!r}, and {mode!r} checks less; "
+                f"make a session with verify={mode!r} for that"
+            )
         state = self._path[-1]
         index = self._seen.get(state.digest)
         if index is None:
-            if self.budget is not None and len(self._log) >= self.budget:
+            if self._budget is not None and len(self._log) >= self._budget:
                 raise BudgetError(
-                    f"the budget of {self.budget} evaluations is spent; "
+                    f"the budget of {self._budget} evaluations is spent; "
                     "start a session with a larger budget"
                 )
             outcome = self.memory.outcome(self._space, state)
@@ -296,7 +351,13 @@ class KernelSession:
             )
         else:
             entry = self._log[index]
-        settled = self._settle(entry, state, mode)
+        try:
+            settled = self._settle(entry, state, mode)
+        except BelowLowerBoundError as error:
+            if index is None:  # the message tells the cycles, so it counts
+                self._seen[state.digest] = len(self._log)
+                self._log.append(replace(entry, message=str(error)))
+            raise
         if index is None:
             self._seen[state.digest] = len(self._log)
             self._log.append(settled)
@@ -308,16 +369,16 @@ class KernelSession:
             self._keep_best(settled, state.kernel)
         return settled
 
-    def timing_after(self, edit: Edit) -> tuple[str, Callable[[], object]] | None:
+    def timing_after(self, edit: Edit) -> tuple[str, Callable[[], None]] | None:
         """Digest of the kernel that `apply(edit)` would give, and a job for any thread to time it.
 
-        The memory knows its cycles then; nothing is spent and nothing else changes. None where it
-        knows them already. Raises: EditError.
+        The memory knows its cycles then, and the job gives nothing back; nothing is spent and
+        nothing else changes. None where they are known already. Raises: EditError.
         """
         state = self.memory.successor(self._space, self._path[-1], edit)
         if state.outcome is not None:
             return None
-        return state.digest, partial(self.memory.outcome, self._space, state)
+        return state.digest, partial(_time_ahead, self.memory, self._space, state)
 
     def _settle(self, entry: LogEntry, state: State, mode: str) -> LogEntry:
         """The entry, with the gate's verdict where the mode asks for it."""
@@ -358,17 +419,22 @@ class KernelSession:
 
     # The session as a whole.
 
-    def clone(self) -> KernelSession:
-        """An independent copy with the same memory, in microseconds; its budget is its own."""
+    def clone(self, *, budget: int | None = None) -> KernelSession:
+        """An independent copy with the same memory, in microseconds; its budget is its own.
+
+        budget: of the copy; None for the same as this one's.
+        """
         other = KernelSession.__new__(KernelSession)
-        other.memory, other.budget, other.verify = self.memory, self.budget, self.verify
+        other._memory, other._verify = self._memory, self._verify
+        other._budget = self._budget if budget is None else count_of("budget", budget, 0)
         other._gate, other._space = self._gate, self._space
         other._log, other._seen = self._log.copy(), self._seen.copy()
         other._accepted, other._best = self._accepted.copy(), self._best
         other._path, other._edits = self._path, self._edits
         return other
 
-    __copy__ = clone
+    def __copy__(self) -> KernelSession:
+        return self.clone()
 
     def __deepcopy__(self, _memo: object) -> KernelSession:
         # All that sessions share never changes but by growing.
@@ -386,6 +452,7 @@ class KernelSession:
             "verify": self.verify,
             "seed": self._gate.seed,
             "distributions": list(self._gate.distributions or DISTRIBUTIONS),
+            "rows": self._gate.rows,
             "cases": [
                 {"case": case.name, "reference_cycles": reference, "lower_bound_cycles": bound}
                 for case, reference, bound in yardsticks
@@ -410,37 +477,5 @@ def _product(entry: LogEntry) -> int:
     return entry.outcome.product
 
 
-def _verify(verify: str) -> str:
-    if verify not in VERIFY:
-        raise ValueError(f"verify must be one of {', '.join(VERIFY)}, not {verify!r}")
-    return verify
-
-
-def _distributions(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    if isinstance(names, str):
-        names = (names,)
-    unknown = [name for name in names if name not in DISTRIBUTIONS]
-    if unknown or not names:
-        found = repr(unknown[0]) if unknown else "none"
-        raise TaskError(f"distributions must be among {', '.join(DISTRIBUTIONS)}, found {found}")
-    return tuple(names)
-
-
-def _cases(task: Task, cases: Iterable[Case | str] | None) -> tuple[Case, ...]:
-    if cases is None:
-        return task.cases
-    if isinstance(cases, (str, Case)):
-        cases = (cases,)
-    chosen = tuple(task.case(case) if isinstance(case, str) else case for case in cases)
-    for case in chosen:
-        if case.task != task.name:
-            raise TaskError(
-                f"case {case.name!r} belongs to task {case.task!r}, not to {task.name!r}"
-            )
-    if len({case.name for case in chosen}) != len(chosen):
-        raise TaskError("every case of a session must have a name of its own")
-    if not chosen:
-        raise TaskError(f"no case to evaluate; task {task.name} has {len(task.cases)}")
-    return chosen
+def _time_ahead(memory: Memory, space: Space, state: State) -> None:
+    memory.outcome(space, state)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from m890sim.workloads.case import Array, Case, Demand
 
+if TYPE_CHECKING:
+    from m890sim.execute.fields import Field, Value
+
+NARROW_ELEMENTS = 4  # of a head, where a kernel is shown to do the same whatever their number
 ELEMENT_BYTES = 2  # the tasks' tensors are bf16
 
 
@@ -215,3 +219,15 @@ class AttentionCase(Case):
         from m890sim.workloads.oracle import attention
 
         return attention(self, inputs, rows)
+
+    def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
+        """See `Case.specification`."""
+        from m890sim.workloads.specification import attention
+
+        return attention(field, self, inputs)
+
+    def narrowed(self) -> AttentionCase | None:
+        """Four elements a head."""
+        if self.head_elements <= NARROW_ELEMENTS:
+            return None
+        return replace(self, head_elements=NARROW_ELEMENTS)

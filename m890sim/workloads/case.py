@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from m890sim.chip import ChipSpec
 from m890sim.digests import digest_of
+
+if TYPE_CHECKING:
+    from m890sim.execute.fields import Field, Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -95,6 +98,24 @@ class Case(ABC):
         rows: bool, `output_shape` without its last dimension, the rows to compute (all where None);
         the others are NaN.
         """
+
+    def specification(
+        self, field: Field, inputs: Mapping[str, Value]
+    ) -> Value | Mapping[str, Value] | None:
+        """The right output over a field, shape `output_shape`; None where the task has none.
+
+        A task of several outputs gives them by name. inputs: the task's input tensors as values of
+        the field. docs/equivalence.md tells how it is used; the sum over a row's weights may come
+        to 0, then the row is unknown.
+        """
+        return None
+
+    def narrowed(self) -> Case | None:
+        """The same case with fewer elements a row, where that leaves all else as it is, or None.
+
+        Exact equivalence is decided there where the kernel provably does the same on both.
+        """
+        return None
 
     @property
     def digest(self) -> str:

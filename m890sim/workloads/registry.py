@@ -138,7 +138,7 @@ def unknown(what: str, name: str, names: list[str]) -> str:
     """Text of the error for an unknown name: the nearest names first, then all."""
     near = difflib.get_close_matches(name, names, n=3)
     hint = f"did you mean {' or '.join(near)}? There" if near else "there"
-    return f"unknown {what}: {name!r}; {hint} are: {', '.join(names)}"
+    return f"unknown {what}: {name!r:.80}; {hint} are: {', '.join(names)}"
 
 
 def ladder(task: str) -> tuple[KernelEntry, ...]:
@@ -171,10 +171,20 @@ def load_kernel(path_or_name: str | Path, chip: str = "") -> Kernel:
     if isinstance(path_or_name, str) and path_or_name in KERNELS:
         entry = KERNELS[path_or_name]
         return _tuned(parse(entry.text, filename=entry.file), entry.tuned.get(chip, {}))
+    if not isinstance(path_or_name, (str, Path)):
+        raise TypeError(f"a kernel must be a built-in name or a path, not {path_or_name!r:.60}")
     path = Path(path_or_name)
-    if path.is_dir():
+    try:
+        directory, there = path.is_dir(), path.exists()
+    except (OSError, ValueError) as error:  # too long, or with a NUL
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise TaskError(
+            f"{str(path_or_name)!r:.60} cannot be a path of a kernel file: {why}; "
+            "give the path of a kernel file or a built-in name"
+        ) from error
+    if directory:
         raise TaskError(f"{str(path_or_name)!r} is a directory; give the path of a kernel file")
-    if path.exists():  # a pipe too, as the shell's `<(...)` makes one
+    if there:  # a pipe too, as the shell's `<(...)` makes one
         return load_file(path)
     if path.suffix == ".py" or len(path.parts) > 1:
         raise TaskError(

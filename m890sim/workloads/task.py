@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -95,3 +96,23 @@ def tensor(name: str, *dims: str) -> Param:
 def table(name: str, dim: str) -> Param:
     """A table parameter."""
     return Param(name, "table", (_dim(dim),))
+
+
+def tensor_shapes(task: Task, case: Case) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor parameter of the task on a case."""
+    symbols = case.symbols
+    return {
+        param.name: tuple(_extent(dim, symbols) for dim in param.dims)
+        for param in task.params
+        if param.kind == "tensor"
+    }
+
+
+def _extent(dim: Expr, symbols: Mapping[str, int]) -> int:
+    if isinstance(dim, Const):
+        return int(dim.value)
+    if isinstance(dim, Name):
+        return symbols[dim.id]
+    if isinstance(dim, Op) and dim.op == "+":
+        return sum(_extent(arg, symbols) for arg in dim.args)
+    raise TaskError(f"a dimension must be a symbol, a number or their sum, not {dim!r}")

@@ -27,7 +27,7 @@ def test_every_agent_and_file_has_a_row() -> None:
 
 
 def test_every_key_of_a_line_is_described() -> None:
-    session = KernelSession("vector_add", "add-600x96")
-    line = Lines().line(session.evaluate("never"))
+    session = KernelSession("vector_add", "add-600x96", verify="never")
+    line = Lines().line(session.evaluate())
     table = TEXT.split("A line of `evaluations.jsonl`:")[1].split("\n\nNo file")[0]
     assert set(line) == set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|[^|]*\|", table, re.M))))

@@ -35,8 +35,8 @@ def test_evaluation_agrees_with_the_judge(make: Make) -> None:
 
 
 def test_attribution_is_summed_over_the_cores(make: Make) -> None:
-    session = make()
-    (actual,) = session.evaluate("never").cases
+    session = make(verify="never")
+    (actual,) = session.evaluate().cases
     expected = simulate(session.kernel, CASE, session.chip).attribution
     assert actual.attribution is not None
     assert actual.attribution.to_json() == expected.to_json()
@@ -69,10 +69,10 @@ def schedule_digest(kernel: object) -> str:
 
 
 def test_edits_of_the_log_lead_to_its_kernel(make: Make) -> None:
-    session = make()
+    session = make(verify="never")
     for edit in (SMALLER, fences(session.kernel)[1], fences(session.kernel)[0]):
         session.apply(edit)
-        session.evaluate("never")
+        session.evaluate()
     for entry in session.log:
         kernel = load_kernel("attention_reference")
         for edit in entry.edits:
@@ -107,8 +107,8 @@ def test_kernels_of_one_digest_are_one_evaluation(make: Make) -> None:
 
 
 def test_no_budget_has_no_end(make: Make) -> None:
-    session = make()
-    session.evaluate("never")
+    session = make(verify="never")
+    session.evaluate()
     assert session.left is None
 
 

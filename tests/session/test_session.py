@@ -43,9 +43,9 @@ def test_start_may_be_a_name_a_file_or_a_kernel(make: Make, tmp_path: Path) -> N
 
 
 def test_load_begins_the_edits_anew(make: Make) -> None:
-    session = make()
+    session = make(verify="never")
     session.apply(SMALLER)
-    session.evaluate("never")
+    session.evaluate()
     session.load("attention_textbook")
     assert session.edits == ()
     assert session.spent == 1, "the log stays"
@@ -95,6 +95,14 @@ def test_refused_edit_changes_nothing_and_says_why_each_time(make: Make) -> None
 def test_apply_takes_edits_only(make: Make) -> None:
     with pytest.raises(TypeError, match="edit must be an Edit, not 'set_tile'"):
         make().apply("set_tile")  # type: ignore[arg-type]
+
+
+def test_edit_that_its_rewrite_stumbles_over_is_refused(make: Make) -> None:
+    session = make()
+    for argument in ("wide", (1, 2), None):
+        with pytest.raises(EditError, match="set_tile does not take this argument here"):
+            session.apply(Edit("set_tile", (), argument))
+    assert session.edits == ()
 
 
 def test_legal_edits_are_those_that_apply(make: Make) -> None:
@@ -174,7 +182,7 @@ def test_clone_is_independent_both_ways(make: Make) -> None:
         other.apply(fences(other.kernel)[0])
         other.evaluate("always")
         other.load("attention_textbook")
-        other.evaluate("never")
+        other.evaluate()
         assert state_of(session) == expected
         expected = state_of(other)
         mark = session.position()
@@ -186,10 +194,10 @@ def test_clone_is_independent_both_ways(make: Make) -> None:
 
 
 def test_clone_of_a_long_session_takes_microseconds(make: Make) -> None:
-    session = make()
+    session = make(verify="never")
     for number in range(300):
         session.apply(Edit("set_tile", (), 16 * (1 + number % 2)))
-        session.evaluate("never")
+        session.evaluate()
     times = []
     for _ in range(50):
         began = time.perf_counter()

@@ -156,9 +156,20 @@ def test_gate_looks_at_every_case(make: Make) -> None:
     assert alone.correct is True
 
 
-def test_edit_that_breaks_the_language_fails_the_gate(make: Make) -> None:
-    session = make(verify="always")
+@pytest.mark.parametrize("verify", ["best", "always", "never"])
+def test_kernel_that_the_language_refuses_is_not_even_timed(make: Make, verify: str) -> None:
+    memory = Memory()
+    session = make(memory=memory, verify=verify)
+    before = memory.timed
     session.apply(Edit("set_tile", (), 0))
     entry = session.evaluate()
-    assert entry.correct is False and entry.code.startswith("E")
+    assert entry.correct is False and not entry.accepted and entry.code.startswith("E")
+    assert entry.cycles == {"toy": None} and memory.timed == before
     assert session.best is None
+
+
+def test_legal_edits_vouch_for_what_they_make(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = make(memory=Memory(), verify="never")
+    session.apply(session.legal_edits()[0])
+    monkeypatch.setattr("m890sim.session.edits.check", lambda _kernel: pytest.fail("checked"))
+    assert session.evaluate().accepted

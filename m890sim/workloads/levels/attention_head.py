@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from m890sim.kernel.ir import Param
-from m890sim.workloads.attention import AttentionCase
+from m890sim.workloads.attention import NARROW_ELEMENTS, AttentionCase
 from m890sim.workloads.case import Array, Case, Demand
 from m890sim.workloads.hidden import ELEMENTS, Dice, HiddenCases
 from m890sim.workloads.levels.drawn import require_positive
+from m890sim.workloads.specification import attend
 from m890sim.workloads.task import Task, tensor
+
+if TYPE_CHECKING:
+    from m890sim.execute.fields import Field, Value
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,17 @@ class AttentionHeadCase(Case):
         whole = {**case.tables, **tensors, "k_cache": cache, "v_cache": cache}
         whole["scale"] = inputs["scale"]
         return case.oracle(whole, None if rows is None else np.asarray(rows)[:, None])[:, 0]
+
+    def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
+        """See `Case.specification`."""
+        seen = np.arange(1, self.tokens + 1)
+        q, k, v = inputs["q"].q, inputs["k"].q, inputs["v"].p
+        found = attend(field, q, k, v, seen)
+        return field.modulo_p(found)
+
+    def narrowed(self) -> AttentionHeadCase | None:
+        """Four elements a row."""
+        return None if self.elements <= NARROW_ELEMENTS else replace(self, elements=NARROW_ELEMENTS)
 
 
 def _hidden(dice: Dice) -> AttentionHeadCase:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,11 @@ from m890sim.workloads.case import Array, Demand
 from m890sim.workloads.hidden import Dice, HiddenCases
 from m890sim.workloads.inputs import NEEDLE_LOGIT, OFFSET_LOGIT
 from m890sim.workloads.levels.drawn import DrawnCase, needle_columns
+from m890sim.workloads.specification import row_softmax
 from m890sim.workloads.task import Task, tensor
+
+if TYPE_CHECKING:
+    from m890sim.execute.fields import Field, Value
 
 ELEMENT_BYTES = 2
 SCALE = 0.3  # no power of two: scores that are rounded to bf16 must show
@@ -66,6 +70,10 @@ class RowSoftmaxCase(DrawnCase):
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
         found: Array = weights / weights.sum(axis=-1, keepdims=True)
         return found
+
+    def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
+        """See `Case.specification`."""
+        return row_softmax(field, inputs["x"])
 
 
 def _hidden(dice: Dice) -> RowSoftmaxCase:

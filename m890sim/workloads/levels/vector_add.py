@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from m890sim.workloads.case import Array, Demand
 from m890sim.workloads.hidden import Dice, HiddenCases
 from m890sim.workloads.levels.drawn import DrawnCase, needle_columns, spread
+from m890sim.workloads.specification import add
 from m890sim.workloads.task import Task, tensor
+
+if TYPE_CHECKING:
+    from m890sim.execute.fields import Field, Value
 
 ELEMENT_BYTES = 2
 
@@ -53,6 +57,10 @@ class VectorAddCase(DrawnCase):
     def _compute(self, inputs: Mapping[str, Any]) -> Array:
         total: Array = inputs["x"].astype(np.float64) + inputs["y"].astype(np.float64)
         return total
+
+    def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
+        """See `Case.specification`."""
+        return add(field, inputs["x"], inputs["y"])
 
 
 def _hidden(dice: Dice) -> VectorAddCase:

@@ -1,0 +1,126 @@
+"""`m890 judge`: every gate that the judge has, on public cases and on hidden ones."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from m890sim.cli import show
+
+if TYPE_CHECKING:
+    from m890sim.judge import CaseResult, Judgement
+
+HIDDEN = 12  # cases that are drawn where nothing is said
+
+
+def register(commands: Any) -> None:
+    """Add the command of this group."""
+    judge = commands.add_parser(
+        "judge",
+        help="judge a kernel by every gate, hidden cases included",
+        description="Judge a kernel by every gate: rows of every distribution on the public cases, "
+        "structure, and cases that are drawn now, after the kernel is fixed.",
+        epilog="Exit status: 0 every gate passed, 1 one did not, 2 refused input.",
+    )
+    judge.add_argument("kernel", metavar="KERNEL", help="a file, a built-in name, or -")
+    judge.add_argument("--task", metavar="TASK", help="the task (default: the kernel's own)")
+    judge.add_argument(
+        "--case", metavar="CASE", action="append", help="only this public case; may be given again"
+    )
+    judge.add_argument("--chip", metavar="NAME", default="m890", help="the chip (default: m890)")
+    judge.add_argument(
+        "--hidden",
+        metavar="N",
+        type=show.integer(0),
+        default=HIDDEN,
+        help=f"hidden cases to draw (default: {HIDDEN})",
+    )
+    judge.add_argument(
+        "--seed",
+        metavar="S",
+        type=show.integer(0),
+        help="of inputs and hidden cases (default: a fresh one, which the report names)",
+    )
+    judge.add_argument(
+        "--rows",
+        metavar="N",
+        type=show.integer(1),
+        help="look at N rows of each distribution (default: all, a share of very large cases)",
+    )
+    judge.add_argument("--json", action="store_true", help="print one JSON object")
+    judge.set_defaults(handler=_judge)
+
+
+def _judge(args: argparse.Namespace) -> int:
+    from m890sim.chip import get_chip
+    from m890sim.cli.files import load, task_of
+    from m890sim.judge import judge_kernel
+
+    chip = get_chip(args.chip)
+    kernel = load(args.kernel, chip.name)
+    task, remark = task_of(kernel, args.kernel, args.task)
+    cases = list(dict.fromkeys(args.case)) if args.case else None
+    with show.progress(f"{kernel.name} on {chip.name}", quiet=args.json) as tell:
+        found = judge_kernel(
+            kernel,
+            task,
+            chip,
+            hidden=args.hidden,
+            seed=args.seed,
+            cases=cases,
+            rows=args.rows,
+            progress=tell,
+        )
+    if args.json:
+        show.print_json(found.as_dict())
+    else:
+        if remark:
+            print(remark)
+        _print(found, args.kernel)
+    return 0 if found.correct else 1
+
+
+def _print(found: Judgement, name: str) -> None:
+    basis = found.evaluation.basis
+    assert basis is not None
+    about = f"task {found.evaluation.task}, chip {found.evaluation.chip} (fictional)"
+    version = f"timing version {basis.timing_version}, seed {found.seed}"
+    gates = show.table("gate", "result", "why", text=("result", "why"), wrap=("why",))
+    for gate in found.gates:
+        gates.add_row(gate.gate, show.verdict(gate.passed), gate.reason)
+    show.print_whole(gates, f"{found.evaluation.kernel}: {about}, {version}")
+    _print_cases(found.evaluation.cases, "Public cases", found.speedup)
+    if found.hidden is not None:
+        results = found.hidden.evaluation.cases
+        _print_cases(results, f"Hidden cases of seed {found.hidden.seed}", found.hidden.speedup)
+    out = show.console()
+    verdict = "right by every gate" if found.correct else "WRONG"
+    text = f"\n{found.evaluation.kernel} is {verdict}: {show.ratio(found.speedup)} on public cases"
+    if found.hidden is not None:
+        text += (
+            f", {show.ratio(found.hidden.speedup)} on {found.hidden.cases} hidden ones "
+            f"({show.share(found.hidden.gap)} of the public speedup)"
+        )
+    out.print(text, style="green" if found.correct else "red")
+    out.print(f"To do it again: m890 judge {name} --seed {found.seed}", soft_wrap=True)
+
+
+def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> None:
+    columns = ("case", "cycles", "reference", "speedup", "to bound", "error", "rows", "result")
+    table = show.table(*columns, text=("result",))
+    for case in cases:
+        table.add_row(
+            case.case,
+            "-" if case.cycles is None else show.count(case.cycles),
+            show.count(case.reference_cycles),
+            show.ratio(case.speedup),
+            show.share(case.gap_closed),
+            "-" if case.error is None else f"{case.error:.4f}",
+            show.share(case.share),
+            show.verdict(case.correct),
+        )
+    if len(cases) > 1:
+        table.add_section()
+        table.add_row("geometric mean", "", "", show.ratio(speedup), "", "", "", "")
+    note = "rows: share of the rows of all distributions that was looked at."
+    show.print_whole(table, title, note)

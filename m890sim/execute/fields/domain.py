@@ -1,0 +1,438 @@
+"""FieldDomain: the number domain over a field, for `execute_kernel(..., domain=)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m890sim.execute.domain import Index, hidden
+from m890sim.execute.fields import numbers
+from m890sim.execute.fields.field import Field
+from m890sim.execute.fields.modular import F64
+from m890sim.execute.fields.values import Value
+from m890sim.execute.scalars import Env, Site
+from m890sim.kernel import ir
+
+Mode = Literal["sum", "order"]
+_SNAP = 1e-6  # infinite units that cancel but for this share are gone: float32 holds no more
+_TURNS = 2.0**16  # half turns that are added up at most; beyond, their number is unknown
+
+
+class Redraw(Exception):
+    """A root or a quotient that this draw does not have: draw again."""
+
+    def __init__(self, text: str, where: str = "") -> None:
+        super().__init__(text)
+        self.where = where
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The first instruction whose result has no value in the field."""
+
+    where: str
+    what: str
+
+
+class FieldDomain:
+    """Exact values over a field. See `Domain` for the methods, `Value` for the arrays.
+
+    mode: what stands for a maximum. "sum": max(a, b) = a + b, "order": the larger in a random
+    total order; infinite units come first in both, and -inf counts for nothing. inactive: places
+    (`Site.named`) of maxima and minima with a literal that never had an effect in a run on
+    floats: they are taken as if they were not there, but for an exact 0.
+    """
+
+    batches = False
+
+    def __init__(self, field: Field, mode: Mode, inactive: frozenset[str] = frozenset()) -> None:
+        self.field, self.mode, self.inactive = field, mode, inactive
+        self.outside: Outside | None = None
+        self.roots = False  # whether a root was taken: its sign is a choice
+        self._stores: list[tuple[Value, Any, str]] = []  # (piece, place in it, instruction)
+        order = np.random.default_rng(int(field.random.integers(2**62)))
+        self._rank_p = field.P.random(order, (1, 1)) + 0.0
+        self._rank_q = field.Q.random(order, (1, 1)) + 0.0
+        self._site: Site | None = None
+        self._env: Env = []
+
+    # ---- where the run is ------------------------------------------------------------------------
+
+    def enter(self, site: Site, env: Env) -> None:
+        """The executor runs this instruction next."""
+        self._site, self._env = site, env
+
+    def where(self) -> str:
+        """The running instruction: its place, its name and its work item."""
+        return "the launch" if self._site is None else self._site.moment(self._env)
+
+    def _note(self, what: str, result: F64) -> None:
+        """Remember the first instruction that made something unknown in both parts."""
+        if self.outside is None and np.isnan(result).any():
+            self.outside = Outside(self.where(), what)
+
+    # ---- storage ---------------------------------------------------------------------------------
+
+    def lift(self, name: str, values: Any, dtype: str) -> Value:
+        if not isinstance(values, Value):
+            raise TypeError(f"{name} must be a Value of the field, not {type(values).__name__}")
+        return values
+
+    def lower(self, array: Value, written: NDArray[np.bool_]) -> Value:
+        return array
+
+    def number(self, value: float) -> Value:
+        return numbers.number(self.field, value)
+
+    def scalar(self, expr: ir.Const | ir.Name | ir.Op, values: Mapping[str, float]) -> Value:
+        """A value operand as the kernel writes it: names are symbols, literals exact rationals."""
+        literal = numbers.literal(expr)
+        if literal is not None:
+            return numbers.number(self.field, literal)
+        if isinstance(expr, ir.Name):
+            return numbers.symbol(self.field, expr.id, values[expr.id])
+        if not isinstance(expr, ir.Op):
+            raise ValueError(f"{expr!r} is no value operand")
+        args = [arg for arg in expr.args if not isinstance(arg, ir.TableRef)]
+        a, b = (self.scalar(arg, values) for arg in args)
+        apply = {"+": self.add, "-": self.sub, "*": self.mul, "/": self.div}[expr.op]
+        found = apply(a, b)
+        return Value(found.p, found.q, found.far, found.turn, real=numbers.reals(expr, values))
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Value:
+        return Value(np.zeros(shape), np.zeros(shape))
+
+    def pick(self, array: Value, index: Index) -> Value:
+        return array.view(index)
+
+    def take(self, array: Value, rows: NDArray[np.int64], axis: int) -> Value:
+        index = (slice(None),) * axis + (rows,)
+        return array.map(lambda part: part[index])
+
+    def reshape(self, array: Value, shape: tuple[int, ...]) -> Value:
+        return array.map(lambda part: part.reshape(shape))
+
+    def write(self, target: Value, value: Value, dtype: str | None) -> None:
+        target.assign(..., value)
+        if self._site is not None and self._site.what == "store":
+            self._stores.append((target, None, self.where()))
+
+    def put(
+        self,
+        array: Value,
+        rows: Sequence[NDArray[np.int64] | None],
+        value: Value,
+        dtype: str | None,
+    ) -> None:
+        whole = (
+            np.arange(extent) if r is None else r
+            for r, extent in zip(rows, array.shape, strict=True)
+        )
+        place = np.ix_(*whole)
+        array.assign(place, value)
+        self._stores.append((array, place, self.where()))
+
+    def stored(self, array: Value, element: tuple[int, ...]) -> str:
+        """The instruction that stored an element of a tensor; "" where none did."""
+        marks = np.zeros(array.shape, bool)
+        for piece, place, where in reversed(self._stores):
+            if piece.is_of(array):
+                part = piece.same_piece(marks)
+                part[... if place is None else place] = True
+                if marks[element]:
+                    return str(where)
+        return ""
+
+    # ---- arithmetic ------------------------------------------------------------------------------
+
+    def add(self, a: Value, b: Value) -> Value:
+        far = _plus(a.far, b.far, 1.0)
+        turn = self._turns(a.turn, b.turn, 1.0)
+        return self._settle(
+            lambda: self.field.P.add(a.p, b.p), lambda: self.field.Q.add(a.q, b.q), far, turn
+        )
+
+    def sub(self, a: Value, b: Value) -> Value:
+        far = _plus(a.far, b.far, -1.0)
+        turn = self._turns(a.turn, b.turn, -1.0)
+        return self._settle(
+            lambda: self.field.P.sub(a.p, b.p), lambda: self.field.Q.sub(a.q, b.q), far, turn
+        )
+
+    def mul(self, a: Value, b: Value) -> Value:
+        far = turn = None
+        if a.far is not None or b.far is not None:
+            far = self._far_product(a, b)
+        if a.turn is not None or b.turn is not None:
+            turn = self._turn_product(a, b)
+        return self._settle(
+            lambda: self.field.P.mul(a.p, b.p), lambda: self.field.Q.mul(a.q, b.q), far, turn
+        )
+
+    def div(self, a: Value, b: Value) -> Value:
+        return self.mul(a, self._inverse(b))
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        return self.add(self.mul(a, b), c)
+
+    def matmul(self, a: Value, b: Value, add: Value | None) -> Value:
+        p = self.field.P.matmul(a.p, b.p)
+        if np.isnan(a.q).all() or np.isnan(b.q).all():
+            q = np.full(p.shape, np.nan)
+        else:
+            q = self.field.Q.matmul(a.q, b.q)
+        for beyond in (a.far, a.turn):
+            if beyond is not None:
+                rows = (beyond != 0).any(axis=-1)
+                p[rows], q[rows] = np.nan, np.nan
+        for beyond in (b.far, b.turn):
+            if beyond is not None:
+                p[..., (beyond != 0).any(axis=-2)] = np.nan
+                q[..., (beyond != 0).any(axis=-2)] = np.nan
+        product = Value(p, q)
+        return product if add is None else self.add(add, product)
+
+    def _settle(
+        self,
+        p: Callable[[], F64],
+        q: Callable[[], F64],
+        far: F64 | None = None,
+        turn: F64 | None = None,
+    ) -> Value:
+        """A value; where what lies beyond is unknown, all of it is."""
+        unknown: Any = None
+        for beyond in (far, turn):
+            if beyond is not None and np.isnan(beyond).any():
+                lost = np.isnan(beyond)
+                unknown = lost if unknown is None else unknown | lost
+        if unknown is None:
+            return Value(p, q, far, turn)
+        if self.outside is None:
+            self.outside = Outside(self.where(), "an infinity times or less what is unknown")
+        pp, qq = (np.where(unknown, np.nan, part()) for part in (p, q))
+        clean = [None if part is None else np.where(unknown, 0.0, part) for part in (far, turn)]
+        return Value(pp, qq, clean[0], clean[1])
+
+    def _far_product(self, a: Value, b: Value) -> F64:
+        """Infinite units of a product: they need the other factor as a real number."""
+        shape = np.broadcast_shapes(a.shape, b.shape)
+        if a.far is not None and b.far is not None:
+            found: F64 = np.where((a.far == 0) & (b.far == 0), 0.0, np.nan)
+            return np.broadcast_to(found, shape)
+        total: F64 = np.zeros(shape)
+        for far, other in ((a.far, b), (b.far, a)):
+            if far is not None:
+                factor = np.nan if other.real is None else other.real
+                total = total + np.where(far == 0, 0.0, far * factor)
+        return total
+
+    def _turn_product(self, a: Value, b: Value) -> F64:
+        shape = np.broadcast_shapes(a.shape, b.shape)
+        total: F64 = np.zeros(shape)
+        for turn, other in ((a.turn, b), (b.turn, a)):
+            if turn is not None:
+                more = np.where(turn == 0, 0.0, self.field.Q.mul(turn, other.q))
+                total = self.field.Q.add(total, more)
+        return total
+
+    def _turns(self, a: F64 | None, b: F64 | None, sign: float) -> F64 | None:
+        if a is None and b is None:
+            return None
+        left = np.zeros((1, 1)) if a is None else a
+        return self.field.Q.add(left, np.zeros((1, 1)) if b is None else sign * b)
+
+    def _inverse(self, a: Value) -> Value:
+        if a.turn is not None:
+            return self._unknown(a, "the reciprocal of a logarithm")
+        far = a.far
+        p, q = self.field.P.inverse(a.p), self.field.Q.inverse(a.q)
+        if far is not None:  # 1 / (x + far * U) is 0 beside an infinite U
+            p, q = (np.where(far != 0, 0.0, part) for part in (p, q))
+        self._note("a division by 0, or by an unknown", np.where(np.isnan(q), p, q))
+        return Value(p, q)
+
+    def _unknown(self, a: Value, what: str) -> Value:
+        nothing = np.full(a.shape, np.nan)
+        self._note(what, nothing)
+        return Value(nothing, nothing)
+
+    # ---- functions -------------------------------------------------------------------------------
+
+    def function(self, name: str, a: Value) -> Value:
+        if name == "recip":
+            return self._inverse(a)
+        if name in ("exp", "exp2"):
+            return self._exp(a, 2.0 if name == "exp2" else None)
+        if name == "tanh":
+            return self._tanh(a)
+        return self._log2(a) if name == "log2" else self._rsqrt(a)
+
+    def _exp(self, a: Value, base: float | None) -> Value:
+        """root ** a, or 2 ** a = root ** (LN2 * a); 0 where infinite units are negative."""
+        q, turn, far = a.q, a.turn, a.far
+        if base is not None:
+            ln2 = self.field.Q.of(self.field.symbol("LN2")[1])
+            q = self.field.Q.mul(q, ln2)
+            turn = None if turn is None else self.field.Q.mul(turn, ln2)
+        p = self.field.exp(q)
+        if turn is not None:
+            p = np.where(turn % 2 == 0, p, -p)
+            p = np.where(np.abs(turn) <= _TURNS, p, np.nan)
+        if far is not None:
+            p = np.where(far == 0, p, np.where(far < 0, 0.0, np.nan))
+        self._note("the exponential of what has no exponent in the field", p)
+        unknown = np.full(p.shape, np.nan)
+        return Value(p, unknown if far is None else np.where(far < 0, 0.0, unknown))
+
+    def _tanh(self, a: Value) -> Value:
+        """1 - 2 / (exp(2 a) + 1)."""
+        P = self.field.P
+        square = self._exp(self.mul(a, self.number(2.0)), None).p
+        one = np.ones((1, 1))
+        p = P.sub(one, P.mul(2 * one, P.inverse(P.add(square, one))))
+        self._note("tanh where exp(2x) + 1 is 0 or unknown", p)
+        return Value(p, np.full(p.shape, np.nan))
+
+    def _log2(self, a: Value) -> Value:
+        """LOG2E times the discrete logarithm; -inf at 0."""
+        if a.far is not None or a.turn is not None:
+            return self._unknown(a, "the logarithm of an infinity or of a logarithm")
+        Q, log2e = self.field.Q, self.field.Q.of(self.field.symbol("LOG2E")[1])
+        q, turned = self.field.log(a.p)
+        zero = a.p == 0
+        q, turned = (np.where(zero, 0.0, part) for part in (q, turned))
+        self._note("the logarithm of an unknown", q)
+        far = np.where(zero, -np.inf, 0.0) if zero.any() else None
+        return Value(np.where(zero, 0.0, np.nan), Q.mul(q, log2e), far, Q.mul(turned, log2e))
+
+    def _rsqrt(self, a: Value) -> Value:
+        """The reciprocal of the root that is a square itself. Raises: Redraw where none exists."""
+        if a.far is not None or a.turn is not None:
+            return self._unknown(a, "the root of an infinity or of a logarithm")
+        P = self.field.P
+        self.roots = True
+        root = P.power(a.p, (P.n + 1) // 4)
+        if (P.canonical(P.mul(root, root)) != P.canonical(a.p))[~np.isnan(a.p)].any():
+            where = self.where()
+            raise Redraw(f"draw after draw has no such root: {where}", where)
+        p = P.inverse(root)
+        self._note("the root of 0 or of an unknown", p)
+        return Value(p, np.full(p.shape, np.nan))
+
+    # ---- maxima ----------------------------------------------------------------------------------
+
+    def maximum(self, a: Value, b: Value) -> Value:
+        return self._larger(a, b, 1.0)
+
+    def minimum(self, a: Value, b: Value) -> Value:
+        return self._larger(a, b, -1.0)
+
+    def _larger(self, a: Value, b: Value, sign: float) -> Value:
+        if self._site is not None and self._site.named in self.inactive:
+            a, guard = (b, a) if a.real is not None else (a, b)
+            if guard.real is not None and guard.far is None:
+                # An exact 0 (a sum over no key) is what a guard is for.
+                zero = (a.p == 0) & (sign * guard.real > 0)
+                return Value(np.where(zero, guard.p, a.p), np.where(zero, guard.q, a.q), a.far)
+        shape = np.broadcast_shapes(a.shape, b.shape)
+        pair = Value(
+            np.stack([np.broadcast_to(x.p, shape) for x in (a, b)]),
+            np.stack([np.broadcast_to(x.q, shape) for x in (a, b)]),
+            _stacked(a.far, b.far, shape),
+            _stacked(a.turn, b.turn, shape),
+        )
+        return self._reduced(pair, 0, sign).map(lambda part: part[0])
+
+    def row_max(self, a: Value) -> Value:
+        return self._reduced(a, -1, 1.0)
+
+    def col_max(self, a: Value) -> Value:
+        return self._reduced(a, -2, 1.0)
+
+    def _reduced(self, a: Value, axis: int, sign: float) -> Value:
+        """The opaque largest element along an axis, which stays with extent 1.
+
+        Elements with less than the most infinite units do not count.
+        """
+        p, q, far, turn = a.p, a.q, a.far, a.turn
+        if p.shape[axis] == 0:
+            shape = list(p.shape)
+            shape[axis] = 1
+            nothing = np.zeros(shape)
+            return Value(nothing, nothing, np.full(shape, -np.inf))
+        most = counts = None
+        if far is not None:
+            most = sign * np.max(sign * far, axis=axis, keepdims=True)
+            counts = far == most
+        if self.mode == "sum":
+            P, Q = self.field.P, self.field.Q
+            if counts is not None:
+                p, q = np.where(counts, p, 0.0), np.where(counts, q, 0.0)
+                turn = None if turn is None else np.where(counts, turn, 0.0)
+            found_p, found_q = P.sum(p, axis), Q.sum(q, axis)
+            found_turn = None if turn is None else Q.sum(turn, axis)
+        else:
+            rank = self._rank(p, q, sign)
+            if counts is not None:
+                rank = np.where(counts, rank, -1.0)
+            place = np.expand_dims(np.argmax(rank, axis=axis), axis)
+            found_p, found_q = (np.take_along_axis(part, place, axis) for part in (p, q))
+            found_turn = None if turn is None else np.take_along_axis(turn, place, axis)
+        return Value(found_p, found_q, most, found_turn)
+
+    def _rank(self, p: F64, q: F64, sign: float) -> F64:
+        """Places in the random order, at least 0; an unknown comes first, so that it shows."""
+        P, Q = self.field.P, self.field.Q
+        rank = Q.canonical(Q.mul(q, self._rank_q))
+        if np.isnan(rank).any():
+            rank = np.where(np.isnan(rank), P.canonical(P.mul(p, self._rank_p)), rank)
+        return rank if sign > 0 else float(P.n) - rank
+
+    # ---- sums and shapes -------------------------------------------------------------------------
+
+    def row_sum(self, a: Value) -> Value:
+        return self._sum(a, -1)
+
+    def col_sum(self, a: Value) -> Value:
+        return self._sum(a, -2)
+
+    def _sum(self, a: Value, axis: int) -> Value:
+        far, turn = a.far, a.turn
+        total = None if far is None else np.add.reduce(far, axis=axis, keepdims=True)
+        turns = None if turn is None else self.field.Q.sum(turn, axis)
+        return self._settle(
+            lambda: self.field.P.sum(a.p, axis), lambda: self.field.Q.sum(a.q, axis), total, turns
+        )
+
+    def transpose(self, a: Value) -> Value:
+        return a.map(lambda part: np.swapaxes(part, -1, -2))
+
+    def mask(self, a: Value, kind: str, settings: Mapping[str, Any]) -> Value:
+        shape = a.shape
+        where = hidden(kind, (shape[-2], shape[-1]), settings)
+        if where is False:
+            return a
+        far = np.where(where, -np.inf, np.zeros(shape) if a.far is None else a.far)
+        return Value(a.p, a.q, far, a.turn)
+
+
+def _plus(a: F64 | None, b: F64 | None, sign: float) -> F64 | None:
+    """Infinite units of a sum; those that cancel but for rounding are gone."""
+    if a is None and b is None:
+        return None
+    if a is None or b is None:
+        return a if b is None else sign * b
+    total: F64 = a + sign * b
+    gone = np.abs(total) <= _SNAP * np.maximum(np.abs(a), np.abs(b))
+    return np.where(gone & np.isfinite(a) & np.isfinite(b), 0.0, total)
+
+
+def _stacked(a: F64 | None, b: F64 | None, shape: tuple[int, ...]) -> F64 | None:
+    if a is None and b is None:
+        return None
+    parts = [np.zeros((1, 1)) if part is None else part for part in (a, b)]
+    return np.stack([np.broadcast_to(part, shape) for part in parts])

@@ -1,0 +1,268 @@
+"""prove: is a kernel equal to its task's definition, over random finite fields.
+
+docs/equivalence.md says what an answer means.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m890sim.errors import BindError, ExecutionError, LimitError
+from m890sim.kernel import ir
+from m890sim.workloads import Case, Task, launch_arguments
+from m890sim.workloads.task import tensor_shapes
+
+if TYPE_CHECKING:
+    from m890sim.execute.fields import Field, FieldDomain, Value
+
+REDRAWS = 16  # draws in which a root or a quotient is missing, before the answer is "not decided"
+COINCIDENCE = 4.0  # / P: measured on small primes, a wrong element agrees with 0.13 / P to 3.3 / P
+COEFFICIENTS = 2  # so many different factors written as numbers look like a polynomial
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalence:
+    """What a proof found.
+
+    answer: "equivalent", "different" or "not decided". error_probability: at most the chance that
+    a kernel which differs got the answer "equivalent"; 1.0 for the other answers. reason: what was
+    found, in one line. output, element: the first output element that differs. instruction: the one
+    that stored it, or the one whose result has no value in the field. assumed: guards that never
+    had an effect in runs on floats, and were taken as absent. narrowed: whether the rows had fewer
+    elements, as `Case.narrowed` says.
+    """
+
+    answer: str
+    error_probability: float
+    reason: str
+    output: str = ""
+    element: tuple[int, ...] | None = None
+    instruction: str = ""
+    assumed: tuple[str, ...] = ()
+    narrowed: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "answer": self.answer,
+            "equivalent": self.answer == "equivalent",
+            "error_probability": self.error_probability,
+            "reason": self.reason,
+            "output": self.output,
+            "element": None if self.element is None else list(self.element),
+            "instruction": self.instruction,
+            "assumed": list(self.assumed),
+            "narrowed": self.narrowed,
+        }
+
+
+def prove(kernel: ir.Kernel, task: Task, case: Case, *, seed: int, draws: int = 2) -> Equivalence:
+    """Run the kernel and the task's definition on random values of random fields, and compare.
+
+    seed: fixes primes, roots, symbols and inputs; choose it after the kernel is fixed. draws: how
+    many fields, at least 1; in each, maxima are sums once and follow a random order once.
+    Where the kernel does the same on the narrowed case, that is run; a difference found there is
+    looked for on the whole case. Raises: ValueError for draws below 1.
+    """
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, not {draws}")
+    try:
+        guards = inactive_guards(kernel, task, case, seed)
+        narrow = _narrowed(kernel, task, case)
+        if narrow is not None:
+            found = _prove(kernel, task, narrow, seed, draws, guards)
+            if found.answer == "equivalent":
+                return replace(found, narrowed=True)
+        return _prove(kernel, task, case, seed, draws, guards)
+    except ExecutionError as trap:
+        return Equivalence("different", 1.0, f"the kernel traps: {trap}", instruction=trap.where)
+    except (BindError, LimitError) as trap:
+        return Equivalence("not decided", 1.0, str(trap))
+
+
+def _narrowed(kernel: ir.Kernel, task: Task, case: Case) -> Case | None:
+    """The narrowed case, where the kernel does the same on both."""
+    from m890sim.judge.shadow import does_the_same
+
+    narrow = case.narrowed()
+    if narrow is None:
+        return None
+    try:
+        return narrow if does_the_same(kernel, task, case, narrow) else None
+    except (ExecutionError, BindError, LimitError):
+        return None
+
+
+def inactive_guards(kernel: ir.Kernel, task: Task, case: Case, seed: int) -> frozenset[str]:
+    """Places of maxima and minima with a finite number that have no effect in runs on floats.
+
+    Only kernels that have one are run.
+    """
+    from m890sim.judge.watch import watch
+
+    numbers = [
+        stmt
+        for stmt in ir.walk(kernel.body)
+        if isinstance(stmt, ir.Instr) and stmt.op in ("max", "min") and _finite(stmt.operands[2])
+    ]
+    if not numbers:
+        return frozenset()
+    found = [watch(kernel, task, case, seed, name) for name in ("normal", "peaked")]
+    active = frozenset().union(*(each.active for each in found))
+    return frozenset().union(*(each.guards for each in found)) - active
+
+
+def _finite(operand: Any) -> bool:
+    from m890sim.execute.fields.numbers import FAR, literal
+
+    if isinstance(operand, (ir.TileRef, ir.TensorRef)):
+        return False
+    value = literal(operand)
+    return value is None or abs(value) < FAR
+
+
+def _prove(
+    kernel: ir.Kernel, task: Task, case: Case, seed: int, draws: int, guards: frozenset[str]
+) -> Equivalence:
+    from m890sim.execute.fields import Redraw
+
+    error, left, attempt = 1.0, draws, 0
+    while left:
+        stream = [seed, zlib.crc32(case.name.encode()), 0x616C67, attempt]
+        random = np.random.Generator(np.random.PCG64(stream))
+        attempt += 1
+        try:
+            found = _draw(kernel, task, case, random, guards)
+        except Redraw as missing:
+            if attempt > draws + REDRAWS:
+                return Equivalence("not decided", 1.0, str(missing), instruction=missing.where)
+            continue
+        if isinstance(found, Equivalence):
+            return found
+        error *= found
+        left -= 1
+    reason = f"every element agrees in {draws} draw{'s' if draws > 1 else ''}"
+    return Equivalence("equivalent", error, reason, assumed=tuple(sorted(guards)))
+
+
+def _draw(
+    kernel: ir.Kernel,
+    task: Task,
+    case: Case,
+    random: np.random.Generator,
+    guards: frozenset[str],
+) -> Equivalence | float:
+    """One field, both modes; the chance of a coincidence where all elements agree.
+
+    Raises: Redraw where the definition divides by 0.
+    """
+    from m890sim.execute import execute_kernel
+    from m890sim.execute.fields import Field, FieldDomain, Redraw
+
+    field = Field(random)
+    for param in task.params:
+        if param.kind == "scalar":
+            field.symbol(param.name)
+    tensors = {
+        name: field.draw(shape)
+        for name, shape in tensor_shapes(task, case).items()
+        if name not in task.outputs
+    }
+    right = case.specification(field, tensors)
+    if right is None:
+        return Equivalence("not decided", 1.0, f"task {task.name!r} has no definition over a field")
+    expected = right if isinstance(right, Mapping) else {task.outputs[0]: right}
+    for value in expected.values():
+        if (np.isnan(value.p) & np.isnan(value.q)).any():
+            raise Redraw("the definition divides by 0")
+    arguments = launch_arguments(kernel, case, {**case.tables, **case.scalars, **tensors})
+    modes: tuple[Any, ...] = ("sum", "order")
+    for mode in modes:
+        domain = FieldDomain(field, mode, guards)
+        run = execute_kernel(kernel, *arguments, domain=domain)
+        for name, value in expected.items():
+            found = _compare(name, run.outputs[name], run.written[name], value, field, domain)
+            if found is not None:
+                return _judged(found, kernel, domain, mode)
+    return COINCIDENCE / field.P.n
+
+
+def _compare(
+    name: str, actual: Value, written: Any, expected: Value, field: Field, domain: FieldDomain
+) -> Equivalence | None:
+    """The first element that differs, else the first that is unknown; None where all agree."""
+    wrong = ~written
+    decided = np.zeros(written.shape, bool)
+    for modulus, a, b in ((field.P, actual.p, expected.p), (field.Q, actual.q, expected.q)):
+        both = ~(np.isnan(a) | np.isnan(b))
+        decided |= both
+        wrong |= both & (modulus.canonical(a) != modulus.canonical(b))
+    for beyond in (actual.far, actual.turn):
+        if beyond is not None:
+            decided &= beyond == 0
+            wrong &= beyond == 0
+    if wrong.any():
+        element = tuple(int(n) for n in np.argwhere(wrong)[0])
+        count = int(wrong.sum())
+        text = f"{name}{list(element)} differs"
+        if not written[element]:
+            text = f"{name}{list(element)} is never written"
+        if count > 1:
+            text += f", as {count - 1:,} more of {wrong.size:,} elements do"
+        store = domain.stored(actual, element)
+        return Equivalence("different", 1.0, text, name, element, store)
+    if not decided.all():
+        element = tuple(int(n) for n in np.argwhere(~decided)[0])
+        outside = domain.outside
+        text = f"{name}{list(element)} has no value in the field"
+        if outside is None:
+            return Equivalence("not decided", 1.0, text, name, element)
+        text += f": {outside.what} at {outside.where}"
+        return Equivalence("not decided", 1.0, text, name, element, outside.where)
+    return None
+
+
+def _judged(found: Equivalence, kernel: ir.Kernel, domain: FieldDomain, mode: str) -> Equivalence:
+    """A difference, or what a difference may come from that the field does not model."""
+    if found.answer != "different":
+        return found
+    if domain.roots:
+        text = "a root was taken, whose sign is a choice in the field"
+        return replace(found, answer="not decided", reason=f"{found.reason}, but {text}")
+    coefficients = _coefficients(kernel)
+    if len({value for value, _ in coefficients}) >= COEFFICIENTS:
+        value, stmt = coefficients[0]
+        place = f"{kernel.filename}:{stmt.loc.line}:{stmt.loc.column}: {stmt.op}"
+        text = f"it computes with numbers of its own, as a polynomial does ({value:g} at {place})"
+        return replace(
+            found, answer="not decided", reason=f"{found.reason}, but {text}", instruction=place
+        )
+    return replace(found, reason=f"{found.reason} (maxima as {_MODES[mode]})")
+
+
+_MODES = {"sum": "sums", "order": "a random order"}
+
+
+def _coefficients(kernel: ir.Kernel) -> list[tuple[float, ir.Instr]]:
+    """Literal terms and factors that are no powers of two and no constant of the language."""
+    from m890sim.execute.fields.numbers import FAR, is_constant, literal
+
+    found: list[tuple[float, ir.Instr]] = []
+    for stmt in ir.walk(kernel.body):
+        if not isinstance(stmt, ir.Instr) or stmt.op in ("max", "min", "fill"):
+            continue
+        for operand in (*stmt.operands, *(value for _, value in stmt.keywords)):
+            if not isinstance(operand, (ir.Const, ir.Name, ir.Op)):
+                continue
+            value = literal(operand)
+            if value is None or not 0 < abs(value) < FAR or is_constant(value):
+                continue
+            if math.frexp(value)[0] not in (0.5, -0.5):
+                found.append((value, stmt))
+    return found

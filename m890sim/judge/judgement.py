@@ -1,0 +1,191 @@
+"""judge_kernel: every gate, on public cases and on hidden ones drawn after the kernel is fixed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m890sim.chip import ChipSpec
+from m890sim.judge.evaluation import Progress, check_integer, checked_arguments, evaluate
+from m890sim.judge.records import Evaluation
+from m890sim.kernel.ir import Kernel
+from m890sim.workloads import Case, Task
+
+MOST_HIDDEN = 1000  # cases of one judgement
+SEED_BITS = 32  # of a seed that the judge draws itself
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate: passed on every public case, or why not on the first that failed."""
+
+    gate: str  # "structure", "numbers: DISTRIBUTION" or "hidden"
+    passed: bool
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"gate": self.gate, "passed": self.passed, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenResult:
+    """The kernel on cases that were drawn after it was fixed."""
+
+    seed: int
+    evaluation: Evaluation
+    gap: float  # the hidden speedup over the public one; below 1: slower where nobody had looked
+
+    @property
+    def cases(self) -> int:
+        """How many there were."""
+        return len(self.evaluation.cases)
+
+    @property
+    def wrong(self) -> int:
+        """On how many the kernel is wrong."""
+        return sum(not case.correct for case in self.evaluation.cases)
+
+    @property
+    def speedup(self) -> float:
+        """Geometric mean over the hidden cases; a wrong one counts 1.0."""
+        return self.evaluation.speedup
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "cases": self.cases,
+            "wrong": self.wrong,
+            "speedup": self.speedup,
+            "gap": self.gap,
+            "seed": self.seed,
+            "results": self.evaluation.as_dict()["cases"],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Everything that the judge says of a kernel."""
+
+    evaluation: Evaluation  # on the public cases
+    gates: tuple[Gate, ...]
+    seed: int  # of inputs and hidden cases
+    hidden: HiddenResult | None = None  # None: no hidden case was asked for
+
+    @property
+    def correct(self) -> bool:
+        """True where every gate passed."""
+        return all(gate.passed for gate in self.gates)
+
+    @property
+    def speedup(self) -> float:
+        """Geometric mean over the public cases; a wrong one counts 1.0."""
+        return self.evaluation.speedup
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        data = self.evaluation.as_dict()
+        return {
+            "correct": self.correct,
+            "speedup": self.speedup,
+            "seed": self.seed,
+            "gates": [gate.as_dict() for gate in self.gates],
+            "hidden": None if self.hidden is None else self.hidden.as_dict(),
+            "algebraic": None,
+            **{key: data[key] for key in ("kernel", "digest", "task", "chip", "basis", "cases")},
+        }
+
+
+def judge_kernel(
+    kernel: Kernel | str | Path,
+    task: Task | str,
+    chip: ChipSpec | str = "m890",
+    *,
+    hidden: int = 0,
+    seed: int | None = None,
+    cases: Iterable[Case | str] | None = None,
+    rows: int | None = None,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Judge a kernel by every gate: rows of every distribution, structure, maxima, hidden cases.
+
+    hidden: so many cases are drawn by the task's published generator. seed: of the inputs and of
+    the hidden cases; None draws a fresh one now that the kernel is fixed, and `Judgement.seed` says
+    which, so that anyone can do it again. cases: the public ones, all where None.
+    rows: as for `evaluate`.
+    Raises: as `evaluate`; TaskError where the task draws no hidden cases.
+    """
+    check_integer("hidden", hidden, 0)
+    if hidden > MOST_HIDDEN:
+        raise ValueError(f"hidden must be at most {MOST_HIDDEN}, not {hidden}")
+    if seed is not None:
+        check_integer("seed", seed, 0)
+    chosen, spec, kernel = checked_arguments(kernel, task, chip)
+    if seed is None:
+        seed = secrets.randbits(SEED_BITS)
+    evaluation = evaluate(
+        kernel, chosen, spec, cases, seed=seed, rows=rows, thorough=True, progress=progress
+    )
+    gates = _numeric_gates(evaluation)
+    found_hidden = None
+    if hidden:
+        found_hidden = judge_hidden(
+            kernel, chosen, spec, hidden, seed, evaluation.speedup, rows, progress
+        )
+        gates.append(_hidden_gate(found_hidden))
+    return Judgement(evaluation, tuple(gates), seed, found_hidden)
+
+
+def judge_hidden(
+    kernel: Kernel,
+    task: Task,
+    chip: ChipSpec,
+    count: int,
+    seed: int,
+    public: float,
+    rows: int | None = None,
+    progress: Progress | None = None,
+) -> HiddenResult:
+    """The kernel on `count` cases that the seed draws; public: its speedup on the public ones.
+
+    Raises: TaskError where the task has no generator.
+    """
+    drawn = task.hidden_cases(count, seed)
+    evaluation = evaluate(kernel, task, chip, drawn, seed=seed, rows=rows, progress=progress)
+    return HiddenResult(seed, evaluation, evaluation.speedup / public)
+
+
+def _hidden_gate(hidden: HiddenResult) -> Gate:
+    wrong = [case for case in hidden.evaluation.cases if not case.correct]
+    if not wrong:
+        return Gate("hidden", True)
+    first = wrong[0]
+    return Gate(
+        "hidden",
+        False,
+        f"wrong on {len(wrong)} of {hidden.cases} hidden cases, the first is {first.case}: "
+        f"{first.message}",
+    )
+
+
+def _numeric_gates(evaluation: Evaluation) -> list[Gate]:
+    """The structure, then each distribution, over all cases."""
+    assert evaluation.basis is not None
+    trapped = next((case for case in evaluation.cases if case.trap), None)
+    reason = "" if trapped is None else f"{trapped.case}: {trapped.trap}"
+    gates = [Gate("structure", trapped is None, reason)]
+    for name in evaluation.basis.distributions:
+        reason = ""
+        for case in evaluation.cases:
+            check = next((entry for entry in case.checks if entry.distribution == name), None)
+            if check is None:
+                reason = f"{case.case}: the kernel gave no output"
+            elif check.message:
+                reason = f"{case.case}: {check.message}"
+            if reason:
+                break
+        gates.append(Gate(f"numbers: {name}", not reason, reason))
+    return gates

@@ -1,0 +1,123 @@
+"""Checks of what Python code hands to a session: TypeError or ValueError, with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from m890sim.errors import TaskError
+from m890sim.kernel.ir import Kernel
+from m890sim.workloads import DISTRIBUTIONS, Case, Task, load_kernel
+
+MOST_PENALTY = 1e6
+MOST_SEED = 2**63 - 1  # fits into what the judge and JSON readers take for an integer
+
+
+def integer_of(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """An integer of a range. Raises: TypeError for another type, bool too; ValueError."""
+    if type(value) is not int:
+        raise TypeError(f"{name} must be an integer, not {value!r:.60}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value!r:.60}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most}, not {value!r:.60}")
+    return value
+
+
+def count_of(name: str, value: Any, least: int) -> int | None:
+    """A number of things, or None for no end. Raises: TypeError, ValueError."""
+    if value is None:
+        return None
+    if type(value) is not int:
+        raise TypeError(f"{name} must be an integer or None, not {value!r:.60}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least} or None, not {value!r:.60}")
+    return value
+
+
+def seed_of(value: Any) -> int:
+    """A seed of the gate's inputs. Raises: TypeError, ValueError."""
+    return integer_of("seed", value, 0, MOST_SEED)
+
+
+def kernel_of(value: Any) -> Kernel:
+    """A kernel, or the one of a name or path.
+
+    Raises: TypeError for another type; what `load_kernel` raises.
+    """
+    if isinstance(value, Kernel):
+        return value
+    if not isinstance(value, (str, Path)):
+        raise TypeError(f"a kernel must be a Kernel, a built-in name or a path, not {value!r:.60}")
+    return load_kernel(value)
+
+
+def distributions_of(names: Any) -> tuple[str, ...] | None:
+    """The distributions of the gate, each once; None for all.
+
+    Raises: TypeError for what is no sequence of names, TaskError for none or an unknown one.
+    """
+    if names is None:
+        return None
+    if isinstance(names, str):
+        names = (names,)
+    found = sequence_of("distributions", names, "names")
+    for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"a distribution must be a name, not {name!r:.60}")
+    unknown = [name for name in found if name not in DISTRIBUTIONS]
+    if unknown or not found:
+        first = f"{unknown[0]!r:.60}" if unknown else "none"
+        raise TaskError(f"distributions must be among {', '.join(DISTRIBUTIONS)}, found {first}")
+    return tuple(dict.fromkeys(found))
+
+
+def cases_of(task: Task, cases: Any) -> tuple[Case, ...]:
+    """Cases of a task by name or as they are; None for all.
+
+    Raises: TypeError for what is neither, TaskError for none, a foreign one, or a name twice.
+    """
+    if cases is None:
+        return task.cases
+    if isinstance(cases, (str, Case)):
+        cases = (cases,)
+    chosen = []
+    for case in sequence_of("cases", cases, "cases or their names"):
+        if not isinstance(case, (str, Case)):
+            raise TypeError(f"a case must be a Case or its name, not {case!r:.60}")
+        chosen.append(task.case(case) if isinstance(case, str) else case)
+    for case in chosen:
+        if case.task != task.name:
+            raise TaskError(
+                f"case {case.name!r:.60} belongs to task {case.task!r:.60}, not to {task.name!r}"
+            )
+    if len({case.name for case in chosen}) != len(chosen):
+        raise TaskError("every case of a session must have a name of its own")
+    if not chosen:
+        raise TaskError(f"no case to evaluate; task {task.name} has {len(task.cases)}")
+    return tuple(chosen)
+
+
+def sequence_of(name: str, value: Any, what: str) -> tuple[Any, ...]:
+    """The members of a sequence. Raises: TypeError for what is none."""
+    if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray, Mapping)):
+        raise TypeError(f"{name} must be {what} in a sequence or None, not {value!r:.60}")
+    return tuple(value)
+
+
+def choice_of(name: str, value: Any, choices: Sequence[str]) -> str:
+    """One of some names. Raises: TypeError for what is no text, ValueError for another one."""
+    if isinstance(value, str) and value in choices:
+        return value
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise kind(f"{name} must be one of {', '.join(choices)}, not {value!r:.60}")
+
+
+def penalty_of(value: Any) -> float:
+    """A penalty: a finite number of at least 0. Raises: TypeError, ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"penalty must be a number, not {value!r:.60}")
+    if not 0 <= value <= MOST_PENALTY:
+        raise ValueError(f"penalty must lie in 0 ... {MOST_PENALTY:g}, not {value!r:.60}")
+    return float(value)
