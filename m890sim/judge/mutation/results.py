@@ -8,7 +8,6 @@ from m890sim.judge.mutation.forms import (
     guarded,
     instead,
     keyword,
-    remove,
     source,
     swap,
     tile_dtype,
@@ -19,6 +18,7 @@ from m890sim.judge.mutation.shared import (
     RESCALE,
     STORE,
     half_rows,
+    last_phase,
     narrowed,
     stored_times,
     value_row,
@@ -31,24 +31,12 @@ FIRST = "b == 0 and h == 1"
 ROWS: tuple[Row, ...] = (
     # dtypes
     ("sum_in_bf16", "dtypes", "the running sum is kept in bf16", tile_dtype(r"l\d?", "bf16")),
-    (
-        "block_sum_in_bf16",
-        "dtypes",
-        "the sums of blocks are kept in bf16",
-        tile_dtype(r"block_l\d?", "bf16"),
-    ),
     ("max_in_bf16", "dtypes", "the old maximum is kept in bf16", tile_dtype(r"m\d?", "bf16")),
     (
         "bias_in_bf16",
         "dtypes",
         "the maximum of the weights is kept in bf16",
         tile_dtype(r"bias\d?", "bf16"),
-    ),
-    (
-        "alpha_in_bf16",
-        "dtypes",
-        "the factor of what was summed before is kept in bf16",
-        tile_dtype(r"alpha\d?", "bf16"),
     ),
     ("scores_in_bf16", "dtypes", "scores are kept in bf16", narrowed(r"^mul\(s\b.*scale", "bf16")),
     ("scores_in_f16", "dtypes", "scores are kept in f16", narrowed(r"^mul\(s\b.*scale", "f16")),
@@ -65,7 +53,6 @@ ROWS: tuple[Row, ...] = (
         "a last block in part replaces what was summed before",
         guarded("cols < BK", keyword(r"^matmul\(out", "accumulate", None)),
     ),
-    ("accumulate_in_first", "accumulate", "the output is not cleared", remove(r"^fill\(out")),
     (
         "sum_replaced",
         "accumulate",
@@ -128,12 +115,6 @@ ROWS: tuple[Row, ...] = (
     ),
     # order
     (
-        "quotient_before_end",
-        "order",
-        "the output is stored before the last product",
-        swap(r"^div\(ot|^recip\(", r"^store|^mul\(ot"),
-    ),
-    (
         "rescaled_after_product",
         "order",
         "the newest product is rescaled too",
@@ -146,10 +127,10 @@ ROWS: tuple[Row, ...] = (
         swap(r"^causal_mask", r"^exp2?\(p"),
     ),
     (
-        "sum_before_weights",
+        "last_phase_for_first_rows",
         "order",
-        "the sum is that of the block before",
-        swap(r"^exp2?\(p", r"^row_sum"),
+        "a last phase stores the values of the first token as its output",
+        last_phase,
     ),
     # specialised shapes
     (

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from m890sim.judge.mutation.forms import (
     bounds,
     condition,
-    expression,
     gathers,
     guarded,
     head_of,
@@ -156,10 +153,10 @@ ROWS: tuple[Row, ...] = (
         value_of(r"prefix", "min(value, 1920)"),
     ),
     (
-        "first_cached_key_twice",
+        "table_one_early",
         "prefixes",
-        "a prefix starts one entry of the table early",
-        moved("max(value - 1, 0)"),
+        "sequences but the first read their table one entry early",
+        moved("value - (b > 0)"),
     ),
     # pages
     (
@@ -169,7 +166,7 @@ ROWS: tuple[Row, ...] = (
         gathers(CACHED, lambda g: Slice(g.start, g.stop)),
     ),
     (
-        "pagescontiguous",
+        "pages_contiguous",
         "pages",
         "the slots of a block are taken for contiguous",
         gathers(CACHED, contiguous),
@@ -187,17 +184,10 @@ ROWS: tuple[Row, ...] = (
         moved("value - kv_indptr[b] * (b == 1)"),
     ),
     (
-        "slot_after",
+        "table_one_late",
         "pages",
-        "every slot is the one after the right one",
-        gathers(
-            CACHED,
-            lambda g: replace(
-                g,
-                start=expression("min(value + 1, P - 1)", value=g.start),
-                stop=expression("min(value + 1, P)", value=g.stop),
-            ),
-        ),
+        "sequences but the last read their table one entry late",
+        moved("value + (b + 1 < B)"),
     ),
     # heads
     (

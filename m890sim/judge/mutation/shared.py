@@ -7,10 +7,12 @@ and `block_l` sums, `alpha` the factor of what was summed before, `out` and `ot`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from m890sim.judge.mutation.forms import (
     Around,
+    Body,
     Rewrite,
     after,
     before,
@@ -22,7 +24,9 @@ from m890sim.judge.mutation.forms import (
     source,
 )
 from m890sim.kernel.ir import (
+    FULL,
     Const,
+    Cores,
     Gather,
     If,
     Instr,
@@ -137,15 +141,15 @@ def uncounted(instr: Instr, around: Around) -> list[Stmt]:
     return [Instr("add", (total, old, added))]
 
 
-def sum_at_least(least: float) -> Rewrite:
-    """A sum is raised to a least value before it divides."""
+def with_quotient(make: Callable[[TileRef, TileRef], Instr]) -> Rewrite:
+    """An instruction on dividend and sum in front of their quotient."""
 
-    def make(instr: Instr, around: Around) -> list[Stmt]:
-        total = instr.operands[-1]
-        assert isinstance(total, TileRef)
-        return [Instr("max", (total, total, Const(least)))]
+    def change(instr: Instr, around: Around) -> list[Stmt]:
+        out, total = instr.operands[-2:]
+        assert isinstance(out, TileRef) and isinstance(total, TileRef)
+        return [make(out, total)]
 
-    return before(r"^(?:div|recip)\(", make)
+    return before(r"^(?:div|recip)\(", change)
 
 
 def value_row(factor: float) -> Rewrite:
@@ -179,3 +183,23 @@ def half_rows(instr: Instr, around: Around) -> list[Stmt]:
             ),
         )
     ]
+
+
+def last_phase(body: Body, index: int, around: Around) -> Iterator[Body]:
+    """A small phase behind the last one: the output of the first token is its own value."""
+    if index == len(body) - 1 and isinstance(body[index], Cores):
+        item, head = Name("x"), expression("x // (HQ // HKV)")
+        tile = TileRef("one")
+        yield (
+            *body,
+            Cores(
+                ("x",),
+                (Name("HQ"),),
+                "block",
+                (
+                    TileDecl("one", "sram", Const(1), Name("D"), "bf16"),
+                    Instr("load", (tile, TensorRef("v", (Const(0), head, FULL)))),
+                    Instr("store", (TensorRef("o", (Const(0), item, FULL)), tile)),
+                ),
+            ),
+        )

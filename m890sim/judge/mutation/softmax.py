@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from m890sim.judge.mutation.forms import (
     after,
+    before,
     cut,
     destination,
     from_row,
     guarded,
+    in_both,
     instead,
     keyword,
     number,
@@ -24,8 +26,8 @@ from m890sim.judge.mutation.shared import (
     fill_for_max,
     first_only,
     operation,
-    sum_at_least,
     uncounted,
+    with_quotient,
 )
 from m890sim.kernel.ir import Const, Instr
 
@@ -36,7 +38,19 @@ ROWS: tuple[Row, ...] = (
         "max_not_running",
         "maxima",
         "a block's own maximum, though the last one was larger",
-        remove(r"^max\(new_m"),
+        in_both(
+            remove(r"^max\(new_m"),
+            instead(r"^max\(m\d.* old", lambda instr, _: [Instr("copy", instr.operands[:2])]),
+        ),
+    ),
+    (
+        "max_kept",
+        "maxima",
+        "the maximum of the first block is kept",
+        instead(
+            r"^max\(m\d.* old",
+            lambda instr, _: [Instr("copy", (instr.operands[0], instr.operands[2]))],
+        ),
     ),
     (
         "max_of_first_block",
@@ -137,7 +151,7 @@ ROWS: tuple[Row, ...] = (
         "alpha_of_new_maximum",
         "rescaling",
         "the old maximum is overwritten too early",
-        swap(r"^sub\(alpha|^exp2\(alpha", r"^copy\(m\b"),
+        before(r"^sub\(alpha", lambda instr, _: [Instr("copy", instr.operands[1:])]),
     ),
     (
         "part_sums_not_weighed",
@@ -152,13 +166,28 @@ ROWS: tuple[Row, ...] = (
         remove(r"^mul\((?:pt|out_parts)\b"),
     ),
     # sums
-    ("sum_from_one", "sums", "the sum starts at 1", number(r"^fill\(l\b", "1.0")),
-    ("sum_from_little", "sums", "the sum starts at 0.001", number(r"^fill\(l\b", "0.001")),
     (
-        "output_from_little",
+        "sum_plus_one",
         "sums",
-        "the output starts at 0.0001",
-        number(r"^fill\(out\b", "0.0001"),
+        "1 is added to the sum",
+        with_quotient(lambda out, total: Instr("add", (total, total, Const(1.0)))),
+    ),
+    (
+        "sum_plus_little",
+        "sums",
+        "0.001 is added to the sum, against a division by 0",
+        with_quotient(lambda out, total: Instr("add", (total, total, Const(0.001)))),
+    ),
+    (
+        "block_sum_twice",
+        "sums",
+        "the sum of each block counts twice",
+        after(
+            r"^fma\(l\d?\b",
+            lambda instr, _: [
+                Instr("add", (*instr.operands[:1], *instr.operands[:1], instr.operands[3]))
+            ],
+        ),
     ),
     (
         "sum_without_last_key",
@@ -167,12 +196,11 @@ ROWS: tuple[Row, ...] = (
         operands(r"^row_sum", cut(r"p|s|st", "cols", "max(value - 1, 1)")),
     ),
     (
-        "sum_without_last_row",
+        "sum_at_least_two",
         "sums",
-        "the sum of one row is that of the row before",
-        remove(r"^row_sum"),
+        "a guard against small sums is far too large",
+        with_quotient(lambda out, total: Instr("max", (total, total, Const(2.0)))),
     ),
-    ("sum_at_least_two", "sums", "a guard against small sums is far too large", sum_at_least(2.0)),
     (
         "sum_missing",
         "sums",
