@@ -21,7 +21,7 @@ import gymnasium as gym
 import m890_envs
 from m890sim.session import Memory
 
-IDS = ("M890/VectorAdd-v0", "M890/RowSoftmax-v0", "M890/AttentionHead-v0", "M890/Prefill-v0")
+IDS = ("M890/VectorAdd-v1", "M890/RowSoftmax-v1", "M890/AttentionHead-v1", "M890/Prefill-v1")
 STEPS = 16  # of an episode
 EPISODES = 12  # of new kernels
 ROUNDS = 40  # over the same actions
@@ -110,7 +110,7 @@ def main(names: list[str]) -> None:
             f"{name:26} {known * 1e6:9.1f} µs {wrapped * 1e6:9.1f} µs {wrapped / yardstick:12.1f} "
             f"{new * 1e6:9.0f} µs {1 / new:8.0f}"
         )
-    for name in ("M890/AttentionHead-v0", "M890/Extend-v0"):
+    for name in ("M890/AttentionHead-v1", "M890/Extend-v1"):
         if name in names or names == list(IDS):
             vectors(name)
 

@@ -54,7 +54,7 @@ class ChipSpec:
         0, "from the vector unit's last element to the result", CHOSEN, 0
     )
     sfu_elements_per_cycle: int = _spec(32, "elements a cycle of the special-function unit", DESIGN)
-    sfu_startup_cycles: int = _spec(0, "before the first element of an SFU instruction", CHOSEN, 0)
+    sfu_startup_cycles: int = _spec(40, "before the first element of an SFU instruction", CHOSEN, 0)
     sfu_latency_cycles: int = _spec(0, "from the SFU's last element to the result", CHOSEN, 0)
     dma_queues: int = _spec(4, "DMA queues of a core", DESIGN)
     dma_bytes_per_cycle: int = _spec(64, "bytes a cycle that one queue moves", DESIGN)
@@ -74,7 +74,10 @@ class ChipSpec:
         4, "to begin an iteration of a loop or a work item", CHOSEN, 0
     )
     sequencer_scalar_cycles: int = _spec(
-        1, "to evaluate a scalar assignment or a condition", CHOSEN, 0
+        1, "to evaluate a scalar assignment, a condition, or an integer operation beyond", CHOSEN, 0
+    )
+    sequencer_address_operations: int = _spec(
+        4, "integer operations an argument or assignment that address units do", CHOSEN, 0
     )
     sequencer_queue_entries: int = _spec(16, "waiting instructions of one engine", DESIGN)
     dynamic_fetch_cycles: int = _spec(60, 'to fetch a work item with order="dynamic"', CHOSEN, 0)
@@ -169,12 +172,13 @@ M890_MINI = ChipSpec(
     acc_bytes=64 * KIB,
     matrix_rows=32,
     matrix_columns=32,
-    matrix_load_cycles=10,
+    matrix_load_cycles=32,
     matrix_fill_cycles=10,
     vector_f32_lanes=16,
     vector_bf16_lanes=32,
     vector_startup_cycles=10,
     sfu_elements_per_cycle=4,
+    sfu_startup_cycles=10,
     dma_queues=2,
     dma_bytes_per_cycle=16,
     dma_issue_cycles=10,

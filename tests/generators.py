@@ -118,6 +118,7 @@ def random_chip(rng: random.Random) -> ChipSpec:
         sequencer_dispatch_cycles=pick(1, 1, 2, 4),
         sequencer_loop_cycles=pick(0, 1, 4),
         sequencer_scalar_cycles=pick(0, 1, 3),
+        sequencer_address_operations=pick(0, 0, 1, 2, 4),
         sequencer_queue_entries=pick(1, 1, 2, 3, 6),
         dynamic_fetch_cycles=pick(0, 3, 10),
         dependence_cycles=pick(0, 1, 5, 12),

@@ -154,10 +154,12 @@ PROFILE: tuple[Field, ...] = (
     ),
 )
 
+# Fields that came later stay out: an id keeps the shape of its observation.
+_UNSEEN = ("name", "sequencer_address_operations")
 CHIP: tuple[Field, ...] = tuple(
     Field(name, _LOG, name.replace("_", " "), high=LARGEST)
     for name in ChipSpec.__dataclass_fields__
-    if name != "name"
+    if name not in _UNSEEN
 )
 
 CASE: tuple[Field, ...] = (

@@ -14,7 +14,7 @@ HEAD_CASES = ("head-256", "head-330")
 
 # Cases are named, so that a task which gains a case does not change a comparison.
 FIXED: dict[str, dict[str, Any]] = {
-    "M890/Extend-v0": {
+    "M890/Extend-v1": {
         "task": "extend",
         "cases": (
             "prefill-256",
@@ -27,30 +27,30 @@ FIXED: dict[str, dict[str, Any]] = {
         "shown": "extend-512+512",
         **ATTENTION,
     },
-    "M890/Decode-v0": {
+    "M890/Decode-v1": {
         "task": "decode",
         "cases": ("decode-4x8192", "decode-ragged", "decode-1x16384"),
         "shown": "decode-ragged",
         **ATTENTION,
     },
-    "M890/Prefill-v0": {"task": "extend", "cases": ("prefill-256",), **ATTENTION},
-    "M890/VectorAdd-v0": {
+    "M890/Prefill-v1": {"task": "extend", "cases": ("prefill-256",), **ATTENTION},
+    "M890/VectorAdd-v1": {
         "task": "vector_add",
         "cases": ("add-512x256", "add-600x96", "add-256x512"),
         **SMALL,
     },
-    "M890/RowSoftmax-v0": {
+    "M890/RowSoftmax-v1": {
         "task": "row_softmax",
         "cases": ("softmax-256x512", "softmax-200x768", "softmax-64x1024"),
         **SMALL,
     },
-    "M890/Matmul-v0": {
+    "M890/Matmul-v1": {
         "task": "matmul",
         "cases": ("matmul-128x128x512", "matmul-200x160x384"),
         **SMALL,
     },
-    "M890/AttentionHead-v0": {"task": "attention_head", "cases": HEAD_CASES, **SMALL},
-    "M890/AttentionHeadMini-v0": {
+    "M890/AttentionHead-v1": {"task": "attention_head", "cases": HEAD_CASES, **SMALL},
+    "M890/AttentionHeadMini-v1": {
         "task": "attention_head",
         "cases": HEAD_CASES,
         **SMALL,

@@ -29,12 +29,15 @@ ITEM = 18  # register of the item's number, cycles
 CODE_WIDTH = 9
 
 # Columns of `instructions`.
-ENGINE, BASE, STREAM, LATENCY, MOVED, DEMAND, STATIONARY = range(7)
+# FLOW: cycles in which data flow through ports (matrix: where a block is loaded, else STREAM).
+ENGINE, BASE, STREAM, LATENCY, MOVED, FLOW, STATIONARY = range(7)
 KEY = 7  # five registers: first row, row step, first column, rows, columns; then, a constant:
 TRANSPOSED, PASSES, LEAD, OPERANDS = range(12, 16)
 FIRST_OPERAND = 16
-# Per operand: first slot, slots (1: the slot never changes), tile, lag, flags.
-OPERAND_WIDTH = 5
+# Per mention of a tile or tensor: first slot, slots (1: the slot never changes), tile, lag, flags;
+# IN_SRAM, registers: a bank's share of the bytes, first and last byte in the slot (-1: all of it).
+SHARE, FIRST_BYTE, LAST_BYTE = range(5, 8)
+OPERAND_WIDTH = 8
 MAX_OPERANDS = 6
 INSTRUCTION_WIDTH = FIRST_OPERAND + OPERAND_WIDTH * MAX_OPERANDS
 READS, WRITES, ADDS, IN_SRAM = 1, 2, 4, 8

@@ -73,16 +73,20 @@ class Compiler:
         self.text_number = 0  # instructions are compiled in the order of the text
         self.head = self.recipes.head(kernel).play(self.z)
         names = dict(self.head.names)
+        # Names whose values the launch knows: what is made of them costs the sequencer nothing.
+        self.known = set(names)
         self.tensors = dict(self.head.tensors)
+        self.n_slots = len(self.tensors)
         self.scratch: list[tuple[str, tuple[int, ...], int]] = []
         self.phases: list[tuple[Label, int, int]] = []
         self.code: Code = []
         for stmt in kernel.body:
             if isinstance(stmt, ir.Let):
                 names[stmt.name] = self.results(stmt, names)[0]
+                self.known.add(stmt.name)
             elif isinstance(stmt, ir.HbmDecl):
                 dims = self.results(stmt, names)
-                self.tensors[stmt.name] = self.recipes.tensor(dims, stmt.dtype, self.n_slots)
+                self.tensors[stmt.name] = self.recipes.tensor(dims, stmt.dtype, self.n_slots, False)
                 registers = tuple([self.z.number[d] for d in dims])
                 self.scratch.append((stmt.name, registers, ir.DTYPES[stmt.dtype]))
                 self.n_slots += 1
@@ -92,6 +96,11 @@ class Compiler:
     def results(self, stmt: ir.Stmt, names: Names) -> tuple[Value, ...]:
         """The values of a statement's expressions."""
         return self.recipes.results(stmt, names).play(self.z)
+
+    def excess(self, stmt: ir.Stmt) -> int:
+        """Cycles of a statement's integer operations beyond what address units do."""
+        excess = self.recipes.excess(stmt, self.known)
+        return excess * self.chip.sequencer_scalar_cycles
 
     # ---- statements ----
 
@@ -131,7 +140,7 @@ class Compiler:
                 code.append(self.instruction(stmt, names, tiles))
             elif isinstance(stmt, ir.Let):
                 names[stmt.name] = self.results(stmt, names)[0]
-                self.pending += self.chip.sequencer_scalar_cycles
+                self.pending += self.chip.sequencer_scalar_cycles + self.excess(stmt)
             elif isinstance(stmt, ir.TileDecl):
                 number = self.declare(stmt, names)
                 self.see(tiles, stmt.name, number, 0)
@@ -164,7 +173,7 @@ class Compiler:
         return [padded(k.SEQUENCER, cycles)] if cycles else []
 
     def branch(self, stmt: ir.If, names: Names, tiles: Tiles, level: Level) -> Code:
-        self.pending += self.chip.sequencer_scalar_cycles
+        self.pending += self.chip.sequencer_scalar_cycles + self.excess(stmt)
         code: Code = [*self.flush()]
         otherwise, end = Label(), Label()
         condition = self.z.number[self.results(stmt, names)[0]]
@@ -186,15 +195,15 @@ class Compiler:
         variable, counter, trips = (z.number[z.note(v)] for v in level.inputs)
         bounds = self.results(stmt, names)
         start, stop, step = (z.number[v] for v in bounds)
+        self.pending += self.excess(stmt)
         code: Code = [*self.flush()]
         self.saved.append([])
         stages = [c for c in stmt.body if isinstance(c, ir.Stage)]
         cycles = self.chip.sequencer_loop_cycles
         inner = {**names, stmt.var: level.inputs[0]}
         if stages:
-            cycles += self.chip.sequencer_scalar_cycles * sum(
-                isinstance(c, ir.Let) for c in stmt.body
-            )
+            lets = [c for c in stmt.body if isinstance(c, ir.Let)]
+            cycles += sum(self.chip.sequencer_scalar_cycles + self.excess(c) for c in lets)
             self.open.append([])
             self.pipelines += 1
             body = self.staged(stmt, inner, tiles, level, bounds[2]) + self.flush()
@@ -296,7 +305,7 @@ class Compiler:
 
     def instruction(self, stmt: ir.Instr, names: Names, tiles: Tiles) -> Row:
         number, self.text_number = self.text_number, self.text_number + 1
-        pending, self.pending = self.pending, 0
+        pending, self.pending = self.pending + self.excess(stmt), 0
         if stmt.op == "fence":
             return (k.FENCE, pending, number, 0, 0, 0, 0, 0, 0)
         filename = self.kernel.filename

@@ -14,7 +14,8 @@ class Cost:
     """What the engine reads for one instruction: constants and values of registers."""
 
     base: Value  # base occupancy b without exposed load; DMA: the transfer's cycles T
-    stream: Value  # the part that a port conflict inside the instruction doubles; DMA: T
+    stream: Value  # elements or rows flow; DMA: T
+    flow: Value  # w: data flow through ports; matrix: where a block is loaded
     latency: int  # cycles
     moved: Value | None = None  # bytes through HBM (DMA)
     lead: Value | None = None  # cycles before the last pass (matrix)
@@ -36,7 +37,7 @@ def vector(
             chip.sfu_latency_cycles,
         )
     stream = z.op(s.CDIV, work, z.const(lanes))
-    return Cost(z.op(s.ADD, stream, z.const(startup)), stream, latency)
+    return Cost(z.op(s.ADD, stream, z.const(startup)), stream, stream, latency)
 
 
 def matrix(z: Scalars, chip: ChipSpec, itemsize: int, m: Value, k: Value, n: Value) -> Cost:
@@ -56,7 +57,8 @@ def matrix(z: Scalars, chip: ChipSpec, itemsize: int, m: Value, k: Value, n: Val
     longest = z.op(s.MAX, rows, z.const(chip.matrix_load_cycles))
     lead = z.op(s.MUL, z.op(s.MAX, z.op(s.SUB, passes, z.const(1)), z.const(0)), longest)
     stream = z.op(s.SELECT, passes, z.op(s.ADD, lead, rows), z.const(0))
-    return Cost(stream, stream, chip.matrix_fill_cycles, lead=lead, passes=passes)
+    flow = z.op(s.MUL, passes, longest)
+    return Cost(stream, stream, flow, chip.matrix_fill_cycles, lead=lead, passes=passes)
 
 
 def transfer(z: Scalars, chip: ChipSpec, bytes_moved: Value, runs: Value) -> Cost:
@@ -64,9 +66,8 @@ def transfer(z: Scalars, chip: ChipSpec, bytes_moved: Value, runs: Value) -> Cos
     by_bytes = z.op(s.CDIV, bytes_moved, z.const(chip.dma_bytes_per_cycle))
     by_runs = z.op(s.MUL, runs, z.const(chip.dma_run_cycles))
     cycles = z.op(s.MAX, by_bytes, by_runs)
-    return Cost(
-        cycles, cycles, chip.dma_latency_cycles + chip.dma_completion_cycles, moved=bytes_moved
-    )
+    latency = chip.dma_latency_cycles + chip.dma_completion_cycles
+    return Cost(cycles, cycles, cycles, latency, moved=bytes_moved)
 
 
 @dataclass(frozen=True, slots=True)

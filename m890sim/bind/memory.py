@@ -32,13 +32,18 @@ class TileSpace:
     where: str  # file:line:column of the declaration
 
     @property
+    def tile_bytes(self) -> int:
+        """Bytes of one copy's elements."""
+        return self.rows * self.cols * self.itemsize
+
+    @property
     def slot_bytes(self) -> int:
         """Bytes that one slot takes, a multiple of GRAIN."""
-        return max(GRAIN, -(-self.rows * self.cols * self.itemsize // GRAIN) * GRAIN)
+        return max(GRAIN, -(-self.tile_bytes // GRAIN) * GRAIN)
 
 
 def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
-    """For every tile the bank masks of its slots (0 for ACC tiles).
+    """For every tile the addresses of its slots in SRAM (-1 for ACC tiles).
 
     Raises: BindError E301 (SRAM), E302 (ACC) or E305 (no such bank), with bytes used, available and
     the largest tiles.
@@ -54,10 +59,10 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
     if sum(t.slot_bytes * t.slots for t in acc) > chip.acc_bytes:
         raise _full("E302", "ACC", acc, acc[-1], chip.acc_bytes, chip)
     taken = _Intervals(chip.sram_bytes)
-    masks: list[list[int]] = []
+    addresses: list[list[int]] = []
     for tile in tiles:
         if tile.space == "acc":
-            masks.append([0] * tile.slots)
+            addresses.append([-1] * tile.slots)
             continue
         if tile.at is not None and not 0 <= tile.at < chip.sram_banks:
             raise BindError(
@@ -79,11 +84,17 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
                     chip,
                 )
             taken.add(address, tile.slot_bytes)
-            first = address // chip.bank_bytes
-            last = (address + tile.slot_bytes - 1) // chip.bank_bytes
-            row.append((1 << (last + 1)) - (1 << first))
-        masks.append(row)
-    return masks
+            row.append(address)
+        addresses.append(row)
+    return addresses
+
+
+def banks(address: int, size: int, chip: ChipSpec) -> int:
+    """Bit mask of the banks that `size` bytes from an address on lie in; 0 for ACC's address."""
+    if address < 0 or size == 0:
+        return 0
+    first, last = address // chip.bank_bytes, (address + size - 1) // chip.bank_bytes
+    return (1 << (last + 1)) - (1 << first)
 
 
 class _Intervals:

@@ -31,11 +31,12 @@ class TileShape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """A tensor in HBM; slot: on the scoreboard, -1 where it has none (parameters)."""
+    """A tensor in HBM; slot: on the scoreboard. Of a parameter only its stores are noted there."""
 
     dims: tuple[Value, ...]
     itemsize: int
     slot: int
+    parameter: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,14 +49,17 @@ class Row:
 
 
 @dataclass(slots=True)
-class _Slot:
-    """One scoreboard entry that an instruction touches, roles merged."""
+class _Mention:
+    """One tile or tensor that an instruction names."""
 
-    tile: str  # "" for HBM scratch
-    first: int  # -1 for a tile
+    operand: str
+    tile: str  # "" for a tensor
+    first: int  # slot of a tensor
     flags: int
-    touched: Value | None = None  # bytes
-    banks: Value | None = None  # banks that a slot spans; None outside SRAM
+    # Of a tile in SRAM: first row, row step, first column, rows, columns; bytes in one bank.
+    piece: tuple[Value, ...] = ()
+    share: Value | None = None
+    span: tuple[Value, Value] | None = None  # first and last byte in the slot; None: the whole
 
 
 def expression(z: Scalars, expr: ir.Expr, names: Names, table_numbers: Mapping[str, int]) -> Value:
@@ -136,20 +140,24 @@ class OperandCompiler:
         spec = OPS[stmt.op]
         given = operands_of(spec, stmt)
         accumulate = stmt.keyword("accumulate") is True
-        slots: dict[str, _Slot] = {}  # tiles and scratch never share a name
+        mentions: list[_Mention] = []
         for operand, ref in given:
             flags = _flags(operand, accumulate)
             if isinstance(ref, ir.TileRef):
-                self._touch_tile(slots, ref, flags)
-            elif isinstance(ref, ir.TensorRef) and self.tensors[ref.tensor].slot >= 0:
-                first = self.tensors[ref.tensor].slot
-                slots.setdefault(ref.tensor, _Slot("", first, 0)).flags |= flags
+                mentions.append(self._mention(operand.name, ref, flags))
+            elif isinstance(ref, ir.TensorRef):
+                tensor = self.tensors[ref.tensor]
+                if flags & k.WRITES or not tensor.parameter:
+                    mentions.append(_Mention(operand.name, "", tensor.slot, flags))
         cost, engine = self._cost(spec, stmt, {o.name: r for o, r in given})
+        self._share_ports(spec, mentions, {o.name: r for o, r in given})
+        if spec.family != "matrix":
+            mentions = _merged(mentions)
         columns: dict[int, Value | None] = {
             k.BASE: cost.base,
             k.STREAM: cost.stream,
             k.MOVED: cost.moved,
-            k.DEMAND: self._demand(list(slots.values()), cost.stream),
+            k.FLOW: cost.flow,
             k.PASSES: cost.passes,
             k.LEAD: cost.lead,
         }
@@ -157,18 +165,21 @@ class OperandCompiler:
         numbers[k.ENGINE] = engine if engine >= 0 else queue
         numbers[k.LATENCY] = cost.latency
         numbers[k.STATIONARY] = -1
-        numbers[k.OPERANDS] = len(slots)
+        numbers[k.OPERANDS] = len(mentions)
         tiles = []
-        for n, slot in enumerate(slots.values()):
+        for n, mention in enumerate(mentions):
             at = k.FIRST_OPERAND + n * k.OPERAND_WIDTH
-            numbers[at : at + k.OPERAND_WIDTH] = [slot.first, 1, -1, 0, slot.flags]
-            if slot.tile:
-                tiles.append((at, slot.tile))
+            numbers[at : at + 5] = [mention.first, 1, -1, 0, mention.flags]
+            if mention.tile:
+                tiles.append((at, mention.tile))
+            columns[at + k.SHARE] = mention.share
+            first, last = mention.span or (None, None)
+            columns[at + k.FIRST_BYTE], columns[at + k.LAST_BYTE] = first, last
         if spec.family == "matrix":
             ref = next(r for o, r in given if o.name == "b")
             if not isinstance(ref, ir.TileRef):
                 raise TypeError("operand b of matmul must be a tile")
-            numbers[k.STATIONARY] = list(slots).index(ref.tile)
+            numbers[k.STATIONARY] = [m.operand for m in mentions].index("b")
             numbers[k.TRANSPOSED] = int(ref.transposed)
             columns.update(zip(range(k.KEY, k.KEY + 5), self._stationary(ref), strict=True))
         for column, value in columns.items():
@@ -177,34 +188,58 @@ class OperandCompiler:
         registers = tuple((at, value) for at, value in columns.items() if value is not None)
         return Row(numbers, registers, tuple(tiles))
 
-    def _touch_tile(self, slots: dict[str, _Slot], ref: ir.TileRef, flags: int) -> None:
-        z, shape = self.z, self.tiles[ref.tile]
-        known = slots.get(ref.tile)
-        if known is None:
-            known = slots[ref.tile] = _Slot(ref.tile, -1, 0)
-            rows, cols = self._extent(ref)
-            size = z.const(shape.itemsize)
-            known.touched = z.op(s.MUL, z.op(s.MUL, rows, cols), size)
-            if shape.space == "sram":
-                known.flags = k.IN_SRAM
-                known.banks = self._bank_count(shape)
-        known.flags |= flags
+    def _mention(self, operand: str, ref: ir.TileRef, flags: int) -> _Mention:
+        mention = _Mention(operand, ref.tile, -1, flags)
+        if self.tiles[ref.tile].space == "sram":
+            mention.flags |= k.IN_SRAM
+            mention.piece = self._stationary(ref)
+        return mention
 
-    def _bank_count(self, shape: TileShape) -> Value:
-        """How many banks a slot of a tile spans."""
+    def _share_ports(
+        self,
+        spec: OpSpec,
+        mentions: list[_Mention],
+        given: Mapping[str, ir.Operand | ir.Keyword],
+    ) -> None:
+        """What each mention asks of the ports (docs/timing.md, section 5)."""
         z = self.z
-        whole = z.op(s.MUL, z.op(s.MUL, shape.rows, shape.cols), z.const(shape.itemsize))
-        grain = z.op(s.MUL, z.op(s.CDIV, whole, z.const(64)), z.const(64))
-        slot_bytes = z.op(s.MAX, grain, z.const(64))
-        return z.op(s.CDIV, slot_bytes, z.const(self.chip.bank_bytes))
+        for number, mention in enumerate(mentions):
+            ref = given[mention.operand]
+            if not mention.piece or not isinstance(ref, ir.TileRef):
+                continue
+            shape = self.tiles[ref.tile]
+            first, step, column, rows, cols = mention.piece
+            row_bytes = z.op(s.MUL, shape.cols, z.const(shape.itemsize))
+            touched = z.op(s.MUL, z.op(s.MUL, rows, cols), z.const(shape.itemsize))
+            if spec.family == "matrix" and mention.operand == "a":
+                stationary = given["b"]
+                if isinstance(stationary, ir.TileRef):
+                    across = self._oriented(stationary)[1]
+                    across = z.op(s.CDIV, across, z.const(self.chip.matrix_columns))
+                    touched = z.op(s.MUL, touched, across)
+            share = z.op(s.MIN, touched, z.const(self.chip.bank_bytes))
+            if spec.family != "matrix":
+                for earlier in mentions[:number]:
+                    if earlier.piece and earlier.tile == mention.tile:
+                        share = z.op(s.SELECT, self._same(earlier, mention), z.const(0), share)
+            mention.share = share
+            if share.constant == 0:
+                mention.flags &= ~k.IN_SRAM
+            elif ref.rows != ir.FULL or ref.cols != ir.FULL:
+                size = z.const(shape.itemsize)
+                begin = z.op(s.ADD, z.op(s.MUL, first, row_bytes), z.op(s.MUL, column, size))
+                last_row = z.op(s.MUL, z.op(s.SUB, rows, z.const(1)), step)
+                length = z.op(s.ADD, z.op(s.MUL, last_row, row_bytes), z.op(s.MUL, cols, size))
+                end = z.op(s.SUB, z.op(s.ADD, begin, length), z.const(1))
+                mention.span = (begin, end)
 
-    def _demand(self, slots: list[_Slot], stream: Value) -> Value:
-        z = self.z
-        total = z.const(0)
-        for slot in slots:
-            if slot.banks is not None and slot.touched is not None:
-                total = z.op(s.ADD, total, z.op(s.FDIV, slot.touched, slot.banks))
-        return z.op(s.FDIV, total, stream)  # 0 where stream is 0: division is total
+    def _same(self, one: _Mention, other: _Mention) -> Value:
+        """Whether two mentions of one tile are of the same slice."""
+        z, same = self.z, self.z.const(1)
+        for x, y in zip(one.piece, other.piece, strict=True):
+            if x is not y:
+                same = z.op(s.AND, same, z.op(s.EQ, x, y))
+        return same
 
     def _cost(
         self, spec: OpSpec, stmt: ir.Instr, given: Mapping[str, ir.Operand | ir.Keyword]
@@ -240,6 +275,23 @@ class OperandCompiler:
         first, step, rows = self._taken(ref.rows, shape.rows)
         column, _, cols = self._taken(ref.cols, shape.cols)
         return first, step, column, rows, cols
+
+
+def _merged(mentions: list[_Mention]) -> list[_Mention]:
+    """Fewer entries for the engine: `mul(a, a, x)` reads and writes one.
+
+    Entries that are read keep their order, which decides ties.
+    """
+    kept: list[_Mention] = []
+    for mention in mentions:
+        for place, earlier in enumerate(kept):
+            alike = mention.tile and mention.tile == earlier.tile and not mention.flags & k.IN_SRAM
+            if alike and not any(m.flags & k.READS for m in kept[place + 1 :]):
+                earlier.flags |= mention.flags
+                break
+        else:
+            kept.append(mention)
+    return kept
 
 
 def operands_of(spec: OpSpec, stmt: ir.Instr) -> list[tuple[Operand, ir.Operand | ir.Keyword]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.bind import scalars as s
-from m890sim.bind.memory import TileSpace, place
+from m890sim.bind.memory import TileSpace, banks, place
 from m890sim.bind.recipes import LaunchValues, Recipes
 from m890sim.bind.scalars import Value
 from m890sim.chip import ChipSpec
@@ -53,7 +53,7 @@ class Launch:
     # Each table, followed by its breaks: how many neighbours up to x do not follow on.
     tables: IntArray
     spans: IntArray  # (2 * n_tables, 2): offset and length of each table and of its breaks
-    masks: IntArray  # (n_slots,): SRAM banks of each slot
+    places: IntArray  # (2 * n_slots,): SRAM banks and address of each slot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,8 +118,8 @@ class BoundProgram:
                     f"table {name} has {len(table)} elements, the kernel declares {declared}; "
                     "make them agree",
                 )
-        masks = self._masks(registers)
-        return Launch(np.array(registers, dtype=np.int64), case.tables, case.spans, masks)
+        places = self._places(registers)
+        return Launch(np.array(registers, dtype=np.int64), case.tables, case.spans, places)
 
     def _case(self, given: list[int], arrays: list[IntArray]) -> LaunchValues:
         """What is known of a case: kernels that edits make compute nearly the same scalars."""
@@ -149,7 +149,7 @@ class BoundProgram:
             raise BindError("E304", f"table {name} holds numbers of 2**31 or more; check the case")
         return np.ascontiguousarray(table, dtype=np.int64)
 
-    def _masks(self, registers: list[int]) -> IntArray:
+    def _places(self, registers: list[int]) -> IntArray:
         key = tuple(registers[r] for t in self.tiles for r in (t.rows, t.cols))
         for _, dims, itemsize in self.scratch:
             size = itemsize
@@ -163,16 +163,20 @@ class BoundProgram:
                 )
         known = self._placed.get(key)
         if known is None:
-            known = np.zeros(max(1, self.n_slots), dtype=np.int64)
+            known = np.zeros(max(1, 2 * self.n_slots), dtype=np.int64)
             for phase in range(len(self.phases)):
                 infos = [t for t in self.tiles if t.phase == phase]
                 for info, row in zip(infos, self._layout(infos, registers), strict=True):
-                    known[info.first_slot : info.first_slot + info.slots] = row
+                    at = 2 * info.first_slot
+                    known[at : at + 2 * info.slots] = row
             self._placed[key] = known
         return known
 
     def _layout(self, infos: list[TileInfo], registers: list[int]) -> list[list[int]]:
-        """`place` for the tiles of a phase, remembered: edits seldom change where tiles lie."""
+        """Banks and address of each slot of a phase's tiles, remembered.
+
+        Edits seldom change where tiles lie.
+        """
         layouts = self.recipes.layouts
         key = tuple(
             [
@@ -205,7 +209,10 @@ class BoundProgram:
             ]
             if len(layouts) >= _MOST_LAYOUTS:
                 layouts.clear()
-            known = layouts[key] = place(spaces, self.chip)
+            known = layouts[key] = [
+                [part for a in row for part in (banks(a, tile.tile_bytes, self.chip), a)]
+                for tile, row in zip(spaces, place(spaces, self.chip), strict=True)
+            ]
         return known
 
 

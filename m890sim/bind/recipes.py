@@ -7,7 +7,7 @@ once: a recipe lists the values that the program needs then, and the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
@@ -23,6 +23,7 @@ from m890sim.bind.operands import (
     expression,
     operands_of,
 )
+from m890sim.bind.operations import excess
 from m890sim.bind.registers import Registers
 from m890sim.bind.scalars import Level, Parts, Scalars, Value, Values, partition
 from m890sim.chip import ChipSpec
@@ -127,7 +128,7 @@ class Recipes:
         self.chip, self.table_numbers = chip, {name: n for n, name in enumerate(tables)}
         self.values = Values()
         self.launches: dict[tuple[object, ...], LaunchValues] = {}  # by symbols and tables
-        self.layouts: dict[tuple[object, ...], list[list[int]]] = {}  # masks of a phase's slots
+        self.layouts: dict[tuple[object, ...], list[list[int]]] = {}  # places of a phase's slots
         self.made = 0
         self._heads: dict[int, tuple[object, Recipe[Head]]] = {}
         self._results: dict[int, _Known[tuple[Value, ...]]] = {}
@@ -137,6 +138,7 @@ class Recipes:
         self._shapes: dict[tuple[object, ...], TileShape] = {}
         self._alike: dict[tuple[object, ...], object] = {}
         self._parts: dict[tuple[Value, ...], Parts] = {}
+        self._excess: dict[int, tuple[ir.Stmt, int]] = {}
 
     def head(self, kernel: ir.Kernel) -> Recipe[Head]:
         """What the parameters come to."""
@@ -146,14 +148,15 @@ class Recipes:
         z = Scalars(self.values)
         symbols = {name: z.note(self.values.symbol(name)) for name in kernel.symbols}
         names = {**symbols, **{n: z.const(v) for n, v in kernel.tunables.items()}}
-        lengths, tensors = {}, {}
+        lengths: dict[str, Value] = {}
+        tensors: dict[str, Tensor] = {}
         for p in kernel.params:
             if p.kind == "table":
                 lengths[p.name] = self._expr(z, p.dims[0], names)
         for p in kernel.params:
             if p.kind == "tensor":
                 dims = tuple(self._expr(z, d, names) for d in p.dims)
-                tensors[p.name] = self.tensor(dims, p.dtype, -1)
+                tensors[p.name] = self.tensor(dims, p.dtype, len(tensors), True)
         recipe = Recipe(z, set(), Head(symbols, names, lengths, tensors))
         self.made += 1
         self._heads[id(kernel.params)] = (kernel.params, recipe)
@@ -234,11 +237,21 @@ class Recipes:
         known = self._shapes.get(key)
         return known or self._shapes.setdefault(key, TileShape(space, ir.DTYPES[dtype], rows, cols))
 
-    def tensor(self, dims: tuple[Value, ...], dtype: str, slot: int) -> Tensor:
+    def tensor(self, dims: tuple[Value, ...], dtype: str, slot: int, parameter: bool) -> Tensor:
         """The one object for tensors of those dimensions."""
-        key = (*dims, dtype, slot)
+        key = (*dims, dtype, slot, parameter)
         known = self._tensors.get(key)
-        return known or self._tensors.setdefault(key, Tensor(dims, ir.DTYPES[dtype], slot))
+        made = known or Tensor(dims, ir.DTYPES[dtype], slot, parameter)
+        return self._tensors.setdefault(key, made)
+
+    def excess(self, stmt: ir.Stmt, known: Collection[str]) -> int:
+        """`operations.excess`. Nearly all statements have none whatever is known."""
+        kept = self._excess.get(id(stmt))
+        if kept is None or kept[0] is not stmt:
+            most = excess(stmt, (), self.chip.sequencer_address_operations)
+            kept = self._excess[id(stmt)] = (stmt, most)
+            self.made += 1
+        return kept[1] and excess(stmt, known, self.chip.sequencer_address_operations)
 
     def _expr(self, z: Scalars, expr: ir.Expr, names: Names) -> Value:
         return expression(z, expr, names, self.table_numbers)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import show
 
 if TYPE_CHECKING:
+    from m890sim.chip import ChipSpec
     from m890sim.judge import CaseResult, Judgement
+    from m890sim.kernel.ir import Kernel
 
 HIDDEN = 12  # cases that are drawn where nothing is said
 
@@ -47,6 +50,17 @@ def register(commands: Any) -> None:
         type=show.integer(1),
         help="look at N rows of each distribution (default: all, a share of very large cases)",
     )
+    judge.add_argument(
+        "--algebraic",
+        action="store_true",
+        help="prove or refute equivalence with the specification over finite fields",
+    )
+    judge.add_argument(
+        "--isolate",
+        metavar="SECONDS",
+        type=show.integer(1),
+        help="judge in a process of its own, which is ended after so long or at 1 GB of memory",
+    )
     judge.add_argument("--json", action="store_true", help="print one JSON object")
     judge.set_defaults(handler=_judge)
 
@@ -60,6 +74,8 @@ def _judge(args: argparse.Namespace) -> int:
     kernel = load(args.kernel, chip.name)
     task, remark = task_of(kernel, args.kernel, args.task)
     cases = list(dict.fromkeys(args.case)) if args.case else None
+    if args.isolate is not None:
+        return _isolated(args, kernel, task.name, chip, cases)
     with show.progress(f"{kernel.name} on {chip.name}", quiet=args.json) as tell:
         found = judge_kernel(
             kernel,
@@ -67,6 +83,7 @@ def _judge(args: argparse.Namespace) -> int:
             chip,
             hidden=args.hidden,
             seed=args.seed,
+            algebraic=args.algebraic,
             cases=cases,
             rows=args.rows,
             progress=tell,
@@ -93,6 +110,8 @@ def _print(found: Judgement, name: str) -> None:
     if found.hidden is not None:
         results = found.hidden.evaluation.cases
         _print_cases(results, f"Hidden cases of seed {found.hidden.seed}", found.hidden.speedup)
+    if found.algebraic is not None:
+        _print_algebra(found)
     out = show.console()
     verdict = "right by every gate" if found.correct else "WRONG"
     text = f"\n{found.evaluation.kernel} is {verdict}: {show.ratio(found.speedup)} on public cases"
@@ -102,7 +121,43 @@ def _print(found: Judgement, name: str) -> None:
             f"({show.share(found.hidden.gap)} of the public speedup)"
         )
     out.print(text, style="green" if found.correct else "red")
-    out.print(f"To do it again: m890 judge {name} --seed {found.seed}", soft_wrap=True)
+    hidden = 0 if found.hidden is None else found.hidden.cases
+    again = f"m890 judge {shlex.quote(name)} --hidden {hidden} --seed {found.seed}"
+    out.print(f"To do it again: {again}", soft_wrap=True)
+
+
+def _isolated(
+    args: argparse.Namespace, kernel: Kernel, task: str, chip: ChipSpec, cases: list[str] | None
+) -> int:
+    """Judge in a child process; a crash or a limit there is a verdict."""
+    from m890sim.judge.isolation import judge_isolated
+    from m890sim.kernel import print_kernel
+
+    found = judge_isolated(
+        print_kernel(kernel),
+        task,
+        chip,
+        seconds=args.isolate,
+        function="judge",
+        hidden=args.hidden,
+        seed=args.seed,
+        algebraic=args.algebraic,
+        cases=cases,
+        rows=args.rows,
+    )
+    if args.json:
+        show.print_json(found.answer or {"correct": False, "speedup": 1.0} | found.as_dict())
+    else:
+        out = show.console()
+        out.print(show.verdict(found.correct))
+        if found.answer is None:
+            out.print(f"The judging process {found.ended}: {found.reason}")
+        else:
+            for gate in found.answer["gates"]:
+                if not gate["passed"]:
+                    out.print(f"{gate['gate']}: {gate['reason']}")
+            out.print(f"speedup {show.ratio(found.answer['speedup'])} on public cases")
+    return 0 if found.correct else 1
 
 
 def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> None:
@@ -124,3 +179,18 @@ def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> N
         table.add_row("geometric mean", "", "", show.ratio(speedup), "", "", "", "")
     note = "rows: share of the rows of all distributions that was looked at."
     show.print_whole(table, title, note)
+
+
+def _print_algebra(found: Judgement) -> None:
+    algebraic = found.algebraic
+    assert algebraic is not None
+    out = show.console()
+    chance = algebraic.error_probability
+    words = {
+        "equivalent": f"equivalent to the specification (by chance: below {chance:.1e})",
+        "different": f"different from the specification: {algebraic.reason}",
+        "not decided": f"not decided, the numeric gates stand alone: {algebraic.reason}",
+    }
+    out.print(f"\nOver finite fields: {words[algebraic.answer]}")
+    if algebraic.assumed:
+        out.print(f"Assumed to be inactive: {', '.join(algebraic.assumed)}", style="dim")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from m890sim.chip import ChipSpec
+from m890sim.errors import TaskError
 from m890sim.judge.evaluation import Progress, check_integer, checked_arguments, evaluate
 from m890sim.judge.records import Evaluation
 from m890sim.kernel.ir import Kernel
@@ -16,13 +17,14 @@ from m890sim.workloads import Case, Task
 
 MOST_HIDDEN = 1000  # cases of one judgement
 SEED_BITS = 32  # of a seed that the judge draws itself
+WATCHED_WORK = 4_000_000  # `Case.work` up to which maxima are watched; the smallest case always is
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """One gate: passed on every public case, or why not on the first that failed."""
 
-    gate: str  # "structure", "numbers: DISTRIBUTION" or "hidden"
+    gate: str  # "structure", "numbers: DISTRIBUTION", "maxima", "hidden", "equivalence"
     passed: bool
     reason: str = ""
 
@@ -67,6 +69,31 @@ class HiddenResult:
 
 
 @dataclass(frozen=True, slots=True)
+class AlgebraicResult:
+    """Exact equivalence with the specification over finite fields, on the public cases."""
+
+    answer: str  # "equivalent", "different" or "not decided": the weakest over the cases
+    error_probability: float  # that an equal answer came about by chance, over all cases
+    reason: str = ""
+    cases: tuple[tuple[str, str, str], ...] = ()  # (case, answer, reason)
+    assumed: tuple[str, ...] = ()  # guards that were taken to be inactive
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `equivalent` is None where it was not decided."""
+        known = {"equivalent": True, "different": False}
+        return {
+            "equivalent": known.get(self.answer),
+            "error_probability": self.error_probability,
+            "reason": self.reason,
+            "assumed": list(self.assumed),
+            "cases": [
+                {"case": case, "answer": answer, "reason": reason}
+                for case, answer, reason in self.cases
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """Everything that the judge says of a kernel."""
 
@@ -74,6 +101,7 @@ class Judgement:
     gates: tuple[Gate, ...]
     seed: int  # of inputs and hidden cases
     hidden: HiddenResult | None = None  # None: no hidden case was asked for
+    algebraic: AlgebraicResult | None = None  # None: it was not asked for
 
     @property
     def correct(self) -> bool:
@@ -94,7 +122,7 @@ class Judgement:
             "seed": self.seed,
             "gates": [gate.as_dict() for gate in self.gates],
             "hidden": None if self.hidden is None else self.hidden.as_dict(),
-            "algebraic": None,
+            "algebraic": None if self.algebraic is None else self.algebraic.as_dict(),
             **{key: data[key] for key in ("kernel", "digest", "task", "chip", "basis", "cases")},
         }
 
@@ -106,6 +134,7 @@ def judge_kernel(
     *,
     hidden: int = 0,
     seed: int | None = None,
+    algebraic: bool = False,
     cases: Iterable[Case | str] | None = None,
     rows: int | None = None,
     progress: Progress | None = None,
@@ -114,7 +143,8 @@ def judge_kernel(
 
     hidden: so many cases are drawn by the task's published generator. seed: of the inputs and of
     the hidden cases; None draws a fresh one now that the kernel is fixed, and `Judgement.seed` says
-    which, so that anyone can do it again. cases: the public ones, all where None.
+    which, so that anyone can do it again. algebraic: prove or refute equivalence over finite
+    fields; what is not decided neither passes nor fails. cases: the public ones, all where None.
     rows: as for `evaluate`.
     Raises: as `evaluate`; TaskError where the task draws no hidden cases.
     """
@@ -129,14 +159,29 @@ def judge_kernel(
     evaluation = evaluate(
         kernel, chosen, spec, cases, seed=seed, rows=rows, thorough=True, progress=progress
     )
-    gates = _numeric_gates(evaluation)
-    found_hidden = None
+    public = cases_of(chosen, evaluation, cases)
+    gates = [*_numeric_gates(evaluation), *_maxima(kernel, chosen, public, evaluation, seed)]
+    found_hidden = found_algebraic = None
     if hidden:
         found_hidden = judge_hidden(
             kernel, chosen, spec, hidden, seed, evaluation.speedup, rows, progress
         )
         gates.append(_hidden_gate(found_hidden))
-    return Judgement(evaluation, tuple(gates), seed, found_hidden)
+    if algebraic:
+        found_algebraic = judge_algebraic(kernel, chosen, public, seed, progress)
+        different = found_algebraic.answer == "different"
+        gates.append(Gate("equivalence", not different, found_algebraic.reason))
+    return Judgement(evaluation, tuple(gates), seed, found_hidden, found_algebraic)
+
+
+def cases_of(
+    task: Task, evaluation: Evaluation, cases: Iterable[Case | str] | None
+) -> tuple[Case, ...]:
+    """The cases of an evaluation as objects."""
+    given = () if cases is None or isinstance(cases, str) else cases
+    known = {case.name: case for case in task.cases}
+    known |= {case.name: case for case in given if isinstance(case, Case)}
+    return tuple(known[result.case] for result in evaluation.cases)
 
 
 def judge_hidden(
@@ -189,3 +234,51 @@ def _numeric_gates(evaluation: Evaluation) -> list[Gate]:
                 break
         gates.append(Gate(f"numbers: {name}", not reason, reason))
     return gates
+
+
+def _maxima(
+    kernel: Kernel, task: Task, cases: tuple[Case, ...], evaluation: Evaluation, seed: int
+) -> list[Gate]:
+    """Inputs bent to what a watched run points at; nothing to ask of a kernel that is wrong."""
+    if not evaluation.correct:
+        return []
+    from m890sim.judge.watch import check_maxima
+
+    ordered = sorted(cases, key=lambda case: case.work)
+    for number, case in enumerate(ordered):
+        if number and case.work > WATCHED_WORK:
+            break
+        found = check_maxima(kernel, task, case, seed)
+        if not found.passed:
+            return [Gate("maxima", False, f"{case.name}: {found.reason}")]
+    return [Gate("maxima", True)]
+
+
+def judge_algebraic(
+    kernel: Kernel,
+    task: Task,
+    cases: tuple[Case, ...],
+    seed: int,
+    progress: Progress | None = None,
+) -> AlgebraicResult:
+    """Equivalence on each case; the answer is the weakest one, and a difference ends it."""
+    from m890sim.judge.equivalence import prove
+
+    found: list[tuple[str, str, str]] = []
+    assumed: dict[str, None] = {}
+    chance = 0.0
+    for number, case in enumerate(cases):
+        if progress is not None:
+            progress(number, len(cases), f"{case.name}: equivalence")
+        result = prove(kernel, task, case, seed=seed)
+        found.append((case.name, result.answer, result.reason))
+        assumed |= dict.fromkeys(getattr(result, "assumed", ()))
+        chance = 1 - (1 - chance) * (1 - result.error_probability)
+        if result.answer == "different":
+            break
+    for answer in ("different", "not decided", "equivalent"):
+        for name, given, reason in found:
+            if given == answer:
+                text = f"{name}: {reason}" if reason else ""
+                return AlgebraicResult(answer, min(chance, 1.0), text, tuple(found), tuple(assumed))
+    raise TaskError("no case to prove anything about")

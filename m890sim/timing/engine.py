@@ -25,16 +25,18 @@ from m890sim.bind.codes import (
     BRANCH,
     CODE_WIDTH,
     DECLARE,
-    DEMAND,
     ENGINE,
     FENCE,
+    FIRST_BYTE,
     FIRST_OPERAND,
     FLOOR,
+    FLOW,
     GUARD,
     IN_SRAM,
     ISSUE,
     JUMP,
     KEY,
+    LAST_BYTE,
     LATENCY,
     LEAD,
     LESS,
@@ -50,6 +52,7 @@ from m890sim.bind.codes import (
     READS,
     RESET,
     SEQUENCER,
+    SHARE,
     SKIP,
     STAGE,
     STATIONARY,
@@ -81,7 +84,8 @@ Array = np.ndarray[Any, np.dtype[np.int64]]
     ITEMS,
     LOAD_CYCLES,
     RING,
-) = range(19)
+    BANK_BYTES,
+) = range(20)
 # Positions in the `out` array, which runs on from phase to phase.
 STATUS, INSTRUCTIONS, TRACED, BYTES, WORK, NEXT_ITEM = range(6)
 OUT_LENGTH = 6
@@ -92,14 +96,18 @@ BUSY, PORT, HBM, LAUNCH, DISPATCHING, FENCED, QUEUE_FULL, SLOT, FLIGHT, IDLE, OP
 # transfers follow.
 PC, STATE, TURN, LATEST, FENCE_TOTAL, QUEUE_TOTAL, LAST_PASS, FLIGHTS, HELD = range(9)
 HELD_WIDTH = 9
-TOUCHED = HELD + HELD_WIDTH  # slots of the instruction at hand
-FLIGHT_TIMES = TOUCHED + MAX_OPERANDS
+TOUCHED = HELD + HELD_WIDTH  # of the instruction at hand: slots, banks and shares of mentions
+BANKS = TOUCHED + MAX_OPERANDS
+SHARES = BANKS + MAX_OPERANDS
+FLIGHT_TIMES = SHARES + MAX_OPERANDS
 READY, IN_TRANSFER, WAITS_FOR_ITEM = range(3)
 # A slot on a core's scoreboard; an engine of a core; an entry in the ring of an engine's last
 # instructions.
 WRITTEN, WRITER, READ, VERSION = range(4)
 FREE, ISSUED, FENCE_SEEN, QUEUE_SEEN = range(4)
-START, END, MASK, LOAD = range(4)
+# WINDOW_START to FLOWN data flow at LOAD bytes a cycle, then to END at the port's whole rate.
+START, END, MASK, LOAD, WINDOW_START, FLOWN = range(6)
+RING_WIDTH = 6
 TRACE_WIDTH = 7
 FORGOTTEN = -(2**62)
 FAR = 2**62
@@ -152,7 +160,7 @@ def run_phase(
     tables_array: Array,
     spans: Array,
     registers: Array,
-    masks_array: Array,
+    places_array: Array,
     counts: Array,
     board: Array,
     units: Array,
@@ -175,7 +183,7 @@ def run_phase(
     instructions = _words(instructions_array, 0)
     chip = _words(chip_array, 0)
     tables = _words(tables_array, 0)
-    masks = _words(masks_array, 0)
+    places = _words(places_array, 0)
     attribution = _words(attribution_array, 0)
     out = _words(out_array, 0)
     clock = _words(clock_array, 0)
@@ -187,6 +195,7 @@ def run_phase(
     entries = chip[ENTRIES]
     dependence = chip[DEPENDENCE]
     port_rate = chip[PORT_RATE]
+    bank_bytes = chip[BANK_BYTES]
     issue = chip[ISSUE_CYCLES]
     in_flight = chip[IN_FLIGHT]
     window = chip[WINDOW]
@@ -265,7 +274,9 @@ def run_phase(
                 if resumed != IN_TRANSFER:
                     d = t + code[at_row + 2] + dispatch
                     if issued >= entries:
-                        leaves = ring[(e * length + ((issued - entries) & last)) * 4 + START]
+                        leaves = ring[
+                            (e * length + ((issued - entries) & last)) * RING_WIDTH + START
+                        ]
                         if leaves > d:
                             seq[QUEUE_TOTAL] += leaves - d
                             d = leaves
@@ -285,8 +296,11 @@ def run_phase(
                 operand_time = 0
                 operand_engine = 0
                 slot_time = 0
+                written = 0
                 banks = 0
                 twice = 0
+                most = 0
+                held_mask = 0
                 held_slot = 0
                 held_ready = 0
                 stationary = instructions[target + STATIONARY]
@@ -316,6 +330,7 @@ def run_phase(
                             held_ready = ready
                     if flags & WRITES:
                         slot_time = max(slot_time, slots[sb + READ])
+                        written = max(written, slots[sb + WRITTEN])
                         if writer != e:
                             if flags & ADDS:
                                 if ready > operand_time:
@@ -324,9 +339,28 @@ def run_phase(
                             elif max(writer, e) >= queues:  # two queues may fill one slot
                                 slot_time = max(slot_time, ready)
                     if flags & IN_SRAM:
-                        mask = masks[slot]
-                        twice |= banks & mask
-                        banks |= mask
+                        mask = places[2 * slot]
+                        if mask & (mask - 1):
+                            if instructions[at + FIRST_BYTE] >= 0:
+                                # Of several banks, those that the slice reaches.
+                                base = places[2 * slot + 1]
+                                low = (base + reg[instructions[at + FIRST_BYTE]]) // bank_bytes
+                                high = (base + reg[instructions[at + LAST_BYTE]]) // bank_bytes
+                                low = min(max(low, 0), 61)
+                                mask &= (2 << min(max(high, 0), 61)) - (1 << low)
+                        share = reg[instructions[at + SHARE]]
+                        if share == 0:
+                            mask = 0
+                        seq[BANKS + o] = mask
+                        seq[SHARES + o] = share
+                        if o == stationary:
+                            held_mask = mask
+                        else:
+                            twice |= banks & mask
+                            banks |= mask
+                            most = max(most, share)
+                    else:
+                        seq[BANKS + o] = 0
                     at += OPERAND_WIDTH
 
                 # Start, and why not earlier.
@@ -362,6 +396,7 @@ def run_phase(
                 unit[eu + FENCE_SEEN] = seq[FENCE_TOTAL]
                 unit[eu + QUEUE_SEEN] = seq[QUEUE_TOTAL]
 
+                flow = stream
                 if stationary >= 0:
                     passes = reg[instructions[target + PASSES]]
                     if passes > 0:
@@ -380,32 +415,14 @@ def run_phase(
                         if differs:
                             load = max(d, max(held_ready, seq[LAST_PASS])) + chip[LOAD_CYCLES]
                             busy += max(0, load - start)
+                            flow = reg[instructions[target + FLOW]]
+                            if held_mask:
+                                twice |= banks & held_mask
+                                banks |= held_mask
+                                most = max(most, seq[SHARES + stationary])
                         seq[LAST_PASS] = start + busy - stream + reg[instructions[target + LEAD]]
 
-                extra = 0
-                demand = reg[instructions[target + DEMAND]]
-                if banks:
-                    if twice:
-                        extra = stream
-                    streaming = stream + extra
-                    for v in range(engines):
-                        if unit[v * 4 + FREE] > start:
-                            if v != e:
-                                # Back to the one that runs at the start: the ring holds it.
-                                n = unit[v * 4 + ISSUED] - 1
-                                entry = (v * length + (n & last)) * 4
-                                while n > 0:
-                                    if ring[entry + START] <= start:
-                                        break
-                                    n -= 1
-                                    entry = (v * length + (n & last)) * 4
-                                if ring[entry + MASK] & banks:
-                                    if ring[entry + START] <= start:
-                                        excess = demand + ring[entry + LOAD] - port_rate
-                                        overlap = min(ring[entry + END] - start, streaming)
-                                        if min(excess, overlap) > 0:
-                                            extra += overlap * excess // port_rate
-                finish = start + busy + extra
+                finish = start + busy
                 if transfer:
                     if stream > 0:
                         # Reserve the whole transfer now, window after window.
@@ -451,9 +468,85 @@ def run_phase(
                             w += 1
                             work += 1
                         finish += now
-                        attribution[parts + HBM] += finish - start - busy - extra
+                        attribution[parts + HBM] += finish - start - busy
+                flown = finish
+                demand = 0
+                clash = 0
+                opened = start + max(0, busy - flow)
+                if banks:
+                    while twice:  # most: of all that it has in one bank
+                        bank = twice & -twice
+                        twice ^= bank
+                        total = 0
+                        for o in range(n_operands):
+                            if seq[BANKS + o] & bank:
+                                total += seq[SHARES + o]
+                        most = max(most, total)
+                    clash = max(0, -(-most // port_rate) - flow)
+                    flown += clash
+                    spread = min(flow, busy) + clash
+                    if spread:
+                        demand = min(port_rate, -(-most // spread))
+                    beside = demand  # at most, with all that may flow beside it
+                    for v in range(engines):
+                        if unit[v * 4 + FREE] > start:
+                            if v != e:
+                                # The ring holds all that ends after the start.
+                                n = unit[v * 4 + ISSUED] - 1
+                                entry = (v * length + (n & last)) * RING_WIDTH
+                                peak = 0
+                                while n >= 0 and ring[entry + END] > start:
+                                    if ring[entry + MASK] & banks:
+                                        if ring[entry + WINDOW_START] < flown:
+                                            peak = max(peak, ring[entry + LOAD])
+                                            if ring[entry + FLOWN] < ring[entry + END]:
+                                                peak = port_rate
+                                    n -= 1
+                                    entry = (v * length + (n & last)) * RING_WIDTH
+                                beside += peak
+                    finish = flown
+                    if beside > port_rate:
+                        # From one change of what flows to the next.
+                        now = opened
+                        late = 0
+                        while now < flown or late > 0:
+                            load = 0
+                            change = FAR
+                            for v in range(engines):
+                                if unit[v * 4 + FREE] > now:
+                                    if v != e:
+                                        n = unit[v * 4 + ISSUED] - 1
+                                        entry = (v * length + (n & last)) * RING_WIDTH
+                                        while n >= 0 and ring[entry + END] > now:
+                                            if ring[entry + MASK] & banks:
+                                                if now < ring[entry + WINDOW_START]:
+                                                    border = ring[entry + WINDOW_START]
+                                                elif now < ring[entry + FLOWN]:
+                                                    border = ring[entry + FLOWN]
+                                                    load += ring[entry + LOAD]
+                                                else:
+                                                    border = ring[entry + END]
+                                                    load += port_rate
+                                                change = min(change, border)
+                                            n -= 1
+                                            entry = (v * length + (n & last)) * RING_WIDTH
+                            room = max(0, port_rate - load)
+                            if now < flown:
+                                change = min(change, flown)
+                                late += max(0, demand - room) * (change - now)
+                                now = change
+                            elif room > 0 and -(-late // room) <= change - now:
+                                now += -(-late // room)
+                                late = 0
+                            else:
+                                late -= room * (change - now)
+                                now = change
+                        finish = now
+                extra = finish - flown + clash
                 ready = finish + instructions[target + LATENCY]
                 if transfer:
+                    # Transfers to one slot or tensor arrive in the order of the text.
+                    ready = max(ready, written)
                     seq[flight] = ready
                     seq[FLIGHTS] += 1
                 seq[LATEST] = max(seq[LATEST], ready)
@@ -461,7 +554,9 @@ def run_phase(
                 attribution[parts + PORT] += extra
                 unit[eu + FREE] = finish
                 unit[eu + ISSUED] = issued + 1
-                entry = (e * length + (issued & last)) * 4
+                entry = (e * length + (issued & last)) * RING_WIDTH
+                ring[entry + WINDOW_START] = opened
+                ring[entry + FLOWN] = flown
                 ring[entry + START] = start
                 ring[entry + END] = finish
                 ring[entry + MASK] = banks

@@ -16,7 +16,7 @@ from typing import Any
 from m890sim.chip import ChipSpec
 from m890sim.kernel import ir
 from m890sim.timing.oracle_engines import Calendar, Engines, Record
-from m890sim.timing.oracle_program import Resolver, Scope, place_tiles
+from m890sim.timing.oracle_program import Resolver, Scope, integers_of, place_tiles
 
 Ticks = Generator[None, None, None]  # a sequencer at work; every `yield` lets one cycle pass
 
@@ -72,6 +72,9 @@ class Sequencer:
             yield from self._spend(self.chip.sequencer_loop_cycles)
             yield from self._block(self.phase.body, self.position + 1)
 
+    def _assignment(self, let: ir.Let) -> int:
+        return self.chip.sequencer_scalar_cycles * (1 + self.machine.beyond([let.value], 1))
+
     def _spend(self, cycles: int) -> Ticks:
         for _ in range(cycles):
             yield
@@ -85,13 +88,14 @@ class Sequencer:
     def _statement(self, stmt: ir.Stmt, position: int) -> Ticks:
         chip, scope = self.chip, self.scope
         if isinstance(stmt, ir.Let):
-            yield from self._spend(chip.sequencer_scalar_cycles)
+            yield from self._spend(self._assignment(stmt))
             scope.scalars[stmt.name] = scope.value(stmt.value)
         elif isinstance(stmt, ir.TileDecl):
             self._pass_declaration(position)
             self._name_slot(stmt.name, position, 0)
         elif isinstance(stmt, ir.If):
-            yield from self._spend(chip.sequencer_scalar_cycles)
+            beyond = self.machine.beyond([stmt.condition], 1)
+            yield from self._spend(chip.sequencer_scalar_cycles * (1 + beyond))
             if scope.value(stmt.condition):
                 yield from self._block(stmt.then, position + 1)
             else:
@@ -100,6 +104,8 @@ class Sequencer:
         elif isinstance(stmt, ir.Loop):
             start, stop, step = (scope.value(x) for x in (stmt.start, stmt.stop, stmt.step))
             values = list(range(start, stop, step))
+            beyond = self.machine.beyond([stmt.start, stmt.stop, stmt.step], 1)
+            yield from self._spend(chip.sequencer_scalar_cycles * beyond)
             if any(isinstance(child, ir.Stage) for child in stmt.body):
                 yield from self._staged_loop(stmt, values, position)
             else:
@@ -124,7 +130,8 @@ class Sequencer:
         highest = max(child.index for child in loop.body if isinstance(child, ir.Stage))
         for u in range(len(values) + highest if values else 0):
             yield from self._spend(chip.sequencer_loop_cycles)
-            yield from self._spend(chip.sequencer_scalar_cycles * len(lets))
+            for let in lets:
+                yield from self._spend(self._assignment(let))
             for where, child in children:
                 if isinstance(child, ir.TileDecl):
                     self._pass_declaration(where)
@@ -155,6 +162,9 @@ class Sequencer:
 
     def _dispatch(self, instr: ir.Instr, number: int) -> Ticks:
         need = self.resolver.need(instr)
+        exprs, arguments = integers_of(instr)
+        beyond = self.machine.beyond(exprs, arguments)
+        yield from self._spend(self.chip.sequencer_scalar_cycles * beyond)
         yield from self._spend(self.chip.sequencer_dispatch_cycles)
         most = self.chip.sequencer_queue_entries
         while self.engines.queued(need.engine, self.now) >= most:
@@ -193,6 +203,17 @@ class Machine:
     def size(self, stmt: ir.Stmt) -> int:
         """Number of statements in a statement, itself included."""
         return self._sizes[id(stmt)]
+
+    def beyond(self, exprs: list[ir.Expr], arguments: int) -> int:
+        """Excess operations (section 1) of expressions that `arguments` arguments hold."""
+        inside = {name for s in self.kernel.body for name in _names_of_phase(s)}
+        worked_out: set[ir.Expr] = set()
+        for expr in exprs:
+            for node in ir.walk_expr(expr):
+                names = {n.id for n in ir.walk_expr(node) if isinstance(n, ir.Name)}
+                if isinstance(node, (ir.Op, ir.TableRef)) and names & inside:
+                    worked_out.add(node)
+        return max(0, len(worked_out) - self.chip.sequencer_address_operations * arguments)
 
     def run(self) -> None:
         """All phases, one after the other."""
@@ -250,6 +271,18 @@ class Machine:
                 yield core, iter(sorted(there + back))
             else:
                 yield core, _requests(left)
+
+
+def _names_of_phase(phase: ir.Stmt) -> Iterator[str]:
+    """Names that a phase gives an integer: work items' and loops' variables, assignments."""
+    if not isinstance(phase, ir.Cores):
+        return
+    yield from phase.vars
+    for stmt in ir.walk(phase.body):
+        if isinstance(stmt, ir.Loop):
+            yield stmt.var
+        elif isinstance(stmt, ir.Let):
+            yield stmt.name
 
 
 def _requests(left: Iterator[int]) -> Iterator[int | None]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from m890sim.chip import ChipSpec
-from m890sim.timing.oracle_program import Need, Slot
+from m890sim.timing.oracle_program import Need, Slot, ceil_div
 
 
 @dataclass
@@ -26,10 +26,23 @@ class Record:
     busy_end: int = 0
     ready: int = 0
     base: int = 0  # b, with the exposed load
-    conflict: int = 0  # c + extras
+    loads: bool = False  # a stationary block
+    conflict: int = 0  # c + catching up
+    opens: int = 0  # the window in which data flow: from `opens` to before `flown`
+    flown: int = 0  # e0
+    demand: int = 0  # D, bytes a cycle in the window
+    banks: frozenset[int] = frozenset()  # that data flow through
+    port_bytes: int = 0  # u
+    served: dict[int, int] = field(default_factory=dict)  # cycle -> bytes through ports
     hbm_wait: int = 0
     last_pass: int = 0  # start of the matrix unit's last pass
     moved: dict[int, int] = field(default_factory=dict)  # HBM window -> bytes
+
+    def draws(self, tick: int, port: int) -> int:
+        """Bytes that it asks of its banks in a cycle, as later instructions see it."""
+        if self.opens <= tick < self.flown:
+            return self.demand
+        return port if self.flown <= tick < self.busy_end else 0
 
 
 class Calendar:
@@ -125,9 +138,13 @@ class Engines:
         if need.dma_bytes:
             end = self.calendar.move(record, record.start + self.chip.dma_issue_cycles)
             record.hbm_wait = end - (record.start + record.base)
-        record.conflict = self._port_cycles(record)
-        record.busy_end = end + record.conflict
+        record.busy_end = self._through_ports(record, end)
+        record.conflict = record.busy_end - end
         record.ready = record.busy_end + need.latency
+        if need.dma_bytes is not None:
+            for slot in need.writes:
+                if slot.writer is not None:
+                    record.ready = max(record.ready, slot.writer.ready)
 
         for slot in need.reads:
             slot.readers.append(record)
@@ -186,28 +203,52 @@ class Engines:
             loaded = tick + self.chip.matrix_load_cycles
             while record.start + record.base - need.base < loaded:
                 record.base += 1
+            record.loads = True
         exposed = record.base - need.base
         record.last_pass = record.start + exposed + (need.passes - 1) * need.pass_cycles
         self.held = need.block if need.passes == 1 else None
 
-    def _port_cycles(self, record: Record) -> int:
-        """Cycles lost at SRAM ports, c and extras: only the later of two instructions pays."""
-        need = record.need
-        inside = need.stream if need.clashes else 0
-        lost = inside
-        for engine, queue in enumerate(self.by_engine):
-            if engine == record.engine:
-                continue
-            for other in reversed(queue):
-                if other.busy_end <= record.start:
-                    break
-                if other.start > record.start or not need.banks & other.need.banks:
-                    continue
-                excess = need.demand + other.need.demand - self.chip.sram_port_bytes_per_cycle
-                if excess > 0:
-                    overlap = min(other.busy_end - record.start, need.stream + inside)
-                    lost += overlap * excess // self.chip.sram_port_bytes_per_cycle
-        return lost
+    def _through_ports(self, record: Record, end: int) -> int:
+        """When all of an instruction's data are through its ports (section 5)."""
+        need, port = record.need, self.chip.sram_port_bytes_per_cycle
+        streams, flow = list(need.streams), need.stream
+        if record.loads:
+            flow = need.passes * need.pass_cycles
+            if need.block_stream is not None:
+                streams.append(need.block_stream)
+        in_bank: Counter[int] = Counter()
+        for stream in streams:
+            for bank in stream.banks:
+                in_bank[bank] += stream.share
+        record.banks = frozenset(in_bank)
+        record.port_bytes = max(in_bank.values(), default=0)
+        clash = max(0, ceil_div(record.port_bytes, port) - flow)
+        record.opens = record.start + max(0, record.base - flow)
+        record.flown = end + clash
+        cycles = min(flow, record.base) + clash
+        if cycles:
+            record.demand = min(port, ceil_div(record.port_bytes, cycles))
+
+        rivals = [
+            other
+            for engine, queue in enumerate(self.by_engine)
+            for other in queue
+            if engine != record.engine and other.banks & record.banks
+        ]
+        rivals = [other for other in rivals if other.busy_end > record.opens]
+        put_off = 0
+        tick = record.opens
+        while tick < record.flown or put_off > 0:
+            taken = sum(other.draws(tick, port) for other in rivals)
+            room = max(0, port - taken)
+            if tick < record.flown:
+                record.served[tick] = min(record.demand, room)
+                put_off += record.demand - record.served[tick]
+            else:
+                record.served[tick] = min(put_off, room)
+                put_off -= record.served[tick]
+            tick += 1
+        return tick
 
     # ---- attribution (section 6) ----
 

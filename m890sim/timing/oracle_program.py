@@ -87,8 +87,7 @@ class Slot:
     columns: int = 0
     element_bytes: int = 0
     size_bytes: int = 0
-    banks: frozenset[int] = frozenset()
-    bank_share: int = 1  # ceil(slot bytes / bank bytes)
+    address: int = 0
     declared: ir.TileDecl | None = None
     writer: Any = None  # the last Record that wrote it
     writes: int = 0
@@ -122,17 +121,14 @@ def place_tiles(phase: ir.Cores, chip: ChipSpec, scope: Scope) -> dict[int, list
         size = max(64, ceil_div(rows * columns * element, 64) * 64)
         tiles[position] = []
         for _ in range(scope.value(decl.slots)):
-            banks: frozenset[int] = frozenset()
+            address = 0
             if decl.space == "acc":
                 acc_left -= size
             else:
                 at = None if decl.at is None else scope.value(decl.at)
                 address = _first_fit(taken, size, chip.bank_bytes, at)
                 taken[address : address + size] = b"\1" * size
-                last = address + size - 1
-                banks = frozenset(range(address // chip.bank_bytes, last // chip.bank_bytes + 1))
-            share = ceil_div(size, chip.bank_bytes)
-            slot = Slot(decl.space, rows, columns, element, size, banks, share, decl)
+            slot = Slot(decl.space, rows, columns, element, size, address, decl)
             tiles[position].append(slot)
     if acc_left < 0:
         raise ValueError(f"tiles must fit acc_bytes ({chip.acc_bytes}); {-acc_left} bytes too many")
@@ -206,7 +202,8 @@ class Need:
     reads: list[Slot] = field(default_factory=list)  # in the order of the instruction's row
     writes: list[Slot] = field(default_factory=list)
     accumulated: Slot | None = None  # read too, but not waited for on its own engine
-    ports: dict[int, tuple[Slot, int]] = field(default_factory=dict)  # id -> SRAM slot, bytes
+    streams: list[Stream] = field(default_factory=list)  # through SRAM ports
+    block_stream: Stream | None = None  # of operand b: only where a block is loaded
     stream: int = 0  # cycles in which elements or rows flow; for a transfer its steps T
     base: int = 0  # b without the exposed load of a stationary block
     latency: int = 0
@@ -218,22 +215,14 @@ class Need:
     block: tuple[Any, ...] = ()  # which stationary block: slot, resolved slice
     block_slot: Slot | None = None
 
-    @property
-    def demand(self) -> int:
-        """D: bytes a cycle that it asks of each bank it touches."""
-        if self.stream == 0:
-            return 0
-        return sum(size // slot.bank_share for slot, size in self.ports.values()) // self.stream
 
-    @property
-    def banks(self) -> frozenset[int]:
-        """Every bank that it touches."""
-        return frozenset().union(*(slot.banks for slot, _ in self.ports.values()))
+@dataclass(frozen=True)
+class Stream:
+    """What one mention of an SRAM tile draws through ports."""
 
-    @property
-    def clashes(self) -> bool:
-        """Whether two of its operands share a bank."""
-        return sum(len(slot.banks) for slot, _ in self.ports.values()) > len(self.banks)
+    size: int  # bytes
+    banks: frozenset[int]
+    share: int  # bytes in one bank, at most
 
 
 @dataclass
@@ -253,6 +242,48 @@ class Piece:
         """Rows and columns as the instruction sees them."""
         return (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
 
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Equal for pieces that are exactly the same slice."""
+        columns = (self.first_column, self.columns)
+        return (id(self.slot), self.first_row, self.row_step, self.rows, *columns)
+
+
+def operands_of(instr: ir.Instr) -> Iterator[tuple[Any, Any]]:
+    """The operands that a call gives, in the order of the instruction's row."""
+    spec = OPS[instr.op]
+    yield from zip((o for o in spec.operands if not o.keyword), instr.operands, strict=True)
+    for operand in spec.operands:
+        if operand.keyword and instr.keyword(operand.name) is not None:
+            yield operand, instr.keyword(operand.name)
+
+
+def integers_of(instr: ir.Instr) -> tuple[list[ir.Expr], int]:
+    """The integer expressions of a call, and how many arguments they may be spread over."""
+    found: list[Any] = []
+    arguments = 0
+    for _, value in operands_of(instr):
+        if isinstance(value, ir.TileRef):
+            arguments += 1
+            parts: list[Any] = [value.rows, value.cols]
+        elif isinstance(value, ir.TensorRef):
+            arguments += 1
+            parts = list(value.index)
+        else:
+            continue
+        for part in parts:
+            if isinstance(part, ir.Slice):
+                found += [part.start, part.stop, part.step]
+            elif isinstance(part, ir.Gather):
+                found += [part.start, part.stop]
+            else:
+                found.append(part)
+    for setting in OPS[instr.op].settings:
+        if setting.kind == "int" and instr.keyword(setting.name) is not None:
+            arguments += 1
+            found.append(instr.keyword(setting.name))
+    return [expr for expr in found if expr is not None], arguments
+
 
 class Resolver:
     """Turns an instruction into a Need, given the tiles and scalars of the moment."""
@@ -263,16 +294,18 @@ class Resolver:
         self.tiles: dict[str, Slot] = {}  # name -> the slot that it means now
         self.dims: dict[str, list[int]] = {}  # tensors and scratch
         self.element_bytes: dict[str, int] = {}
-        self.scratch: dict[str, Slot] = {}
+        self.scratch: set[str] = set()
+        self.stored: dict[str, Slot] = {}  # one slot a tensor; a parameter's is only written
         for param in kernel.params:
             if param.kind == "tensor":
                 self._tensor(param.name, param.dims, param.dtype)
         for stmt in kernel.body:
             if isinstance(stmt, ir.HbmDecl):
                 self._tensor(stmt.name, stmt.dims, stmt.dtype)
-                self.scratch[stmt.name] = Slot("hbm")
+                self.scratch.add(stmt.name)
 
     def _tensor(self, name: str, dims: Iterable[ir.Expr], dtype: str) -> None:
+        self.stored[name] = Slot("hbm")
         self.dims[name] = [self.scope.value(dim) for dim in dims]
         self.element_bytes[name] = ir.DTYPES[dtype]
 
@@ -284,20 +317,16 @@ class Resolver:
         pieces: dict[str, Piece] = {}
         tensor: ir.TensorRef | None = None
         accumulate = bool(instr.keyword("accumulate", False))
-        for operand, value in self._operands(instr):
+        for operand, value in operands_of(instr):
             if isinstance(value, ir.TileRef):
                 piece = self._piece(value)
                 pieces[operand.name] = piece
                 slot = piece.slot
-                if slot.space == "sram":
-                    touched = piece.rows * piece.columns * slot.element_bytes
-                    # A slot named twice is one operand: what it is first named for counts.
-                    need.ports.setdefault(id(slot), (slot, touched))
             elif isinstance(value, ir.TensorRef):
                 tensor = value
-                if value.tensor not in self.scratch:
+                if operand.role == "read" and value.tensor not in self.scratch:
                     continue
-                slot = self.scratch[value.tensor]
+                slot = self.stored[value.tensor]
             else:
                 continue
             if operand.role in ("read", "readwrite") or (operand.role == "update" and accumulate):
@@ -333,14 +362,35 @@ class Resolver:
                 need.engine = chip.dma_queues + 2
             need.stream = ceil_div(passes * rows * columns, rate)
             need.base = startup + need.stream
+        self._streams(need, list(pieces.items()))
         return need
 
-    def _operands(self, instr: ir.Instr) -> Iterator[tuple[Any, Any]]:
-        spec = OPS[instr.op]
-        yield from zip((o for o in spec.operands if not o.keyword), instr.operands, strict=True)
-        for operand in spec.operands:
-            if operand.keyword and instr.keyword(operand.name) is not None:
-                yield operand, instr.keyword(operand.name)
+    def _streams(self, need: Need, named: list[tuple[str, Piece]]) -> None:
+        """Section 5, "Touched"."""
+        matmul = need.engine == self.chip.dma_queues
+        seen: list[Piece] = []
+        for name, piece in named:
+            slot, bank = piece.slot, self.chip.bank_bytes
+            size = piece.rows * piece.columns * slot.element_bytes
+            if slot.space != "sram" or size == 0:
+                continue
+            if not matmul and piece.place in [other.place for other in seen]:
+                continue
+            seen.append(piece)
+            row_bytes = slot.columns * slot.element_bytes
+            begin = slot.address + piece.first_row * row_bytes
+            begin += piece.first_column * slot.element_bytes
+            end = begin + (piece.rows - 1) * piece.row_step * row_bytes
+            end += piece.columns * slot.element_bytes
+            banks = frozenset(range(begin // bank, (end - 1) // bank + 1))
+            if matmul and name == "a":
+                n = dict(named)["b"].shape[1]
+                size *= ceil_div(n, self.chip.matrix_columns)
+            stream = Stream(size, banks, min(size, bank))
+            if matmul and name == "b":
+                need.block_stream = stream
+            elif size:
+                need.streams.append(stream)
 
     def _piece(self, ref: ir.TileRef) -> Piece:
         slot = self.tiles[ref.tile]

@@ -17,7 +17,7 @@ from m890sim.kernel.ir import Kernel
 from m890sim.language.limits import DEFAULT_LIMITS, Limits
 from m890sim.timing.attribution import FIXED_CAUSES, Attribution, engine_names
 
-TIMING_VERSION = 2
+TIMING_VERSION = 3
 _CALENDAR = 512  # windows ahead of the earliest dispatch that a transfer may reach at first
 _CALENDAR_MOST = 2**20
 _TRACED = 2**12  # instructions that a trace has room for at first
@@ -133,7 +133,7 @@ class _Space:
         )
         self.registers = np.empty((cores, registers), dtype=np.int64)
         self.counts = np.empty((cores, tiles), dtype=np.int64)
-        self.rings = np.zeros((cores, 4 * engines * ring), dtype=np.int64)
+        self.rings = np.zeros((cores, engine.RING_WIDTH * engines * ring), dtype=np.int64)
         self.clock = np.empty(cores, dtype=np.int64)
         self.calendar = np.full((1 + cores, 2 * windows), -1, dtype=np.int64)
         self.out = np.empty(engine.OUT_LENGTH, dtype=np.int64)
@@ -163,6 +163,7 @@ class _Space:
                 0,
                 chip.matrix_load_cycles,
                 ring,
+                chip.bank_bytes,
             ],
             dtype=np.int64,
         )
@@ -256,7 +257,7 @@ class _Run:
             launch.tables,
             launch.spans,
             space.registers,
-            launch.masks,
+            launch.places,
             space.counts,
             space.board,
             space.units,

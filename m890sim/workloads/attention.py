@@ -187,16 +187,25 @@ class AttentionCase(Case):
 
     @property
     def demand(self) -> Demand:
-        """Q, O, and K and V of every visible token once; the products and one weight of a pair."""
+        """What rows with two visible keys or more need; a row with one is that key's value.
+
+        Source: docs/lower_bounds.md, "What a case demands".
+        """
         tokens, heads, elements = self.output_shape
-        output = tokens * heads * elements * ELEMENT_BYTES
-        keys = sum(sequence.keys for sequence in self.sequences)
+        lone = sum(s.visible(0) == 1 for s in self.sequences)  # only a first query can see one key
+        values = sum(s.keys for s in self.sequences)
+        keys = sum(s.keys for s in self.sequences if s.keys > 1)
+        token_bytes = self.key_heads * elements * ELEMENT_BYTES
+        row_bytes = heads * elements * ELEMENT_BYTES
+        weights = self.pairs - tokens * heads
         return Demand(
-            loaded_bytes=output + 2 * keys * self.key_heads * elements * ELEMENT_BYTES,
-            stored_bytes=output,
-            products=2 * self.pairs * elements,
-            elements=self.pairs,
-            narrow_elements=elements,
+            loaded_bytes=(tokens - lone) * row_bytes + (keys + values) * token_bytes,
+            stored_bytes=tokens * row_bytes,
+            products=2 * weights * elements,
+            elements=0,
+            copied_bytes=(values - keys) * token_bytes,
+            exponentials=weights,
+            exponent_products=elements,
         )
 
     def make_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:

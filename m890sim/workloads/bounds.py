@@ -6,9 +6,12 @@ any kernel (`Case.demand`). It counts no start-up, port or dependence that some 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from m890sim.chip import ChipSpec
+from m890sim.isa import OPS
 from m890sim.kernel.ir import DTYPES
 from m890sim.workloads.case import Case, Demand
 
@@ -24,7 +27,7 @@ class LowerBound:
     launch: int  # until the first byte can move: launch, core start, item, dispatch, DMA issue
     load: int  # the least load, its latency, and the hop to the engine that uses it
     matrix: int  # all products, by matrix unit, vector unit and SFU together, cores evenly loaded
-    elements: int  # the elements that must pass through the vector unit or the SFU
+    elements: int  # what must pass through the vector unit or the SFU, with a start-up
     store: int  # the hop to the queue, the least store and its latency
     memory: int  # end to end, HBM the limit: the bytes at the best rate, what is before and after
 
@@ -59,21 +62,29 @@ def lower_bound(
     flight = chip.dma_latency_cycles + chip.dma_completion_cycles
     arrival = flight + chip.dependence_cycles
     load = chip.dma_run_cycles + arrival
-    store = chip.dependence_cycles + chip.dma_issue_cycles + chip.dma_run_cycles + flight
-    # What is stored was last written by the vector unit or the SFU: DMA reads SRAM, the matrix unit
-    # writes ACC.
+    last_store = chip.dma_issue_cycles + chip.dma_run_cycles + flight
+    store = chip.dependence_cycles + last_store
+    # What is computed was last written by the vector unit or the SFU: DMA reads SRAM, the matrix
+    # unit writes ACC.
     last_step = min(
         chip.vector_startup_cycles + 1 + chip.vector_latency_cycles,
         chip.sfu_startup_cycles + 1 + chip.sfu_latency_cycles,
     )
     matrix = -(-demand.products // (chip.cores * _products_per_cycle(chip, allowed_dtypes)))
-    elements = -(-demand.elements // (chip.cores * _elements_per_cycle(demand, chip)))
-    moved = demand.loaded_bytes + demand.stored_bytes
-    memory = max(
-        _earliest_end(launch, moved, chip) + flight,
-        _earliest_end(launch, demand.loaded_bytes, chip) + arrival + last_step + store,
-    )
-    cycles = max(memory, launch + load + max(matrix, elements) + store)
+    elements = _elements_cycles(demand, chip)
+    loaded, stored = demand.loaded_bytes, demand.stored_bytes
+    ends = [_earliest_end(launch, loaded + stored, chip) + flight]
+    if loaded:
+        # What is only copied needs neither an engine nor, on one queue, the hop between two.
+        ends.append(_earliest_end(launch, loaded, chip) + flight + last_store)
+    if loaded > demand.copied_bytes:
+        computed = _earliest_end(launch, loaded - demand.copied_bytes, chip)
+        ends.append(computed + arrival + last_step + store)
+    memory = max(ends)
+    cycles = memory
+    if matrix or elements:
+        first = load if loaded else 0
+        cycles = max(memory, launch + first + max(matrix, elements) + store)
     return LowerBound(cycles, launch, load, matrix, elements, store, memory)
 
 
@@ -93,15 +104,36 @@ def _products_per_cycle(chip: ChipSpec, allowed_dtypes: tuple[str, ...]) -> int:
     return rows * chip.matrix_rows * chip.matrix_columns + lanes + chip.sfu_elements_per_cycle
 
 
-def _elements_per_cycle(demand: Demand, chip: ChipSpec) -> int:
-    """Most elements that vector unit and SFU of a core pass in a cycle, see `Demand`.
+def _elements_cycles(demand: Demand, chip: ChipSpec) -> int:
+    """Least cycles of the vector unit and the SFU, side by side, start-up included.
 
-    For a score these are the two ways out of the matrix unit's products: ACC is fp32, so the vector
-    unit reads it at its fp32 rate; a score that it sums up itself from narrow operands never was in
-    ACC, but took it D elements.
+    The optimum of a linear program in how many exponentials and other elements the SFU takes,
+    written as the larger of its two dual solutions; docs/lower_bounds.md, "Elements".
     """
-    narrow = -(-chip.vector_bf16_lanes // demand.narrow_elements)
-    return chip.sfu_elements_per_cycle + max(chip.vector_f32_lanes, narrow)
+    exponentials, others, rate = demand.exponentials, demand.elements, chip.sfu_elements_per_cycle
+    if exponentials + others == 0:
+        return 0
+    widest = max(chip.vector_f32_lanes, chip.vector_bf16_lanes)
+    # ACC is fp32, so the vector unit reads it at its fp32 rate; what it sums up itself from narrow
+    # operands never was in ACC, but took it an element a product.
+    fp32 = Fraction(1, chip.vector_f32_lanes)
+    argument = min(fp32, Fraction(demand.exponent_products, widest))
+    exponential = argument + Fraction(OPS["exp2"].passes["vector"], widest)
+    other = min(fp32, Fraction(demand.narrow_elements, widest))
+    cycles = max(
+        _shared(price, [(exponentials, exponential), (others, other)], rate)
+        for price in (exponential, other)
+    )
+    startup = min(chip.vector_startup_cycles, chip.sfu_startup_cycles)
+    return startup + math.ceil(cycles / chip.cores)
+
+
+def _shared(price: Fraction, work: list[tuple[int, Fraction]], rate: int) -> Fraction:
+    """A dual solution: the SFU's `rate` elements a cycle at a price in cycles of the vector unit.
+
+    work: (elements, cycles of the vector unit for one); an element costs the cheaper of the two.
+    """
+    return sum((n * min(price, own) for n, own in work), Fraction(0)) / (1 + price * rate)
 
 
 def _earliest_end(start: int, moved: int, chip: ChipSpec) -> int:

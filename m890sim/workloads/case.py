@@ -23,13 +23,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Demand:
     """What any kernel must at least do for a case; docs/lower_bounds.md says how it is counted."""
 
-    loaded_bytes: int  # inputs, each once
+    loaded_bytes: int  # inputs that some output depends on, each once
     stored_bytes: int  # outputs, each once
     products: int  # multiplications of two inputs, or of a weight and an input
     elements: int  # elements that pass through the vector unit or the SFU, a pass each
     # Elements of the vector unit at its bf16 rate that one of `elements` takes where all its
     # operands are narrow; it also may come in fp32, at the fp32 rate.
     narrow_elements: int = 1
+    copied_bytes: int = 0  # of those loaded, what may go from load to store without any engine
+    exponentials: int = 0  # each an element of the SFU, or a polynomial on the vector unit
+    exponent_products: int = 0  # that each exponential's argument is a sum of; 0: it is loaded
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m890sim.bind.memory import TileSpace, place
+from m890sim.bind.memory import TileSpace, banks, place
 from m890sim.chip import M890, M890_MINI
 from m890sim.errors import BindError
 
@@ -57,8 +57,8 @@ def test_a_negative_shape_is_refused() -> None:
 def test_large_slots_start_banks_and_small_ones_share_them() -> None:
     bank = M890.bank_bytes
     small, large, pinned = tile("s", "sram", 512), tile("l", "sram", bank, 2), tile("p", "sram", 64)
-    masks = place([small, large, pinned, tile("a", "sram", 512, at=9)], M890)
-    assert masks == [[1], [2, 4], [1], [1 << 9]]
+    addresses = place([small, large, pinned, tile("a", "sram", 512, at=9)], M890)
+    assert addresses == [[0], [bank, 2 * bank], [512], [9 * bank]]
 
 
 def test_a_slot_without_a_free_bank_fills_the_gaps() -> None:
@@ -83,31 +83,33 @@ def test_a_slot_without_a_free_bank_fills_the_gaps() -> None:
         max_size=8,
     )
 )
-def test_masks_cover_every_slots_bytes(tiles: list[TileSpace]) -> None:
+def test_slots_lie_apart_and_banks_cover_their_bytes(tiles: list[TileSpace]) -> None:
     try:
-        masks = place(tiles, M890_MINI)
+        addresses = place(tiles, M890_MINI)
     except BindError as error:
         assert error.code in ("E301", "E302")
         return
-    for space, row in zip(tiles, masks, strict=True):
+    taken: set[int] = set()
+    for space, row in zip(tiles, addresses, strict=True):
         assert len(row) == space.slots
-        for mask in row:
+        for address in row:
             if space.space == "acc":
-                assert mask == 0
+                assert address == -1 and banks(address, space.tile_bytes, M890_MINI) == 0
                 continue
-            # Banks are neighbours, as many as the bytes need, at most one more where it straddles.
-            banks = bin(mask).count("1")
-            least = -(-space.slot_bytes // M890_MINI.bank_bytes)
-            assert banks in (least, least + 1)
-            assert mask // (mask & -mask) == (1 << banks) - 1
+            slot = range(address, address + space.slot_bytes)
+            assert taken.isdisjoint(slot) and slot[-1] < M890_MINI.sram_bytes
+            taken.update(slot)
+            held = {byte // M890_MINI.bank_bytes for byte in slot[: space.tile_bytes]}
+            expected = sum(1 << bank for bank in held)
+            assert banks(address, space.tile_bytes, M890_MINI) == expected
             if space.at is not None:
-                assert mask & -mask >= 1 << space.at
+                assert address >= space.at * M890_MINI.bank_bytes
 
 
 def test_thousands_of_slots_are_placed_quickly() -> None:
     # First fit over ranges that are kept apart takes seconds here.
     fitting = M890.sram_bytes // 64
-    (masks,) = place([tile("a", "sram", 64, slots=fitting)], M890)
-    assert masks == sorted(masks) and len(masks) == fitting
+    (addresses,) = place([tile("a", "sram", 64, slots=fitting)], M890)
+    assert addresses == list(range(0, M890.sram_bytes, 64))
     with pytest.raises(BindError, match="64000000000 bytes of SRAM"):
         place([tile("a", "sram", 1, slots=10**9)], M890)

@@ -100,7 +100,7 @@ def test_launches_agree_whatever_was_launched_before(
 
 def launched(kernel: ir.Kernel, case: Case) -> list[Any]:
     launch = Compiler(kernel, M890).program().launch(case.symbols, case.tables)
-    return [x.tolist() for x in (launch.registers, launch.tables, launch.spans, launch.masks)]
+    return [x.tolist() for x in (launch.registers, launch.tables, launch.spans, launch.places)]
 
 
 def test_tables_that_a_caller_changes_are_read_again() -> None:

@@ -16,7 +16,7 @@ from m890_envs import KernelEditEnv
 def make() -> Callable[..., KernelEditEnv]:
     """`make(id, **arguments)`: the environment itself, without Gymnasium's wrappers."""
 
-    def env(name: str = "M890/VectorAdd-v0", **arguments: Any) -> KernelEditEnv:
+    def env(name: str = "M890/VectorAdd-v1", **arguments: Any) -> KernelEditEnv:
         assert name in m890_envs.IDS
         found = gym.make(name, **arguments).unwrapped
         assert isinstance(found, KernelEditEnv)

@@ -30,7 +30,7 @@ def test_id_passes_gymnasiums_checker(make: Make, name: str) -> None:
 
 
 def test_rendering_passes_gymnasiums_checker() -> None:
-    check_env(gym.make("M890/VectorAdd-v0", render_mode="ansi").unwrapped)
+    check_env(gym.make("M890/VectorAdd-v1", render_mode="ansi").unwrapped)
 
 
 @pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")
@@ -51,8 +51,8 @@ if importlib.util.find_spec("stable_baselines3"):
     "statement",
     [
         "gym.make('m890_envs:M890/KernelEdit-v0')",
-        "__import__('m890_envs') and gym.make('M890/Prefill-v0')",
-        "__import__('m890_envs').register() or gym.make('M890/Matmul-v0')",
+        "__import__('m890_envs') and gym.make('M890/Prefill-v1')",
+        "__import__('m890_envs').register() or gym.make('M890/Matmul-v1')",
     ],
 )
 def test_id_is_found_in_a_fresh_process(statement: str) -> None:
@@ -79,7 +79,7 @@ def test_fixed_id_names_its_cases(make: Make, name: str) -> None:
     assert env.session.chip.name == arguments["chip"]
 
 
-@pytest.mark.parametrize("name", ["M890/AttentionHeadMini-v0", "M890/Prefill-v0"])
+@pytest.mark.parametrize("name", ["M890/AttentionHeadMini-v1", "M890/Prefill-v1"])
 def test_info_has_every_key_with_its_type(make: Make, name: str) -> None:
     env = make(name, **QUICK.get(name, {}))
     sizes = {"(actions,)": (env.action_space.n,), "(cases,)": (len(env.session.cases),), "()": ()}
@@ -115,7 +115,7 @@ def test_arrays_are_fresh_at_every_call(make: Make) -> None:
         ({"horizon": 0}, "horizon must be at least 1 or None, not 0"),
         ({"budget": 1}, "budget must be at least 2 or None, not 1"),
         ({"reward": "big"}, "reward must be one of best, current, final, not 'big'"),
-        ({"render_mode": "human"}, "render_mode must be None or one of ansi, rgb_array"),
+        ({"render_mode": "human"}, "render_mode must be one of ansi, rgb_array"),
         ({"shown": "add"}, "shown must be one of add-512x256"),
         ({"sites": 0}, "sites must be at least 1"),
         ({"verify": "maybe"}, "verify must be one of"),

@@ -35,7 +35,7 @@ def same(left: Any, right: Any) -> bool:
 
 @pytest.mark.parametrize("reward", ["best", "current", "final"])
 def test_rewards_add_up_to_the_speedup(make: Make, reward: str) -> None:
-    env = make("M890/RowSoftmax-v0", reward=reward, horizon=30)
+    env = make("M890/RowSoftmax-v1", reward=reward, horizon=30)
     total = 0.0
     for _, (_, gained, _, _, info) in walk(env, 2, 30):
         total += gained + 0.01 * int(info["illegal"])
@@ -45,7 +45,7 @@ def test_rewards_add_up_to_the_speedup(make: Make, reward: str) -> None:
 
 
 def test_reward_is_the_rise_of_the_best(make: Make) -> None:
-    env = make("M890/RowSoftmax-v0")
+    env = make("M890/RowSoftmax-v1")
     best = 1.0
     for _, (_, gained, _, _, info) in walk(env, 4, 30):
         if not info["illegal"]:
@@ -91,7 +91,7 @@ def test_budget_truncates_and_is_never_overspent(make: Make) -> None:
 
 
 def test_known_kernel_costs_no_evaluation(make: Make) -> None:
-    env = make("M890/Matmul-v0")
+    env = make("M890/Matmul-v1")
     _, info = env.reset()
     queue = next(e for e in env.session.legal_edits() if e.name == "set_queue")
     back = next(e for e in env.session.legal_edits() if e.name == "set_queue")
@@ -110,7 +110,7 @@ def test_known_kernel_costs_no_evaluation(make: Make) -> None:
 
 
 def test_failed_kernel_keeps_the_episode_going(make: Make) -> None:
-    env = make("M890/AttentionHeadMini-v0", horizon=None, budget=None)
+    env = make("M890/AttentionHeadMini-v1", horizon=None, budget=None)
     rng = random.Random(0)
     _, info = env.reset()
     for _ in range(300):
@@ -156,7 +156,7 @@ def test_task_without_a_textbook_kernel_says_so() -> None:
 
 
 def test_option_start_is_for_one_episode(make: Make) -> None:
-    env = make("M890/Prefill-v0", verify="never")
+    env = make("M890/Prefill-v1", verify="never")
     _, info = env.reset(options={"start": "attention_expert"})
     assert env.session.kernel.name == "attention_expert" and info["evaluations"] == 1
     assert info["speedup"] > 2
@@ -179,7 +179,7 @@ def test_trajectory_is_the_same_with_another_memory(make: Make, name: str) -> No
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_copy_goes_on_from_the_same_place(make: Make, copied: Callable[[Any], Any]) -> None:
-    env = make("M890/Matmul-v0", horizon=40)
+    env = make("M890/Matmul-v1", horizon=40)
     steps = list(walk(env, 1, 10))
     other = copied(env)
     assert other.session.digest == env.session.digest and other.spec == env.spec
@@ -190,7 +190,7 @@ def test_copy_goes_on_from_the_same_place(make: Make, copied: Callable[[Any], An
 
 
 def test_clone_goes_its_own_way(make: Make) -> None:
-    env = make("M890/Matmul-v0")
+    env = make("M890/Matmul-v1")
     *_, (_, found) = walk(env, 1, 5)
     clone = env.clone()
     action = int(np.flatnonzero(found[4]["action_mask"])[-1])
@@ -200,5 +200,5 @@ def test_clone_goes_its_own_way(make: Make) -> None:
 
 
 def test_environment_that_was_not_reset_can_be_pickled() -> None:
-    env = pickle.loads(pickle.dumps(gym.make("M890/VectorAdd-v0").unwrapped))
+    env = pickle.loads(pickle.dumps(gym.make("M890/VectorAdd-v1").unwrapped))
     assert env.reset()[1]["evaluations"] == 1

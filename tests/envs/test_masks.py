@@ -29,7 +29,7 @@ def applies(env: KernelEditEnv, action: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", ["M890/RowSoftmax-v0", "M890/AttentionHeadMini-v0"])
+@pytest.mark.parametrize("name", ["M890/RowSoftmax-v1", "M890/AttentionHeadMini-v1"])
 def test_mask_is_one_exactly_where_apply_succeeds(make: Make, name: str) -> None:
     env = make(name, verify="never")
     for count, (_, (_, _, _, _, info)) in enumerate(walk(env, 5, 24)):
@@ -38,7 +38,7 @@ def test_mask_is_one_exactly_where_apply_succeeds(make: Make, name: str) -> None
             assert info["action_mask"].astype(bool).tolist() == expected
 
 
-@pytest.mark.parametrize("name", ["M890/Prefill-v0", "M890/Decode-v0"])
+@pytest.mark.parametrize("name", ["M890/Prefill-v1", "M890/Decode-v1"])
 def test_mask_agrees_with_apply_on_a_sample(make: Make, name: str) -> None:
     env = make(name, **QUICK[name])
     rng = random.Random(1)
@@ -51,7 +51,7 @@ def test_mask_agrees_with_apply_on_a_sample(make: Make, name: str) -> None:
 
 
 def test_three_masks_agree(make: Make) -> None:
-    env = make("M890/Matmul-v0")
+    env = make("M890/Matmul-v1")
     wrapped = MaskInObservation(env)
     observation, info = wrapped.reset()
     for _ in range(10):
@@ -121,7 +121,7 @@ def test_action_of_another_type_is_refused(make: Make, action: object) -> None:
 
 
 def test_actions_and_edits_translate_both_ways(make: Make) -> None:
-    env = make("M890/Prefill-v0", verify="never")
+    env = make("M890/Prefill-v1", verify="never")
     _, info = env.reset()
     legal = np.flatnonzero(info["action_mask"]).tolist()[1:]
     assert [env.action_of(env.edit_of(action)) for action in legal] == legal

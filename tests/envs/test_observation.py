@@ -125,7 +125,7 @@ def test_fence_after_each_step_makes_loads_the_hottest() -> None:
     assert names[hottest] == "load"
 
 
-@pytest.mark.parametrize("name", ["M890/Prefill-v0", "M890/AttentionHeadMini-v0"])
+@pytest.mark.parametrize("name", ["M890/Prefill-v1", "M890/AttentionHeadMini-v1"])
 def test_profile_adds_up_for_every_engine_of_the_chip(make: Make, name: str) -> None:
     env = make(name, **QUICK.get(name, {}))
     profile = env.reset()[0]["profile"]
@@ -136,7 +136,7 @@ def test_profile_adds_up_for_every_engine_of_the_chip(make: Make, name: str) -> 
 
 
 def test_case_holds_the_yardsticks_and_symbols(make: Make) -> None:
-    env = make("M890/Matmul-v0")
+    env = make("M890/Matmul-v1")
     observation, info = env.reset()
     case = observation["case"]
     session = env.session
@@ -150,7 +150,7 @@ def test_case_holds_the_yardsticks_and_symbols(make: Make) -> None:
 
 
 def test_progress_counts_down(make: Make) -> None:
-    env = make("M890/Matmul-v0", horizon=4, budget=8)
+    env = make("M890/Matmul-v1", horizon=4, budget=8)
     observation, _ = env.reset()
     assert observation["progress"].tolist() == [0, 0, 1, 7 / 8, 1]
     observation = env.step(env.action_space.n - 1)[0]
@@ -158,7 +158,7 @@ def test_progress_counts_down(make: Make) -> None:
 
 
 def test_tunables_and_chip_are_logarithms(make: Make) -> None:
-    env = make("M890/Prefill-v0", verify="never")
+    env = make("M890/Prefill-v1", verify="never")
     observation, _ = env.reset()
     values = list(env.session.kernel.tunables.values())
     expected = [rounded(math.log2(1 + value)) for value in values]

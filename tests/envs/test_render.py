@@ -15,7 +15,7 @@ Make = Callable[..., KernelEditEnv]
 
 
 def test_ansi_is_the_kernel_with_a_margin(make: Make) -> None:
-    env = make("M890/RowSoftmax-v0", render_mode="ansi")
+    env = make("M890/RowSoftmax-v1", render_mode="ansi")
     env.reset()
     text = env.render()
     lines = text.splitlines()
@@ -28,7 +28,7 @@ def test_ansi_is_the_kernel_with_a_margin(make: Make) -> None:
 
 
 def test_ansi_names_the_last_edit(make: Make) -> None:
-    env = make("M890/Matmul-v0", render_mode="ansi")
+    env = make("M890/Matmul-v1", render_mode="ansi")
     env.reset()
     edit = env.session.legal_edits()[0]
     action = env.action_of(edit)
@@ -38,7 +38,7 @@ def test_ansi_names_the_last_edit(make: Make) -> None:
 
 
 def test_rgb_array_shows_the_engines(make: Make) -> None:
-    env = make("M890/AttentionHeadMini-v0", render_mode="rgb_array")
+    env = make("M890/AttentionHeadMini-v1", render_mode="rgb_array")
     env.reset()
     picture = env.render()
     assert picture.dtype == np.uint8 and picture.shape == (44 + 5 * 30 + 46, 960, 3)

@@ -14,7 +14,7 @@ from m890_envs import KernelEditVectorEnv
 from m890sim.session import Memory
 from tests.envs.test_episodes import same
 
-NAME = "M890/VectorAdd-v0"
+NAME = "M890/VectorAdd-v1"
 SHORT = {"horizon": 6, "budget": None}
 
 

@@ -35,7 +35,7 @@ def test_right_kernel_passes_every_gate():
     names = [entry.gate for entry in found.gates]
     assert names[0] == "structure"
     assert names[1 : len(DISTRIBUTIONS) + 1] == [f"numbers: {name}" for name in DISTRIBUTIONS]
-    assert names[len(DISTRIBUTIONS) + 1 :] == ["hidden"]
+    assert names[len(DISTRIBUTIONS) + 1 :] == ["maxima", "hidden"]
     assert found.hidden.cases == 2 and found.hidden.wrong == 0
     assert found.speedup == 1.0 and found.hidden.speedup == 1.0 and found.hidden.gap == 1.0
 
@@ -107,7 +107,31 @@ def test_command_shows_gates_and_how_to_do_it_again(tmp_path, capsys):
     assert main(["judge", str(path), "--case", "prefill-256", "--hidden", "0"]) == 1
     shown = capsys.readouterr().out
     assert "numbers: large_maxima" in shown and "WRONG" in shown
-    assert f"To do it again: m890 judge {path} --seed " in shown
+    assert f"To do it again: m890 judge {path} --hidden 0 --seed " in shown
+
+
+def test_equivalence_is_proved_refuted_or_left_open():
+    right = judge_kernel(REFERENCE, "extend", cases=[CASE], seed=1, algebraic=True)
+    assert right.algebraic.answer == "equivalent"
+    assert right.algebraic.error_probability < 1e-12
+    assert right.as_dict()["algebraic"]["equivalent"] is True
+    scaled = parse(TEXT.replace("s[:rows, :cols], scale)", "s[:rows, :cols], scale * 1.001)"))
+    wrong = judge_kernel(scaled, "extend", cases=[CASE], seed=1, algebraic=True)
+    assert wrong.evaluation.correct, "a thousandth is far below the tolerance"
+    assert not wrong.correct and not gate(wrong, "equivalence").passed
+    assert wrong.as_dict()["algebraic"]["equivalent"] is False
+
+
+def test_command_judges_in_a_process_of_its_own(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(NO_MAXIMUM, encoding="utf-8")
+    arguments = ["--case", "prefill-256", "--hidden", "0", "--seed", "1", "--isolate", "120"]
+    assert main(["judge", str(path), *arguments, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["correct"] is False and found["seed"] == 1
+    assert main(["judge", str(path), *arguments[:-1], "1", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["correct"] is False and found["ended"] == "timeout"
 
 
 @pytest.mark.parametrize("option", ["--hidden", "--seed", "--rows"])

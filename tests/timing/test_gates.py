@@ -51,22 +51,134 @@ for i in cores(1):
 _STREAMS = {"fill(t, 1.0)": 4096 // 32, "exp2(w, u)": 320 // 4}
 
 
-@pytest.mark.parametrize(("port", "per_cycle"), [(80, (0, 1)), (79, (1, 79)), (40, (1, 1))])
+# What the later one has left is put off: 1 byte in each cycle that both flow. Beside the vector
+# unit 79 - 64 bytes a cycle are left for it, behind the SFU's end the whole port.
+@pytest.mark.parametrize(("port", "left"), [(80, (None, None)), (79, (79 - 64, 79))])
 @pytest.mark.parametrize("bank", [0, 1])
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_later_of_two_engines_pays_for_a_port_they_share(
-    port: int, per_cycle: tuple[int, int], bank: int, order: int
+    port: int, left: tuple[int | None, int | None], bank: int, order: int
 ) -> None:
     first, second = list(_STREAMS)[::order]
     body = _RIVALS.format(bank=bank, first=first, second=second)
-    chip = M890_MINI.replace(sram_port_bytes_per_cycle=port, vector_startup_cycles=0)
+    chip = M890_MINI.replace(
+        sram_port_bytes_per_cycle=port, vector_startup_cycles=0, sfu_startup_cycles=0
+    )
     _, (*_, one, two) = timed(body, chip)
     assert two[START] == one[START] + chip.sequencer_dispatch_cycles
     assert one[BUSY_END] - one[START] == _STREAMS[first]
-    overlap = min(one[BUSY_END] - two[START], _STREAMS[second])
-    numerator, denominator = per_cycle
-    extra = overlap * numerator // denominator if bank == 0 else 0
+    put_off = min(one[BUSY_END] - two[START], _STREAMS[second])
+    room = left[0 if order == 1 else 1]
+    extra = ceil_div(put_off, room) if room is not None and bank == 0 else 0
     assert two[BUSY_END] - two[START] == _STREAMS[second] + extra
+
+
+@both_chips
+@pytest.mark.parametrize("names", ["a b c", "a a a", "a b b"])
+def test_three_slices_in_one_bank_cost_what_three_tiles_cost(chip: ChipSpec, names: str) -> None:
+    """Whatever holds the slices, a port serves three full streams in three times the stream."""
+    rows = chip.vector_bf16_lanes // 8
+    one, two, three = names.split()
+    pieces = {one: 0, two: rows, three: 2 * rows}  # a name's last place decides nothing
+    tiles = "".join(f"    {n} = sram({3 * rows}, 32, bf16, at=0)\n" for n in sorted(pieces))
+    body = f"for i in cores(1):\n{tiles}" + "".join(f"    fill({n}, 1.0)\n" for n in sorted(pieces))
+    at = [f"{n}[{k * rows} : {(k + 1) * rows}]" for k, n in enumerate((one, two, three))]
+    _, (*_, add) = timed(f"{body}    add({', '.join(at)})", chip)
+    stream = ceil_div(rows * 32, chip.vector_bf16_lanes)
+    assert add[BUSY_END] - add[START] == chip.vector_startup_cycles + 3 * stream
+
+
+@both_chips
+def test_the_same_slice_named_twice_is_one_stream(chip: ChipSpec) -> None:
+    tile = "for i in cores(1):\n    a = sram(64, 32, bf16)\n    fill(a, 1.0)\n"
+    stream = ceil_div(32 * 32, chip.vector_bf16_lanes)
+    for text, streams in [
+        ("mul(a[:32], a[:32], a[:32])", 1),
+        ("mul(a[:32], a[32:], a[:32])", 2),
+        ("mul(a[1:33], a[:32], a[2:34])", 3),
+    ]:
+        _, (_, mul) = timed(f"{tile}    {text}", chip)
+        assert mul[BUSY_END] - mul[START] == chip.vector_startup_cycles + streams * stream
+
+
+# ---- integer operations ----
+
+
+def _sum(terms: list[str]) -> str:
+    """A sum that is not nested deeply."""
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return f"({_sum(terms[:half])} + {_sum(terms[half:])})"
+
+
+@both_chips
+@pytest.mark.parametrize("count", [0, 3, 4, 5, 12, 300])
+def test_operations_beyond_the_allowance_cost_the_sequencer(chip: ChipSpec, count: int) -> None:
+    """An assignment, a condition and a loop's bounds have one allowance, operands one each."""
+    terms = _sum([*[f"i // {n}" for n in range(2, count // 2 + 2)], "i"])
+    operations = count // 2 * 2
+    free = chip.sequencer_address_operations
+    for statement, spent, allowed in [
+        (f"x = {terms}\n    fill(t, 1.0)", 1, free),
+        (f"if ({terms}) >= 0 * i:\n        fill(t, 1.0)", 1, free - 2),
+        (f"for j in range(0, 1 + ({terms})):\n        fill(t, 1.0)", None, free - 1),
+        (f"fill(t[{terms} : 1 + ({terms})], 1.0)", 0, free - 1),
+    ]:
+        body = f"for i in cores(1):\n    t = acc(8, 32)\n    {statement}"
+        _, (fill,) = timed(body, chip)
+        if spent is None:
+            spent = chip.sequencer_loop_cycles
+        elif spent:
+            spent = chip.sequencer_scalar_cycles
+        beyond = max(0, operations - allowed) * chip.sequencer_scalar_cycles
+        assert fill[DISPATCH] == first_dispatch(chip) + spent + beyond, statement
+
+
+def test_what_the_launch_knows_and_what_is_written_twice_is_free() -> None:
+    known = _sum([f"N // {n}" for n in range(2, 40)])
+    twice = " + ".join(["i // 3"] * 1 + ["(i // 3 + 1)"] * 2)
+    for text, operations in [(known, 0), (f"({known}) * i", 1), (twice, 4), (f"{twice} + i", 5)]:
+        body = f"for i in cores(1):\n    t = acc(N, 32)\n    x = {text}\n    fill(t, 1.0)"
+        _, (fill,) = timed(body, M890, "N: Size", N=1)
+        assert fill[DISPATCH] == first_dispatch(M890) + 1 + max(0, operations - 4), text
+
+
+# ---- order of transfers ----
+
+
+_RACE = """
+for i in cores(1):
+    a = sram(128, 32, bf16)
+    b = sram(1, 32, bf16)
+    fill(a, 1.0)
+    fill(b, 2.0)
+    fence()
+    {first}
+    {second}
+"""
+
+
+@both_chips
+@pytest.mark.parametrize(
+    ("first", "second", "ordered"),
+    [
+        ("store(x, a)", "store(x[:1, :], b, queue=1)", True),
+        ("store(x[1:, :], a[1:])", "store(x[:1, :], b, queue=1)", True),
+        ("store(x, a)", "store(y[:1, :], b, queue=1)", False),
+        ("load(a, x)", "load(a[:1], y[:1, :], queue=1)", True),
+        ("load(a, x)", "load(b, y[:1, :], queue=1)", False),
+    ],
+)
+def test_transfers_to_one_destination_arrive_in_the_order_of_the_text(
+    chip: ChipSpec, first: str, second: str, ordered: bool
+) -> None:
+    body = _RACE.format(first=first, second=second)
+    _, (*_, one, two) = timed(body, chip, 'x: Tensor["N", 32], y: Tensor["N", 32]', N=128)
+    assert two[BUSY_END] < one[BUSY_END]
+    arrival = chip.dma_latency_cycles + chip.dma_completion_cycles
+    expected = one[READY] if ordered else two[BUSY_END] + arrival
+    assert two[READY] == expected
 
 
 # ---- limits: queue entries, transfers in flight, slots ----

@@ -93,6 +93,7 @@ _FIELDS = {
     "dependence_cycles": st.integers(0, 10),
     "sequencer_dispatch_cycles": st.integers(1, 4),
     "sequencer_loop_cycles": st.integers(0, 4),
+    "sequencer_address_operations": st.integers(0, 5),
     "sequencer_queue_entries": st.integers(1, 6),
 }
 

@@ -48,9 +48,11 @@ class RowSoftmaxCase(DrawnCase):
 
     @property
     def demand(self) -> Demand:
-        """x in, o out; an element passes once for its sum, and once more after the sum."""
+        """x in, o out; a row's exponentials but one, and an element passes once after the sum."""
         moved = self.work * ELEMENT_BYTES
-        return Demand(moved, moved, products=0, elements=2 * self.work)
+        exponentials = self.work - self.rows
+        loaded = moved if exponentials else 0  # a row of one element is 1
+        return Demand(loaded, moved, 0, elements=self.work, exponentials=exponentials)
 
     def _draw(self, random: np.random.Generator, distribution: str) -> dict[str, Array]:
         logits = random.standard_normal(self.output_shape, np.float32)
