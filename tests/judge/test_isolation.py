@@ -149,7 +149,11 @@ def test_prints_and_large_requests_do_no_harm() -> None:
         ({"seconds": "1"}, TypeError, "seconds must be a number, not '1'"),
         ({"memory_mb": 0}, ValueError, "memory_mb must lie in 1"),
         ({"memory_mb": 1.5}, TypeError, "memory_mb must be an integer, not 1.5"),
-        ({"function": "eval"}, ValueError, "function must be one of evaluate, judge, echo, not 'eval'"),
+        (
+            {"function": "eval"},
+            ValueError,
+            "function must be one of evaluate, judge, echo, not 'eval'",
+        ),
         ({"chip": 3}, TypeError, "chip must be a ChipSpec or its name, not 3"),
         ({"task": 3}, TypeError, "task must be a Task or its name, not 3"),
         ({"source": b"x"}, TypeError, "source must be the text of a kernel, not b'x'"),

@@ -76,7 +76,7 @@ _LISTS = {
         "tail_not_rescaled rescaled_twice alpha_inverted alpha_of_new_maximum sum_plus_one "
         "sum_plus_little block_sum_twice sum_without_last_key sum_at_least_two sum_missing "
         "scale_zero scale_missing scale_twice scale_2_percent scale_tenth_percent scale_of_64 "
-        "scale_of_128 max_in_bf16 scores_in_bf16 scores_in_f16 accumulate_dropped "
+        "scale_of_128 sum_in_bf16 max_in_bf16 scores_in_bf16 scores_in_f16 accumulate_dropped "
         "accumulate_dropped_in_tail sum_replaced last_row_missing partial_tile_zero "
         "columns_missing values_of_one_key_off values_of_one_key_off_once row_off element_off "
         "rescaled_after_product mask_after_weights last_phase_for_first_rows "
@@ -100,7 +100,7 @@ _LISTS = {
     "attention_expert": (
         "mask_missing mask_of_even_groups prefix_key_of_one_sequence pages_of_first_for_one "
         "max_kept max_not_running max_of_half output_not_rescaled accumulate_dropped "
-        "log2e_rounded public_lengths_only pages_in_order_only"
+        "log2e_rounded public_lengths_only pages_in_order_only public_tables_only"
     ),
     "decode_reference": (
         "first_key_missing tail_missing stop_one_early last_key_of_blocks key_of_one_sequence "
