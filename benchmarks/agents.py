@@ -32,7 +32,7 @@ from learning.report import print_tables, write_report
 from learning.runs import Run, append_run, read_runs, setting_of
 
 from m890sim.agents import AGENTS, run_agent
-from m890sim.agents.plan import DISTRIBUTIONS, GATE_SEED
+from m890sim.agents.plan import gate_settings
 from m890sim.kernel import digest
 from m890sim.schedule import EDITS
 from m890sim.schedule.actions import ROWS
@@ -58,7 +58,7 @@ _memory: dict[str, Memory] = {}
 def setting(task: str, agent: str) -> str:
     """Digest of what a run hangs on beside task, agent, seed and budget."""
     found = get_task(task)
-    parts: list[object] = [TIMING_VERSION, sorted(EDITS), CHIP, DISTRIBUTIONS, GATE_SEED]
+    parts: list[object] = [TIMING_VERSION, sorted(EDITS), CHIP, *sorted(gate_settings().items())]
     parts += [digest(load_kernel(found.reference_name)), [case.name for case in found.cases]]
     if agent in LEARNERS:
         from learning.ppo import ENVS, HORIZON, RECORDS, RESTARTS, SETTINGS, SITES
@@ -100,8 +100,7 @@ def let_search(
         task,
         chip=CHIP,
         budget=evaluations,
-        seed=GATE_SEED,
-        distributions=DISTRIBUTIONS,
+        **gate_settings(),
         memory=_memory[task],
     )
     run_agent(AGENTS[agent], session, seed)

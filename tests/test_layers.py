@@ -30,6 +30,7 @@ LAYERS = (
     "session",
     "profile",
     "agents",
+    "evidence",
     "cli",
 )
 FACADE = {"__init__", "__main__"}  # the public API, which may name every layer

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from learning.intervals import COVERAGE, Interval, interquartile_mean, stratified_interval
 from learning.runs import Run
 from rich.console import Console
 from rich.table import Table
+
+from m890sim.evidence.intervals import COVERAGE, Interval, interquartile_mean, stratified_interval
 
 RANDOM = "random-search"
 TICKS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15)  # of the speedups in the plot

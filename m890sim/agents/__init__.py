@@ -2,8 +2,8 @@
 
 from m890sim.agents.agent import Agent, AgentSession, run_agent
 from m890sim.agents.dice import Dice
-from m890sim.agents.files import RunError
 from m890sim.agents.moves import Move, perform
+from m890sim.agents.reading import RunError
 from m890sim.agents.registry import AGENTS, DEFAULT_AGENT, AgentError, get_agent
 
 __all__ = [

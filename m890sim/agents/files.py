@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from m890sim.errors import M890Error
+from m890sim.agents.chain import CHAIN, next_link
+from m890sim.agents.reading import MOST_LINE_BYTES, RunError, parse_json, parse_object, read_bounded
 
 try:
     import fcntl
@@ -23,10 +24,23 @@ except ImportError:  # not on Windows; there two processes must not share a run 
 MANIFEST, EVALUATIONS, BEST = "manifest.json", "evaluations.jsonl", "best.py"
 RESULT, PICTURE = "result.json", "speedup.png"
 TEMPORARY = ".tmp"  # suffix of what is not whole yet
-
-
-class RunError(M890Error):
-    """A run directory that cannot be made, read, written or resumed."""
+NOTHING = type(None)
+# What a line holds, by key; besides, `edits` since the parent, or the kernel's `source`.
+LINE: dict[str, tuple[type, ...]] = {
+    "index": (int,),
+    "digest": (str,),
+    "start": (str,),
+    "cycles": (dict,),
+    "speedup": (float,),
+    "gap_closed": (float,),
+    "correct": (bool, NOTHING),
+    "accepted": (bool,),
+    "code": (str,),
+    "message": (str,),
+    "parent": (int, NOTHING),
+    "best_speedup": (float,),
+    CHAIN: (str,),
+}
 
 
 def create(path: Path, manifest: dict[str, Any]) -> None:
@@ -80,15 +94,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.exists():
         raise RunError(f"{path} is no run directory: it has no {MANIFEST}")
-    with errors_of(file, "read"):
-        text = file.read_bytes()
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise RunError(f"{file} is damaged: {error}; nothing was changed") from error
-    if not isinstance(found, dict):
-        raise RunError(f"{file} is damaged: it must hold one JSON object; nothing was changed")
-    return found
+    return parse_object(read_bounded(file), str(file))
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
@@ -100,33 +106,51 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     file = path / EVALUATIONS
     if not file.exists():
         raise RunError(f"{path} is damaged: {EVALUATIONS} is missing; nothing was changed")
-    with errors_of(file, "read"):
-        text = file.read_bytes()
+    text = read_bounded(file)
     whole = text.rfind(b"\n") + 1
     lines: list[dict[str, Any]] = []
     for number, line in enumerate(text[:whole].split(b"\n")[:-1], 1):
         try:
-            found = json.loads(line)
+            if len(line) > MOST_LINE_BYTES:
+                raise ValueError(f"it has {len(line)} bytes, at most {MOST_LINE_BYTES} are read")
+            found = parse_json(line)
+            check_line(found, number - 1)
         except ValueError as error:
             raise RunError(
                 f"{file} is damaged in line {number}: {error}; nothing was changed"
             ) from error
-        if not isinstance(found, dict) or found.get("index") != number - 1:
-            raise RunError(
-                f"{file} is damaged in line {number}: it must be evaluation {number - 1}; "
-                "nothing was changed"
-            )
         lines.append(found)
     return lines, whole
+
+
+def check_line(line: Any, index: int) -> None:
+    """Raises: ValueError for what is no line of that number, by its keys and their types."""
+    if not isinstance(line, dict) or type(line.get("index")) is not int or line["index"] != index:
+        raise ValueError(f"it must be evaluation {index}")
+    wanted = LINE.keys() | ({"source"} if "source" in line else {"edits"})
+    for key in (*line, *sorted(wanted)):
+        if key not in wanted:
+            raise ValueError(f"a line has no {key!r:.60}")
+        if key not in line:
+            raise ValueError(f"it has no {key!r}")
+        kinds = LINE.get(key) or ((str,) if key == "source" else (list,))
+        if type(line[key]) not in kinds:
+            raise ValueError(f"{key} must not be {line[key]!r:.60}")
+    if any(type(value) not in (int, type(None)) for value in line["cycles"].values()):
+        raise ValueError("cycles must be integers or null")
 
 
 class Log:
     """The log of evaluations, open for writing by this process alone."""
 
-    def __init__(self, path: Path, whole: int, count: int = 0) -> None:
-        """Open; `whole`: bytes of the `count` whole lines, the first append cuts off the rest."""
+    def __init__(self, path: Path, whole: int, count: int = 0, head: str = "") -> None:
+        """Open; `whole`: bytes of the `count` whole lines, the first append cuts off the rest.
+
+        head: the chain's value after them.
+        """
         self.file = path / EVALUATIONS
         self.count = count
+        self.head = head
         self._end = whole
         self._cut = False
         with errors_of(self.file, "write"):
@@ -139,8 +163,13 @@ class Log:
                 raise RunError(f"{path} is in use by another run") from None
 
     def append(self, line: dict[str, Any]) -> None:
-        """One more line, in the file when this returns. Raises: RunError; no part of it stays."""
-        data = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
+        """One more line, chained, in the file when this returns.
+
+        Raises: RunError; no part of it stays.
+        """
+        head = next_link(self.head, line)
+        chained = line | {CHAIN: head}
+        data = json.dumps(chained, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
         with errors_of(self.file, "write"):
             if not self._cut:
                 os.ftruncate(self._handle, self._end)
@@ -157,6 +186,7 @@ class Log:
                 raise
         self._end += len(data)
         self.count += 1
+        self.head = head
 
     def close(self) -> None:
         """Let others write."""

@@ -1,7 +1,7 @@
 """Evaluations as lines of a run's log, and what a repeated run may take over from them.
 
 A line names its parent, an earlier evaluation, and the edits from there, so that lines stay short
-however far the search has come.
+however far the search has come. The kernel of an agent that writes text stands in its line whole.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from m890sim.agents.files import EVALUATIONS, RunError
+from m890sim.agents.chain import CHAIN
+from m890sim.agents.differences import difference
 from m890sim.schedule import Edit
 from m890sim.session import LogEntry, Memory, Verdict, edit_from_data, edit_to_data
 from m890sim.session.memory import Gate, Space, State
-
-FLOATS = ("speedup", "gap_closed", "best_speedup")  # may differ in the last digit elsewhere
 
 
 class _Node:
@@ -34,24 +33,29 @@ class Lines:
         self._root = _Node()
         self._best = 1.0
 
-    def line(self, entry: LogEntry) -> dict[str, Any]:
-        """The next entry as plain data.
+    def line(self, entry: LogEntry, source: str | None = None) -> dict[str, Any]:
+        """The next entry as plain data, without its place in the chain.
 
         The keys of `LogEntry.as_dict`; `edits` are those since `parent` (None: the start kernel);
-        `best_speedup` is that of the best accepted entry so far.
+        `best_speedup` is that of the best accepted entry so far. source: the kernel's text where
+        it was written and not edited; it then stands in place of the edits.
         """
-        node, parent, since = self._root, None, 0
-        for number, edit in enumerate(entry.edits, 1):
-            node = node.next.setdefault(edit, _Node())
-            if node.entry is not None:
-                parent, since = node.entry, number
-        if node.entry is None:
-            node.entry = entry.index
+        parent, since = None, 0
+        if source is None:
+            node = self._root
+            for number, edit in enumerate(entry.edits, 1):
+                node = node.next.setdefault(edit, _Node())
+                if node.entry is not None:
+                    parent, since = node.entry, number
+            if node.entry is None:
+                node.entry = entry.index
         if entry.accepted:
             self._best = max(self._best, entry.speedup)
-        data = entry.as_dict()
-        edits = [edit_to_data(edit) for edit in entry.edits[since:]]
-        return data | {"parent": parent, "edits": edits, "best_speedup": self._best}
+        data = entry.as_dict() | {"parent": parent, "best_speedup": self._best}
+        if source is None:
+            return data | {"edits": [edit_to_data(edit) for edit in entry.edits[since:]]}
+        del data["edits"]
+        return data | {"source": source}
 
 
 def edits_of(lines: Sequence[Mapping[str, Any]], index: int) -> list[Edit]:
@@ -72,11 +76,12 @@ def edits_of(lines: Sequence[Mapping[str, Any]], index: int) -> list[Edit]:
 
 
 def differing(line: Mapping[str, Any], logged: Mapping[str, Any]) -> str:
-    """The first key in which a repeated evaluation is not the logged one; "" where none is."""
-    for key in (*line, *logged):
-        if key not in FLOATS and line.get(key) != logged.get(key):
-            return key
-    return ""
+    """Where a logged evaluation is not the repeated one, in the order of its text; "" nowhere.
+
+    The chain is not looked at.
+    """
+    said = {key: value for key, value in logged.items() if key != CHAIN}
+    return difference(said, dict(line))
 
 
 class Verdicts(Memory):
@@ -85,18 +90,13 @@ class Verdicts(Memory):
     Timings are made again: they take little, and show that log and simulator still agree.
     """
 
-    def __init__(self, lines: Sequence[Mapping[str, Any]], where: str) -> None:
+    def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
         self._logged: dict[str, Verdict] = {}
-        try:
-            for line in lines:
-                if line["correct"] is not None:
-                    verdict = Verdict(line["correct"], line["code"], line["message"])
-                    self._logged[line["digest"]] = verdict
-        except (KeyError, TypeError) as error:
-            raise RunError(
-                f"{where}: {EVALUATIONS} is damaged: {error!r}; nothing was changed"
-            ) from error
+        for line in lines:
+            if line["correct"] is not None:
+                verdict = Verdict(line["correct"], line["code"], line["message"])
+                self._logged[line["digest"]] = verdict
 
     def verdict(self, space: Space, state: State, gate: Gate) -> Verdict:
         """As `Memory.verdict`, without the gate where the log has its verdict."""

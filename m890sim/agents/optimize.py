@@ -6,79 +6,35 @@ with the verdicts of the log, which takes seconds, and each evaluation must come
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from m890sim.agents.agent import AgentSession, run_agent
+from m890sim.agents.chain import CHAIN, broken_link, head_of
 from m890sim.agents.files import (
     BEST,
     EVALUATIONS,
+    MANIFEST,
     PICTURE,
     RESULT,
     Log,
-    RunError,
+    errors_of,
     read_lines,
     read_manifest,
     write_json,
     write_whole,
 )
 from m890sim.agents.lines import Lines, Verdicts, differing
+from m890sim.agents.outcome import Outcome, best_text, finish
 from m890sim.agents.picture import draw
-from m890sim.agents.plan import DISTRIBUTIONS, GATE_SEED, Plan, plan_of
-from m890sim.agents.registry import get_agent
-from m890sim.judge import Evaluation, evaluate
-from m890sim.kernel import print_kernel
+from m890sim.agents.plan import gate_settings, plan_of
+from m890sim.agents.reading import RunError
+from m890sim.agents.registry import AgentError, get_agent
 from m890sim.kernel.ir import Kernel
 from m890sim.session import LogEntry, Memory
 
 Told = Callable[[LogEntry, float], None]  # (an evaluation, the best speedup so far)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended."""
-
-    plan: Plan
-    path: Path
-    interrupted: bool
-    log: tuple[LogEntry, ...]
-    best: LogEntry | None  # None: no kernel was right
-    kernel: Kernel | None
-    evaluation: Evaluation | None  # the final judgement; None where there is none
-    rejected: tuple[tuple[int, str], ...]  # evaluations that the final judgement refused, and why
-
-    @property
-    def speedup(self) -> float:
-        """Of the best kernel; 1.0, the reference's own, where there is none."""
-        return 1.0 if self.best is None else self.best.speedup
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        plan = self.plan
-        return {
-            "task": plan.task.name,
-            "chip": plan.chip.name,
-            "agent": plan.agent,
-            "seed": plan.seed,
-            "evaluations": plan.evaluations,
-            "spent": len(self.log),
-            "failed": sum(entry.failed for entry in self.log),
-            "interrupted": self.interrupted,
-            "speedup": self.speedup,
-            "best": None
-            if self.best is None
-            else {
-                "index": self.best.index,
-                "digest": self.best.digest,
-                "edits": len(self.best.edits),
-                "cycles": self.best.cycles,
-            },
-            "rejected": [{"index": index, "message": why} for index, why in self.rejected],
-            "evaluation": None if self.evaluation is None else self.evaluation.as_dict(),
-        }
 
 
 class Recorder:
@@ -86,25 +42,42 @@ class Recorder:
 
     def __init__(self, path: Path, told: Told | None = None) -> None:
         self.path = path
-        self.plan = plan_of(read_manifest(path), str(path))
+        manifest = read_manifest(path)
+        self.plan = plan_of(manifest, str(path))
+        try:
+            self.agent = get_agent(self.plan.agent)
+        except AgentError as error:
+            raise RunError(f"{path}: {MANIFEST}: {error}; nothing was changed") from error
         self._logged, whole = read_lines(path)
         if len(self._logged) > self.plan.evaluations:
             raise RunError(
                 f"{path} is damaged: {EVALUATIONS} has {len(self._logged)} evaluations of "
                 f"{self.plan.evaluations}; nothing was changed"
             )
-        self.agent = get_agent(self.plan.agent)
-        self._memory: Memory = Verdicts(self._logged, str(path))
+        broken = broken_link(manifest, self._logged)
+        if broken is not None:
+            raise RunError(
+                f"{path}: evaluation {broken} of {EVALUATIONS} does not follow from what stands "
+                f"before it (its {CHAIN}): the file was changed, or {MANIFEST} was; nothing was "
+                "changed here"
+            )
+        self._memory: Memory = Verdicts(self._logged)
         self._told = told
         self._lines = Lines()
         self.saved: LogEntry | None = None  # the entry whose kernel is in best.py
-        self._log = Log(path, whole, len(self._logged))
+        head = head_of(manifest, self._logged)
+        self._log = Log(path, whole, len(self._logged), head)
         self.session: AgentSession | None = None
 
     @property
     def repeated(self) -> int:
         """Evaluations that were there already."""
         return len(self._logged)
+
+    @property
+    def head(self) -> str:
+        """The chain's value after all lines."""
+        return self._log.head
 
     @property
     def repeating(self) -> bool:
@@ -121,10 +94,10 @@ class Recorder:
             start=plan.start,
             budget=plan.evaluations,
             verify="best",
-            seed=GATE_SEED,
-            distributions=DISTRIBUTIONS,
+            **gate_settings(),
             memory=self._memory,
             told=self._tell,
+            sources=False,
         )
         run_agent(self.agent, session, plan.seed)
         if session.spent < self.repeated:
@@ -136,25 +109,19 @@ class Recorder:
 
     def save_best(self, entry: LogEntry, kernel: Kernel) -> None:
         """Replace best.py. Raises: RunError."""
-        plan = self.plan
-        header = (
-            f"# {plan.task.name} on {plan.chip.name}: {entry.speedup:.4f}x over "
-            f"{plan.task.reference_name}, in cycles of the simulator.",
-            f"# Evaluation {entry.index} of agent {plan.agent} with seed {plan.seed}: "
-            f"{len(entry.edits)} edits of {plan.start.name}.",
-        )
-        text = print_kernel(dataclasses.replace(kernel, header=header, doc="", footer=()))
+        text = best_text(self.plan, entry, kernel)
         write_whole(self.path / BEST, text.encode("utf-8"))
         self.saved = entry
 
     def _tell(self, entry: LogEntry) -> None:
         line = self._lines.line(entry)
         if entry.index < self.repeated:
-            key = differing(line, self._logged[entry.index])
-            if key:
-                raise self._other(entry.index, f"{key} differs")
+            text = differing(line, self._logged[entry.index])
+            if text:
+                raise self._other(entry.index, text)
         else:
             try:
+                self._forget_result()
                 self._log.append(line)
                 self._keep_best()
             except RunError as error:
@@ -166,6 +133,12 @@ class Recorder:
     def _session(self) -> AgentSession:
         assert self.session is not None
         return self.session
+
+    def _forget_result(self) -> None:
+        """Remove the result of an interrupted run that now goes on: it would speak of less."""
+        if self._log.count == self.repeated:
+            with errors_of(self.path / RESULT, "remove"), contextlib.suppress(FileNotFoundError):
+                (self.path / RESULT).unlink()
 
     def _keep_best(self) -> None:
         best, kernel = self._session.best, self._session.best_kernel
@@ -213,40 +186,26 @@ def optimize(path: Path, told: Told | None = None) -> Outcome:
 
 def _finish(recorder: Recorder, interrupted: bool) -> Outcome:
     """Judge the best kernel in full; where it is wrong, the next best."""
-    plan, session = recorder.plan, recorder.session
+    session = recorder.session
     assert session is not None
-    rejected: list[tuple[int, str]] = []
-    for entry, kernel in _ranked(session):
-        evaluation = None
-        if not interrupted:
-            evaluation = evaluate(kernel, plan.task, plan.chip, plan.cases)
-            if not evaluation.correct:
-                why = next(case.message for case in evaluation.cases if not case.correct)
-                rejected.append((entry.index, why))
-                continue
-        recorder.save_best(entry, kernel)
-        return Outcome(
-            plan,
-            recorder.path,
-            interrupted,
-            session.log,
-            entry,
-            kernel,
-            evaluation,
-            tuple(rejected),
-        )
-    return Outcome(plan, recorder.path, interrupted, session.log, None, None, None, tuple(rejected))
 
-
-def _ranked(session: AgentSession) -> Iterator[tuple[LogEntry, Kernel]]:
-    """Evaluations that may be the best, from the fastest on, with their kernels."""
-    best, kernel = session.best, session.best_kernel
-    if best is None or kernel is None:
-        return
-    yield best, kernel
-    order = [entry for entry in session.log if not entry.failed and entry is not best]
-    for entry in sorted(order, key=lambda entry: (-entry.speedup, entry.index)):
+    def kernel_of(entry: LogEntry) -> Kernel:
+        if entry is session.best and session.best_kernel is not None:
+            return session.best_kernel
         session.restart()
         for edit in entry.edits:
             session.apply(edit)
-        yield entry, session.kernel
+        return session.kernel
+
+    outcome = finish(
+        recorder.plan,
+        recorder.path,
+        session.log,
+        session.best,
+        kernel_of,
+        recorder.head,
+        interrupted,
+    )
+    if outcome.best is not None and outcome.kernel is not None:
+        recorder.save_best(outcome.best, outcome.kernel)
+    return outcome

@@ -1,55 +1,83 @@
-"""Plan: what an optimisation run is, and the same as the manifest of its directory."""
+"""Plan: what an optimisation run is, and the same as the manifest of its directory.
+
+A manifest names everything that the run follows from by its digest, and holds what a reader could
+not look up: the chip's numbers and the text of the start kernel.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from m890sim.agents.files import MANIFEST, RunError
-from m890sim.agents.registry import get_agent
-from m890sim.chip import ChipSpec, get_chip
+from m890sim.agents.differences import difference
+from m890sim.agents.files import MANIFEST
+from m890sim.agents.reading import RunError
+from m890sim.chip import CHIPS, ChipSpec
+from m890sim.digests import digest_of
 from m890sim.errors import M890Error
 from m890sim.kernel import digest, print_kernel
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
 from m890sim.schedule import EDITS
 from m890sim.timing import TIMING_VERSION
-from m890sim.workloads import Case, Task, get_task, load_kernel
+from m890sim.workloads import DISTRIBUTIONS as ALL_DISTRIBUTIONS
+from m890sim.workloads import KERNELS, Case, Task, get_task, load_kernel
 
 KIND = "m890sim optimize run"
-FORMAT = 1
-# The gate of the search: one distribution finds a kernel that computes something else, and takes
-# half the time of all. The best kernel is judged on all of them at the end.
-DISTRIBUTIONS = ("normal",)
+FORMAT = 2
+# The gate of the search: a share of the rows on every distribution. One distribution alone sold
+# kernels that are right on ordinary inputs only. The best kernel is judged in full at the end.
+DISTRIBUTIONS = tuple(ALL_DISTRIBUTIONS)
 GATE_SEED = 0
+GATE_ROWS = 8  # of each output and distribution
+HIDDEN = 8  # hidden cases, where the task has a generator of them
+MOST_HIDDEN = 1000
+MOST_NAME = 100  # characters of an agent's name
+FREE = ("python", "agent", "seed", "evaluations")  # what a manifest may say as it likes
+
+
+class DifferError(RunError):
+    """A record that is whole, and says what does not hold here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that a run's result follows from.
 
-    Raises: AgentError for an unknown agent, ValueError for a seed or a number of evaluations that
-    cannot be.
+    The agent need not be one of this package: records of others are verified too.
+    Raises: ValueError for a seed, a number or a name that cannot be; RunError for a start kernel
+    that has the name of a built-in one and is another.
     """
 
     task: Task
     cases: tuple[Case, ...]
     chip: ChipSpec
-    agent: str  # key of AGENTS
+    agent: str
     seed: int
     evaluations: int
     start: Kernel
+    hidden: int = 0  # cases that the best kernel meets at the end
 
     def __post_init__(self) -> None:
-        get_agent(self.agent)
-        for name, least in (("seed", 0), ("evaluations", 1)):
+        for name, least, most in (
+            ("seed", 0, None),
+            ("evaluations", 1, None),
+            ("hidden", 0, MOST_HIDDEN),
+        ):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+            if most is not None and value > most:
+                raise ValueError(f"{name} must be at most {most}, not {value!r}")
+        if not isinstance(self.agent, str) or not 0 < len(self.agent) <= MOST_NAME:
+            raise ValueError(
+                f"agent must be a name of 1 to {MOST_NAME} characters, not {self.agent!r:.60}"
+            )
+        if not self.cases:
+            raise ValueError("a run needs at least one case")
+        check_name(self.start, self.chip)
 
     def manifest(self) -> dict[str, Any]:
         """The plan as plain data, with the versions that it holds for."""
@@ -59,31 +87,62 @@ class Plan:
             "m890sim": package_version(),
             "timing_version": TIMING_VERSION,
             "python": platform.python_version(),
-            "task": self.task.name,
-            "cases": [{"case": case.name, "digest": _digest(case)} for case in self.cases],
-            "chip": {"name": self.chip.name, "digest": _digest(asdict(self.chip))},
+            "task": {
+                "name": self.task.name,
+                "digest": self.task.digest,
+                "outputs": list(self.task.outputs),
+                "tolerance": float(self.task.tolerance),
+            },
+            "cases": [{"case": case.name, "digest": case.digest} for case in self.cases],
+            "chip": {"digest": self.chip.digest, "numbers": asdict(self.chip)},
             "agent": self.agent,
             "seed": self.seed,
             "evaluations": self.evaluations,
             "verify": "best",
-            "gate": {"seed": GATE_SEED, "distributions": list(DISTRIBUTIONS)},
-            "edits": {"count": len(EDITS), "digest": _digest(list(EDITS))},
-            "reference": {
-                "name": self.task.reference_name,
-                "digest": digest(load_kernel(self.task.reference_name)),
+            "gate": {
+                "seed": GATE_SEED,
+                "distributions": list(DISTRIBUTIONS),
+                "rows": GATE_ROWS,
             },
-            "start": {
-                "name": self.start.name,
-                "digest": digest(self.start),
-                "source": print_kernel(self.start),
-            },
+            "hidden": self.hidden,
+            "edits": {"count": len(EDITS), "digest": digest_of(list(EDITS))},
+            "reference": named(load_kernel(self.task.reference_name)),
+            "start": {**named(self.start), "source": print_kernel(self.start)},
         }
+
+
+def hidden_of(task: Task) -> int:
+    """How many hidden cases a run on a task ends with, where nobody says."""
+    return 0 if task.hidden is None else HIDDEN
+
+
+def gate_settings() -> dict[str, Any]:
+    """The gate of the search as arguments of a session."""
+    return {"seed": GATE_SEED, "distributions": DISTRIBUTIONS, "rows": GATE_ROWS}
+
+
+def named(kernel: Kernel) -> dict[str, Any]:
+    """A kernel in a record: its name and its digest."""
+    return {"name": kernel.name, "digest": digest(kernel)}
+
+
+def check_name(kernel: Kernel, chip: ChipSpec) -> None:
+    """Refuse a kernel under the name of a built-in one that it is not. Raises: RunError."""
+    if kernel.name not in KERNELS:
+        return
+    own = {digest(load_kernel(kernel.name)), digest(load_kernel(kernel.name, chip.name))}
+    if digest(kernel) not in own:
+        raise RunError(
+            f"the start kernel is called {kernel.name!r} and is not the built-in kernel of that "
+            "name; give it a name of its own (after `def`)"
+        )
 
 
 def plan_of(manifest: dict[str, Any], where: str) -> Plan:
     """The plan of a manifest; `where` names the directory in messages.
 
-    Raises: RunError where the manifest is damaged, of another kind or of another version.
+    Raises: RunError where the manifest is damaged, of another kind or of another version;
+    DifferError where it names what is not so here.
     """
     if manifest.get("kind") != KIND:
         raise RunError(f"{where} is no run directory of m890 optimize, by its {MANIFEST}")
@@ -93,33 +152,53 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
         ("m890sim", package_version()),
         ("timing_version", TIMING_VERSION),
     ):
-        if manifest.get(key) != here:
+        said = manifest.get(key)
+        if type(said) is not type(here) or said != here:
             raise RunError(
-                f"{where} was made by another version: {key} {manifest.get(key)!r}, "
-                f"here {here!r}; {remedy}"
+                f"{where} was made by another version: {key} {said!r:.60}, here {here!r}; {remedy}"
             )
     try:
-        task = get_task(manifest["task"])
-        cases = tuple(task.case(entry["case"]) for entry in manifest["cases"])
-        chip = get_chip(manifest["chip"]["name"])
-        start = parse(manifest["start"]["source"], filename=manifest["start"]["name"])
+        task = get_task(_text(manifest["task"]["name"]))
+        cases = tuple(task.case(_text(entry["case"])) for entry in manifest["cases"])
+        chip = _chip(manifest["chip"])
+        start = parse(manifest["start"]["source"], filename=_text(manifest["start"]["name"]))
         agent, seed = manifest["agent"], manifest["seed"]
-        plan = Plan(task, cases, chip, agent, seed, manifest["evaluations"], start)
+        plan = Plan(
+            task, cases, chip, agent, seed, manifest["evaluations"], start, manifest["hidden"]
+        )
         again = plan.manifest()
+    except DifferError as error:
+        raise DifferError(f"{where}: {MANIFEST}: {error}; nothing was changed") from error
     except (KeyError, TypeError, ValueError, AttributeError, M890Error) as error:
         detail = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{where}: {MANIFEST} is damaged: {detail}; nothing was changed") from error
-    for key, value in again.items():
-        if key not in ("python", "start") and manifest.get(key) != value:
-            raise RunError(
-                f"{where}: {key} is not as it was when the run began ({MANIFEST}); {remedy}"
-            )
-    if manifest["start"].get("digest") != again["start"]["digest"]:
-        raise RunError(
-            f"{where}: {MANIFEST} is damaged: the start kernel does not have its digest; "
-            "nothing was changed"
+    said = {key: value for key, value in manifest.items() if key not in FREE}
+    found = {key: value for key, value in again.items() if key not in FREE}
+    text = difference(said, found)
+    if text:
+        raise DifferError(
+            f"{where}: {MANIFEST} says what does not hold here: {text}; "
+            "a task, a chip or a kernel is not as it was when the run began, or the file was "
+            "changed; nothing was changed"
         )
     return plan
+
+
+def _chip(data: Any) -> ChipSpec:
+    """The chip of a record, built from its numbers."""
+    numbers = data["numbers"]
+    if not isinstance(numbers, dict):
+        raise TypeError(f"the chip's numbers must not be {numbers!r:.60}")
+    chip = ChipSpec(**numbers)
+    if chip.name in CHIPS and CHIPS[chip.name] != chip:
+        raise DifferError(f"the chip is called {chip.name!r} and has other numbers than that one")
+    return chip
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"found {value!r:.60} where a name belongs")
+    return value
 
 
 @cache
@@ -131,8 +210,3 @@ def package_version() -> str:
         return version("m890sim")
     except PackageNotFoundError:
         return "(not installed)"
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -77,6 +77,7 @@ class Compiler:
         self.known = set(names)
         self.tensors = dict(self.head.tensors)
         self.n_slots = len(self.tensors)
+        self.track_stored()
         self.scratch: list[tuple[str, tuple[int, ...], int]] = []
         self.phases: list[tuple[Label, int, int]] = []
         self.code: Code = []
@@ -101,6 +102,22 @@ class Compiler:
         """Cycles of a statement's integer operations beyond what address units do."""
         excess = self.recipes.excess(stmt, self.known)
         return excess * self.chip.sequencer_scalar_cycles
+
+    def track_stored(self) -> None:
+        """A parameter that the kernel stores to counts for its loads as scratch does."""
+        stored = {
+            ref.tensor
+            for stmt in ir.walk(self.kernel.body)
+            if isinstance(stmt, ir.Instr) and stmt.op == "store"
+            for ref in stmt.operands[:1]
+            if isinstance(ref, ir.TensorRef)
+        }
+        for param in self.kernel.params:
+            if param.name in stored and param.name in self.tensors:
+                known = self.tensors[param.name]
+                self.tensors[param.name] = self.recipes.tensor(
+                    known.dims, param.dtype, known.slot, False
+                )
 
     # ---- statements ----
 
@@ -212,15 +229,19 @@ class Compiler:
         else:
             body = self.closing(stmt.body, inner, tiles, level)
         depth_of_pipeline = max((c.index for c in stages), default=0)
-        top, end = Label(), Label()
+        top, none, end = Label(), Label(), Label()
         scalar_code = self.guarded(level)
         code += [padded(k.RESET, r) for r in self.saved.pop()]
-        code.append(Jump(end, 7, k.LOOP, variable, counter, trips, start, stop, step, 0, cycles))
+        code.append(Jump(none, 7, k.LOOP, variable, counter, trips, start, stop, step, 0, cycles))
         code.append(top)
         code += scalar_code
         code += body
         code.append(Jump(top, 7, k.NEXT, variable, counter, trips, step, depth_of_pipeline, cycles))
-        code.append(end)
+        skipped = self.chip.sequencer_scalar_cycles
+        if skipped:  # a loop that never runs costs what a condition costs
+            code += [Jump(end, 1, k.JUMP), none, padded(k.SEQUENCER, skipped), end]
+        else:
+            code.append(none)
         return code
 
     def staged(self, stmt: ir.Loop, names: Names, tiles: Tiles, level: Level, step: Value) -> Code:

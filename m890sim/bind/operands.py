@@ -31,12 +31,12 @@ class TileShape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """A tensor in HBM; slot: on the scoreboard. Of a parameter only its stores are noted there."""
+    """A tensor in HBM; slot: on the scoreboard. input: the kernel never stores to it."""
 
     dims: tuple[Value, ...]
     itemsize: int
     slot: int
-    parameter: bool
+    input: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +147,7 @@ class OperandCompiler:
                 mentions.append(self._mention(operand.name, ref, flags))
             elif isinstance(ref, ir.TensorRef):
                 tensor = self.tensors[ref.tensor]
-                if flags & k.WRITES or not tensor.parameter:
+                if not tensor.input:
                     mentions.append(_Mention(operand.name, "", tensor.slot, flags))
         cost, engine = self._cost(spec, stmt, {o.name: r for o, r in given})
         self._share_ports(spec, mentions, {o.name: r for o, r in given})

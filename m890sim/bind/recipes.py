@@ -237,11 +237,11 @@ class Recipes:
         known = self._shapes.get(key)
         return known or self._shapes.setdefault(key, TileShape(space, ir.DTYPES[dtype], rows, cols))
 
-    def tensor(self, dims: tuple[Value, ...], dtype: str, slot: int, parameter: bool) -> Tensor:
+    def tensor(self, dims: tuple[Value, ...], dtype: str, slot: int, is_input: bool) -> Tensor:
         """The one object for tensors of those dimensions."""
-        key = (*dims, dtype, slot, parameter)
+        key = (*dims, dtype, slot, is_input)
         known = self._tensors.get(key)
-        made = known or Tensor(dims, ir.DTYPES[dtype], slot, parameter)
+        made = known or Tensor(dims, ir.DTYPES[dtype], slot, is_input)
         return self._tensors.setdefault(key, made)
 
     def excess(self, stmt: ir.Stmt, known: Collection[str]) -> int:

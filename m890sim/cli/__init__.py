@@ -12,12 +12,24 @@ import os
 import sys
 from collections.abc import Sequence
 
-from m890sim.cli import docs, edits, files, judge, ladder, optimize, run, tables
+from m890sim.cli import (
+    docs,
+    edits,
+    files,
+    judge,
+    ladder,
+    leaderboard,
+    optimize,
+    run,
+    submit,
+    tables,
+    verify,
+)
 from m890sim.errors import M890Error
 
 RIGHT, WRONG, REFUSED, FAULT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 
-GROUPS = (run, judge, optimize, files, ladder, tables, edits, docs)
+GROUPS = (run, judge, optimize, verify, submit, leaderboard, files, ladder, tables, edits, docs)
 
 
 class _Version(argparse.Action):

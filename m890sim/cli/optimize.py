@@ -14,7 +14,7 @@ from m890sim.cli.cycles import cycle_picture, legend
 from m890sim.errors import M890Error
 
 if TYPE_CHECKING:
-    from m890sim.agents.optimize import Outcome
+    from m890sim.agents.outcome import Outcome
     from m890sim.agents.plan import Plan
     from m890sim.kernel.ir import Kernel
     from m890sim.session import LogEntry
@@ -43,11 +43,11 @@ def register(commands: Any) -> None:
     optimize.add_argument(
         "--evaluations",
         metavar="N",
-        type=_number(1),
+        type=number_of(1),
         help=f"kernels that may be evaluated (default: {EVALUATIONS})",
     )
     optimize.add_argument(
-        "--seed", metavar="N", type=_number(0), help=f"of the agent's choices (default: {SEED})"
+        "--seed", metavar="N", type=number_of(0), help=f"of the agent's choices (default: {SEED})"
     )
     optimize.add_argument("--chip", metavar="NAME", help=f"the chip (default: {CHIP})")
     optimize.add_argument(
@@ -61,6 +61,12 @@ def register(commands: Any) -> None:
         action="extend",
         help="only these cases (default: all of the task)",
     )
+    optimize.add_argument(
+        "--hidden",
+        metavar="N",
+        type=number_of(0),
+        help="hidden cases that the best kernel meets at the end (default: 8)",
+    )
     where = optimize.add_mutually_exclusive_group()
     where.add_argument(
         "--out", metavar="DIR", type=Path, help=f"the run directory (default: below {RUNS}/)"
@@ -72,7 +78,9 @@ def register(commands: Any) -> None:
     optimize.set_defaults(handler=_optimize)
 
 
-def _number(least: int) -> Any:
+def number_of(least: int) -> Any:
+    """An argument that is an integer of at least that much."""
+
     def parse(text: str) -> int:
         try:
             value = int(text)
@@ -103,7 +111,7 @@ def _optimize(args: argparse.Namespace) -> int:
 
 def _resumed(args: argparse.Namespace) -> Path:
     given = ["TASK"] if args.task is not None else []
-    names = ("agent", "evaluations", "seed", "chip", "start", "cases")
+    names = ("agent", "evaluations", "seed", "chip", "start", "cases", "hidden")
     given += [f"--{name}" for name in names if getattr(args, name) is not None]
     if given:
         raise M890Error(
@@ -115,13 +123,15 @@ def _resumed(args: argparse.Namespace) -> Path:
 
 def _created(args: argparse.Namespace) -> Path:
     from m890sim.agents.files import create, free_name, refuse_used
-    from m890sim.agents.plan import Plan
+    from m890sim.agents.plan import MOST_HIDDEN, Plan, hidden_of
     from m890sim.agents.registry import DEFAULT_AGENT, get_agent
     from m890sim.chip import get_chip
     from m890sim.cli.files import load
     from m890sim.judge import check_fits
     from m890sim.workloads import get_task
 
+    if (args.hidden or 0) > MOST_HIDDEN:
+        raise M890Error(f"--hidden must be at most {MOST_HIDDEN}, not {args.hidden}")
     if args.out is not None:
         refuse_used(args.out)
     task = get_task(args.task or TASK)
@@ -140,6 +150,7 @@ def _created(args: argparse.Namespace) -> Path:
         seed,
         args.evaluations or EVALUATIONS,
         start,
+        hidden_of(task) if args.hidden is None else args.hidden,
     )
     on = "" if chip.name == CHIP else f"-{chip.name}"
     path = args.out or free_name(Path(RUNS) / f"{task.name}{on}-{agent}-seed{seed}")
@@ -188,6 +199,7 @@ def _print(outcome: Outcome) -> None:
         out.print("No kernel was right; the start kernel neither.", style="red")
     else:
         _print_cases(outcome, outcome.best)
+        _print_hidden(outcome)
         _print_cycles(outcome.kernel, outcome.best, plan)
         _print_yardsticks(outcome)
     spent, failed = len(outcome.log), sum(entry.failed for entry in outcome.log)
@@ -236,6 +248,17 @@ def _print_cases(outcome: Outcome, best: LogEntry) -> None:
         "Simulated cycles. bound: cycles that no kernel can beat. to bound: share of the way from "
         "the reference to the bound, log scale. error: largest relative error of a row against "
         f"fp64 on every distribution, {plan.task.tolerance:g} allowed.",
+    )
+
+
+def _print_hidden(outcome: Outcome) -> None:
+    hidden = None if outcome.judgement is None else outcome.judgement.hidden
+    if hidden is None:
+        return
+    show.console().print(
+        f"\nHidden cases: {show.ratio(hidden.speedup)} on {hidden.cases} cases that seed "
+        f"{hidden.seed} drew after the kernel was fixed, {hidden.wrong} wrong; public "
+        f"{show.ratio(outcome.speedup)}, hidden over public {hidden.gap:.2f}."
     )
 
 

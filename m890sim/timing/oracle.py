@@ -105,7 +105,7 @@ class Sequencer:
             start, stop, step = (scope.value(x) for x in (stmt.start, stmt.stop, stmt.step))
             values = list(range(start, stop, step))
             beyond = self.machine.beyond([stmt.start, stmt.stop, stmt.step], 1)
-            yield from self._spend(chip.sequencer_scalar_cycles * beyond)
+            yield from self._spend(chip.sequencer_scalar_cycles * (beyond + (not values)))
             if any(isinstance(child, ir.Stage) for child in stmt.body):
                 yield from self._staged_loop(stmt, values, position)
             else:

@@ -10,7 +10,7 @@ import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from m890sim.chip import ChipSpec
 from m890sim.isa import OPS
@@ -249,6 +249,10 @@ class Piece:
         return (id(self.slot), self.first_row, self.row_step, self.rows, *columns)
 
 
+def _is_store(stmt: ir.Stmt) -> TypeGuard[ir.Instr]:
+    return isinstance(stmt, ir.Instr) and stmt.op == "store"
+
+
 def operands_of(instr: ir.Instr) -> Iterator[tuple[Any, Any]]:
     """The operands that a call gives, in the order of the instruction's row."""
     spec = OPS[instr.op]
@@ -294,18 +298,20 @@ class Resolver:
         self.tiles: dict[str, Slot] = {}  # name -> the slot that it means now
         self.dims: dict[str, list[int]] = {}  # tensors and scratch
         self.element_bytes: dict[str, int] = {}
-        self.scratch: set[str] = set()
-        self.stored: dict[str, Slot] = {}  # one slot a tensor; a parameter's is only written
+        self.hbm: dict[str, Slot] = {}  # scratch, and parameters that the kernel stores to
+        stored = {s.operands[0] for s in ir.walk(kernel.body) if _is_store(s)}
+        names = {ref.tensor for ref in stored if isinstance(ref, ir.TensorRef)}
         for param in kernel.params:
             if param.kind == "tensor":
                 self._tensor(param.name, param.dims, param.dtype)
+                if param.name in names:
+                    self.hbm[param.name] = Slot("hbm")
         for stmt in kernel.body:
             if isinstance(stmt, ir.HbmDecl):
                 self._tensor(stmt.name, stmt.dims, stmt.dtype)
-                self.scratch.add(stmt.name)
+                self.hbm[stmt.name] = Slot("hbm")
 
     def _tensor(self, name: str, dims: Iterable[ir.Expr], dtype: str) -> None:
-        self.stored[name] = Slot("hbm")
         self.dims[name] = [self.scope.value(dim) for dim in dims]
         self.element_bytes[name] = ir.DTYPES[dtype]
 
@@ -324,9 +330,9 @@ class Resolver:
                 slot = piece.slot
             elif isinstance(value, ir.TensorRef):
                 tensor = value
-                if operand.role == "read" and value.tensor not in self.scratch:
+                if value.tensor not in self.hbm:
                     continue
-                slot = self.stored[value.tensor]
+                slot = self.hbm[value.tensor]
             else:
                 continue
             if operand.role in ("read", "readwrite") or (operand.role == "update" and accumulate):

@@ -48,9 +48,10 @@ def _step(task: str, step: int, name: str, idea: str) -> KernelEntry:
 
 # The mini chip has two queues a core, two cores and small memories.
 _MINI = {
-    "vector_add_expert": {"QUEUES": 2},
+    "vector_add_expert": {"QUEUES": 2, "ROOM": 15000},
+    "row_softmax_expert": {"ROOM": 16000},
     "matmul_expert": {"QUEUES": 2, "ITEMS": 2, "BK": 32},
-    "attention_head_expert": {"QUEUES": 2, "BQ": 12},
+    "attention_head_expert": {"QUEUES": 2, "BQ": 12, "SRAM": 126000, "ACC": 64000},
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from m890sim.agents import AGENTS
+from m890sim.agents.chain import CHAIN
 from m890sim.agents.files import BEST, EVALUATIONS, MANIFEST, PICTURE, RESULT
 from m890sim.agents.lines import Lines
 from m890sim.session import KernelSession
@@ -30,4 +31,6 @@ def test_every_key_of_a_line_is_described() -> None:
     session = KernelSession("vector_add", "add-600x96", verify="never")
     line = Lines().line(session.evaluate())
     table = TEXT.split("A line of `evaluations.jsonl`:")[1].split("\n\nNo file")[0]
-    assert set(line) == set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|[^|]*\|", table, re.M))))
+    assert {*line, CHAIN} == set(
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\|[^|]*\|", table, re.M)))
+    )

@@ -53,7 +53,7 @@ def test_lines_say_how_each_kernel_was_made(finished: Path) -> None:
 
 def test_manifest_says_what_the_run_follows_from(finished: Path) -> None:
     manifest = read_manifest(finished)
-    assert manifest["task"] == TASK and manifest["agent"] == "evolution"
+    assert manifest["task"]["name"] == TASK and manifest["agent"] == "evolution"
     assert (manifest["seed"], manifest["evaluations"]) == (0, 12)
     assert [entry["case"] for entry in manifest["cases"]] == [CASE]
     for key in ("m890sim", "timing_version", "python", "chip", "gate", "edits", "reference"):
@@ -144,12 +144,12 @@ def test_interrupt_while_repeating_changes_nothing(finished: Path, tmp_path: Pat
 def test_interrupt_of_the_last_judgement_ends_cleanly(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_arguments: object) -> None:
+    def interrupt(*_arguments: object, **_settings: object) -> None:
         raise KeyboardInterrupt
 
     path = cut(finished, tmp_path / "run", 12)
     with monkeypatch.context() as patch:
-        patch.setattr("m890sim.agents.optimize.evaluate", interrupt)
+        patch.setattr("m890sim.agents.outcome.judge_kernel", interrupt)
         outcome = optimize(path)
     assert outcome.interrupted and outcome.best is not None and outcome.evaluation is None
     assert not optimize(path).interrupted
@@ -159,18 +159,18 @@ def test_interrupt_of_the_last_judgement_ends_cleanly(
 def test_best_that_the_last_judge_refuses_gives_way_to_the_next(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import m890sim.agents.optimize as module
+    import m890sim.agents.outcome as module
 
-    judge, calls = module.evaluate, []
+    judge, calls = module.judge_kernel, []
 
-    def suspicious(kernel: object, *rest: object) -> object:
+    def suspicious(kernel: object, *rest: object, **settings: object) -> object:
         calls.append(kernel)
         if len(calls) < 3:
-            # Wrong on any other kernel's values: here, the expert of another task.
-            return judge(wrong_kernel(kernel), *rest)  # type: ignore[arg-type]
-        return judge(kernel, *rest)  # type: ignore[arg-type]
+            # Wrong on any other kernel's values: here, with another sign.
+            return judge(wrong_kernel(kernel), *rest, **settings)  # type: ignore[arg-type]
+        return judge(kernel, *rest, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "evaluate", suspicious)
+    monkeypatch.setattr(module, "judge_kernel", suspicious)
     path = cut(finished, tmp_path / "run", 12)
     outcome = optimize(path)
     assert len(outcome.rejected) == 2 and outcome.best is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from m890sim.agents.chain import CHAIN, first_link, next_link
 from m890sim.agents.files import (
     BEST,
     EVALUATIONS,
@@ -24,6 +26,9 @@ from m890sim.agents.files import (
     write_whole,
 )
 from m890sim.agents.optimize import optimize
+from m890sim.kernel import print_kernel
+from m890sim.language import parse
+from m890sim.workloads import load_kernel
 from tests.agents.run_files import begin, contents, cut, everything
 from tests.agents.toys import CASE, made, plan
 
@@ -71,19 +76,33 @@ def test_manifest_that_is_not_json_is_refused(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 2}, "made by another version: format 2, here 1"),
+        ({"format": 1}, "made by another version: format 1, here 2; install that version"),
+        ({"format": True}, "made by another version: format True, here 2"),
         ({"m890sim": "9.9"}, "made by another version: m890sim '9.9'"),
         ({"timing_version": 99}, "timing_version 99"),
         ({"task": None}, "manifest.json is damaged"),
         ({"cases": [{"case": "none"}]}, "manifest.json is damaged: unknown case"),
+        ({"cases": []}, "a run needs at least one case"),
+        ({"hidden": 1001}, "hidden must be at most 1000, not 1001"),
         ({"cases": 3}, "manifest.json is damaged"),
-        ({"chip": {"name": "m890", "digest": "0"}}, "chip is not as it was"),
-        ({"edits": {"count": 1, "digest": "0"}}, "edits is not as it was"),
+        (
+            {"chip": {"name": "m890", "digest": "0"}},
+            "manifest.json is damaged: 'numbers' is missing",
+        ),
+        ({"chip": {"digest": "0", "numbers": {"cores": 0}}}, "cores must be at least 1, not 0"),
+        ({"chip": {"digest": "0", "numbers": {"name": "mine"}}}, "chip.digest: the record says"),
+        (
+            {"chip": {"digest": "0", "numbers": {"cores": 4}}},
+            "the chip is called 'm890' and has other numbers than that one",
+        ),
+        ({"edits": {"count": 1, "digest": "0"}}, "edits.count: the record says 1, recomputed"),
         ({"agent": "nobody"}, "unknown agent 'nobody'"),
         ({"seed": "x"}, "seed"),
         ({"evaluations": 0}, "evaluations"),
         ({"start": {"name": "x", "digest": "0", "source": "import os"}}, "damaged"),
-        ({"verify": "never"}, "verify is not as it was"),
+        ({"verify": "never"}, "verify: the record says 'never', recomputed 'best'"),
+        ({"gate": {"seed": 1}}, "gate.seed: the record says 1, recomputed 0"),
+        ({"more": 1}, "more: the record has it, and it should not"),
     ],
 )
 def test_manifest_that_does_not_hold_is_refused(
@@ -100,7 +119,26 @@ def test_start_kernel_that_was_changed_is_refused(finished: Path, tmp_path: Path
     manifest = json.loads((path / MANIFEST).read_text("utf-8"))
     manifest["start"]["source"] = manifest["start"]["source"].replace("fence()", "", 1)
     (path / MANIFEST).write_text(json.dumps(manifest))
-    refused(path, "manifest.json is damaged: the start kernel does not have its digest")
+    refused(path, "the start kernel is called 'vector_add_reference' and is not the built-in")
+
+
+def test_start_kernel_that_does_not_have_its_digest_is_refused(
+    finished: Path, tmp_path: Path
+) -> None:
+    path = cut(finished, tmp_path / "run", 3)
+    manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+    manifest["start"]["source"] = manifest["start"]["source"].replace(
+        "def vector_add", "def my_add"
+    )
+    (path / MANIFEST).write_text(json.dumps(manifest))
+    refused(path, "start.name: the record says 'vector_add_reference', recomputed 'my_add")
+
+
+def test_expert_under_the_name_of_the_reference_is_refused(tmp_path: Path) -> None:
+    expert = print_kernel(load_kernel("vector_add_expert"))
+    start = parse(expert.replace("def vector_add_expert", "def vector_add_reference"))
+    with pytest.raises(RunError, match="is called 'vector_add_reference' and is not the built-in"):
+        dataclasses.replace(plan(), start=start)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +162,88 @@ def test_damaged_log_is_refused(
 
 def test_log_that_does_not_repeat_is_refused(finished: Path, tmp_path: Path) -> None:
     path = cut(finished, tmp_path / "run", 8)
-    text = (path / EVALUATIONS).read_text("utf-8").splitlines(keepends=True)
-    line = json.loads(text[5])
-    line["cycles"][CASE] += 1
-    text[5] = json.dumps(line) + "\n"
-    (path / EVALUATIONS).write_text("".join(text))
-    refused(path, "evaluation 5 of evaluations.jsonl", "cycles differs")
+
+    def slower(lines: list[dict[str, object]]) -> None:
+        lines[5]["cycles"][CASE] += 1  # type: ignore[index]
+
+    rechained(path, slower)
+    refused(path, "evaluation 5 of evaluations.jsonl", f"cycles of {CASE}: the record says")
+
+
+def rechained(path: Path, change: Callable[[list[dict[str, object]]], None]) -> None:
+    """Change the log's lines and chain them anew, as a forger would."""
+    lines, _ = read_lines(path)
+    change(lines)
+    value = first_link(json.loads((path / MANIFEST).read_text("utf-8")))
+    for line in lines:
+        value = line[CHAIN] = next_link(value, line)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (path / EVALUATIONS).write_text(text)
+
+
+def test_speedups_that_were_changed_are_refused(finished: Path, tmp_path: Path) -> None:
+    path = cut(finished, tmp_path / "run", 8)
+
+    def tenfold(lines: list[dict[str, object]]) -> None:
+        for line in lines:
+            for key in ("speedup", "best_speedup"):
+                line[key] = 10 * line[key]  # type: ignore[operator]
+
+    rechained(path, tenfold)
+    refused(path, "evaluation 0", "speedup: the record says 10.0, recomputed 1.0")
+
+
+def test_broken_chain_is_refused(finished: Path, tmp_path: Path) -> None:
+    path = cut(finished, tmp_path / "run", 8)
+    text = (path / EVALUATIONS).read_bytes()
+    lines = text.splitlines(keepends=True)
+    lines[5] = lines[5].replace(b'"speedup":', b'"speedup":1')
+    (path / EVALUATIONS).write_bytes(b"".join(lines))
+    refused(path, "evaluation 5 of evaluations.jsonl does not follow", "chain")
+    (path / EVALUATIONS).write_bytes(text)
+    manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+    (path / MANIFEST).write_text(json.dumps(manifest | {"seed": 1}))
+    refused(path, "evaluation 0 of evaluations.jsonl does not follow")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'{"index":4,"index":4}', "the key 'index' is there twice"),
+        (b"[" * 100_000, "nested deeper than 24 levels"),
+        (b"[" * 30 + b"]" * 30, "nested deeper than 24 levels"),
+        (b'{"index":NaN}', "NaN is no number of JSON"),
+        (b'{"index":1e999}', "the number 1e999 is too large"),
+        (b'{"index":"\\ud800"}', "half of a character"),
+        (b'{"index":' + b"9" * 5000 + b"}", "damaged in line 5"),
+        (b'"' + b"x" * (1 << 20) + b'"', "1048578 bytes, at most 1048576 are read"),
+        (b"\xff\xfe\x00", "damaged in line 5"),
+        (b'{"index":4,"more":1}', "a line has no 'more'"),
+    ],
+)
+def test_hostile_line_is_refused(finished: Path, tmp_path: Path, text: bytes, words: str) -> None:
+    path = cut(finished, tmp_path / "run", 8)
+    lines = (path / EVALUATIONS).read_bytes().splitlines()
+    lines[4] = text
+    (path / EVALUATIONS).write_bytes(b"\n".join(lines) + b"\n")
+    refused(path, words)
+
+
+def test_files_that_are_none_are_refused(finished: Path, tmp_path: Path) -> None:
+    path = cut(finished, tmp_path / "run", 8)
+    (path / EVALUATIONS).unlink()
+    (path / EVALUATIONS).symlink_to("/dev/zero")
+    with pytest.raises(RunError, match="it is a symbolic link"):
+        optimize(path)
+    (path / EVALUATIONS).unlink()
+    os.mkfifo(path / EVALUATIONS)
+    with pytest.raises(RunError, match="it is no regular file"):
+        optimize(path)
+    (path / EVALUATIONS).unlink()
+    with open(path / EVALUATIONS, "wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(RunError, match="has 1099511627776 bytes, at most 33554432 are read"):
+        optimize(path)
 
 
 def test_log_of_too_many_evaluations_and_a_missing_one_are_refused(

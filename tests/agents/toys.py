@@ -17,7 +17,7 @@ def plan(agent: str = "evolution", seed: int = 0, evaluations: int = 12) -> Plan
     """A small plan."""
     task = get_task(TASK)
     case = task.case(CASE)
-    return Plan(task, (case,), get_chip("m890"), agent, seed, evaluations, task.reference)
+    return Plan(task, (case,), get_chip("m890"), agent, seed, evaluations, task.reference, 2)
 
 
 def made(path: Path, **settings: Any) -> Path:

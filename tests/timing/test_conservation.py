@@ -8,9 +8,11 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from m890sim.kernel import ir
 from m890sim.timing import Timing, simulate_program
 from m890sim.timing.oracle import OracleResult, simulate_slowly
 from m890sim.timing.oracle_engines import Record
+from m890sim.timing.oracle_program import integers_of
 from tests.generators import Program, random_program
 from tests.timing.test_oracle_agreement import CHUNK, PROGRAMS
 
@@ -78,6 +80,91 @@ def test_macs_stay_within_the_matrix_units_peak(seeds: range) -> None:
             macs[record.core] += record.need.macs
             assert record.need.macs <= peak * (record.busy_end - record.start), seed
         assert all(count <= peak * timing.cycles for count in macs.values()), seed
+
+
+def test_ports_serve_no_more_than_their_rate_in_any_cycle(seeds: range) -> None:
+    """Every byte that an instruction touches passes its banks' ports, when there is room."""
+    for seed in seeds:
+        program, _, result = _timed(seed)
+        port = program.chip.sram_port_bytes_per_cycle
+        for core, records in _by_core(result).items():
+            served: Counter[tuple[int, int]] = Counter()
+            for record in records:
+                for tick, size in record.served.items():
+                    assert record.start <= tick < record.busy_end, (seed, core)
+                    for bank in record.banks:
+                        served[bank, tick] += size
+            assert all(size <= port for size in served.values()), (seed, core)
+
+
+def test_ports_serve_all_that_instructions_touch(seeds: range) -> None:
+    for seed in seeds:
+        program, _, result = _timed(seed)
+        chip = program.chip
+        for record in result.details:
+            # Of the bytes in its fullest bank, what a block's hidden load drew came before.
+            hidden = max(0, record.need.passes * record.need.pass_cycles - record.base)
+            if not record.loads:
+                hidden = 0
+            drawn = sum(record.served.values())
+            assert drawn + hidden * chip.sram_port_bytes_per_cycle >= record.port_bytes, seed
+            # The fullest bank has no less than what one stream may have in one bank.
+            for stream in record.need.streams:
+                assert stream.share <= record.port_bytes, seed
+
+
+def test_ports_and_units_of_one_engine_take_the_time_their_work_needs(seeds: range) -> None:
+    """No engine works off more than its lanes, elements or port bytes a cycle, start-up aside."""
+    for seed in seeds:
+        program, timing, result = _timed(seed)
+        chip = program.chip
+        drawn: Counter[tuple[int, int]] = Counter()
+        for record in result.details:
+            drawn[record.core, record.engine] += record.port_bytes
+            assert record.busy_end - record.start >= record.need.base, seed
+            assert record.need.base >= record.need.stream, seed
+        for (_, engine), size in drawn.items():
+            # The matrix unit's first block may have loaded before; one window more covers it.
+            slack = chip.matrix_load_cycles if engine == chip.dma_queues else 0
+            assert size <= chip.sram_port_bytes_per_cycle * (timing.cycles + slack), seed
+
+
+def test_results_of_transfers_to_one_destination_are_ready_in_program_order(seeds: range) -> None:
+    for seed in seeds:
+        _, _, result = _timed(seed)
+        for core, records in _by_core(result).items():
+            ready: dict[int, int] = {}
+            for record in records:
+                if record.need.dma_bytes is None:
+                    continue
+                for slot in record.need.writes:
+                    # A phase begins with fresh slots, so those of one phase have one identity.
+                    assert record.ready >= ready.get(id(slot), 0), (seed, core)
+                    ready[id(slot)] = record.ready
+
+
+def test_sequencers_pay_for_every_statement_and_operation(seeds: range) -> None:
+    """A core's instructions are dispatched no faster than its dispatches and excess cost."""
+    for seed in seeds:
+        program, timing, _ = _timed(seed)
+        chip, kernel = program.chip, program.kernel
+        known = {*kernel.symbols, *kernel.tunables}
+        known |= {s.name for s in kernel.body if isinstance(s, ir.Let)}
+        instructions = [s for s in ir.walk(kernel.body) if isinstance(s, ir.Instr)]
+        assert timing.trace is not None
+        clock: dict[int, int] = {}
+        for core, _, number, dispatch, *_ in timing.trace.tolist():
+            operations = set()
+            stmt = instructions[number]
+            exprs, arguments = integers_of(stmt)
+            for node in (n for e in exprs for n in ir.walk_expr(e)):
+                names = {n.id for n in ir.walk_expr(node) if isinstance(n, ir.Name)}
+                if isinstance(node, (ir.Op, ir.TableRef)) and not names <= known:
+                    operations.add(node)
+            beyond = max(0, len(operations) - arguments * chip.sequencer_address_operations)
+            spent = chip.sequencer_dispatch_cycles + beyond * chip.sequencer_scalar_cycles
+            assert dispatch >= clock.get(core, 0) + spent, (seed, number)
+            clock[core] = dispatch
 
 
 def _longest_path(program: Program, records: list[Record]) -> int:

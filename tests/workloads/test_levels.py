@@ -216,19 +216,23 @@ def test_expert_is_as_fast_as_promised(name: str) -> None:
 
 def test_lower_bounds_by_hand() -> None:
     # launch 100, start 10, item 1, dispatch 1, issue 10; load 2 + 80 + 10 + 5; store 5 + 10 + 2 +
-    # 80 + 10. Two cores: vector unit 32 narrow or 16 wide elements a cycle each, SFU 4.
+    # 80 + 10. Two cores: vector unit 32 narrow or 16 wide elements a cycle each, SFU 4; start-up
+    # 10.
     around = 122 + 97 + 107
     add = lower_bound(VectorAddCase("a", "vector_add", 8, 90), M890_MINI)
-    assert add.elements == 10  # 720 / (2 * 36)
+    assert add.elements == 10 + 10  # 720 / (2 * 36)
     softmax = lower_bound(RowSoftmaxCase("s", "row_softmax", 8, 90), M890_MINI)
-    assert softmax.elements == 20  # every element twice
+    # 712 exponentials at six passes or one of the SFU's elements, 720 others at one pass or one of
+    # them: the vector unit takes the others, both the exponentials. 6 / 32 and 1 / 32 cycles.
+    assert softmax.elements == 10 + 45  # (712 * 6 / 32 + 720 / 32) / (1 + 4 * 6 / 32) / 2
     product = lower_bound(MatmulCase("m", "matmul", 40, 36, 53), M890_MINI)
     # 1,440 sums leave ACC at 16 + 4 a cycle on each core; 32 * 32 + 32 + 4 products a cycle.
-    assert (product.elements, product.matrix) == (36, 36)
-    assert product.cycles == max(product.memory, around + 36)
-    # One core: 16 + 4 scores a cycle, 120 pairs; 2 * 120 * 32 products.
+    assert (product.elements, product.matrix) == (10 + 36, 36)
+    assert product.cycles == max(product.memory, around + 46)
+    # One core: 105 weights (15 rows see 120 keys), a pass out of ACC and six: 1 / 16 + 6 / 32 of a
+    # cycle each, so 4 + 4 a cycle; 2 * 105 * 32 products.
     head = lower_bound(AttentionHeadCase("h", "attention_head", 15, 32), M890_MINI)
-    assert (head.elements, head.matrix) == (6, 8)
+    assert (head.elements, head.matrix) == (10 + 14, 7)
 
 
 def test_attention_head_has_one_core_on_every_chip() -> None:

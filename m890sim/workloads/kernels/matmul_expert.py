@@ -16,27 +16,34 @@ def matmul_expert(
     SLOTS: Tunable = 2,
     ITEMS: Tunable = 12,
     QUEUES: Tunable = 4,
+    BN: Tunable = 256,
 ):
     B = min(BM, ceil_div(M, ITEMS))
+    C = min(BN, N)  # all columns where they fit; the deeper, the fewer there are
+    KB = max(1, min(BK, 65536 // C))
 
-    for i in cores(ceil_div(M, B)):
+    for i, j in cores(ceil_div(M, B), ceil_div(N, C)):
         first = i * B
         rows = min(B, M - first)
-        out = acc(B, N)
-        ct = sram(B, N, bf16)
-        fill(out[:rows], 0.0)
-        for k in range(0, K, BK):
-            inner = min(BK, K - k)
+        left = j * C
+        right = min(left + C, N)
+        cols = right - left
+        out = acc(B, C)
+        ct = sram(B, C, bf16)
+        fill(out[:rows, :cols], 0.0)
+        for n in range(ceil_div(K, KB)):
+            k = n * KB
+            inner = min(KB, K - k)
             one = inner * 9 // 32  # less for the queue that brings a
             two = 2 * one
             three = 3 * one
-            at = sram(B, BK, bf16, slots=SLOTS)
-            bt = sram(BK, N, bf16, slots=SLOTS)
+            at = sram(B, KB, bf16, slots=SLOTS)
+            bt = sram(KB, C, bf16, slots=SLOTS)
             load(at[:rows, :inner], a[first : first + rows, k : k + inner], queue=3 % QUEUES)
-            load(bt[:one], b[k : k + one, :])
-            load(bt[one:two], b[k + one : k + two, :], queue=1)
-            load(bt[two:three], b[k + two : k + three, :], queue=2 % QUEUES)
-            load(bt[three:inner], b[k + three : k + inner, :], queue=3 % QUEUES)
-            matmul(out[:rows], at[:rows, :inner], bt[:inner], accumulate=True)
-        copy(ct[:rows], out[:rows])
-        store(c[first : first + rows, :], ct[:rows])
+            load(bt[:one, :cols], b[k : k + one, left:right])
+            load(bt[one:two, :cols], b[k + one : k + two, left:right], queue=1)
+            load(bt[two:three, :cols], b[k + two : k + three, left:right], queue=2 % QUEUES)
+            load(bt[three:inner, :cols], b[k + three : k + inner, left:right], queue=3 % QUEUES)
+            matmul(out[:rows, :cols], at[:rows, :inner], bt[:inner, :cols], accumulate=True)
+        copy(ct[:rows, :cols], out[:rows, :cols])
+        store(c[first : first + rows, left:right], ct[:rows, :cols])

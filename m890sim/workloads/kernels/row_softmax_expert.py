@@ -8,9 +8,14 @@ from m890sim.lang import *
 
 @kernel
 def row_softmax_expert(
-    x: Tensor["R", "C"], o: Tensor["R", "C"], scale: Scalar, BR: Tunable = 16, ITEMS: Tunable = 16
+    x: Tensor["R", "C"],
+    o: Tensor["R", "C"],
+    scale: Scalar,
+    BR: Tunable = 16,
+    ITEMS: Tunable = 16,
+    ROOM: Tunable = 64000,
 ):
-    B = min(BR, ceil_div(R, ITEMS))
+    B = min(BR, ceil_div(R, ITEMS), max(1, ROOM // C // 2 * 2))  # as many rows as fit ACC
     H = ceil_div(B, 2)
 
     for i in cores(ceil_div(R, B)):

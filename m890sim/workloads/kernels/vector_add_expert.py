@@ -12,8 +12,9 @@ def vector_add_expert(
     BR: Tunable = 64,
     CORES: Tunable = 16,
     QUEUES: Tunable = 4,
+    ROOM: Tunable = 60000,
 ):
-    B = min(BR, ceil_div(R, CORES))
+    B = min(BR, ceil_div(R, CORES), max(1, ROOM // C))  # as many rows as fit
 
     for i in cores(ceil_div(R, B)):
         rows = min(B, R - i * B)

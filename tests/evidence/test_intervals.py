@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from benchmarks.learning.intervals import Interval, interquartile_mean, stratified_interval
+from m890sim.evidence.intervals import Interval, interquartile_mean, stratified_interval
 
 
 def test_interquartile_mean_of_ten_is_mean_of_middle_six() -> None:

@@ -1,0 +1,37 @@
+"""`m890 verify`: work out again everything that a run directory or a submission says."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from m890sim.cli import show
+
+
+def register(commands: Any) -> None:
+    """Add the command of this group."""
+    verify = commands.add_parser(
+        "verify",
+        help="work a run or a submission out again",
+        description="Work out again what a run directory or a submission says, from its start "
+        "kernel on, and name the first thing that differs. Nothing is written.",
+        epilog="Exit status: 0 verified, 1 not verified, 2 refused input.",
+    )
+    verify.add_argument("path", metavar="PATH", type=Path, help="a run directory or a submission")
+    verify.add_argument("--json", action="store_true", help="print one JSON object")
+    verify.set_defaults(handler=_verify)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from m890sim.evidence import verify
+
+    with show.progress(args.path.name, quiet=args.json) as tell:
+        found = verify(args.path, tell)
+    if args.json:
+        show.print_json(found.as_dict())
+    elif found.verified:
+        print(f"{args.path}: verified, everything comes out as recorded")
+    else:
+        print(f"{args.path}: NOT verified: {found.difference}")
+    return 0 if found.verified else 1
