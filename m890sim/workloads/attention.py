@@ -214,11 +214,18 @@ class AttentionCase(Case):
         Tensors are float32, rounded to bf16; tables int64; sizes int; scalars float. The same
         (case, seed, distribution) gives the same arrays. Slots of the cache that hold no token are
         NaN.
-        Raises: TaskError for an unknown distribution (see `m890sim.workloads.DISTRIBUTIONS`).
+        Raises: TaskError for an unknown distribution (see `m890sim.workloads.DISTRIBUTIONS`),
+        TypeError or ValueError for a seed that is no integer of 0 ... 2**64 - 1.
         """
         from m890sim.workloads.inputs import make_inputs
 
         return make_inputs(self, seed, distribution)
+
+    def shared_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
+        """See `Case.shared_inputs`."""
+        from m890sim.workloads.inputs import shared_inputs
+
+        return shared_inputs(self, seed, distribution)
 
     def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
         """The right output in fp64, shape `output_shape`.

@@ -91,8 +91,16 @@ class Case(ABC):
 
         Tensors are float32, rounded to bf16; tables int64; sizes int; scalars float. The same
         (case, seed, distribution) gives the same arrays.
-        Raises: TaskError for an unknown distribution (see `m890sim.workloads.DISTRIBUTIONS`).
+        Raises: TaskError for an unknown distribution (see `m890sim.workloads.DISTRIBUTIONS`),
+        TypeError or ValueError for a seed that is no integer of 0 ... 2**64 - 1.
         """
+
+    def shared_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
+        """`make_inputs` for callers that change no array: some may be shared, and read-only.
+
+        Cheaper where several distributions of one case and seed are asked for.
+        """
+        return self.make_inputs(seed, distribution)
 
     @abstractmethod
     def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:

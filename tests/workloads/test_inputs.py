@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
+
+import ml_dtypes
 import numpy as np
 import pytest
 
 from m890sim.errors import TaskError
-from m890sim.workloads import DISTRIBUTIONS, SUITE, AttentionCase
-from m890sim.workloads.inputs import needle_positions, round_bf16
+from m890sim.workloads import DISTRIBUTIONS, LEVELS, SUITE, TASKS, AttentionCase
+from m890sim.workloads.inputs.bends import block_tokens, needle_positions
+from m890sim.workloads.inputs.draft import Draft
+from m890sim.workloads.inputs.stream import Stream, normal_table, round_bf16
 
 CASE = SUITE["extend"].case("extend-ragged")
+GOLDEN = Path(__file__).parent / "golden" / "inputs.txt"
 SMALL = [CASE, AttentionCase("small", "decode", (300, 65), (1, 1), 8, 2, 64, 16, True)]
 
 
@@ -69,20 +76,23 @@ def test_normal_logits_spread_by_1_to_3_and_values_have_mean_zero():
 def test_needles_decide_their_rows():
     inputs = CASE.make_inputs(0, "needle")
     sequence = CASE.sequences[4]
+    places = needle_positions(Draft(CASE, 0, "needle"))
     for head in (0, 7):
         x = logits(CASE, inputs, sequence, head)
         for query in range(0, sequence.queries, 7):
-            place = needle_positions(sequence, query, 8)[head]
+            place = places[sequence.first_query + query, head]
             weights = np.exp(x[query] - x[query].max())
             assert weights[place] / weights.sum() > 0.9
 
 
 def test_needles_stand_at_every_kind_of_place():
     sequence = CASE.sequences[4]
-    found = {
-        place for query in (150, 299) for place in needle_positions(sequence, query, 9).tolist()
-    }
-    assert {0, 999, 1000, 1150, 1299, 960, 1151} <= found
+    places = needle_positions(Draft(CASE, 0, "needle"))[sequence.first_query :]
+    found = set(places[150:152].ravel().tolist()) | set(places[298:].ravel().tolist())
+    assert {0, 999, 1000, 1150, 1299, 960, 1151, 575, 1128} <= found
+    assert places.max() < sequence.keys
+    first = needle_positions(Draft(CASE, 0, "needle"))[0]  # a prefix of 8, one new token
+    assert set(first.tolist()) == {0, 8, 7, 4}
 
 
 def test_large_maxima_overflow_exp_and_underflow_it():
@@ -91,6 +101,187 @@ def test_large_maxima_overflow_exp_and_underflow_it():
     assert up.min() > 300
     assert down.max() < -300
     assert 1 < up.std(axis=1).mean() < 5
+
+
+def every_row(case, distribution, seed=0):
+    """(sequence, query, head, logits of the visible keys): every row, or one in seven of many."""
+    inputs = case.make_inputs(seed, distribution)
+    for sequence in case.sequences:
+        for head in range(case.query_heads):
+            x = logits(case, inputs, sequence, head)
+            for query in range(0, sequence.queries, 1 if sequence.queries < 50 else 7):
+                yield sequence, query, head, x[query, : sequence.visible(query)]
+
+
+def block_means(x, tokens):
+    return np.array([x[start : start + tokens].mean() for start in range(0, len(x), tokens)])
+
+
+@pytest.mark.parametrize(("name", "sign"), [("ramp_up", 1), ("ramp_down", -1)])
+def test_ramps_rise_and_fall_by_more_than_100_from_block_to_block(name, sign):
+    for sequence, query, head, x in every_row(CASE, name):
+        if (query + head) % 4 != 3:
+            for tokens in (16, 64, 128):  # blocks of the kernels
+                steps = sign * np.diff(block_means(x[: len(x) // tokens * tokens], tokens))
+                assert (steps > 100).all(), (sequence.index, query, head)
+
+
+def test_steps_are_large_and_go_both_ways():
+    for sequence, query, head, x in every_row(CASE, "steps"):
+        if sequence.cached == 1000 and (query + head) % 4 != 3:
+            steps = np.diff(block_means(x[:960], 16))
+            assert (abs(steps) > 100).all()
+            assert (steps > 0).any() and (steps < 0).any()
+
+
+def test_ramps_have_no_more_levels_than_bf16_counts():
+    assert [block_tokens(keys) for keys in (1, 2048, 2049, 16_384)] == [16, 16, 32, 128]
+
+
+@pytest.mark.parametrize("case", SMALL, ids=["extend", "decode"])
+@pytest.mark.parametrize(("name", "place"), [("sink", 0), ("sink_last", -1)])
+def test_sinks_outweigh_all_other_keys(case, name, place):
+    for _, query, head, x in every_row(case, name):
+        if len(x) > 1 and (query + head) % 4 != 3:
+            assert x[place] - np.delete(x, place).max() > 89  # exp overflows fp32
+
+
+@pytest.mark.parametrize("case", SMALL, ids=["extend", "decode"])
+@pytest.mark.parametrize(("name", "sign"), [("far_below", -1), ("far_above", 1)])
+def test_far_logits_are_far_and_close_to_each_other(case, name, sign):
+    farthest = 0
+    for _, _, _, x in every_row(case, name):
+        assert (sign * x).min() > 1000
+        assert np.ptp(x) < 15
+        farthest = max(farthest, abs(x).max())
+    assert farthest > 5e4 or case.task == "decode"  # a sentinel of a real library
+
+
+def test_far_logits_are_exact_in_fp32_in_any_order():
+    inputs = CASE.make_inputs(1, "far_below")
+    for name in ("q", "k"):
+        np.testing.assert_array_equal(inputs[name], np.rint(inputs[name]))
+    products = abs(inputs["q"][:, 0]).sum(axis=-1) * abs(inputs["k"]).max()
+    assert products.max() < 2**24
+
+
+@pytest.mark.parametrize("case", SMALL, ids=["extend", "decode"])
+def test_equal_keys_have_equal_logits_and_values_cancel_in_zero_sum(case):
+    for _, _, _, x in every_row(case, "equal_keys"):
+        assert np.ptp(x) < 1e-12
+    inputs = case.make_inputs(0, "zero_sum")
+    plain = np.zeros(case.output_shape[:2], bool)
+    plain[0] = True
+    # The row of the first sequence: dropping any key changes it by half of its size and more.
+    sequence = case.sequences[0]
+    names = ("k_cache", "v_cache")
+    right = case.oracle(inputs, plain)[0, 0]
+    slots = inputs["kv_indices"][: sequence.cached]
+    rows = [inputs["v_cache"][slots, 0].astype(float)]
+    if case.task == "extend":
+        rows.append(inputs["v"][:1, 0].astype(float))
+    values = np.concatenate(rows)
+    np.testing.assert_allclose(values.mean(axis=0), right, atol=1e-12)
+    for key in range(len(values)):
+        wrong = np.delete(values, key, axis=0).mean(axis=0)
+        assert np.linalg.norm(wrong - right) > 0.2 * np.linalg.norm(right), (key, names)
+
+
+def test_lone_keys_decide_and_lie_anywhere():
+    found = []
+    for sequence, _, _, x in every_row(CASE, "lone_key"):
+        if sequence.index == 4:
+            order = np.sort(x)
+            assert order[-1] - order[-2] > 100
+            found.append(int(x.argmax()))
+    assert len(set(found)) > 200  # in 344 rows, of 1,300 keys
+
+
+def test_one_row_of_v_is_large_in_each_sequence_and_key_head():
+    inputs = CASE.make_inputs(0, "large_value")
+    for sequence in CASE.sequences:
+        slots = inputs["kv_indices"][sequence.first_cached :][: sequence.cached]
+        new = inputs["v"][sequence.first_query :][: sequence.queries]
+        values = np.concatenate([inputs["v_cache"][slots], new])
+        sizes = np.linalg.norm(values, axis=-1)
+        assert ((sizes > 1000).sum(axis=0) == 1).all()
+
+
+def test_distributions_keep_their_order_and_name_their_mistake():
+    names = list(DISTRIBUTIONS)
+    assert names[:4] == ["normal", "peaked", "needle", "large_maxima"]
+    assert len(names) == 15
+    for distribution in DISTRIBUTIONS.values():
+        assert distribution.text and distribution.catches
+
+
+def test_shared_inputs_are_those_of_make_inputs_and_cannot_be_changed():
+    for distribution in ("normal", "zero_sum"):
+        own, shared = CASE.make_inputs(5, distribution), CASE.shared_inputs(5, distribution)
+        for name, value in own.items():
+            np.testing.assert_array_equal(value, shared[name])
+        own["k_cache"][:] = 0  # one's own: no other call sees it
+        np.testing.assert_array_equal(
+            CASE.make_inputs(5, distribution)["k_cache"], shared["k_cache"]
+        )
+    with pytest.raises(ValueError, match="read-only"):
+        CASE.shared_inputs(5, "normal")["k_cache"][0] = 1
+
+
+def test_inputs_never_change(golden):
+    # The draws use no function of the C library that machines may differ in.
+    lines = [f"table {zlib.crc32(normal_table().astype('<f4').tobytes())}\n"]
+    for case in (CASE, *(task.cases[-1] for task in LEVELS.values())):
+        for distribution in DISTRIBUTIONS:
+            inputs = case.make_inputs(7, distribution)
+            tensors = [value for value in inputs.values() if getattr(value, "dtype", None) == "f4"]
+            bits = b"".join(
+                np.nan_to_num(tensor, nan=9.0).astype("<f4").tobytes() for tensor in tensors
+            )
+            lines.append(f"{case.name} {distribution} {zlib.crc32(bits)}\n")
+    golden(GOLDEN, "".join(lines))
+
+
+def test_normal_table_is_normal():
+    table = normal_table().astype(float)
+    assert abs(table.mean()) < 1e-6
+    assert abs(table.std() - 1) < 1e-3
+    assert (np.diff(table) >= 0).all()
+    draws = Stream("any", 0, "test").normal(100, 1001)
+    assert draws.shape == (100, 1001)
+    assert abs(draws.mean()) < 0.01
+    assert abs(draws.std() - 1) < 0.01
+    assert set(Stream("any", 0, "test").integers(3, 99).tolist()) == {0, 1, 2}
+
+
+def test_round_bf16_agrees_with_ml_dtypes():
+    bits = np.random.PCG64(0).random_raw(50_000).astype(np.uint32)
+    special = np.array([0x7F800000, 0xFF800000, 0x7F7FFFFF, 0x7FFFFFFF, 0x7F800001, 0, 0x80000000])
+    values = np.concatenate([bits, special.astype(np.uint32)]).view(np.float32)
+    with np.errstate(invalid="ignore"):
+        expected = values.astype(ml_dtypes.bfloat16).astype(np.float32)
+    np.testing.assert_array_equal(round_bf16(values), expected)
+
+
+@pytest.mark.parametrize(
+    ("seed", "error", "text"),
+    [
+        (-1, ValueError, "seed must be 0 ... 18,446,744,073,709,551,615, not -1"),
+        (1.0, TypeError, "seed must be an integer, not 1.0"),
+        (None, TypeError, "seed must be an integer, not None"),
+        (True, TypeError, "seed must be an integer, not True"),
+    ],
+)
+@pytest.mark.parametrize("task", TASKS)
+def test_bad_seeds_are_refused(task, seed, error, text):
+    with pytest.raises(error, match=text.replace(".", r"\.")):
+        TASKS[task].cases[0].make_inputs(seed)
+
+
+@pytest.mark.parametrize("name", [3, ["normal"], "Normal", ""])
+def test_what_is_no_distribution_is_refused(name):
+    with pytest.raises(TaskError, match="unknown distribution"):
+        CASE.make_inputs(0, name)
 
 
 def test_unknown_distribution_is_refused_with_the_list():

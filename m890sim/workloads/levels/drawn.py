@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 
 from m890sim.workloads.case import Array, Case
-from m890sim.workloads.inputs import generator, round_bf16
+from m890sim.workloads.inputs import Stream, chosen_distribution, round_bf16
+from m890sim.workloads.inputs.bends import LARGE_VALUE, RAMP_LEVELS, SMALL_PART
+
+FAR = 40_000.0  # a sum of two overflows fp16
+POWERS = np.array([10.0**power for power in range(-3, 4)], np.float32)
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class DrawnCase(Case):
 
     def make_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
         """See `Case.make_inputs`."""
-        random, chosen = generator(self.name, seed, distribution)
-        tensors = self._draw(random, chosen)
+        seed, chosen = chosen_distribution(seed, distribution)
+        tensors = self._draw(Stream(self.name, seed, chosen), chosen)
         return {name: round_bf16(values) for name, values in tensors.items()} | dict(self.scalars)
 
     def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
@@ -41,7 +45,7 @@ class DrawnCase(Case):
         return found
 
     @abstractmethod
-    def _draw(self, random: np.random.Generator, distribution: str) -> dict[str, Array]:
+    def _draw(self, stream: Stream, distribution: str) -> dict[str, Array]:
         """The input tensors, float32, before rounding."""
 
     @abstractmethod
@@ -56,16 +60,55 @@ def require_positive(case: Case) -> None:
             raise ValueError(f"{name} must be at least 1, not {extent}")
 
 
-def spread(random: np.random.Generator, rows: int, distribution: str) -> Array:
-    """A factor for each row, float32 [rows, 1], by which rows differ in size.
+COLUMN_TOKENS = 16  # columns of one level of a ramp
+TINY = 0.001  # beside an element of 1
 
-    normal: 1. peaked: over six orders of ten. needle: 0.001, beside a needle of 1. large_maxima:
-    64.
+
+def drawn_matrix(stream: Stream, rows: int, columns: int, distribution: str) -> Array:
+    """A matrix whose elements differ in size as the distribution says, float32 [rows, columns].
+
+    In the spirit of the attention tasks' distributions, with columns for keys: what decides a row
+    stands at its beginning, its end, in one block or in one element.
     """
-    if distribution == "peaked":
-        return 10.0 ** random.uniform(-3, 3, (rows, 1)).astype(np.float32)
-    size = {"needle": 0.001, "large_maxima": 64.0}.get(distribution, 1.0)
-    return np.full((rows, 1), size, np.float32)
+    values = stream.normal(rows, columns)
+    every, at = np.arange(rows), np.arange(columns)
+    last = columns - 1
+    blocks = at // COLUMN_TOKENS % RAMP_LEVELS
+    most = int(blocks.max())
+    if distribution == "peaked":  # rows over six orders of ten
+        values *= POWERS[stream.integers(len(POWERS), rows)][:, None]
+    elif distribution == "needle":
+        values *= np.float32(TINY)
+        values[every, needle_columns(rows, columns)] += 1
+    elif distribution == "large_maxima":
+        values *= np.float32(64)
+    elif distribution in ("ramp_up", "ramp_down", "steps"):  # every block four times the last
+        shuffled = np.argsort(stream.integers(2**40, most + 1), kind="stable")
+        order = {"ramp_up": blocks, "ramp_down": most - blocks, "steps": shuffled[blocks]}
+        values *= np.ldexp(np.float32(1), np.maximum(order[distribution] - most, -20) * 2)
+    elif distribution in ("sink", "sink_last", "lone_key"):
+        place = {"sink": 0, "sink_last": last}.get(distribution, stream.integers(columns, rows))
+        decides = values[every, place]
+        values *= np.float32(0 if distribution == "lone_key" else TINY)
+        values[every, place] = decides + np.copysign(np.float32(1), decides)
+    elif distribution in ("far_below", "far_above"):
+        values = values * np.float32(64) + np.float32(FAR if distribution == "far_above" else -FAR)
+    elif distribution == "equal_keys":
+        values[:] = values[:, :1]
+    elif distribution == "large_value":
+        values[every, stream.integers(columns, rows)] *= np.float32(LARGE_VALUE)
+    return values.astype(np.float32, copy=False)
+
+
+def cancelling(stream: Stream, rows: int, columns: int) -> Array:
+    """Rows that cancel down every column but for a small part, float32 [rows, columns]."""
+    values = stream.normal(rows, columns) * np.float32(SMALL_PART)
+    at = np.arange(rows)
+    signs = 1 - at % 2 * 2
+    pairs = (stream.integers(2, rows // 2 + 1) * 2 - 1)[at // 2]
+    for first, pattern in enumerate((signs, 1 - at // 2 % 2 * 2, signs * pairs), start=1):
+        values[:, first::4] = pattern.astype(np.float32)[:, None]
+    return values
 
 
 def needle_columns(rows: int, columns: int) -> Array:

@@ -10,7 +10,8 @@ import numpy as np
 
 from m890sim.workloads.case import Array, Demand
 from m890sim.workloads.hidden import Dice, HiddenCases
-from m890sim.workloads.levels.drawn import DrawnCase, needle_columns, spread
+from m890sim.workloads.inputs import Stream
+from m890sim.workloads.levels.drawn import DrawnCase, cancelling, drawn_matrix
 from m890sim.workloads.specification import matmul
 from m890sim.workloads.task import Task, tensor
 
@@ -51,15 +52,15 @@ class MatmulCase(DrawnCase):
             narrow_elements=self.inner,
         )
 
-    def _draw(self, random: np.random.Generator, distribution: str) -> dict[str, Array]:
-        size = spread(random, self.rows, distribution)
-        a = size * random.standard_normal((self.rows, self.inner), np.float32)
-        b = random.standard_normal((self.inner, self.columns), np.float32)
-        if distribution == "needle":
-            a[np.arange(self.rows), needle_columns(self.rows, self.inner)] += 1.0
+    def _draw(self, stream: Stream, distribution: str) -> dict[str, Array]:
+        a = drawn_matrix(stream, self.rows, self.inner, distribution)
+        b = stream.normal(self.inner, self.columns)
         if distribution == "large_maxima":  # sums that overflow fp16
             b = 64 * b + 64
             a += 64
+        if distribution == "zero_sum":
+            a = np.broadcast_to(a[:, :1] + np.copysign(np.float32(1), a[:, :1]), a.shape)
+            b = cancelling(stream, self.inner, self.columns)
         return {"a": a, "b": b}
 
     def _compute(self, inputs: Mapping[str, Any]) -> Array:

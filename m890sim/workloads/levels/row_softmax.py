@@ -11,8 +11,15 @@ import numpy as np
 from m890sim.kernel.ir import Param
 from m890sim.workloads.case import Array, Demand
 from m890sim.workloads.hidden import Dice, HiddenCases
-from m890sim.workloads.inputs import NEEDLE_LOGIT, OFFSET_LOGIT
-from m890sim.workloads.levels.drawn import DrawnCase, needle_columns
+from m890sim.workloads.inputs import Stream
+from m890sim.workloads.inputs.bends import (
+    LONE_LOGIT,
+    NEEDLE_LOGIT,
+    OFFSET_LOGIT,
+    RAMP_LOGITS,
+    SINK_LOGITS,
+)
+from m890sim.workloads.levels.drawn import COLUMN_TOKENS, DrawnCase, needle_columns
 from m890sim.workloads.specification import row_softmax
 from m890sim.workloads.task import Task, tensor
 
@@ -20,6 +27,8 @@ if TYPE_CHECKING:
     from m890sim.execute.fields import Field, Value
 
 ELEMENT_BYTES = 2
+# Far from zero the rows' elements are as far apart as bf16 can hold.
+FAR_LOGITS = (1500.0, 3000.0)
 SCALE = 0.3  # no power of two: scores that are rounded to bf16 must show
 
 
@@ -54,17 +63,42 @@ class RowSoftmaxCase(DrawnCase):
         loaded = moved if exponentials else 0  # a row of one element is 1
         return Demand(loaded, moved, 0, elements=self.work, exponentials=exponentials)
 
-    def _draw(self, random: np.random.Generator, distribution: str) -> dict[str, Array]:
-        logits = random.standard_normal(self.output_shape, np.float32)
+    def _draw(self, stream: Stream, distribution: str) -> dict[str, Array]:
+        logits = stream.normal(self.rows, self.columns).astype(np.float64)
+        every, at = np.arange(self.rows), np.arange(self.columns)
+        blocks = at // COLUMN_TOKENS
+        shuffled = np.argsort(stream.integers(2**40, int(blocks.max()) + 1), kind="stable")
+        random = stream.integers(self.columns, self.rows)
+        step = np.array(RAMP_LOGITS)[every % len(RAMP_LOGITS)][:, None]
+        sink = np.array(SINK_LOGITS)[every % len(SINK_LOGITS)]
         if distribution == "normal":
-            logits *= np.linspace(1, 3, self.rows, dtype=np.float32)[:, None]
+            logits *= np.linspace(1, 3, self.rows)[:, None]
         elif distribution == "peaked":
             logits *= 8
         elif distribution == "needle":
-            logits[np.arange(self.rows), needle_columns(*self.output_shape)] += NEEDLE_LOGIT
-        else:  # every other row far below zero: there exp without the maximum gives 0 / 0
-            logits += np.where(np.arange(self.rows) % 2, -OFFSET_LOGIT, OFFSET_LOGIT)[:, None]
-        x: Array = logits / np.float32(SCALE)
+            logits[every, needle_columns(*self.output_shape)] += NEEDLE_LOGIT
+        elif distribution == "large_maxima":
+            # Every other row far below zero: there exp without the maximum gives 0 / 0.
+            logits += np.where(every % 2, -OFFSET_LOGIT, OFFSET_LOGIT)[:, None]
+        elif distribution in ("ramp_up", "ramp_down"):
+            logits += (step if distribution == "ramp_up" else -step) * blocks
+        elif distribution == "steps":
+            logits += step * shuffled[blocks]
+        elif distribution in ("sink", "sink_last"):
+            logits[:, 0 if distribution == "sink" else -1] += sink
+        elif distribution in ("far_below", "far_above"):
+            far = np.array(FAR_LOGITS)[every % len(FAR_LOGITS)][:, None]
+            # Steps of bf16 are this wide there; some of a row's logits are alike.
+            logits = np.rint(logits) * far / 256 + (far if distribution == "far_above" else -far)
+        elif distribution == "equal_keys":
+            logits[:] = logits[:, :1]
+        elif distribution == "zero_sum":  # two kinds of elements, e**3 apart
+            logits = np.where(at % 2, -3.0, 0.0) + logits[:, :1]
+        elif distribution == "lone_key":
+            logits[every, random] += LONE_LOGIT
+        elif distribution == "large_value":  # one element has about half of the row's weight
+            logits[every, random] = np.log(self.columns)
+        x: Array = logits / SCALE
         return {"x": x.astype(np.float32)}
 
     def _compute(self, inputs: Mapping[str, Any]) -> Array:

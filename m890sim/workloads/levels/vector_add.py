@@ -10,7 +10,9 @@ import numpy as np
 
 from m890sim.workloads.case import Array, Demand
 from m890sim.workloads.hidden import Dice, HiddenCases
-from m890sim.workloads.levels.drawn import DrawnCase, needle_columns, spread
+from m890sim.workloads.inputs import Stream
+from m890sim.workloads.inputs.bends import SMALL_PART
+from m890sim.workloads.levels.drawn import DrawnCase, drawn_matrix
 from m890sim.workloads.specification import add
 from m890sim.workloads.task import Task, tensor
 
@@ -44,14 +46,14 @@ class VectorAddCase(DrawnCase):
         moved = self.work * ELEMENT_BYTES
         return Demand(2 * moved, moved, products=0, elements=self.work)
 
-    def _draw(self, random: np.random.Generator, distribution: str) -> dict[str, Array]:
-        size = spread(random, self.rows, distribution)
-        x, y = (size * random.standard_normal(self.output_shape, np.float32) for _ in range(2))
-        every = np.arange(self.rows)
-        if distribution == "needle":
-            y[every, needle_columns(*self.output_shape)] += 1.0
+    def _draw(self, stream: Stream, distribution: str) -> dict[str, Array]:
+        x, y = (drawn_matrix(stream, *self.output_shape, distribution) for _ in range(2))
         if distribution == "large_maxima":  # large numbers that nearly cancel
             y -= x
+        if distribution == "zero_sum":  # all cancels but for an element in four, which is small
+            at = np.add.outer(np.arange(self.rows), np.arange(self.columns)) % 4
+            y = np.where(at == 0, y * np.float32(SMALL_PART), -x)
+            x = np.where(at == 0, np.float32(0), x)
         return {"x": x, "y": y}
 
     def _compute(self, inputs: Mapping[str, Any]) -> Array:

@@ -1,0 +1,272 @@
+"""DISTRIBUTIONS: ways of drawing inputs, each made so that a named mistake shows.
+
+A bend changes the tensors of a `Draft` (standard normal to begin with) in place. Right kernels with
+fp32 scores and weights in bf16 pass all of them by a margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from m890sim.workloads.inputs.draft import Draft
+from m890sim.workloads.inputs.stream import Array
+
+NEEDLE_LOGIT = 20.0  # e**20 outweighs 16,384 keys whose logits have a standard deviation of 2
+TAIL_TOKENS = 64  # needles stand where a block of this many keys begins or ends
+OFFSET_LOGIT = 400.0  # exp overflows fp32 and bf16 beyond 88
+OFFSET_LEVEL = 64.0  # of every key along the element that carries the offset
+RAMP_TOKENS = 16  # in the smallest blocks that kernels use
+RAMP_LEVELS = 128  # blocks of longer sequences are larger; bf16 counts to 256 exactly
+# Logits from block to block: exp overflows, and in every fourth row several blocks count.
+RAMP_LOGITS = (112.0, 112.0, 112.0, 1.0)
+SINK_LOGITS = (300.0, 2000.0, 300.0, 8.0)
+LONE_LOGIT = 2000.0
+# Below the sentinels -1e3, -1e4 and -5e4 that stand for -inf in real kernels.
+FAR_LOGITS = (1500.0, 3000.0, 2e4, 6e4)
+FAR_LEVEL = 256.0
+SMALL_PART = 1 / 64  # of V where the rest cancels
+LARGE_VALUE = 1024.0
+
+
+def _cycle(values: Sequence[float], turn: Array) -> Array:
+    found: Array = np.array(values)[turn % len(values)]
+    return found
+
+
+def _spread(low: float, high: float) -> Callable[[Draft], None]:
+    def bend(draft: Draft) -> None:
+        # q and k of unit variance give logits of unit variance: scale is D ** -0.5.
+        factors = np.linspace(low, high, draft.case.query_heads, dtype=np.float32)
+        np.multiply(draft.q, factors[:, None], out=draft.q)
+
+    return bend
+
+
+def needle_positions(draft: Draft) -> Array:
+    """Keys that the needles point at, int64 [T, HQ].
+
+    They go round with query and head: the first key, the query's own (last visible) key, the last
+    cached and the first new key, the first key of the last block, of the last cached block and of
+    the last new block, the middle, and the first key that must not be seen (there the right answer
+    is an ordinary row).
+    """
+    seen, cached = draft.visible, draft.cached
+    new = seen - cached
+    places = np.stack(
+        [
+            np.zeros_like(seen),
+            seen - 1,
+            cached - 1,
+            cached,
+            (seen - 1) // TAIL_TOKENS * TAIL_TOKENS,
+            (cached - 1) // TAIL_TOKENS * TAIL_TOKENS,
+            cached + (new - 1) // TAIL_TOKENS * TAIL_TOKENS,
+            seen // 2,
+            seen,
+        ],
+        axis=1,
+    )
+    there = (places >= 0) & (places < draft.keys[:, None])
+    order = np.argsort(~there, axis=1, kind="stable")  # places that there are, first
+    count = there.sum(axis=1)[:, None]
+    chosen = np.take_along_axis(order, draft.turn % count, axis=1)
+    found: Array = np.take_along_axis(places, chosen, axis=1)
+    return found
+
+
+def _needle(draft: Draft) -> None:
+    draft.point_at(needle_positions(draft), np.full(draft.turn.shape, NEEDLE_LOGIT))
+
+
+def _constant_levels(draft: Draft, level: float) -> tuple[Array, Array]:
+    return draft.per_key([level] * len(draft.case.cached))
+
+
+def _offset(draft: Draft) -> None:
+    # Every other head's logits lie far below zero: there exp without the maximum gives 0 / 0.
+    heads = np.where(np.arange(draft.case.query_heads) % 2, -OFFSET_LOGIT, OFFSET_LOGIT)
+    logits = np.broadcast_to(heads / OFFSET_LEVEL, draft.turn.shape)
+    draft.set_levels(_constant_levels(draft, OFFSET_LEVEL), logits)
+
+
+def block_tokens(keys: int) -> int:
+    """Keys of one level of a ramp: 16, doubled until 128 levels are enough."""
+    tokens = RAMP_TOKENS
+    while keys > tokens * RAMP_LEVELS:
+        tokens *= 2
+    return tokens
+
+
+def _blocks(draft: Draft) -> tuple[Array, Array]:
+    sizes = draft.per_key([block_tokens(sequence.keys) for sequence in draft.case.sequences])
+    cached, new = draft.positions
+    return cached // sizes[0], new // sizes[1]
+
+
+def _ramp(sign: float) -> Callable[[Draft], None]:
+    def bend(draft: Draft) -> None:
+        draft.set_levels(_blocks(draft), sign * _cycle(RAMP_LOGITS, draft.turn))
+
+    return bend
+
+
+def _steps(draft: Draft) -> None:
+    # The levels of all blocks, shuffled: the same for all sequences, of which each has a part.
+    shuffled = np.argsort(draft.stream.integers(2**40, RAMP_LEVELS), kind="stable")
+    cached, new = _blocks(draft)
+    draft.set_levels((shuffled[cached], shuffled[new]), _cycle(RAMP_LOGITS, draft.turn))
+
+
+def _sink(draft: Draft) -> None:
+    draft.point_at(np.zeros(draft.turn.shape, np.int64), _cycle(SINK_LOGITS, draft.turn))
+
+
+def _sink_last(draft: Draft) -> None:
+    places = np.broadcast_to(draft.visible[:, None] - 1, draft.turn.shape)
+    draft.point_at(places, _cycle(SINK_LOGITS, draft.turn))
+
+
+def _far(sign: float) -> Callable[[Draft], None]:
+    def bend(draft: Draft) -> None:
+        logits = sign * _cycle(FAR_LOGITS, draft.turn) / FAR_LEVEL
+        draft.set_levels(_constant_levels(draft, FAR_LEVEL), logits)
+
+    return bend
+
+
+def _equal_keys(draft: Draft) -> None:
+    key = draft.stream.normal(draft.case.key_heads, draft.case.head_elements)
+    for name, index, _ in draft.parts("k"):
+        draft.own(name)[index] = key
+
+
+def _zero_sum(draft: Draft) -> None:
+    _equal_keys(draft)
+    # Three quarters of the elements are +1 and -1 and cancel over any even stretch of keys, in
+    # three patterns, so that no two keys stand in for each other. What is left is small.
+    longest = max(sequence.keys for sequence in draft.case.sequences)
+    signs = draft.stream.integers(2, longest // 2 + 1) * 2 - 1
+    for name, index, part in draft.parts("v"):
+        at = draft.positions[part]
+        alternate = (1 - at % 2 * 2).astype(np.float32)
+        tensor = draft.own(name)
+        tensor[..., 0::4] *= np.float32(SMALL_PART)
+        patterns = (alternate, 1 - at // 2 % 2 * 2, alternate * signs[at // 2])
+        for first, pattern in enumerate(patterns, start=1):
+            if first < draft.case.head_elements:
+                tensor[index, :, first::4] = pattern.astype(np.float32)[:, None, None]
+
+
+def _lone_key(draft: Draft) -> None:
+    raw = draft.stream.integers(2**40, *draft.turn.shape)
+    draft.point_at(raw % draft.visible[:, None], np.full(draft.turn.shape, LONE_LOGIT))
+
+
+def _large_value(draft: Draft) -> None:
+    heads = np.arange(draft.case.key_heads)
+    raw = draft.stream.integers(2**40, len(draft.case.sequences), len(heads))
+    tensors = [draft.own(name) for name, _, _ in draft.parts("v")]
+    for sequence in draft.case.sequences:
+        cached, keys = sequence.cached, sequence.keys
+        middle = raw[sequence.index] % keys
+        ends = np.array([0, cached, cached - 1, keys - 1])[(heads + sequence.index) % 4] % keys
+        places = np.where(raw[sequence.index] // 2**20 % 2, ends, middle)
+        for head, place in enumerate(places.tolist()):
+            if place < cached:
+                row = draft.case.tables["kv_indices"][sequence.first_cached + place]
+            else:
+                row = sequence.first_query + place - cached
+            tensors[place >= cached][row, head] *= np.float32(LARGE_VALUE)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """One way of drawing inputs: what it is, the mistake that it shows, and how q, K and V bend."""
+
+    text: str
+    catches: str
+    bend: Callable[[Draft], None]
+
+
+# Results name distributions by their order too: append only.
+DISTRIBUTIONS: dict[str, Distribution] = {
+    "normal": Distribution(
+        "logits of standard deviation 1 to 3, growing with the head; V of mean zero",
+        "a mean of V, a forgotten scale, skipped blocks, the wrong head",
+        _spread(1, 3),
+    ),
+    "peaked": Distribution(
+        "logits of standard deviation 8: a few keys a row decide",
+        "scores rounded to bf16, weights of low precision",
+        _spread(8, 8),
+    ),
+    "needle": Distribution(
+        "one key decides each row, planted at the ends of blocks and segments",
+        "masks and bounds that are off by one key",
+        _needle,
+    ),
+    "large_maxima": Distribution(
+        "all logits of a head near +400 or -400",
+        "exp without the maximum, which overflows or gives 0 / 0",
+        _offset,
+    ),
+    "ramp_up": Distribution(
+        "logits rise by 112 from one block of keys to the next, by 1 in every fourth row",
+        "the first block's maximum in place of the running one; a running sum or output that is "
+        "not rescaled",
+        _ramp(1),
+    ),
+    "ramp_down": Distribution(
+        "logits fall by 112 from one block of keys to the next, by 1 in every fourth row",
+        "the last block's maximum in place of the running one",
+        _ramp(-1),
+    ),
+    "steps": Distribution(
+        "every block of keys has its own level, in random order, levels 112 or 1 apart",
+        "a maximum that is renewed in some blocks only, or taken from the block before",
+        _steps,
+    ),
+    "sink": Distribution(
+        "the first key outweighs all others by 300 or 2,000",
+        "a maximum over all blocks but the first, a lost first key",
+        _sink,
+    ),
+    "sink_last": Distribution(
+        "the last visible key outweighs all others by 300 or 2,000",
+        "a maximum that leaves out the last block, a lost last key",
+        _sink_last,
+    ),
+    "far_below": Distribution(
+        "all logits of a row near -1,500, -3,000, -20,000 or -60,000",
+        "a finite number in place of -inf, as first maximum or as mask",
+        _far(-1),
+    ),
+    "far_above": Distribution(
+        "all logits of a row near 1,500, 3,000, 20,000 or 60,000",
+        "a clamp on the logits, a maximum of low precision",
+        _far(1),
+    ),
+    "equal_keys": Distribution(
+        "all keys alike: every weight is 1 / the number of keys",
+        "weights that are dropped because none stands out",
+        _equal_keys,
+    ),
+    "zero_sum": Distribution(
+        "all keys alike, V is +1 and -1 and cancels but for a small part",
+        "one key of 16,384 that is dropped, doubled or taken from elsewhere",
+        _zero_sum,
+    ),
+    "lone_key": Distribution(
+        "one key of each row outweighs all others by 1,000 and more, anywhere",
+        "sums that need more than one key, keys of a wrong page",
+        _lone_key,
+    ),
+    "large_value": Distribution(
+        "one row of V is 1,024 times as large, at an end of a segment or anywhere",
+        "weight that leaks to keys that must not be seen, a wrong weight of one key",
+        _large_value,
+    ),
+}
