@@ -31,6 +31,7 @@ Observation = dict[str, Any]  # name -> float32 array
 Info = dict[str, Any]
 
 REWARDS = ("best", "current", "final")
+ROWS = 8  # that the gate looks at on every distribution: enough for mistakes that they name
 STATES = 2048  # kernels that the shared memory keeps with their edits, masks and features
 _shared: list[Memory] = []
 
@@ -87,8 +88,8 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         reward: str = "best",
         verify: str = "best",
         seed: int = 0,
-        distributions: Sequence[str] | None = ("normal",),
-        rows: int | None = None,
+        distributions: Sequence[str] | None = None,
+        rows: int | None = ROWS,
         penalty: float = 0.01,
         sites: int = 128,
         shown: str | None = None,

@@ -7,6 +7,7 @@ raises `Unbatched`: a run item by item then says where it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -68,6 +69,7 @@ class SpanLane:
 
     start: LaneCode
     stop: LaneCode
+    whole: bool  # the full extent, as the text says
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +93,8 @@ class Located:
     """
 
     axes: tuple[tuple[Value, int | None, Numbers | None], ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extents that are left."""
-        return tuple(extent for _, extent, _ in self.axes if extent is not None)
-
-    @property
-    def size(self) -> int:
-        """Elements of one lane."""
-        total = 1
-        for extent in self.shape:
-            total *= extent
-        return total
+    shape: tuple[int, ...]  # extents that are left
+    size: int  # elements of one lane
 
 
 def locate(entries: tuple[Entry, ...], dims: tuple[int, ...], env: LaneEnv) -> Located:
@@ -114,6 +105,9 @@ def locate(entries: tuple[Entry, ...], dims: tuple[int, ...], env: LaneEnv) -> L
             at = entry.index(env)
             _within(at, at, dim - 1)
             axes.append((at, None, None))
+            continue
+        if isinstance(entry, SpanLane) and entry.whole:
+            axes.append((0, dim, None))
             continue
         start, stop = entry.start(env), entry.stop(env)
         extent = uniform(stop - start)
@@ -132,13 +126,14 @@ def locate(entries: tuple[Entry, ...], dims: tuple[int, ...], env: LaneEnv) -> L
             if rows.min() < 0 or rows.max() >= dim:
                 raise Unbatched
         axes.append((0, extent, rows))
-    return Located(tuple(axes))
+    shape = tuple([extent for _, extent, _ in axes if extent is not None])
+    return Located(tuple(axes), shape, math.prod(shape))
 
 
 def _within(low: Value, high: Value, most: int) -> None:
     """Raises: Unbatched."""
-    least = low if isinstance(low, int) else int(low.min())
-    largest = high if isinstance(high, int) else int(high.max())
+    least = low if isinstance(low, int) else min(low.tolist())
+    largest = high if isinstance(high, int) else max(high.tolist())
     if least < 0 or largest > most:
         raise Unbatched
 

@@ -20,8 +20,13 @@ Index = tuple[slice | int, ...]
 class Domain(Protocol):
     """Operations on arrays of one kind of number.
 
-    Arrays of arithmetic are 2-D and broadcast as NumPy's do; operands may also be what `number`
-    returns. No operation changes its operands: only `write` and `put` change an array.
+    Rows and columns are the last two axes; arithmetic broadcasts as NumPy's does, and operands may
+    also be what `number` returns. A class with the attribute `batches = True` also takes arrays
+    with one lane axis before those two (work items that run together): every method below must work
+    on them, `empty` and `pick` with three axes too. Others get 2-D arrays only. Optional, for
+    speed: `fused`, `load_lanes`, `store_lanes`, `borrow_lanes` as FloatDomain has them.
+
+    No operation changes its operands: only `write` and `put` change an array.
     """
 
     # ---- storage ---------------------------------------------------------------------------------
@@ -89,7 +94,7 @@ class Domain(Protocol):
         """exp, exp2, log2, recip, rsqrt or tanh of every element."""
 
     def row_max(self, a: Array) -> Array:
-        """Shape (rows, 1); -inf for rows without columns."""
+        """Shape (..., rows, 1); -inf for rows without columns."""
 
     def row_sum(self, a: Array) -> Array:
         """Shape (rows, 1); 0 for rows without columns."""

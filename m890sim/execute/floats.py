@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m890sim.execute.domain import Index, hidden
+from m890sim.execute.fused import FloatSteps, Fused, borrow_lanes, load_lanes, store_lanes
 from m890sim.execute.rounding import CASTS, F32, round_to
 
 _CHUNK = (
@@ -45,8 +46,14 @@ class FloatDomain:
     between machines.
     """
 
+    batches = True
+
     def __init__(self) -> None:
         self._masks: dict[tuple[Any, ...], NDArray[np.bool_] | bool] = {}
+
+    def fused(self) -> Mapping[str, Fused]:
+        """Instructions that write to their tiles at once; none where a method may differ."""
+        return FloatSteps().steps if type(self) is FloatDomain else {}
 
     # ---- storage ---------------------------------------------------------------------------------
 
@@ -102,6 +109,10 @@ class FloatDomain:
         )
         array[np.ix_(*whole)] = value if dtype is None else round_to(np.asarray(value), dtype)
 
+    borrow_lanes = staticmethod(borrow_lanes)
+    load_lanes = staticmethod(load_lanes)
+    store_lanes = staticmethod(store_lanes)
+
     # ---- arithmetic ------------------------------------------------------------------------------
 
     add: Callable[[Any, Any], Any] = staticmethod(np.add)
@@ -110,7 +121,9 @@ class FloatDomain:
     div: Callable[[Any, Any], Any] = staticmethod(np.divide)
     maximum: Callable[[Any, Any], Any] = staticmethod(np.maximum)
     minimum: Callable[[Any, Any], Any] = staticmethod(np.minimum)
-    transpose: Callable[[Any], Any] = staticmethod(np.transpose)
+
+    def transpose(self, a: F32) -> F32:
+        return a.swapaxes(-1, -2)
 
     def fma(self, a: F32, b: F32, c: F32) -> F32:
         product = np.multiply(a, b, dtype=np.float64)  # exact: 24 + 24 bits fit
@@ -119,7 +132,11 @@ class FloatDomain:
         ties = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
         ties |= np.abs(total) < 2.0**-125
         if ties.any():
-            total = _round_to_odd(product, np.asarray(c, np.float64), total)
+            part = (
+                np.broadcast_to(product, total.shape)[ties],
+                np.broadcast_to(c, total.shape)[ties],
+            )
+            total[ties] = _round_to_odd(part[0], part[1].astype(np.float64), total[ties])
         return total.astype(np.float32)
 
     def matmul(self, a: F32, b: F32, add: F32 | None) -> F32:
@@ -133,27 +150,27 @@ class FloatDomain:
         return result
 
     def row_max(self, a: F32) -> F32:
-        return np.maximum.reduce(a, axis=1, keepdims=True, initial=_MINUS_INF)
+        return np.maximum.reduce(a, axis=-1, keepdims=True, initial=_MINUS_INF)
 
     def row_sum(self, a: F32) -> F32:
-        return np.add.reduce(a, axis=1, keepdims=True)
+        return np.add.reduce(a, axis=-1, keepdims=True)
 
     def col_max(self, a: F32) -> F32:
-        return np.maximum.reduce(a, axis=0, keepdims=True, initial=_MINUS_INF)
+        return np.maximum.reduce(a, axis=-2, keepdims=True, initial=_MINUS_INF)
 
     def col_sum(self, a: F32) -> F32:
-        return np.add.reduce(a, axis=0, keepdims=True)
+        return np.add.reduce(a, axis=-2, keepdims=True)
 
     def mask(self, a: F32, kind: str, settings: Mapping[str, Any]) -> F32:
         key = (
             kind,
-            a.shape,
+            a.shape[-2:],
             *(settings[n] for n in ("row", "col", "group", "window", "limit") if n in settings),
         )
         if key not in self._masks:
             if len(self._masks) >= _MASKS:
                 self._masks.clear()
-            self._masks[key] = hidden(kind, (a.shape[0], a.shape[1]), settings)
+            self._masks[key] = hidden(kind, a.shape[-2:], settings)
         where = self._masks[key]
         return a if where is False else np.where(where, _MINUS_INF, a)
 

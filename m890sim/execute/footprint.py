@@ -13,23 +13,15 @@ from typing import Any, SupportsIndex, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from m890sim.execute.accesses import (
-    Access,
-    AtLane,
-    Claims,
-    Entry,
-    NamedLane,
-    Numbers,
-    SpanLane,
-)
+from m890sim.execute.accesses import Access, Claims, Numbers
 from m890sim.execute.compile import Compiler, Phase, Program, Work, tensor_uses
 from m890sim.execute.domain import Domain
 from m890sim.execute.items import run_items
 from m890sim.execute.lane_flow import Groups, LaneCompiler, LanePhase, Lanes, LaneStep
+from m890sim.execute.lane_operands import claims_of, entries_of
 from m890sim.execute.lanes import LaneEnv, LaneScope, Unbatched, compile_lanes
 from m890sim.execute.launch import Launch, make_launch
 from m890sim.execute.sample import Shadow, addresses_only
-from m890sim.execute.tensors import Tensor
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS, Limits
 
@@ -146,7 +138,7 @@ def _together(kernel: ir.Kernel, launch: Launch, program: Program, limits: Limit
     stripped = addresses_only(kernel, outputs=True)
     outer = _Accesses(launch, Work(limits), {})
     outer.claims = {
-        name: _claims(name, tensor, stripped)
+        name: claims_of(name, tensor.dims, stripped)
         for name, tensor in program.tensors.items()
         if tensor.kind != "input"
     }
@@ -178,19 +170,6 @@ def _constant(expr: ir.Expr, scope: LaneScope) -> int:
     if not isinstance(code, int):
         raise Unbatched
     return code
-
-
-def _claims(name: str, tensor: Tensor, kernel: ir.Kernel) -> Claims:
-    refs = [
-        ref
-        for stmt in ir.walk(kernel.body)
-        if isinstance(stmt, ir.Instr)
-        for ref in stmt.operands
-        if isinstance(ref, ir.TensorRef) and ref.tensor == name
-    ]
-    dims = tensor.dims
-    whole = len(dims) > 1 and dims[-1] > 0 and all(ref.index[-1] == ir.FULL for ref in refs)
-    return Claims((*dims[:-1], 1) if whole else dims)
 
 
 class _Accesses(LaneCompiler):
@@ -229,7 +208,7 @@ class _Accesses(LaneCompiler):
         if not isinstance(ref, ir.TensorRef):
             return None
         claims = self.claims[ref.tensor]
-        access = Access(claims, self._entries(ref, claims.dims, scope), stmt.op == "store")
+        access = Access(claims, entries_of(ref, claims.dims, scope), stmt.op == "store")
 
         def step(env: LaneEnv) -> None:
             if self.lanes is None:
@@ -238,21 +217,3 @@ class _Accesses(LaneCompiler):
                 self.reads.extend(access.run(env, self.lanes, self.before))
 
         return step
-
-    def _entries(
-        self, ref: ir.TensorRef, dims: tuple[int, ...], scope: LaneScope
-    ) -> tuple[Entry, ...]:
-        entries: list[Entry] = []
-        for index, dim in zip(ref.index, dims, strict=True):
-            if isinstance(index, (ir.Slice, ir.Gather)):
-                start = compile_lanes(index.start or ir.Const(0), scope).as_code()
-                stop = compile_lanes(
-                    ir.Const(dim) if index.stop is None else index.stop, scope
-                ).as_code()
-                if isinstance(index, ir.Gather):
-                    entries.append(NamedLane(scope.tables[index.table].values, start, stop))
-                else:
-                    entries.append(SpanLane(start, stop))
-            else:
-                entries.append(AtLane(compile_lanes(index, scope).as_code()))
-        return tuple(entries)

@@ -11,14 +11,18 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from m890sim.execute.batch import Batched, run_batches
 from m890sim.execute.compile import Compiler, Program
 from m890sim.execute.domain import Domain
 from m890sim.execute.floats import FloatDomain
 from m890sim.execute.items import run_items
+from m890sim.execute.lanes import Unbatched
 from m890sim.execute.launch import make_launch
 from m890sim.execute.sample import Items, choose, needed_items
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS, Limits
+
+LEAST_ITEMS = 8  # of a phase: for fewer, finding out which go the same way costs more than it saves
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ def execute_kernel(
     seed: int = 0,
     todo: Sequence[Sequence[int]] | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    batches: bool = True,
 ) -> Execution:
     """Run a checked kernel, statement by statement, work items in row-major order.
 
@@ -88,6 +93,8 @@ def execute_kernel(
     what these depend on runs. The same arguments give the same bits on one machine.
     todo: instead, the item numbers of each phase that run, and nothing else, as
     `Footprint.items_for` gives them.
+    batches: items that go the same way run together where the domain takes batches; False runs
+    every item by itself, the slow twin. Outputs may differ in the last bits of matrix products.
     Raises: ExecutionError E4xx with the place of the instruction; LimitError E505, E506, E509;
     BindError E304; TypeError and ValueError for items that do not exist.
     """
@@ -108,6 +115,13 @@ def execute_kernel(
                 todo = needed_items(kernel, launch, chosen, program, limits)
             else:
                 todo = _checked(todo, program)
+            most = max(map(len, todo), default=0)
+            if batches and most >= LEAST_ITEMS and getattr(domain, "batches", False):
+                try:
+                    done = run_batches(kernel, launch, domain, limits, program, todo)
+                    return _result(program, domain, todo, done)
+                except Unbatched:
+                    pass  # something is wrong, or lanes can't do it: exactly, item by item
             run_items(program, todo)
             return _result(program, domain, todo)
         finally:
@@ -140,12 +154,18 @@ def _blas() -> Any:
     return ThreadpoolController()
 
 
-def _result(program: Program, domain: Domain, todo: Sequence[Sequence[int]]) -> Execution:
+def _result(
+    program: Program,
+    domain: Domain,
+    todo: Sequence[Sequence[int]],
+    batched: Batched | None = None,
+) -> Execution:
     outputs: dict[str, Any] = {}
     written: dict[str, NDArray[np.bool_]] = {}
     for name, tensor in program.tensors.items():
         if tensor.kind == "output" and tensor.owner is not None:
-            written[name] = tensor.owner > 0
+            written[name] = tensor.owner > 0 if batched is None else batched.written[name]
             outputs[name] = domain.lower(tensor.array, written[name])
     items = tuple(np.asarray(numbers, np.int64) for numbers in todo)
-    return Execution(outputs, written, program.work.instructions, items)
+    count = program.work.instructions if batched is None else batched.instructions
+    return Execution(outputs, written, count, items)

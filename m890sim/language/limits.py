@@ -20,7 +20,7 @@ class Limits:
     literal: int = 2**31  # E504: integer literals
     instructions: int = 50_000_000  # E505: dispatched instructions of a case
     run_instructions: int = 5_000_000  # E505: of a functional run, far slower than a timed one
-    memory_bytes: int = 4 * 2**30  # E509: tensors and tiles of a functional run
+    memory_bytes: int = 512 * 2**20  # E509: tensors and tiles of a functional run
 
     def __post_init__(self) -> None:
         for entry in fields(self):

@@ -227,9 +227,9 @@ class Naive:
 
 def plain_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b in float32, summed in the order of k: no library's kernels, so the same everywhere."""
-    total = np.zeros((a.shape[0], b.shape[1]), F32)
-    for k in range(a.shape[1]):
-        total = total + a[:, k : k + 1] * b[k : k + 1, :]
+    total = np.zeros((a.shape[-2], b.shape[-1]), F32)
+    for k in range(a.shape[-1]):
+        total = total + a[..., :, k : k + 1] * b[..., k : k + 1, :]
     return total
 
 

@@ -55,8 +55,9 @@ class FieldDomain:
         self.roots = False  # whether a root was taken: its sign is a choice
         self._stores: list[tuple[Value, Any, str]] = []  # (piece, place in it, instruction)
         order = np.random.default_rng(int(field.random.integers(2**62)))
-        self._rank_p = field.P.random(order, (1, 1)) + 0.0
-        self._rank_q = field.Q.random(order, (1, 1)) + 0.0
+        # A factor and a term: with a factor alone, 0 would always come last.
+        self._rank_p = field.P.random(order, (2, 1, 1))
+        self._rank_q = field.Q.random(order, (2, 1, 1))
         self._site: Site | None = None
         self._env: Env = []
 
@@ -387,9 +388,12 @@ class FieldDomain:
     def _rank(self, p: F64, q: F64, sign: float) -> F64:
         """Places in the random order, at least 0; an unknown comes first, so that it shows."""
         P, Q = self.field.P, self.field.Q
-        rank = Q.canonical(Q.mul(q, self._rank_q))
+        factor, term = self._rank_q
+        rank = Q.canonical(Q.add(Q.mul(q, factor), term))
         if np.isnan(rank).any():
-            rank = np.where(np.isnan(rank), P.canonical(P.mul(p, self._rank_p)), rank)
+            factor, term = self._rank_p
+            other = P.canonical(P.add(P.mul(p, factor), term))
+            rank = np.where(np.isnan(rank), other, rank)
         return rank if sign > 0 else float(P.n) - rank
 
     # ---- sums and shapes -------------------------------------------------------------------------
