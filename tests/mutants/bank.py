@@ -115,9 +115,9 @@ _LISTS = {
     ),
     "decode_expert": (
         "key_of_one_sequence last_key_of_whole_blocks part_sums_not_weighed part_sum_short "
-        "max_of_first_block max_from_minus_1000 max_from_minus_10000 alpha_scale_off "
-        "weights_scale_off tail_not_rescaled groups_of_public_only d_power_of_two_only row_off"
+        "max_of_first_block alpha_scale_off weights_scale_off tail_not_rescaled groups_of_public_only d_power_of_two_only row_off"
     ),
+    "decode_9_softmax": "max_from_minus_1000 max_from_minus_10000 log2e_rounded",
     "script:decode": (
         "max_from_zero max_of_half log2e_rounded part_outputs_not_weighed pages_contiguous "
         "key_of_one_sequence accumulate_dropped_in_tail"

@@ -12,7 +12,7 @@ from m890sim.workloads import DISTRIBUTIONS, Case, get_task
 from tests.mutants.bases import SMALL
 
 TRAINING_ROWS = 8  # of each distribution, as a search's gate looks at few
-HIDDEN_CASES, HIDDEN_SEED = 8, 7
+HIDDEN_CASES, HIDDEN_SEED = 12, 7
 HIDDEN_ROWS = 64
 SEED = 0
 
