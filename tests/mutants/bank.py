@@ -115,7 +115,8 @@ _LISTS = {
     ),
     "decode_expert": (
         "key_of_one_sequence last_key_of_whole_blocks part_sums_not_weighed part_sum_short "
-        "max_of_first_block alpha_scale_off weights_scale_off tail_not_rescaled groups_of_public_only d_power_of_two_only row_off"
+        "max_of_first_block alpha_scale_off weights_scale_off tail_not_rescaled "
+        "groups_of_public_only d_power_of_two_only row_off "
     ),
     "decode_9_softmax": "max_from_minus_1000 max_from_minus_10000 log2e_rounded",
     "script:decode": (
