@@ -16,7 +16,7 @@ from m890sim.workloads import Case, Task, launch_arguments
 if TYPE_CHECKING:
     from m890sim.execute import Footprint, Prepared
 
-FEW_ITEMS = 8  # in any phase: fewer are run by a program that is compiled once
+FEW_ITEMS = 24  # in any phase: fewer are run by a program that is compiled once
 
 
 class Checker:

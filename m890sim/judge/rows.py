@@ -12,7 +12,7 @@ from m890sim.workloads import Case
 FULL_WORK = 2_000_000  # `Case.work` up to which every row of every distribution is looked at
 LEAST_ROWS = 256  # of a larger case, on each distribution
 TURNS = 3  # cases of a quick gate that share the distributions among them
-RUN = 64  # neighbours along the first dimension that are drawn together where many rows are
+RUN = 32  # neighbours along the first dimension that are drawn together where many rows are
 SPREAD = 2 * RUN  # fewer rows are drawn one by one
 
 
