@@ -189,7 +189,7 @@ class _Values(LaneCompiler):
         self.made: list[tuple[Tile, Any]] = []  # tiles of the phase, and their arrays of all lanes
         self.wholes: dict[str, Any] = {}
         self.most = 1
-        self.loaded: set[str] = set()  # tiles that one load and nothing else writes
+        self.loaded: set[str] = set()  # tiles that nothing but loads write
 
     def run(
         self,
@@ -203,7 +203,7 @@ class _Values(LaneCompiler):
         """Run items of a phase. Raises: Unbatched, ExecutionError, LimitError."""
         self.before, self.made, self.tiles = before, [], {}
         self.most = self._lanes_of(stmt, scope, len(items))
-        self.loaded = _loaded_once(stmt)
+        self.loaded = _loaded_only(stmt)
         phase = self.phase(stmt, like, scope)
         self.work.add(len(items), len(items) * phase.instructions)
         runner = Groups(self, phase, scope.env)
@@ -345,7 +345,6 @@ class _Values(LaneCompiler):
         if spec.family == "dma":
             (_, source), (_, target, _) = reads[0], writes[0]
             borrows = isinstance(target, TileLanes) and target.tile.name in self.loaded
-            borrows = borrows and target.from_start
 
             def transfer(env: LaneEnv) -> None:
                 lanes = self.lanes
@@ -396,11 +395,11 @@ class _Values(LaneCompiler):
         return step
 
 
-def _loaded_once(stmt: ir.Cores) -> set[str]:
-    """Tiles whose only writer is one load: they may show the tensor itself."""
+def _loaded_only(stmt: ir.Cores) -> set[str]:
+    """Tiles that nothing but loads of whole rows from row 0 on write: they may show the tensor."""
     made: Counter[str] = Counter()
-    written: Counter[str] = Counter()
     loaded: set[str] = set()
+    others: set[str] = set()
     for inner in ir.walk(stmt.body):
         if isinstance(inner, ir.TileDecl):
             made[inner.name] += 1
@@ -411,10 +410,11 @@ def _loaded_once(stmt: ir.Cores) -> set[str]:
             given += [(o, inner.keyword(o.name)) for o in spec.operands if o.keyword]
             for operand, ref in given:
                 if isinstance(ref, ir.TileRef) and operand.role != "read":
-                    written[ref.tile] += 1
-                    if inner.op == "load":
-                        loaded.add(ref.tile)
-    return {name for name in loaded if made[name] == written[name] == 1}
+                    rows, cols = ref.rows, ref.cols
+                    first = rows.start in (None, ir.Const(0)) and rows.step is None
+                    fits = first and cols.start is None and cols.stop is None
+                    (loaded if inner.op == "load" and fits else others).add(ref.tile)
+    return {name for name in loaded - others if made[name] == 1}
 
 
 def _least(code: LaneCode, least: int | None) -> Callable[[LaneEnv], int]:

@@ -132,11 +132,13 @@ class FloatDomain:
         ties = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
         ties |= np.abs(total) < 2.0**-125
         if ties.any():
-            part = (
-                np.broadcast_to(product, total.shape)[ties],
-                np.broadcast_to(c, total.shape)[ties],
-            )
-            total[ties] = _round_to_odd(part[0], part[1].astype(np.float64), total[ties])
+            ties &= _inexact(product, c, total)  # an exact sum is rounded once as it is
+            if ties.any():
+                part = (
+                    np.broadcast_to(product, total.shape)[ties],
+                    np.broadcast_to(c, total.shape)[ties],
+                )
+                total[ties] = _round_to_odd(part[0], part[1].astype(np.float64), total[ties])
         return total.astype(np.float32)
 
     def matmul(self, a: F32, b: F32, add: F32 | None) -> F32:
@@ -173,6 +175,12 @@ class FloatDomain:
             self._masks[key] = hidden(kind, a.shape[-2:], settings)
         where = self._masks[key]
         return a if where is False else np.where(where, _MINUS_INF, a)
+
+
+def _inexact(product: NDArray[np.float64], c: F32, total: NDArray[np.float64]) -> Any:
+    """Where total is not exactly product + c."""
+    shadow = total - product
+    return (product - (total - shadow)) + (c - shadow) != 0  # Knuth's two-sum
 
 
 def _round_to_odd(

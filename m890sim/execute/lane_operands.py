@@ -73,9 +73,9 @@ def agree(operands: Sequence[tuple[str, str]], shapes: Sequence[Shape]) -> bool:
 class TileLanes:
     """A slice of a tile, of all lanes; the view is kept while nothing about it changes."""
 
-    __slots__ = ("_base", "_codes", "_domain", "_key", "_lent", "_moving", "_place", "_turn",
+    __slots__ = ("_base", "_codes", "_domain", "_key", "_moving", "_place", "_turn",
                  "_whole",
-                 "from_start", "shape", "tile", "view")  # fmt: skip
+                 "shape", "tile", "view")  # fmt: skip
 
     def __init__(
         self, tile: Tile, ref: ir.TileRef, domain: Domain, scope: LaneScope, whole: Array
@@ -96,8 +96,7 @@ class TileLanes:
         )
         moving = [c for c in self._codes if not isinstance(c, int)]
         self._moving = _key_code(moving)
-        self._whole, self._lent = whole, False
-        self.from_start = self._codes[0] == 0 and self._codes[2:] == (1, 0, tile.cols)
+        self._whole = whole
         self._key: Any = None
         self._base: Any = None
         self._place = (0, 0, 1, 0, 0)
@@ -149,14 +148,15 @@ class TileLanes:
     def lend(self, view: Array) -> None:
         """Let the tile show a tensor's elements, which nobody writes; they are the whole piece."""
         tile = self.tile
-        tile.array, self._base, self._lent = view, None, True
+        tile.array, tile.lent, self._base = view, True, None
         tile.mark(*self._place)
 
     def give_back(self, lanes: int) -> None:
         """The tile's own memory again; what it showed is undefined there."""
-        if self._lent:
-            self.tile.renew([])
-            self._lent = False
+        if not self.tile.lent:
+            return
+        self.tile.renew([])
+        self.tile.lent = False
         self.tile.array = self._domain.pick(self._whole, (slice(0, lanes),))
 
 
