@@ -74,8 +74,7 @@ class TileLanes:
     """A slice of a tile, of all lanes; the view is kept while nothing about it changes."""
 
     __slots__ = ("_base", "_codes", "_domain", "_key", "_moving", "_place", "_turn",
-                 "_whole",
-                 "shape", "tile", "view")  # fmt: skip
+                 "_whole", "bounds", "shape", "tile", "view")  # fmt: skip
 
     def __init__(
         self, tile: Tile, ref: ir.TileRef, domain: Domain, scope: LaneScope, whole: Array
@@ -95,6 +94,12 @@ class TileLanes:
             code(cols.stop, tile.cols),
         )
         moving = [c for c in self._codes if not isinstance(c, int)]
+        bounds = (rows.start, rows.stop, rows.step, cols.start, cols.stop)
+        self.bounds = {
+            expr: c
+            for expr, c in zip(bounds, self._codes, strict=True)
+            if expr is not None and not isinstance(c, int)
+        }
         self._moving = _key_code(moving)
         self._whole = whole
         self._key: Any = None
@@ -158,6 +163,42 @@ class TileLanes:
         self.tile.renew([])
         self.tile.lent = False
         self.tile.array = self._domain.pick(self._whole, (slice(0, lanes),))
+
+
+class Unchanged:
+    """Whether pieces of tiles are what they were when an instruction last ran.
+
+    They are where every bound is the same number, the tiles' memory is the same and all of it is
+    written: then nothing needs to be located, checked or marked again.
+    """
+
+    __slots__ = ("_arrays", "_codes", "_key", "_tiles")
+
+    def __init__(self, places: Sequence[TileLanes]) -> None:
+        found: dict[ir.Expr, Any] = {}
+        for place in places:
+            found.update(place.bounds)
+        self._codes = list(found.values())
+        self._tiles = list({id(place.tile): place.tile for place in places}.values())
+        self._arrays: list[Array] = []
+        self._key: list[int] = []
+
+    def __call__(self, env: LaneEnv) -> bool:
+        """Whether nothing has changed since the last `note`. Raises: Split."""
+        if not self._arrays:
+            return False
+        for tile, array in zip(self._tiles, self._arrays, strict=True):
+            if tile.array is not array or not tile.whole:
+                return False
+        for code, number in zip(self._codes, self._key, strict=True):
+            if uniform(code(env)) != number:
+                return False
+        return True
+
+    def note(self, env: LaneEnv) -> None:
+        """Compare with this state from now on."""
+        self._arrays = [tile.array for tile in self._tiles]
+        self._key = [uniform(code(env)) for code in self._codes]
 
 
 class TensorLanes:

@@ -13,7 +13,7 @@ from m890sim.execute.compile import Phase, Program, Work
 from m890sim.execute.domain import Domain
 from m890sim.execute.fused import Fused
 from m890sim.execute.lane_flow import Groups, LaneCompiler, Lanes, LaneStep
-from m890sim.execute.lane_operands import TensorLanes, TileLanes, agree, entries_of
+from m890sim.execute.lane_operands import TensorLanes, TileLanes, Unchanged, agree, entries_of
 from m890sim.execute.lanes import LaneCode, LaneEnv, LaneScope, Unbatched, compile_lanes, uniform
 from m890sim.execute.launch import Launch
 from m890sim.execute.scalars import Site, value_of
@@ -223,31 +223,39 @@ class Values(LaneCompiler):
                     target.store(source.read(env), env, lanes, self.before)
 
             return transfer
+        unchanged = Unchanged(places)
+        arguments = dict(fixed)
+        targets: list[tuple[Any, str | None]] = []
+
+        def prepare(env: LaneEnv) -> None:
+            for key, place in reads:
+                arguments[key] = place.read(env)
+            targets[:] = [(place.target(env), dtype) for _, place, dtype in writes]
+            check()
+            unchanged.note(env)
+
         fused = self.fused.get(spec.name)
         if fused is not None:
-            run, pieces = fused, [(place, dtype) for _, place, dtype in writes]
+            run = fused
 
             def quick(env: LaneEnv) -> None:
-                arguments = dict(fixed)
-                for key, place in reads:
-                    arguments[key] = place.read(env)
-                targets = [(place.target(env), dtype) for place, dtype in pieces]
-                check()
+                if not unchanged(env):
+                    prepare(env)
+                for key, code in moving:
+                    arguments[key] = code(env)
                 run(arguments, targets)
 
             return quick
+        names = [name for name, _, _ in writes]
 
         def step(env: LaneEnv) -> None:
-            arguments = dict(fixed)
-            for key, place in reads:
-                arguments[key] = place.read(env)
+            if not unchanged(env):
+                prepare(env)
             for key, code in moving:
                 arguments[key] = code(env)
-            targets = [(key, place.target(env), dtype) for key, place, dtype in writes]
-            check()
             results = meaning(domain, arguments)
-            for key, target, dtype in targets:
-                domain.write(target, results[key], dtype)
+            for name, (target, dtype) in zip(names, targets, strict=True):
+                domain.write(target, results[name], dtype)
 
         return step
 
