@@ -207,16 +207,18 @@ class Values(LaneCompiler):
                 lanes = self.lanes
                 if lanes is None:
                     raise Unbatched
-                source.locate(env)
-                target.locate(env)
-                check()
                 if borrows:
-                    view = source.borrow(lanes.count)
+                    view = source.borrow(env, lanes.count)
+                    target.reach(env)
+                    check()
                     if view is not None and view.shape[-2:] == target.shape:
                         target.lend(view)
                         return
                     target.give_back(lanes.count)
+                else:
+                    source.locate(env)
                     target.locate(env)
+                    check()
                 if isinstance(source, TensorLanes):
                     source.load(target.target(env), env, lanes, self.before)
                 else:
