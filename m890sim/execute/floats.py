@@ -53,7 +53,7 @@ class FloatDomain:
 
     def fused(self) -> Mapping[str, Fused]:
         """Instructions that write to their tiles at once; none where a method may differ."""
-        return FloatSteps().steps if type(self) is FloatDomain else {}
+        return FloatSteps(self._hidden).steps if type(self) is FloatDomain else {}
 
     # ---- storage ---------------------------------------------------------------------------------
 
@@ -164,17 +164,19 @@ class FloatDomain:
         return np.add.reduce(a, axis=-2, keepdims=True)
 
     def mask(self, a: F32, kind: str, settings: Mapping[str, Any]) -> F32:
-        key = (
-            kind,
-            a.shape[-2:],
-            *(settings[n] for n in ("row", "col", "group", "window", "limit") if n in settings),
-        )
+        where = self._hidden(kind, a.shape[-2:], settings)
+        return a if where is False else np.where(where, _MINUS_INF, a)
+
+    def _hidden(
+        self, kind: str, shape: tuple[int, int], settings: Mapping[str, Any]
+    ) -> NDArray[np.bool_] | bool:
+        names = (n for n in ("row", "col", "group", "window", "limit") if n in settings)
+        key = (kind, shape, *[settings[n] for n in names])
         if key not in self._masks:
             if len(self._masks) >= _MASKS:
                 self._masks.clear()
-            self._masks[key] = hidden(kind, a.shape[-2:], settings)
-        where = self._masks[key]
-        return a if where is False else np.where(where, _MINUS_INF, a)
+            self._masks[key] = hidden(kind, shape, settings)
+        return self._masks[key]
 
 
 def _inexact(product: NDArray[np.float64], c: F32, total: NDArray[np.float64]) -> Any:
