@@ -74,6 +74,7 @@ def run_batches(
                 for name, claim in claims.items():
                     claim.readers = _readers(name, claim, stmt)
                 values.run(stmt, phase, scope, numbers, before, walk.phase_groups(stmt, phase, dry))
+                values.forget()
                 before += phase.items
     except (ExecutionError, LimitError):
         raise Unbatched from None

@@ -163,6 +163,10 @@ class TileLanes:
         tile.array, tile.lent, self._base = view, True, None
         tile.mark(*self._place)
 
+    def forget(self) -> None:
+        """Let go of all arrays."""
+        self.view = self._base = self.tile.array = self._whole = None
+
     def give_back(self, lanes: int) -> None:
         """The tile's own memory again; what it showed is undefined there."""
         if not self.tile.lent:
@@ -201,6 +205,10 @@ class Unchanged:
             if uniform(code(env)) != number:
                 return False
         return True
+
+    def forget(self) -> None:
+        """Let go of all arrays."""
+        self._arrays = []
 
     def note(self, env: LaneEnv) -> None:
         """Compare with this state from now on."""
@@ -279,6 +287,10 @@ class TensorLanes:
             self._lent[key] = found
         self.shape = found.shape[-2:]
         return found
+
+    def forget(self) -> None:
+        """Let go of the views that were lent."""
+        self._lent.clear()
 
     def store(self, value: Array, env: LaneEnv, lanes: Lanes, before: int) -> None:
         """Copy every lane's part of `value` to its piece. Raises: Unbatched."""

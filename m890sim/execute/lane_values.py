@@ -46,6 +46,7 @@ class Values(LaneCompiler):
         self.made: list[tuple[Tile, Any]] = []  # tiles of the phase, and their arrays of all lanes
         self.wholes: dict[str, Any] = {}
         self.most = 1
+        self.held: list[Any] = []  # what holds arrays
         self.loaded: set[str] = set()  # tiles that nothing but loads write
 
     def run(
@@ -74,6 +75,17 @@ class Values(LaneCompiler):
                 runner.begin(self.lanes)
                 for step in phase.steps:
                     step(scope.env)
+
+    def forget(self) -> None:
+        """Let go of a phase's arrays: closures are full of cycles, which are collected late."""
+        for holder in self.held:
+            if isinstance(holder, (list, dict)):
+                holder.clear()
+            else:
+                holder.forget()
+        self.held.clear()
+        self.made.clear()
+        self.wholes.clear()
 
     def _lanes_of(self, stmt: ir.Cores, scope: LaneScope, items: int) -> int:
         """Lanes of a batch, so that its tiles stay in cache."""
@@ -145,6 +157,7 @@ class Values(LaneCompiler):
                 site = Site("", stmt.loc, stmt.op)
                 fixed[operand.name] = self.domain.number(value_of(ref, self.launch.values, site))
                 continue
+            self.held.append(place)
             shapes.append((operand.name, operand.shape, place))
             if operand.role in ("read", "readwrite") or (operand.role == "update" and accumulate):
                 reads.append((operand.name, place))
@@ -228,6 +241,7 @@ class Values(LaneCompiler):
         unchanged = Unchanged(places)
         arguments = dict(fixed)
         targets: list[tuple[Any, str | None]] = []
+        self.held += [unchanged, targets, arguments]
 
         def prepare(env: LaneEnv) -> None:
             for key, place in reads:
