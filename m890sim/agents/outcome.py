@@ -103,6 +103,7 @@ def finish(
                 seed=hidden_seed(head, entry.digest),
                 cases=plan.cases,
                 rows=FINAL_ROWS,
+                thorough=False,
             )
             if judgement.refuted:
                 rejected.append((entry.index, reason_of(judgement)))
