@@ -128,6 +128,8 @@ def _wrong(kernel: Kernel, task: Task, case: Case, inputs: Mapping[str, Any]) ->
 class _Watch(FloatDomain):
     """Floats, with notes on exponentials, quotients and maxima with a number."""
 
+    batches = False  # a note names the work item, and fused steps would pass it by
+
     def __init__(self) -> None:
         super().__init__()
         self.argument, self.argument_at = -math.inf, ""

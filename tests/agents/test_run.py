@@ -93,7 +93,7 @@ def test_verdicts_of_the_log_are_not_worked_out_again(
         raise AssertionError("the gate ran again")
 
     path = cut(finished, tmp_path / "run", 12)
-    monkeypatch.setattr("m890sim.session.memory.evaluate", gate)
+    monkeypatch.setattr("m890sim.session.memory.judge_case", gate)
     optimize(path)
     assert contents(path) == contents(finished)
 
