@@ -18,6 +18,7 @@ from m890sim.session import LogEntry
 # Fastest kernels that the final judgement may refuse before it turns to the start kernel. An agent
 # that has found a trick uses it in all that follows, and each judgement takes seconds.
 MOST_REJECTED = 20
+FINAL_ROWS = 256  # of every distribution and case that the final judgement looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def finish(
 ) -> Outcome:
     """Judge the best kernel by every gate; where it is wrong, the next fastest, the start last.
 
+    A kernel that has no room on a hidden case keeps its place: the hidden score counts 1.0 there.
     The seed of inputs and hidden cases follows from the log and the kernel, which are fixed.
     """
     rejected: list[tuple[int, str]] = []
@@ -100,8 +102,9 @@ def finish(
                 hidden=plan.hidden,
                 seed=hidden_seed(head, entry.digest),
                 cases=plan.cases,
+                rows=FINAL_ROWS,
             )
-            if not judgement.correct:
+            if judgement.refuted:
                 rejected.append((entry.index, reason_of(judgement)))
                 continue
         return Outcome(
@@ -112,7 +115,9 @@ def finish(
 
 def reason_of(judgement: Judgement) -> str:
     """Why a kernel is refused: what the first gate that it failed says."""
-    return next(f"{gate.gate}: {gate.reason}" for gate in judgement.gates if not gate.passed)
+    failed = [gate for gate in judgement.gates if not gate.passed]
+    first = next((gate for gate in failed if gate.gate != "hidden"), failed[0])
+    return f"{first.gate}: {first.reason}"
 
 
 def ranked(log: Sequence[LogEntry], best: LogEntry | None) -> list[LogEntry]:

@@ -31,7 +31,7 @@ FORMAT = 2
 # kernels that are right on ordinary inputs only. The best kernel is judged in full at the end.
 DISTRIBUTIONS = tuple(ALL_DISTRIBUTIONS)
 GATE_SEED = 0
-GATE_ROWS = 8  # of each output and distribution
+GATE_ROWS = 2  # of each output and distribution
 HIDDEN = 8  # hidden cases, where the task has a generator of them
 MOST_HIDDEN = 1000
 MOST_NAME = 100  # characters of an agent's name

@@ -257,7 +257,8 @@ def _print_hidden(outcome: Outcome) -> None:
         return
     show.console().print(
         f"\nHidden cases: {show.ratio(hidden.speedup)} on {hidden.cases} cases that seed "
-        f"{hidden.seed} drew after the kernel was fixed, {hidden.wrong} wrong; public "
+        f"{hidden.seed} drew after the kernel was fixed, {hidden.wrong} wrong, of which the kernel "
+        f"has no room on {hidden.unfit}; public "
         f"{show.ratio(outcome.speedup)}, hidden over public {hidden.gap:.2f}."
     )
 

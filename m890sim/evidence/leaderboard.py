@@ -175,7 +175,7 @@ def _scored(file: Path, hidden: int, seed: int) -> Scored:
         raise RunError("it has no right kernel")
     kernel = parse(record.best, filename=file.name)
     judged = judge_kernel(kernel, plan.task, plan.chip, hidden=hidden, seed=seed, cases=plan.cases)
-    if not judged.correct:
+    if judged.refuted:
         reason = next(f"{gate.gate}: {gate.reason}" for gate in judged.gates if not gate.passed)
         raise RunError(f"wrong with seed {seed}: {reason}")
     score = judged.speedup if judged.hidden is None else judged.hidden.speedup

@@ -193,7 +193,7 @@ def judge_case(
     reference = reference_cycles(task.reference_name, case, chip)
     bound = lower_bound(case, chip, task.allowed_dtypes).cycles
     cycles = instructions = error = None
-    trap = ""
+    trap = code = ""
     checks: list[Check] = []
     count = chosen_rows(case, rows)
     try:
@@ -208,7 +208,7 @@ def judge_case(
             if not found.correct and not thorough:
                 break
     except (BindError, ExecutionError, LimitError) as caught:
-        trap = str(caught)
+        trap, code = str(caught), caught.code
     wrong = next((entry for entry in checks if entry.message), None)
     message = trap
     if wrong is not None and not trap:
@@ -233,6 +233,7 @@ def judge_case(
         case_digest=case.digest,
         checks=tuple(checks),
         trap=trap,
+        code=code,
     )
 
 

@@ -41,15 +41,13 @@ def row_errors(actual: Array, expected: Array) -> Array:
 def check_rows(
     name: str, actual: Array, expected: Array, tolerance: float, rows: Array | None = None
 ) -> GateResult:
-    """Judge an output [..., D], row by row along its last dimension.
+    """Judge an output, row by row along its last dimension.
 
-    rows: bool [...], the rows that count (None: all).
+    actual, expected: [..., D]; or, where rows (bool [...]) chooses, [rows chosen, D].
     """
+    shape = expected.shape[:-1] if rows is None else rows.shape
     places = None if rows is None else np.flatnonzero(rows)
-    shape = expected.shape[:-1]
     actual, expected = (array.reshape(-1, array.shape[-1]) for array in (actual, expected))
-    if places is not None:
-        actual, expected = actual[places], expected[places]
     errors = row_errors(actual, expected)
     worst = float(errors.max(initial=0.0))
     count = len(errors)

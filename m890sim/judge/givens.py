@@ -14,38 +14,60 @@ from m890sim.judge.gates import Array
 from m890sim.workloads import Case
 
 MOST_BYTES = 256 * 2**20  # that a process keeps
+MOST_MASKS = 4  # choices of rows that are remembered for one draw of inputs
 
 
 class Givens:
     """Inputs of one case, seed and distribution, as `Case.make_inputs` gives them, read-only."""
 
-    __slots__ = ("_case", "_whole", "inputs")
+    __slots__ = ("_case", "_lifted", "_rows", "_whole", "inputs")
 
     def __init__(self, case: Case, seed: int, distribution: str) -> None:
         self._case = case
         self._whole: Array | None = None
+        self._rows: dict[bytes, Array] = {}
+        self._lifted: dict[tuple[str, str], Array] = {}
         inputs = case.make_inputs(seed, distribution)
         for value in inputs.values():
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
         self.inputs: Mapping[str, Any] = MappingProxyType(inputs)
 
-    def expected(self, rows: Array | None) -> Array:
-        """The fp64 oracle's output on these inputs; rows: as for `Case.oracle`.
+    def lifted(self, dtypes: Mapping[str, str]) -> dict[str, Array]:
+        """Inputs by name, rounded to these dtypes: as a run takes them."""
+        from m890sim.execute import FloatDomain
 
-        All rows are worked out once; they are read-only.
-        """
-        if rows is not None:
-            return self._case.oracle(self.inputs, rows)
+        for key in dtypes.items():
+            if key not in self._lifted:
+                name, dtype = key
+                self._lifted[key] = FloatDomain().lift(name, self.inputs[name], dtype)
+        return {name: self._lifted[name, dtype] for name, dtype in dtypes.items()}
+
+    def expected(self) -> Array:
+        """The fp64 oracle's output on these inputs, worked out once; read-only."""
         if self._whole is None:
             self._whole = self._case.oracle(self.inputs)
             self._whole.setflags(write=False)
         return self._whole
 
+    def expected_rows(self, rows: Array) -> Array:
+        """The rows of the oracle's output that a mask chooses, float64 [rows, columns]."""
+        key = rows.tobytes()
+        if key not in self._rows:
+            if len(self._rows) >= MOST_MASKS:
+                self._rows.clear()
+            if self._whole is not None:
+                self._rows[key] = self._whole[rows]
+            else:
+                self._rows[key] = self._case.oracle(self.inputs, rows)[rows]
+            self._rows[key].setflags(write=False)
+        return self._rows[key]
+
     @property
     def n_bytes(self) -> int:
         """Bytes of the arrays that are held."""
-        held = [*self.inputs.values(), self._whole]
+        # What is lifted is nearly always the input itself.
+        held = [*self.inputs.values(), self._whole, *self._rows.values()]
         return sum(value.nbytes for value in held if isinstance(value, np.ndarray))
 
 

@@ -52,6 +52,11 @@ class HiddenResult:
         return sum(not case.correct for case in self.evaluation.cases)
 
     @property
+    def unfit(self) -> int:
+        """How many of the wrong ones the kernel does not fit: it has no room there, no answer."""
+        return sum(case.unfit for case in self.evaluation.cases)
+
+    @property
     def speedup(self) -> float:
         """Geometric mean over the hidden cases; a wrong one counts 1.0."""
         return self.evaluation.speedup
@@ -61,6 +66,7 @@ class HiddenResult:
         return {
             "cases": self.cases,
             "wrong": self.wrong,
+            "unfit": self.unfit,
             "speedup": self.speedup,
             "gap": self.gap,
             "seed": self.seed,
@@ -107,6 +113,16 @@ class Judgement:
     def correct(self) -> bool:
         """True where every gate passed."""
         return all(gate.passed for gate in self.gates)
+
+    @property
+    def refuted(self) -> bool:
+        """True where some answer is wrong.
+
+        A kernel that is right wherever it fits the chip, and does not fit on a hidden case, is not
+        correct, as its task asks for every case; but nothing that it says is wrong.
+        """
+        others = any(not gate.passed for gate in self.gates if gate.gate != "hidden")
+        return others or (self.hidden is not None and self.hidden.wrong > self.hidden.unfit)
 
     @property
     def speedup(self) -> float:
@@ -160,7 +176,7 @@ def judge_kernel(
         kernel, chosen, spec, cases, seed=seed, rows=rows, thorough=True, progress=progress
     )
     public = cases_of(chosen, evaluation, cases)
-    gates = [*_numeric_gates(evaluation), *_maxima(kernel, chosen, public, evaluation, seed)]
+    gates = [*_numeric_gates(evaluation), *_maxima(kernel, chosen, public, evaluation, seed, rows)]
     found_hidden = found_algebraic = None
     if hidden:
         found_hidden = judge_hidden(
@@ -207,11 +223,12 @@ def _hidden_gate(hidden: HiddenResult) -> Gate:
     wrong = [case for case in hidden.evaluation.cases if not case.correct]
     if not wrong:
         return Gate("hidden", True)
-    first = wrong[0]
+    first = next((case for case in wrong if not case.unfit), wrong[0])
+    unfit = f" ({hidden.unfit} of them without room on the chip)" if hidden.unfit else ""
     return Gate(
         "hidden",
         False,
-        f"wrong on {len(wrong)} of {hidden.cases} hidden cases, the first is {first.case}: "
+        f"wrong on {len(wrong)} of {hidden.cases} hidden cases{unfit}, the first is {first.case}: "
         f"{first.message}",
     )
 
@@ -237,7 +254,12 @@ def _numeric_gates(evaluation: Evaluation) -> list[Gate]:
 
 
 def _maxima(
-    kernel: Kernel, task: Task, cases: tuple[Case, ...], evaluation: Evaluation, seed: int
+    kernel: Kernel,
+    task: Task,
+    cases: tuple[Case, ...],
+    evaluation: Evaluation,
+    seed: int,
+    rows: int | None,
 ) -> list[Gate]:
     """Inputs bent to what a watched run points at; nothing to ask of a kernel that is wrong."""
     if not evaluation.correct:
@@ -246,7 +268,7 @@ def _maxima(
 
     ordered = sorted(cases, key=lambda case: case.work)
     for number, case in enumerate(ordered):
-        if number and case.work > WATCHED_WORK:
+        if number and (rows is not None or case.work > WATCHED_WORK):
             break
         found = check_maxima(kernel, task, case, seed)
         if not found.passed:

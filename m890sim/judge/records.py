@@ -36,6 +36,12 @@ class CaseResult:
     case_digest: str = ""  # `Case.digest`
     checks: tuple[Check, ...] = ()  # distribution after distribution, up to the first wrong one
     trap: str = ""  # why the kernel gave no output: the error, empty where it ran
+    code: str = ""  # of that error, a key of errors.CODES
+
+    @property
+    def unfit(self) -> bool:
+        """True where the kernel does not fit the chip or the case (E3xx): it gave no answer."""
+        return self.code.startswith("E3")
 
     @property
     def share(self) -> float:

@@ -9,8 +9,11 @@ import numpy as np
 from m890sim.judge.gates import Array
 from m890sim.workloads import Case
 
-FULL_WORK = 40_000_000  # `Case.work` up to which every row of every distribution is looked at
+FULL_WORK = 2_000_000  # `Case.work` up to which every row of every distribution is looked at
 LEAST_ROWS = 256  # of a larger case, on each distribution
+TURNS = 3  # cases of a quick gate that share the distributions among them
+RUN = 64  # neighbours along the first dimension that are drawn together where many rows are
+SPREAD = 2 * RUN  # fewer rows are drawn one by one
 
 
 def rows_of(case: Case) -> int:
@@ -31,25 +34,43 @@ def chosen_rows(case: Case, rows: int | None) -> int:
     return min(total, max(LEAST_ROWS, total * FULL_WORK // case.work))
 
 
+def dealt(distributions: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """The distributions that a quick gate looks at on case `number` of those it judges.
+
+    All on the first, which is the smallest; on the others every third one in turn, so that three
+    more cases show each once.
+    """
+    if number == 0 or len(distributions) < TURNS:
+        return distributions
+    return distributions[number % TURNS :: TURNS]
+
+
 def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | None:
     """The rows to look at, bool of the output's shape without its last dimension; None for all.
 
-    One row from each of `count` equal stretches, so that all sequences and heads have their share;
-    the first and the last row are always among them where there are two or more. The same (case,
+    One from each of equal stretches, so that all sequences and heads have their share: rows, or
+    where they are many, runs of neighbours along the first dimension, which cost a kernel less
+    than as many rows apart. The first and the last row are among a dozen or more. The same (case,
     seed, distribution, count) gives the same rows on every machine.
     """
     total = rows_of(case)
     if count >= total:
         return None
+    shape = case.output_shape[:-1]
+    first = shape[0]
+    run = min(RUN, first) if count >= SPREAD else 1
+    runs = -(-count // run)
     stream = [seed, zlib.crc32(case.name.encode()), zlib.crc32(distribution.encode()), count]
-    draws = np.random.PCG64(stream).random_raw(count).tolist()
-    edges = [number * total // count for number in range(count + 1)]
-    chosen = [
-        first + draw % (last - first)
-        for first, last, draw in zip(edges, edges[1:], draws, strict=False)
-    ]
-    if count > 1:
-        chosen[0], chosen[-1] = 0, total - 1
-    mask: Array = np.zeros(total, bool)
-    mask[chosen] = True
-    return mask.reshape(case.output_shape[:-1])
+    draws = np.random.PCG64(stream).random_raw(runs).tolist()
+    # Along the first dimension last, so that a stretch is a part of one column of rows.
+    columns: Array = np.zeros((total // first, first), bool)
+    flat = columns.reshape(-1)
+    edges = [number * total // runs for number in range(runs + 1)]
+    for start, end, draw in zip(edges, edges[1:], draws, strict=False):
+        at = start + draw % (end - start)
+        flat[at : at + run] = True
+    if count >= 12:
+        flat[[0, -1]] = True
+    return np.ascontiguousarray(
+        columns.reshape(*shape[1:], first).transpose(-1, *range(len(shape) - 1))
+    )

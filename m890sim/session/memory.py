@@ -16,7 +16,9 @@ import numpy as np
 from m890sim import schedule
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError, LanguageError, LimitError, TaskError
-from m890sim.judge import check_fits, evaluate, reference_cycles
+from m890sim.judge import check_fits, reference_cycles
+from m890sim.judge.evaluation import chosen_distributions, judge_case
+from m890sim.judge.rows import dealt
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
 from m890sim.schedule import Context, Edit, EditError
@@ -81,7 +83,9 @@ class Gate:
 
     seed: int
     distributions: tuple[str, ...] | None  # None: all
-    rows: int | None = None  # of output that are looked at on each distribution; None: every row
+    # Of output that are looked at on each distribution, which are dealt out over the cases
+    # (`judge.rows.dealt`); None: every row of every distribution on every case.
+    rows: int | None = None
 
 
 @dataclass(eq=False)
@@ -245,12 +249,14 @@ class Memory:
         if refusal is not None:
             return refusal
         task = space.task
-        for case in sorted(space.cases, key=lambda case: case.work):
-            version = (TIMING_VERSION, task.name, task.outputs, task.tolerance)
+        names = chosen_distributions(gate.distributions)
+        for number, case in enumerate(sorted(space.cases, key=lambda case: case.work)):
+            here = names if gate.rows is None else dealt(names, number)
+            version = (TIMING_VERSION, task.name, task.outputs, task.tolerance, here)
             key = (state.digest, space.chip, case, version, gate)
             verdict = self._verdicts.get(key)
             if verdict is None:
-                verdict = _judge_case(space, state.kernel, case, gate)
+                verdict = _judge_case(space, state.kernel, case, gate, here)
                 self.judged += 1
                 if len(self._verdicts) >= self._most_results:
                     self._verdicts = {}
@@ -302,17 +308,10 @@ def _time(
     return found, timing if trace else None
 
 
-def _judge_case(space: Space, kernel: Kernel, case: Case, gate: Gate) -> Verdict:
-    share: dict[str, Any] = {} if gate.rows is None else {"rows": gate.rows}
-    found = evaluate(
-        kernel,
-        space.task,
-        space.chip,
-        (case,),
-        seed=gate.seed,
-        distributions=gate.distributions,
-        **share,
-    ).cases[0]
+def _judge_case(
+    space: Space, kernel: Kernel, case: Case, gate: Gate, distributions: tuple[str, ...]
+) -> Verdict:
+    found = judge_case(kernel, space.task, case, space.chip, gate.seed, distributions, gate.rows)
     if found.correct:
         return Verdict(True)
     # Kernels of one digest may have their statements on different lines.

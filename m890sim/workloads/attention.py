@@ -221,11 +221,16 @@ class AttentionCase(Case):
 
         return make_inputs(self, seed, distribution)
 
-    def shared_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
-        """See `Case.shared_inputs`."""
+    def shared_inputs(
+        self, seed: int = 0, distribution: str | None = None, rows: Array | None = None
+    ) -> dict[str, Any]:
+        """See `Case.shared_inputs`; rows: bool [tokens, heads].
+
+        K and V of sequences and key heads that no such row needs may be 0.
+        """
         from m890sim.workloads.inputs import shared_inputs
 
-        return shared_inputs(self, seed, distribution)
+        return shared_inputs(self, seed, distribution, rows)
 
     def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
         """The right output in fp64, shape `output_shape`.

@@ -95,11 +95,17 @@ class Case(ABC):
         TypeError or ValueError for a seed that is no integer of 0 ... 2**64 - 1.
         """
 
-    def shared_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
+    def shared_inputs(
+        self, seed: int = 0, distribution: str | None = None, rows: Array | None = None
+    ) -> dict[str, Any]:
         """`make_inputs` for callers that change no array: some may be shared, and read-only.
 
-        Cheaper where several distributions of one case and seed are asked for.
+        rows: bool, as for `oracle`, the rows of the output that will be looked at (all where None):
+        what no such row depends on may have other values than in `make_inputs`.
+        Cheaper where several distributions of one case and seed are asked for, or a few rows.
         """
+        if rows is not None:
+            chosen_rows(self, rows)
         return self.make_inputs(seed, distribution)
 
     @abstractmethod
@@ -140,6 +146,15 @@ class Case(ABC):
     def part_of(self, chip: ChipSpec) -> ChipSpec:
         """The chip with no more cores than the case is given."""
         return chip if self.cores is None else _with_cores(chip, min(chip.cores, self.cores))
+
+
+def chosen_rows(case: Case, rows: Array | None) -> Array:
+    """Rows of the output as bool, all where None. Raises: ValueError for another shape."""
+    shape = case.output_shape[:-1]
+    wanted = np.ones(shape, bool) if rows is None else np.asarray(rows, bool)
+    if wanted.shape != shape:
+        raise ValueError(f"rows must have shape {shape}, not {wanted.shape}")
+    return wanted
 
 
 @lru_cache(maxsize=64)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from m890sim.workloads.attention import AttentionCase, Sequence
-from m890sim.workloads.case import Array
+from m890sim.workloads.case import Array, chosen_rows
 
-BLOCK_QUERIES = 256  # bounds the fp64 scores of one step to 256 x keys
+BLOCK_ROWS = 256  # bounds the fp64 scores of one step to 256 x keys
 
 
 def attention(case: AttentionCase, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
@@ -25,30 +25,26 @@ def attention(case: AttentionCase, inputs: Mapping[str, Any], rows: Array | None
     others are NaN. Returns float64 [tokens, HQ, D].
     """
     output = np.full(case.output_shape, np.nan)
-    wanted = np.ones(case.output_shape[:2], bool) if rows is None else np.asarray(rows, bool)
-    if wanted.shape != case.output_shape[:2]:
-        raise ValueError(f"rows must have shape {case.output_shape[:2]}, not {wanted.shape}")
+    wanted = chosen_rows(case, rows)
     group = case.query_heads // case.key_heads
     for sequence in case.sequences:
         first = sequence.first_query
-        for key_head in range(case.key_heads):
-            heads = range(key_head * group, (key_head + 1) * group)
-            chosen = wanted[first : first + sequence.queries, heads.start : heads.stop]
-            if not chosen.any():
+        whole = wanted[first : first + sequence.queries]
+        for key_head in range(case.key_heads) if whole.any() else ():
+            heads = slice(key_head * group, (key_head + 1) * group)
+            # Rows in order of what they see, those of all heads of the group together.
+            queries, places = np.nonzero(whole[:, heads])
+            if not len(queries):
                 continue
-            keys = _rows_of(inputs, "k", sequence, key_head)
-            values = _rows_of(inputs, "v", sequence, key_head)
-            for place, head in enumerate(heads):
-                queries = np.flatnonzero(chosen[:, place])
-                for start in range(0, len(queries), BLOCK_QUERIES):
-                    block = queries[start : start + BLOCK_QUERIES]
-                    q = inputs["q"][first + block, head].astype(np.float64)
-                    output[first + block, head] = _attend(
-                        inputs["scale"] * q,
-                        keys,
-                        values,
-                        np.array([sequence.visible(i) for i in block]),
-                    )
+            chosen = first + queries, heads.start + places
+            visible = np.array([sequence.visible(query) for query in queries.tolist()])
+            keys, values = (_rows_of(inputs, name, sequence, key_head) for name in "kv")
+            q = inputs["scale"] * inputs["q"][chosen].astype(np.float64)
+            for start in range(0, len(queries), BLOCK_ROWS):
+                block = slice(start, start + BLOCK_ROWS)
+                output[chosen[0][block], chosen[1][block]] = _attend(
+                    q[block], keys, values, visible[block]
+                )
     return output
 
 

@@ -65,7 +65,7 @@ _EXTEND_LADDER = (
     ("attention_3_slots", "two slots: the next block loads during this one"),
     ("attention_4_tiles", "tiles of 128 x 128"),
     ("attention_5_softmax", "fused softmax: scale, bias and row sums in one pass of the SFU"),
-    ("attention_6_banks", "operands of one instruction in banks of their own"),
+    ("attention_6_sums", "the running sums last: the next product waits for the output alone"),
     ("attention_7_diagonal", "the mask on the diagonal only"),
     ("attention_8_stages", "software pipelining: the next scores beside this softmax"),
     ("attention_9_balance", "balanced order: the heaviest items first, to whichever core is free"),
@@ -95,7 +95,10 @@ _DECODE_LADDER = (
     ("decode_9_softmax", "fused softmax: scale, bias and row sums in one pass of the SFU"),
     ("decode_10_stages", "stages: loads two iterations ahead, scores one"),
     ("decode_11_direct", "no merge for a sequence in one piece"),
-    ("decode_expert", "the expert: long splits first"),
+    (
+        "decode_expert",
+        "the expert: stream-K, the keys of all sequences dealt evenly",
+    ),
 )
 # Level -> what its reference and its expert are.
 _LEVELS = {

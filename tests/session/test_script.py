@@ -12,7 +12,7 @@ from m890sim.session import KernelSession, ScriptError, parse_script, run_script
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "docs" / "scripts"
 # Speedup, geometric mean over the task's cases, that a script reaches at least.
-REACHED = {"extend": 12.5, "decode": 50.0}
+REACHED = {"extend": 12.5, "decode": 45.0}
 SMALL = {"extend": ["prefill-256", "extend-ragged"], "decode": ["decode-ragged"]}
 
 

@@ -11,9 +11,11 @@ import pytest
 
 from m890sim.errors import TaskError
 from m890sim.workloads import DISTRIBUTIONS, LEVELS, SUITE, TASKS, AttentionCase
+from m890sim.workloads.inputs import draft
 from m890sim.workloads.inputs.bends import block_tokens, needle_positions
 from m890sim.workloads.inputs.draft import Draft
 from m890sim.workloads.inputs.stream import Stream, normal_table, round_bf16
+from tests.level_cases import TINY_LEVELS
 
 CASE = SUITE["extend"].case("extend-ragged")
 GOLDEN = Path(__file__).parent / "golden" / "inputs.txt"
@@ -226,6 +228,67 @@ def test_shared_inputs_are_those_of_make_inputs_and_cannot_be_changed():
         )
     with pytest.raises(ValueError, match="read-only"):
         CASE.shared_inputs(5, "normal")["k_cache"][0] = 1
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("case", SMALL, ids=["extend", "decode"])
+def test_inputs_of_chosen_rows_give_those_rows(case, distribution):
+    rows = np.zeros(case.output_shape[:2], bool)
+    expected = case.oracle(case.make_inputs(9, distribution))
+    for place in np.random.default_rng(len(distribution)).integers(rows.size, size=(3, 4)):
+        draft._kept.clear()
+        rows[:] = False
+        rows.flat[place] = True
+        inputs = case.shared_inputs(9, distribution, rows)
+        np.testing.assert_allclose(case.oracle(inputs, rows)[rows], expected[rows], 1e-9, 1e-12)
+        assert all(np.isfinite(inputs["k_cache"][inputs["kv_indices"]]).ravel())
+    draft._kept.clear()
+    assert case.shared_inputs(9, distribution, np.zeros_like(rows)).keys() == inputs.keys()
+
+
+def test_keys_that_no_chosen_row_needs_are_not_drawn():
+    draft._kept.clear()
+    rows = np.zeros(CASE.output_shape[:2], bool)
+    rows[-1, 7] = True  # the last sequence, key head 1
+    inputs = CASE.shared_inputs(2, "ramp_up", rows)
+    slots = inputs["kv_indices"]
+    assert np.count_nonzero(inputs["k_cache"][slots[:-1000]]) == 0
+    assert np.count_nonzero(inputs["v_cache"][slots, 0]) == 0
+    assert (inputs["k_cache"][slots[-1000:], 1] != 0).any(axis=-1).all()
+    with pytest.raises(ValueError, match="rows must have shape"):
+        CASE.shared_inputs(2, "ramp_up", rows[1:])
+
+
+def test_unused_slots_are_poisoned_in_part_until_all_is_drawn(monkeypatch):
+    draft._kept.clear()
+    monkeypatch.setattr(draft, "MOST_POISON", 5 * 8 * 64)
+    case = AttentionCase("poison", "decode", (200, 300), (1, 1), 8, 8, 64, 16, True)
+    unused = np.setdiff1d(np.arange(case.symbols["S"]), case.tables["kv_indices"])
+    rows = np.array([[True] * 8, [False] * 8])
+    for distribution in ("normal", "zero_sum"):
+        for name in ("k_cache", "v_cache"):
+            part = case.shared_inputs(0, distribution, rows)[name]
+            assert np.isnan(part[unused]).all(axis=(1, 2)).sum() == 5
+    for distribution in ("normal", "zero_sum"):
+        for name in ("k_cache", "v_cache"):
+            assert np.isnan(case.shared_inputs(0, distribution)[name][unused]).all()
+
+
+def test_rows_of_another_shape_are_refused_on_levels():
+    with pytest.raises(ValueError, match=r"rows must have shape \(37,\), not \(3,\)"):
+        TINY_LEVELS["vector_add"].shared_inputs(0, "normal", np.ones(3, bool))
+
+
+def test_base_draws_are_kept_up_to_a_bound(monkeypatch):
+    draft._kept.clear()
+    monkeypatch.setattr(draft, "MOST_BYTES", 1_000_000)
+    small = AttentionCase("kept", "decode", (100,), (1,), 1, 1, 64)
+    for seed in range(30):  # 51,456 bytes each
+        small.make_inputs(seed)
+    assert len(draft._kept) == 19
+    monkeypatch.setattr(draft, "MOST_BYTES", 1)
+    small.make_inputs(3)
+    assert len(draft._kept) == 1
 
 
 def test_inputs_never_change(golden):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from m890sim.execute.domain import Index, hidden
 from m890sim.execute.fields import numbers
 from m890sim.execute.fields.field import Field
+from m890sim.execute.fields.maxima import Maxima, Mode
 from m890sim.execute.fields.modular import F64
 from m890sim.execute.fields.values import Value
 from m890sim.execute.scalars import Env, Site
 from m890sim.kernel import ir
 
-Mode = Literal["sum", "order"]
 _SNAP = 1e-6  # infinite units that cancel but for this share are gone: float32 holds no more
 _TURNS = 2.0**16  # half turns that are added up at most; beyond, their number is unknown
 
@@ -38,7 +38,7 @@ class Outside:
     what: str
 
 
-class FieldDomain:
+class FieldDomain(Maxima):
     """Exact values over a field. See `Domain` for the methods, `Value` for the arrays.
 
     mode: what stands for a maximum. "sum": max(a, b) = a + b, "order": the larger in a random
@@ -50,15 +50,10 @@ class FieldDomain:
     batches = False
 
     def __init__(self, field: Field, mode: Mode, inactive: frozenset[str] = frozenset()) -> None:
-        self.field, self.mode, self.inactive = field, mode, inactive
+        super().__init__(field, mode, inactive)
         self.outside: Outside | None = None
         self.roots = False  # whether a root was taken: its sign is a choice
         self._stores: list[tuple[Value, Any, str]] = []  # (piece, place in it, instruction)
-        order = np.random.default_rng(int(field.random.integers(2**62)))
-        # A factor and a term: with a factor alone, 0 would always come last.
-        self._rank_p = field.P.random(order, (2, 1, 1))
-        self._rank_q = field.Q.random(order, (2, 1, 1))
-        self._site: Site | None = None
         self._env: Env = []
 
     # ---- where the run is ------------------------------------------------------------------------
@@ -186,14 +181,11 @@ class FieldDomain:
             q = np.full(p.shape, np.nan)
         else:
             q = self.field.Q.matmul(a.q, b.q)
-        for beyond in (a.far, a.turn):
-            if beyond is not None:
-                rows = (beyond != 0).any(axis=-1)
-                p[rows], q[rows] = np.nan, np.nan
-        for beyond in (b.far, b.turn):
-            if beyond is not None:
-                p[..., (beyond != 0).any(axis=-2)] = np.nan
-                q[..., (beyond != 0).any(axis=-2)] = np.nan
+        for axis, beyonds in ((-1, (a.far, a.turn)), (-2, (b.far, b.turn))):
+            for beyond in beyonds:
+                if beyond is not None:
+                    lost = (beyond != 0).any(axis=axis, keepdims=True)
+                    p, q = np.where(lost, np.nan, p), np.where(lost, np.nan, q)
         product = Value(p, q)
         return product if add is None else self.add(add, product)
 
@@ -324,78 +316,6 @@ class FieldDomain:
         self._note("the root of 0 or of an unknown", p)
         return Value(p, np.full(p.shape, np.nan))
 
-    # ---- maxima ----------------------------------------------------------------------------------
-
-    def maximum(self, a: Value, b: Value) -> Value:
-        return self._larger(a, b, 1.0)
-
-    def minimum(self, a: Value, b: Value) -> Value:
-        return self._larger(a, b, -1.0)
-
-    def _larger(self, a: Value, b: Value, sign: float) -> Value:
-        if self._site is not None and self._site.named in self.inactive:
-            a, guard = (b, a) if a.real is not None else (a, b)
-            if guard.real is not None and guard.far is None:
-                # An exact 0 (a sum over no key) is what a guard is for.
-                zero = (a.p == 0) & (sign * guard.real > 0)
-                return Value(np.where(zero, guard.p, a.p), np.where(zero, guard.q, a.q), a.far)
-        shape = np.broadcast_shapes(a.shape, b.shape)
-        pair = Value(
-            np.stack([np.broadcast_to(x.p, shape) for x in (a, b)]),
-            np.stack([np.broadcast_to(x.q, shape) for x in (a, b)]),
-            _stacked(a.far, b.far, shape),
-            _stacked(a.turn, b.turn, shape),
-        )
-        return self._reduced(pair, 0, sign).map(lambda part: part[0])
-
-    def row_max(self, a: Value) -> Value:
-        return self._reduced(a, -1, 1.0)
-
-    def col_max(self, a: Value) -> Value:
-        return self._reduced(a, -2, 1.0)
-
-    def _reduced(self, a: Value, axis: int, sign: float) -> Value:
-        """The opaque largest element along an axis, which stays with extent 1.
-
-        Elements with less than the most infinite units do not count.
-        """
-        p, q, far, turn = a.p, a.q, a.far, a.turn
-        if p.shape[axis] == 0:
-            shape = list(p.shape)
-            shape[axis] = 1
-            nothing = np.zeros(shape)
-            return Value(nothing, nothing, np.full(shape, -np.inf))
-        most = counts = None
-        if far is not None:
-            most = sign * np.max(sign * far, axis=axis, keepdims=True)
-            counts = far == most
-        if self.mode == "sum":
-            P, Q = self.field.P, self.field.Q
-            if counts is not None:
-                p, q = np.where(counts, p, 0.0), np.where(counts, q, 0.0)
-                turn = None if turn is None else np.where(counts, turn, 0.0)
-            found_p, found_q = P.sum(p, axis), Q.sum(q, axis)
-            found_turn = None if turn is None else Q.sum(turn, axis)
-        else:
-            rank = self._rank(p, q, sign)
-            if counts is not None:
-                rank = np.where(counts, rank, -1.0)
-            place = np.expand_dims(np.argmax(rank, axis=axis), axis)
-            found_p, found_q = (np.take_along_axis(part, place, axis) for part in (p, q))
-            found_turn = None if turn is None else np.take_along_axis(turn, place, axis)
-        return Value(found_p, found_q, most, found_turn)
-
-    def _rank(self, p: F64, q: F64, sign: float) -> F64:
-        """Places in the random order, at least 0; an unknown comes first, so that it shows."""
-        P, Q = self.field.P, self.field.Q
-        factor, term = self._rank_q
-        rank = Q.canonical(Q.add(Q.mul(q, factor), term))
-        if np.isnan(rank).any():
-            factor, term = self._rank_p
-            other = P.canonical(P.add(P.mul(p, factor), term))
-            rank = np.where(np.isnan(rank), other, rank)
-        return rank if sign > 0 else float(P.n) - rank
-
     # ---- sums and shapes -------------------------------------------------------------------------
 
     def row_sum(self, a: Value) -> Value:
@@ -430,13 +350,7 @@ def _plus(a: F64 | None, b: F64 | None, sign: float) -> F64 | None:
         return None
     if a is None or b is None:
         return a if b is None else sign * b
-    total: F64 = a + sign * b
+    with np.errstate(invalid="ignore"):  # inf - inf is unknown, as on floats
+        total: F64 = a + sign * b
     gone = np.abs(total) <= _SNAP * np.maximum(np.abs(a), np.abs(b))
     return np.where(gone & np.isfinite(a) & np.isfinite(b), 0.0, total)
-
-
-def _stacked(a: F64 | None, b: F64 | None, shape: tuple[int, ...]) -> F64 | None:
-    if a is None and b is None:
-        return None
-    parts = [np.zeros((1, 1)) if part is None else part for part in (a, b)]
-    return np.stack([np.broadcast_to(part, shape) for part in parts])

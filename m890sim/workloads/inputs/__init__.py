@@ -13,6 +13,7 @@ import numpy as np
 
 from m890sim.errors import TaskError
 from m890sim.workloads.attention import AttentionCase
+from m890sim.workloads.case import Array, chosen_rows
 from m890sim.workloads.hidden import SEED_LIMIT, whole_number
 from m890sim.workloads.inputs.bends import DISTRIBUTIONS, Distribution
 from m890sim.workloads.inputs.draft import Draft
@@ -44,11 +45,15 @@ def make_inputs(
 
 
 def shared_inputs(
-    case: AttentionCase, seed: int = 0, distribution: str | None = None
+    case: AttentionCase,
+    seed: int = 0,
+    distribution: str | None = None,
+    rows: Array | None = None,
 ) -> dict[str, Any]:
     """See `Case.shared_inputs`: tensors that the distribution leaves as drawn are shared."""
     seed, chosen = chosen_distribution(seed, distribution)
-    draft = Draft(case, seed, chosen)
+    wanted = None if rows is None else chosen_rows(case, rows)
+    draft = Draft(case, seed, chosen, wanted)
     DISTRIBUTIONS[chosen].bend(draft)
     sizes = {name: value for name, value in case.symbols.items() if name.startswith("max_")}
     return {**draft.tensors(), **case.tables, **sizes, **case.scalars}

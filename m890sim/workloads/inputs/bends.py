@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m890sim.workloads.inputs.draft import Draft
+from m890sim.workloads.inputs.draft import Draft, Piece
 from m890sim.workloads.inputs.stream import Array
 
 NEEDLE_LOGIT = 20.0  # e**20 outweighs 16,384 keys whose logits have a standard deviation of 2
@@ -46,7 +46,7 @@ def _spread(low: float, high: float) -> Callable[[Draft], None]:
 
 
 def needle_positions(draft: Draft) -> Array:
-    """Keys that the needles point at, int64 [T, HQ].
+    """Keys that the needles point at, int64 [N, HQ].
 
     They go round with query and head: the first key, the query's own (last visible) key, the last
     cached and the first new key, the first key of the last block, of the last cached block and of
@@ -81,15 +81,11 @@ def _needle(draft: Draft) -> None:
     draft.point_at(needle_positions(draft), np.full(draft.turn.shape, NEEDLE_LOGIT))
 
 
-def _constant_levels(draft: Draft, level: float) -> tuple[Array, Array]:
-    return draft.per_key([level] * len(draft.case.cached))
-
-
 def _offset(draft: Draft) -> None:
     # Every other head's logits lie far below zero: there exp without the maximum gives 0 / 0.
     heads = np.where(np.arange(draft.case.query_heads) % 2, -OFFSET_LOGIT, OFFSET_LOGIT)
     logits = np.broadcast_to(heads / OFFSET_LEVEL, draft.turn.shape)
-    draft.set_levels(_constant_levels(draft, OFFSET_LEVEL), logits)
+    draft.set_levels(lambda piece: OFFSET_LEVEL, logits)
 
 
 def block_tokens(keys: int) -> int:
@@ -100,10 +96,14 @@ def block_tokens(keys: int) -> int:
     return tokens
 
 
-def _blocks(draft: Draft) -> tuple[Array, Array]:
-    sizes = draft.per_key([block_tokens(sequence.keys) for sequence in draft.case.sequences])
-    cached, new = draft.positions
-    return cached // sizes[0], new // sizes[1]
+def _blocks(draft: Draft) -> Callable[[Piece], Array]:
+    sizes = np.array([block_tokens(sequence.keys) for sequence in draft.case.sequences])
+
+    def blocks(piece: Piece) -> Array:
+        found: Array = piece.positions // sizes[piece.sequences]
+        return found
+
+    return blocks
 
 
 def _ramp(sign: float) -> Callable[[Draft], None]:
@@ -116,8 +116,8 @@ def _ramp(sign: float) -> Callable[[Draft], None]:
 def _steps(draft: Draft) -> None:
     # The levels of all blocks, shuffled: the same for all sequences, of which each has a part.
     shuffled = np.argsort(draft.stream.integers(2**40, RAMP_LEVELS), kind="stable")
-    cached, new = _blocks(draft)
-    draft.set_levels((shuffled[cached], shuffled[new]), _cycle(RAMP_LOGITS, draft.turn))
+    blocks = _blocks(draft)
+    draft.set_levels(lambda piece: shuffled[blocks(piece)], _cycle(RAMP_LOGITS, draft.turn))
 
 
 def _sink(draft: Draft) -> None:
@@ -132,54 +132,57 @@ def _sink_last(draft: Draft) -> None:
 def _far(sign: float) -> Callable[[Draft], None]:
     def bend(draft: Draft) -> None:
         logits = sign * _cycle(FAR_LOGITS, draft.turn) / FAR_LEVEL
-        draft.set_levels(_constant_levels(draft, FAR_LEVEL), logits)
+        draft.set_levels(lambda piece: FAR_LEVEL, logits)
 
     return bend
 
 
 def _equal_keys(draft: Draft) -> None:
     key = draft.stream.normal(draft.case.key_heads, draft.case.head_elements)
-    for name, index, _ in draft.parts("k"):
-        draft.own(name)[index] = key
+    draft.change("k", lambda piece, values: np.broadcast_to(key[piece.head], values.shape))
 
 
 def _zero_sum(draft: Draft) -> None:
     _equal_keys(draft)
-    # Three quarters of the elements are +1 and -1 and cancel over any even stretch of keys, in
-    # three patterns, so that no two keys stand in for each other. What is left is small.
+    # Three quarters of the elements are +1 in one key and -1 in the next, or the other way round,
+    # by chance for each pair and element: they cancel over any even number of keys from the first
+    # on, and no two keys can stand in for each other. What is left is small.
     longest = max(sequence.keys for sequence in draft.case.sequences)
-    signs = draft.stream.integers(2, longest // 2 + 1) * 2 - 1
-    for name, index, part in draft.parts("v"):
-        at = draft.positions[part]
-        alternate = (1 - at % 2 * 2).astype(np.float32)
-        tensor = draft.own(name)
-        tensor[..., 0::4] *= np.float32(SMALL_PART)
-        patterns = (alternate, 1 - at // 2 % 2 * 2, alternate * signs[at // 2])
-        for first, pattern in enumerate(patterns, start=1):
-            if first < draft.case.head_elements:
-                tensor[index, :, first::4] = pattern.astype(np.float32)[:, None, None]
+    draws = draft.stream.normal(longest // 2 + 1, draft.case.head_elements)
+    signs = np.where(draws < 0, np.float32(-1), np.float32(1))
+
+    def bend(piece: Piece, values: Array) -> Array:
+        at = piece.positions
+        pattern: Array = signs[at // 2] * (1 - at % 2 * 2).astype(np.float32)[:, None]
+        pattern[:, 0::4] = values[:, 0::4] * np.float32(SMALL_PART)
+        return pattern
+
+    draft.change("v", bend)
 
 
 def _lone_key(draft: Draft) -> None:
-    raw = draft.stream.integers(2**40, *draft.turn.shape)
+    raw = draft.integers(2**40)
     draft.point_at(raw % draft.visible[:, None], np.full(draft.turn.shape, LONE_LOGIT))
 
 
 def _large_value(draft: Draft) -> None:
-    heads = np.arange(draft.case.key_heads)
-    raw = draft.stream.integers(2**40, len(draft.case.sequences), len(heads))
-    tensors = [draft.own(name) for name, _, _ in draft.parts("v")]
-    for sequence in draft.case.sequences:
-        cached, keys = sequence.cached, sequence.keys
-        middle = raw[sequence.index] % keys
-        ends = np.array([0, cached, cached - 1, keys - 1])[(heads + sequence.index) % 4] % keys
-        places = np.where(raw[sequence.index] // 2**20 % 2, ends, middle)
-        for head, place in enumerate(places.tolist()):
-            if place < cached:
-                row = draft.case.tables["kv_indices"][sequence.first_cached + place]
-            else:
-                row = sequence.first_query + place - cached
-            tensors[place >= cached][row, head] *= np.float32(LARGE_VALUE)
+    case = draft.case
+    every, heads = np.arange(len(case.sequences))[:, None], np.arange(case.key_heads)
+    turn = int(draft.stream.integers(2**20))
+    chance = draft.stream.integers(2**40, len(case.sequences), len(heads))
+    keys = np.array([sequence.keys for sequence in case.sequences])[:, None]
+    cached = np.array(case.cached)[:, None]
+    tail = (keys - 1) // TAIL_TOKENS * TAIL_TOKENS
+    ends = np.choose(chance % 4, [0 * keys, cached, cached - 1, tail]) % keys
+    # In turn: the last key, which most rows must not see; any key; an end of a segment.
+    places = np.choose((heads + every + turn) % 3, [keys - 1, chance // 4 % keys, ends])
+
+    def bend(piece: Piece, values: Array) -> Array:
+        large = piece.positions == places[piece.sequences, piece.head]
+        values[large] *= np.float32(LARGE_VALUE)
+        return values
+
+    draft.change("v", bend)
 
 
 @dataclass(frozen=True, slots=True)

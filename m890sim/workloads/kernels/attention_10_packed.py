@@ -23,17 +23,18 @@ def attention_10_packed(
     BK: Tunable = 128,
 ):
     G = HQ // HKV
-    N = ceil_div(max_extend * G, BQ)
+    R = BQ // G * G  # rows of a tile: whole tokens
+    N = ceil_div(max_extend * G, R)
 
     for turn, b, h in cores(N, B, HKV, order="dynamic"):
         i = N - 1 - turn  # the tiles with most keys first
         first = qo_indptr[b]
         length = (qo_indptr[b + 1] - first) * G  # rows: G query heads a token, side by side in HBM
-        if i * BQ < length:
+        if i * R < length:
             start = kv_indptr[b]
             prefix = kv_indptr[b + 1] - start
-            rows = min(BQ, length - i * BQ)
-            t0 = i * BQ // G  # the tile's first token, and the one after its last
+            rows = min(R, length - i * R)
+            t0 = i * R // G  # the tile's first token, and the one after its last
             t1 = t0 + rows // G
             qt = sram(BQ, D, bf16)
             ot = sram(BQ, D, bf16)
@@ -42,7 +43,7 @@ def attention_10_packed(
             new_m = sram(BQ, 1, f32)
             bias = sram(BQ, 1, f32)
             alpha = sram(BQ, 1, f32)
-            block_l = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
+            block_l = sram(BQ, 1, f32)
             out = acc(BQ, D)
             load(qt[:rows], q[first + t0 : first + t1, h * G : h * G + G, :], queue=2)
             fill(m[:rows], -inf)
@@ -85,9 +86,9 @@ def attention_10_packed(
                         bias=bias[:rows],
                         row_sum=block_l[:rows],
                     )
-                    fma(l[:rows], l[:rows], alpha[:rows], block_l[:rows])
                     mul(out[:rows], out[:rows], alpha[:rows])
                     matmul(out[:rows], p[:rows, :cols], vt[:cols], accumulate=True)
+                    fma(l[:rows], l[:rows], alpha[:rows], block_l[:rows])
                     copy(m[:rows], new_m[:rows])
             recip(l[:rows], l[:rows])
             mul(ot[:rows], out[:rows], l[:rows])

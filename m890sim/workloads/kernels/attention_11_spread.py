@@ -23,7 +23,7 @@ def attention_11_spread(
 ):
     G = HQ // HKV
     # Rows of a query tile: fewer where there would not be a tile for each core.
-    R = min(BQ, ceil_div(ceil_div(T * HQ, CORES), G) * G)
+    R = min(BQ // G * G, ceil_div(ceil_div(T * HQ, CORES), G) * G)
     N = ceil_div(max_extend * G, R)
 
     for turn, b, h in cores(N, B, HKV, order="dynamic"):
@@ -43,7 +43,7 @@ def attention_11_spread(
             new_m = sram(BQ, 1, f32)
             bias = sram(BQ, 1, f32)
             alpha = sram(BQ, 1, f32)
-            block_l = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
+            block_l = sram(BQ, 1, f32)
             out = acc(BQ, D)
             load(qt[:rows], q[first + t0 : first + t1, h * G : h * G + G, :], queue=2)
             fill(m[:rows], -inf)
@@ -86,9 +86,9 @@ def attention_11_spread(
                         bias=bias[:rows],
                         row_sum=block_l[:rows],
                     )
-                    fma(l[:rows], l[:rows], alpha[:rows], block_l[:rows])
                     mul(out[:rows], out[:rows], alpha[:rows])
                     matmul(out[:rows], p[:rows, :cols], vt[:cols], accumulate=True)
+                    fma(l[:rows], l[:rows], alpha[:rows], block_l[:rows])
                     copy(m[:rows], new_m[:rows])
             recip(l[:rows], l[:rows])
             mul(ot[:rows], out[:rows], l[:rows])

@@ -25,8 +25,11 @@ def attention_12_polynomial(
     SHARE: Tunable = 5,
 ):
     G = HQ // HKV
+    # Tiles in which memory suffices for heads of any width.
+    KB = min(BK, max(32, 16384 // D // 32 * 32))
+    RB = max(G, min(BQ, 16384 // D))
     # Rows of a query tile: fewer where there would not be a tile for each core.
-    R = min(BQ, ceil_div(ceil_div(T * HQ, CORES), G) * G)
+    R = min(RB // G * G, ceil_div(ceil_div(T * HQ, CORES), G) * G)
     N = ceil_div(max_extend * G, R)
 
     for turn, b, h in cores(N, B, HKV, order="dynamic"):
@@ -39,34 +42,34 @@ def attention_12_polynomial(
             rows = min(R, length - i * R)
             t0 = i * R // G  # the tile's first token, and the one after its last
             t1 = t0 + rows // G
-            qt = sram(BQ, D, bf16)
-            ot = sram(BQ, D, bf16)
-            m = sram(BQ, 1, f32)  # running maximum of each row
-            l = sram(BQ, 1, f32)  # running sum
-            new_m = sram(BQ, 1, f32)
-            bias = sram(BQ, 1, f32)
-            alpha = sram(BQ, 1, f32)
-            block_l = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
-            vector_l = sram(BQ, 1, f32, at=14)
-            out = acc(BQ, D)
+            qt = sram(RB, D, bf16)
+            ot = sram(RB, D, bf16)
+            m = sram(RB, 1, f32)  # running maximum of each row
+            l = sram(RB, 1, f32)  # running sum
+            new_m = sram(RB, 1, f32)
+            bias = sram(RB, 1, f32)
+            alpha = sram(RB, 1, f32)
+            block_l = sram(RB, 1, f32)
+            vector_l = sram(RB, 1, f32)
+            out = acc(RB, D)
             load(qt[:rows], q[first + t0 : first + t1, h * G : h * G + G, :], queue=2)
             fill(m[:rows], -inf)
             fill(l[:rows], 0.0)
             fill(out[:rows], 0.0)
             cut = rows * SHARE // 8  # the rows before it are the SFU's
-            blocks = ceil_div(prefix, BK)  # of the prefix; those of the new tokens follow
-            for n in range(blocks + ceil_div(t1, BK)):
-                j = (n - blocks) * BK  # the block's first new token; negative in the prefix
-                cols = (n < blocks) * min(BK, prefix - n * BK) + (n >= blocks) * min(BK, t1 - j)
+            blocks = ceil_div(prefix, KB)  # of the prefix; those of the new tokens follow
+            for n in range(blocks + ceil_div(t1, KB)):
+                j = (n - blocks) * KB  # the block's first new token; negative in the prefix
+                cols = (n < blocks) * min(KB, prefix - n * KB) + (n >= blocks) * min(KB, t1 - j)
                 half = cols // 2
-                kt = sram(BK, D, bf16, slots=2)
-                vt = sram(BK, D, bf16, slots=2)
-                s = acc(BQ, BK, slots=2)
-                p = sram(BQ, BK, bf16, slots=2)
-                vector_p = sram(BQ, BK, bf16, slots=2)
+                kt = sram(KB, D, bf16, slots=2)
+                vt = sram(KB, D, bf16, slots=2)
+                s = acc(RB, KB, slots=2)
+                p = sram(RB, KB, bf16, slots=2)
+                vector_p = sram(RB, KB, bf16, slots=2)
                 with stage(0):
                     if n < blocks:
-                        a = start + n * BK
+                        a = start + n * KB
                         load(kt[:half], k_cache[kv_indices[a : a + half], h, :])
                         load(kt[half:cols], k_cache[kv_indices[a + half : a + cols], h, :], queue=1)
                         load(vt[:half], v_cache[kv_indices[a : a + half], h, :], queue=2)
@@ -100,11 +103,11 @@ def attention_12_polynomial(
                         row_sum=vector_l[: rows - cut],
                         engine=vector,
                     )
-                    fma(l[cut:rows], l[cut:rows], alpha[cut:rows], vector_l[: rows - cut])
-                    fma(l[:cut], l[:cut], alpha[:cut], block_l[:cut])
                     mul(out[:rows], out[:rows], alpha[:rows])
                     matmul(out[cut:rows], vector_p[: rows - cut, :cols], vt[:cols], accumulate=True)
                     matmul(out[:cut], p[:cut, :cols], vt[:cols], accumulate=True)
+                    fma(l[cut:rows], l[cut:rows], alpha[cut:rows], vector_l[: rows - cut])
+                    fma(l[:cut], l[:cut], alpha[:cut], block_l[:cut])
                     copy(m[:rows], new_m[:rows])
             recip(l[:rows], l[:rows])
             mul(ot[:rows], out[:rows], l[:rows])

@@ -23,8 +23,11 @@ def attention_16_output_queue(
     CORES: Tunable = 16,
 ):
     G = HQ // HKV
+    # Tiles in which memory suffices for heads of any width.
+    KB = min(BK, max(32, 16384 // D // 32 * 32))
+    RB = max(G, min(BQ, 16384 // D))
     # Rows of a query tile: fewer where there would not be an item of two tiles for each core.
-    R = min(BQ, ceil_div(ceil_div(T * HQ, 2 * CORES), G) * G)
+    R = min(RB // G * G, ceil_div(ceil_div(T * HQ, 2 * CORES), G) * G)
     # Queue 3 is for the output. It also loads values where a core has one item only.
     parts = 1 + (T * HQ <= 2 * R * CORES)
     N = ceil_div(max_extend * G, 2 * R)
@@ -41,33 +44,33 @@ def attention_16_output_queue(
             t0 = i * 2 * R // G  # first token of tile 0, first of tile 1, the one after its last
             t1 = t0 + rows0 // G
             t2 = t1 + rows1 // G
-            blocks = ceil_div(prefix, BK)  # of the prefix; those of the new tokens follow
-            end0 = blocks * BK + t1  # end of a tile's keys, the prefix in whole blocks
-            end1 = blocks * BK + t2
-            n0 = ceil_div(end0, BK)
-            n1 = ceil_div(end1, BK)
-            q0 = sram(BQ, D, bf16, slots=2)
-            p0 = sram(BQ, BK, bf16)
-            m0 = sram(BQ, 2, f32)  # running maximum: the columns take turns as old and new
-            l0 = sram(BQ, 1, f32)
-            block_m0 = sram(BQ, 1, f32)
-            bias0 = sram(BQ, 1, f32)
-            alpha0 = sram(BQ, 1, f32)
-            block_l0 = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
-            o0 = sram(BQ, D, bf16)
-            s0 = acc(BQ, BK)
-            out0 = acc(BQ, D)
-            q1 = sram(BQ, D, bf16, slots=2)
-            p1 = sram(BQ, BK, bf16)
-            m1 = sram(BQ, 2, f32)
-            l1 = sram(BQ, 1, f32)
-            block_m1 = sram(BQ, 1, f32)
-            bias1 = sram(BQ, 1, f32)
-            alpha1 = sram(BQ, 1, f32)
-            block_l1 = sram(BQ, 1, f32, at=15)
-            o1 = sram(BQ, D, bf16)
-            s1 = acc(BQ, BK)
-            out1 = acc(BQ, D)
+            blocks = ceil_div(prefix, KB)  # of the prefix; those of the new tokens follow
+            end0 = blocks * KB + t1  # end of a tile's keys, the prefix in whole blocks
+            end1 = blocks * KB + t2
+            n0 = ceil_div(end0, KB)
+            n1 = ceil_div(end1, KB)
+            q0 = sram(RB, D, bf16, slots=2)
+            p0 = sram(RB, KB, bf16)
+            m0 = sram(RB, 2, f32)  # running maximum: the columns take turns as old and new
+            l0 = sram(RB, 1, f32)
+            block_m0 = sram(RB, 1, f32)
+            bias0 = sram(RB, 1, f32)
+            alpha0 = sram(RB, 1, f32)
+            block_l0 = sram(RB, 1, f32)
+            o0 = sram(RB, D, bf16)
+            s0 = acc(RB, KB)
+            out0 = acc(RB, D)
+            q1 = sram(RB, D, bf16, slots=2)
+            p1 = sram(RB, KB, bf16)
+            m1 = sram(RB, 2, f32)
+            l1 = sram(RB, 1, f32)
+            block_m1 = sram(RB, 1, f32)
+            bias1 = sram(RB, 1, f32)
+            alpha1 = sram(RB, 1, f32)
+            block_l1 = sram(RB, 1, f32)
+            o1 = sram(RB, D, bf16)
+            s1 = acc(RB, KB)
+            out1 = acc(RB, D)
             middle = rows0 // G // 2
             load(q0[: middle * G], q[first + t0 : first + t0 + middle, h * G : h * G + G, :])
             load(
@@ -85,18 +88,18 @@ def attention_16_output_queue(
             # One iteration more than blocks, for the values of the last one.
             for n in range(n1 + 1):
                 # Block n and the one before: the keys that there are, and those that tile 0 sees.
-                j = (n - blocks) * BK  # the first new token; negative in the prefix
-                cols = min(BK, (n < blocks) * prefix + (n >= blocks) * end1 - n * BK)
-                cols0 = min(BK, (n < blocks) * prefix + (n >= blocks) * end0 - n * BK)
+                j = (n - blocks) * KB  # the first new token; negative in the prefix
+                cols = min(KB, (n < blocks) * prefix + (n >= blocks) * end1 - n * KB)
+                cols0 = min(KB, (n < blocks) * prefix + (n >= blocks) * end0 - n * KB)
                 before = n - 1
-                prev = min(BK, (before < blocks) * prefix + (before >= blocks) * end1 - before * BK)
+                prev = min(KB, (before < blocks) * prefix + (before >= blocks) * end1 - before * KB)
                 prev0 = min(
-                    BK, (before < blocks) * prefix + (before >= blocks) * end0 - before * BK
+                    KB, (before < blocks) * prefix + (before >= blocks) * end0 - before * KB
                 )
                 old = (n + 1) % 2
                 new = n % 2
-                kt = sram(BK, D, bf16, slots=3)
-                vt = sram(BK, D, bf16, slots=3)
+                kt = sram(KB, D, bf16, slots=3)
+                vt = sram(KB, D, bf16, slots=3)
                 with stage(0):
                     if n >= blocks and n < n1:
                         a = first + j
@@ -104,18 +107,18 @@ def attention_16_output_queue(
                         load(kt[:half], k[a : a + half, h, :])
                         load(kt[half:cols], k[a + half : a + cols, h, :], queue=1)
                     elif n < blocks:
-                        a = start + n * BK
+                        a = start + n * KB
                         half = cols // 2
                         load(kt[:half], k_cache[kv_indices[a : a + half], h, :])
                         load(kt[half:cols], k_cache[kv_indices[a + half : a + cols], h, :], queue=1)
                     if before >= blocks:
-                        a = first + j - BK
+                        a = first + j - KB
                         half = prev // parts
                         load(vt[:half], v[a : a + half, h, :], queue=2)
                         if half < prev:
                             load(vt[half:prev], v[a + half : a + prev, h, :], queue=3)
                     elif before >= 0:
-                        a = start + before * BK
+                        a = start + before * KB
                         half = prev // parts
                         load(vt[:half], v_cache[kv_indices[a : a + half], h, :], queue=2)
                         if half < prev:

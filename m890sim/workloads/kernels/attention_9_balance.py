@@ -40,7 +40,7 @@ def attention_9_balance(
             new_m = sram(BQ, 1, f32)
             bias = sram(BQ, 1, f32)
             alpha = sram(BQ, 1, f32)
-            block_l = sram(BQ, 1, f32, at=15)  # not in the bank of the bias
+            block_l = sram(BQ, 1, f32)
             out = acc(BQ, D)
             load(qt[:rows], q[first + t0 : first + t1, h, :], queue=2)
             fill(m[:rows], -inf)
@@ -91,9 +91,9 @@ def attention_9_balance(
                         bias=bias[:rows],
                         row_sum=block_l[:rows],
                     )
-                    fma(l[:rows], l[:rows], alpha[:rows], block_l[:rows])
                     mul(out[:rows], out[:rows], alpha[:rows])
                     matmul(out[:rows], p[:rows, :cols], vt[:cols], accumulate=True)
+                    fma(l[:rows], l[:rows], alpha[:rows], block_l[:rows])
                     copy(m[:rows], new_m[:rows])
             recip(l[:rows], l[:rows])
             mul(ot[:rows], out[:rows], l[:rows])

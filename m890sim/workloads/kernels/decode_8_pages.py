@@ -21,10 +21,12 @@ def decode_8_pages(
     CORES: Tunable = 16,
 ):
     G = HQ // HKV
-    H = min(HP, HKV)  # key heads of an item
+    H = min(HP, HKV, max(1, 32 // G))  # key heads of an item
     W = ceil_div(HKV, H)
+    # Tokens of a block, as many as memory takes for heads of any width.
+    KB = min(BK, max(16, (37376 - 288 * H * G) // (D * H) // 16 * 16))
     # Tokens of a split: an even share for each core, in whole blocks.
-    LONG = max(BK, ceil_div(ceil_div(P * W, CORES), BK) * BK)
+    LONG = max(KB, ceil_div(ceil_div(P * W, CORES), KB) * KB)
     N = ceil_div(max_length, LONG)
     part = hbm(B, HQ, N, D, f32)
     part_m = hbm(B, HQ, N, 1, f32)
@@ -38,26 +40,27 @@ def decode_8_pages(
             h = w * H  # the first key head of the item; how many it has; rows of their query heads
             hs = min(H, HKV - h)
             rows = hs * G
-            qt = sram(HP * G, D, bf16)
-            m = sram(HP * G, 1, f32)  # running maximum
-            l = sram(HP * G, 1, f32)  # running sum
-            new_m = sram(HP * G, 1, f32)
-            alpha = sram(HP * G, 1, f32)
-            block_l = sram(HP * G, 1, f32)
-            out = acc(HP * G, D)
-            ot = sram(HP * G, D, f32)
+            qt = sram(H * G, D, bf16)
+            m = sram(H * G, 1, f32)  # running maximum
+            l = sram(H * G, 1, f32)  # running sum
+            new_m = sram(H * G, 1, f32)
+            alpha = sram(H * G, 1, f32)
+            block_l = sram(H * G, 1, f32)
+            out = acc(H * G, D)
+            ot = sram(H * G, D, f32)
             load(qt[:rows], q[b, h * G : h * G + rows, :], queue=2)
             fill(m[:rows], -inf)
             fill(l[:rows], 0.0)
             fill(out[:rows], 0.0)
-            for j in range(x * LONG, end, BK):
-                cols = min(BK, end - j)
+            for n in range(ceil_div(end - x * LONG, KB)):
+                j = x * LONG + n * KB
+                cols = min(KB, end - j)
                 half = cols // 2
                 a = start + j
-                kt = sram(BK * HP, D, bf16, slots=2)
-                vt = sram(BK * HP, D, bf16, slots=2)
-                s = acc(HP * G, BK, slots=2)
-                p = sram(HP * G, BK, bf16, slots=2)
+                kt = sram(KB * H, D, bf16, slots=2)
+                vt = sram(KB * H, D, bf16, slots=2)
+                s = acc(H * G, KB, slots=2)
+                p = sram(H * G, KB, bf16, slots=2)
                 load(kt[: half * hs], k_cache[kv_indices[a : a + half], h : h + hs, :])
                 load(
                     kt[half * hs : cols * hs],

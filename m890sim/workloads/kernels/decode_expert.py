@@ -1,10 +1,11 @@
-# Decode attention, the expert: step 12 of the ladder, stream-K. The keys of all sequences lie on one
-# line, once for each group of key heads, and every core gets an even piece of it, wherever that cuts
-# a sequence; a merge joins what was cut. Each sequence pays a toll on the line: short ones cost more
-# than their keys. The groups of a sequence run through one pipeline, so that loads do not wait for
-# the results of the group before. Where no core would have much more to do, nothing is cut.
-# Otherwise as step 11: query heads packed into rows, key heads in pairs so that runs are long, loads
-# two iterations and scores one ahead on four queues, softmax in one pass of the SFU.
+# Decode attention, the expert: step 12 of the ladder, stream-K. The keys of all sequences lie on
+# one line, once for each group of key heads, and every core gets an even piece of it, wherever
+# that cuts a sequence; a merge joins what was cut. Each sequence pays a toll on the line: short
+# ones cost more than their keys. The groups of a sequence run through one pipeline, so that loads
+# do not wait for the results of the group before. Where no core would have much more to do,
+# nothing is cut. Otherwise as step 11: query heads packed into rows, key heads in pairs so that
+# runs are long, loads two iterations and scores one ahead on four queues, softmax in one pass of
+# the SFU.
 
 from m890sim.lang import *
 
@@ -28,7 +29,7 @@ def decode_expert(
     G = HQ // HKV
     H = min(HP, HKV, max(1, 32 // G))  # key heads of an item
     W = ceil_div(HKV, H)
-    KB = min(BK, max(16, (34304 - 192 * H * G) // (D * H) // 16 * 16))  # tokens of a block
+    KB = min(BK, max(16, (37376 - 288 * H * G) // (D * H) // 16 * 16))  # tokens of a block
     # Whole sequences to the cores, or the line of all keys cut anywhere.
     WHOLE = max_length * ceil_div(B * W, CORES) <= ceil_div(P * W, CORES) + LEAST
     CUT = 1 - WHOLE

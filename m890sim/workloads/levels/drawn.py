@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from m890sim.workloads.case import Array, Case
+from m890sim.workloads.case import Array, Case, chosen_rows
 from m890sim.workloads.inputs import Stream, chosen_distribution, round_bf16
 from m890sim.workloads.inputs.bends import LARGE_VALUE, RAMP_LEVELS, SMALL_PART
 
@@ -37,10 +37,7 @@ class DrawnCase(Case):
 
     def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
         """See `Case.oracle`."""
-        shape = self.output_shape[:-1]
-        wanted = np.ones(shape, bool) if rows is None else np.asarray(rows, bool)
-        if wanted.shape != shape:
-            raise ValueError(f"rows must have shape {shape}, not {wanted.shape}")
+        wanted = chosen_rows(self, rows)
         found: Array = np.where(wanted[..., None], self._compute(inputs), np.nan)
         return found
 
