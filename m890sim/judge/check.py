@@ -40,9 +40,9 @@ class Checker:
         """
         from m890sim.execute import execute_kernel, one_blas_thread
 
-        givens = STORE.get(self.case, seed, distribution)
-        arguments = launch_arguments(self.kernel, self.case, givens.inputs)
         rows = draw_rows(self.case, seed, distribution, count)
+        givens = STORE.get(self.case, seed, distribution, rows)
+        arguments = launch_arguments(self.kernel, self.case, givens.inputs)
         wanted = {} if rows is None else dict.fromkeys(self.task.outputs, rows)
         if rows is None:
             done = execute_kernel(self.kernel, *arguments)

@@ -18,16 +18,19 @@ MOST_MASKS = 4  # choices of rows that are remembered for one draw of inputs
 
 
 class Givens:
-    """Inputs of one case, seed and distribution, as `Case.make_inputs` gives them, read-only."""
+    """Inputs of one case, seed and distribution, as `Case.shared_inputs` gives them, read-only.
+
+    rows: those of the output that will be looked at, None for all: others may have other inputs.
+    """
 
     __slots__ = ("_case", "_lifted", "_rows", "_whole", "inputs")
 
-    def __init__(self, case: Case, seed: int, distribution: str) -> None:
+    def __init__(self, case: Case, seed: int, distribution: str, rows: Array | None = None) -> None:
         self._case = case
         self._whole: Array | None = None
         self._rows: dict[bytes, Array] = {}
         self._lifted: dict[tuple[str, str], Array] = {}
-        inputs = case.make_inputs(seed, distribution)
+        inputs = case.shared_inputs(seed, distribution, rows)
         for value in inputs.values():
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
@@ -76,16 +79,16 @@ class Store:
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
-        self._kept: OrderedDict[tuple[Case, int, str], Givens] = OrderedDict()
+        self._kept: OrderedDict[tuple[Case, int, str, bytes], Givens] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, case: Case, seed: int, distribution: str) -> Givens:
-        """The givens, made where they are not kept."""
-        key = (case, seed, distribution)
+    def get(self, case: Case, seed: int, distribution: str, rows: Array | None = None) -> Givens:
+        """The givens for these rows of the output (None: all), made where they are not kept."""
+        key = (case, seed, distribution, b"" if rows is None else rows.tobytes())
         with self._lock:
             found = self._kept.get(key)
         if found is None:
-            found = Givens(case, seed, distribution)
+            found = Givens(case, seed, distribution, rows)
         with self._lock:
             self._kept[key] = found
             self._kept.move_to_end(key)

@@ -67,7 +67,7 @@ def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | N
     flat = columns.reshape(-1)
     edges = [number * total // runs for number in range(runs + 1)]
     for start, end, draw in zip(edges, edges[1:], draws, strict=False):
-        at = start + draw % (end - start)
+        at = start + draw % max(1, end - start - run + 1)  # within the stretch where it has room
         flat[at : at + run] = True
     if count >= 12:
         flat[[0, -1]] = True

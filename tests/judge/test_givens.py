@@ -20,10 +20,12 @@ def test_givens_are_those_of_the_case_and_cannot_be_changed() -> None:
     assert givens.inputs.keys() == fresh.keys()
     for name, value in fresh.items():
         np.testing.assert_array_equal(givens.inputs[name], value)
-    np.testing.assert_array_equal(givens.expected(None), case.oracle(fresh))
+    np.testing.assert_array_equal(givens.expected(), case.oracle(fresh))
     rows = np.arange(case.rows) % 3 == 0  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(givens.expected(rows), case.oracle(fresh, rows))
-    for array in (givens.inputs["x"], givens.expected(None)):
+    chosen = Givens(case, 3, "peaked", rows)
+    np.testing.assert_array_equal(chosen.expected_rows(rows), case.oracle(fresh, rows)[rows])
+    np.testing.assert_array_equal(givens.expected_rows(rows), case.oracle(fresh)[rows])
+    for array in (givens.inputs["x"], givens.expected()):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0.0
     with pytest.raises(TypeError):
@@ -39,7 +41,7 @@ def test_givens_are_made_once_while_there_is_room() -> None:
         store.get(CASES[1], 0, "normal"),
     ]
     assert store.get(CASES[0], 0, "normal") is first and first not in others
-    assert first.expected(None) is first.expected(None)
+    assert first.expected() is first.expected()
 
 
 def test_what_was_asked_for_longest_ago_makes_room() -> None:
@@ -48,7 +50,7 @@ def test_what_was_asked_for_longest_ago_makes_room() -> None:
     store = Store(sum(needed) + outputs - 1)
     kept = [store.get(case, 0, "normal") for case in CASES]
     assert store.get(CASES[0], 0, "normal") is kept[0]
-    kept[0].expected(None)  # its outputs count from now on: no room for all
+    kept[0].expected()  # its outputs count from now on: no room for all
     store.get(CASES[2], 0, "normal")
     assert store.get(CASES[0], 0, "normal") is kept[0]
     assert store.get(CASES[1], 0, "normal") is not kept[1]

@@ -10,8 +10,9 @@ from m890sim import execute, get_task, load_kernel, simulate
 from m890sim.judge import row_errors
 from m890sim.kernel.ir import Kernel
 from m890sim.session import KernelSession, run_script
-from m890sim.workloads import DISTRIBUTIONS, SUITE, TASKS, get_kernel, ladder
+from m890sim.workloads import DISTRIBUTIONS, SUITE, TASKS, AttentionCase, get_kernel, ladder
 from m890sim.workloads.case import Case
+from m890sim.workloads.hidden import ELEMENTS, HEADS
 
 SCRIPTS = Path(__file__).parents[2] / "docs" / "scripts"
 REFERENCES = [task.reference_name for task in TASKS.values()]
@@ -85,3 +86,27 @@ def test_kernels_of_the_scripts_are_right_on_many_hidden_cases(task: str) -> Non
 def test_steps_of_the_ladders_are_right_on_hidden_cases(name: str) -> None:
     for index, case in enumerate(get_task(task_of(name)).hidden_cases(48, 15)):
         check(load_kernel(name), case, (NETS[index % len(NETS)],), 1)
+
+
+def shapes(task: str) -> list[Case]:
+    """A small case of every pair of heads and of every width: these decide what memory is taken."""
+    return [
+        AttentionCase("shape", task, (150, 3), (17 if task == "extend" else 1, 1), *heads, d)
+        for group in HEADS.values()
+        for heads in group
+        for d in ELEMENTS
+    ]
+
+
+@pytest.mark.parametrize("task", ["extend", "decode"])
+def test_expert_and_script_fit_the_chip_with_all_heads(task: str) -> None:
+    for kernel in (get_task(task).expert, scripted(task)):
+        for case in shapes(task):
+            simulate(kernel, case)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_of_the_ladders_fit_the_chip_with_all_heads(name: str) -> None:
+    for case in shapes(task_of(name)):
+        simulate(load_kernel(name), case)

@@ -29,7 +29,9 @@ def decode_expert(
     G = HQ // HKV
     H = min(HP, HKV, max(1, 32 // G))  # key heads of an item
     W = ceil_div(HKV, H)
-    KB = min(BK, max(16, (37376 - 288 * H * G) // (D * H) // 16 * 16))  # tokens of a block
+    # Tokens of a block: slots of two banks at most, and room for queries, weights and results.
+    ROOM = (480000 - 4 * HQ * D - 8 * H * G * D) // (12 * H * D + 4 * H * G)
+    KB = min(BK, max(16, min(32768 // (D * H), ROOM) // 16 * 16))
     # Whole sequences to the cores, or the line of all keys cut anywhere.
     WHOLE = max_length * ceil_div(B * W, CORES) <= ceil_div(P * W, CORES) + LEAST
     CUT = 1 - WHOLE
@@ -68,7 +70,7 @@ def decode_expert(
                 new_m = sram(H * G, 1, f32)
                 bias = sram(H * G, 1, f32)
                 alpha = sram(H * G, 1, f32)
-                block_l = sram(H * G, 1, f32, at=15)
+                block_l = sram(H * G, 1, f32)
                 po = sram(H * G, D, f32)
                 out = acc(H * G, D)
                 f0 = w0 * H * G
