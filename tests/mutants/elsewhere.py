@@ -2,7 +2,7 @@
 
 Source: sgl-project/sglang, test/srt/test_triton_attention_kernels.py at commit 0c74cb4.
 
-- extend: 19 sequences, cached and new tokens uniform between 1 and 6,164, 12/4 heads, 128 elements,
+- extend: 19 sequences, cached and new tokens uniform between 1 and 6,164, 12/4 heads, 128, 96 or 80
   q, k and v normal with mean 0.1 and standard deviation 0.2 in bf16, `torch.allclose(rtol=1e-2)`.
   Here four sequences with at most 200 new tokens, so that it is practical; cached ones as there.
 - decode: two sequences of 5, 100, 128 or 500 tokens, standard normal, cosine similarity above 0.99
@@ -39,7 +39,7 @@ def _cases(task: str) -> tuple[AttentionCase, ...]:
     if task == "extend":
         random = np.random.Generator(np.random.PCG64(SEED))
         cached, new = (random.integers(1, below, 4).tolist() for below in (CACHED, NEW))
-        return (_case(task, cached, new, 12, 4, 128),)
+        return tuple(_case(task, cached, new, 12, 4, elements) for elements in (128, 96, 80))
     return tuple(
         _case(task, [length] * 2, [1, 1], *shape)
         for length in (5, 100, 128, 500)

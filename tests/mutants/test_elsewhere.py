@@ -16,7 +16,7 @@ def test_right_kernels_pass(name):
 
 @pytest.mark.parametrize(
     ("operator", "expected"),
-    [("max_missing", True), ("mask_late_in_one_row", True), ("prefix_missing", False)],
+    [("max_missing", True), ("max_before_scale", True), ("prefix_missing", False)],
 )
 def test_wrong_kernels_pass_where_the_inputs_do_not_show_it(operator, expected):
     kernel = OPERATORS[operator].everywhere(base("attention_reference"))
