@@ -18,7 +18,7 @@ from m890sim.session import LogEntry
 # Fastest kernels that the final judgement may refuse before it turns to the start kernel. An agent
 # that has found a trick uses it in all that follows, and each judgement takes seconds.
 MOST_REJECTED = 20
-FINAL_ROWS = 256  # of every distribution and case that the final judgement looks at
+FINAL_ROWS = 64  # of every distribution and case that the final judgement looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,7 @@ def finish(
                 seed=hidden_seed(head, entry.digest),
                 cases=plan.cases,
                 rows=FINAL_ROWS,
+                thorough=False,
             )
             if judgement.refuted:
                 rejected.append((entry.index, reason_of(judgement)))

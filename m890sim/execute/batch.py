@@ -8,31 +8,24 @@ begins again item by item, where errors have their places.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m890sim.errors import ExecutionError, LimitError
-from m890sim.execute.accesses import Claims, Numbers
+from m890sim.execute.accesses import Claims
 from m890sim.execute.compile import Phase, Program, Work, tensor_uses
 from m890sim.execute.domain import Domain
-from m890sim.execute.fused import Fused
-from m890sim.execute.lane_flow import Groups, LaneCompiler, Lanes, LaneStep
-from m890sim.execute.lane_operands import TensorLanes, TileLanes, agree, claims_of, entries_of
+from m890sim.execute.lane_flow import Groups, LaneCompiler, LaneStep
+from m890sim.execute.lane_operands import claims_of
+from m890sim.execute.lane_values import Values
 from m890sim.execute.lanes import LaneCode, LaneEnv, LaneScope, Unbatched, compile_lanes, uniform
 from m890sim.execute.launch import Launch
-from m890sim.execute.scalars import Site, value_of
-from m890sim.execute.tiles import Tile
-from m890sim.isa import OPS, OpSpec
+from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.language import Limits
-
-CACHE_BYTES = 1 << 22  # of tiles that a batch may take: about a core's share of cache
-MOST_LANES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +56,7 @@ def run_batches(
     try:
         work = Work(limits, bytes=program.work.bytes)
         walk = _Walk(launch, work)
-        values = _Values(launch, work, domain, program, claims)
+        values = Values(launch, work, domain, program, claims)
         scope, dry = values.scope(), walk.scope()
         phases = iter(zip(program.phases, todo, strict=True))
         before = 0
@@ -81,6 +74,7 @@ def run_batches(
                 for name, claim in claims.items():
                     claim.readers = _readers(name, claim, stmt)
                 values.run(stmt, phase, scope, numbers, before, walk.phase_groups(stmt, phase, dry))
+                values.forget()
                 before += phase.items
     except (ExecutionError, LimitError):
         raise Unbatched from None
@@ -95,9 +89,6 @@ def run_batches(
 def _readers(name: str, claims: Claims, stmt: ir.Cores) -> NDArray[np.int32] | None:
     loads, stores = tensor_uses(stmt.body)
     return np.zeros_like(claims.owner) if name in loads and name in stores else None
-
-
-# ---- which items go the same way -----------------------------------------------------------------
 
 
 class _Walk(LaneCompiler):
@@ -163,265 +154,3 @@ def _lengths(index: ir.Slice | ir.Gather | ir.Expr) -> list[ir.Expr]:
     if isinstance(stop, ir.Op) and stop.op == "+" and index.start in stop.args:
         return [stop.args[1] if stop.args[0] == index.start else stop.args[0]]
     return [ir.Op("-", (stop, index.start))]
-
-
-# ---- values --------------------------------------------------------------------------------------
-
-
-class _Values(LaneCompiler):
-    """Instructions on tiles with a lane axis."""
-
-    def __init__(
-        self,
-        launch: Launch,
-        work: Work,
-        domain: Domain,
-        program: Program,
-        claims: Mapping[str, Claims],
-    ) -> None:
-        super().__init__(launch, work)
-        self.domain, self.program, self.claims = domain, program, claims
-        fused = getattr(domain, "fused", None)
-        self.fused: Mapping[str, Fused] = {} if fused is None else fused()
-        self.lanes: Lanes | None = None
-        self.before = 0
-        self.tiles: dict[str, Tile] = {}
-        self.made: list[tuple[Tile, Any]] = []  # tiles of the phase, and their arrays of all lanes
-        self.wholes: dict[str, Any] = {}
-        self.most = 1
-        self.loaded: set[str] = set()  # tiles that one load and nothing else writes
-
-    def run(
-        self,
-        stmt: ir.Cores,
-        like: Phase,
-        scope: LaneScope,
-        items: Numbers,
-        before: int,
-        groups: Groups,
-    ) -> None:
-        """Run items of a phase. Raises: Unbatched, ExecutionError, LimitError."""
-        self.before, self.made, self.tiles = before, [], {}
-        self.most = self._lanes_of(stmt, scope, len(items))
-        self.loaded = _loaded_once(stmt)
-        phase = self.phase(stmt, like, scope)
-        self.work.add(len(items), len(items) * phase.instructions)
-        runner = Groups(self, phase, scope.env)
-        for group in groups.each(items):
-            parts = -(-group.count // self.most)
-            for part in np.array_split(group.items, parts):
-                self.lanes = phase.lanes(part)
-                for tile, whole in self.made:
-                    if tile.array.shape[0] != len(part) or tile.name in self.loaded:
-                        tile.array = self.domain.pick(whole, (slice(0, len(part)),))
-                runner.begin(self.lanes)
-                for step in phase.steps:
-                    step(scope.env)
-
-    def _lanes_of(self, stmt: ir.Cores, scope: LaneScope, items: int) -> int:
-        """Lanes of a batch, so that its tiles stay in cache."""
-        held = 0
-        for inner in ir.walk(stmt.body):
-            if isinstance(inner, ir.TileDecl):
-                held += 4 * self._extent(inner.rows, scope) * self._extent(inner.cols, scope)
-        return max(1, min(items, MOST_LANES, CACHE_BYTES // max(1, held)))
-
-    def _extent(self, expr: ir.Expr, scope: LaneScope) -> int:
-        code = compile_lanes(expr, scope).code
-        if not isinstance(code, int) or code < 0:
-            raise Unbatched
-        return code
-
-    def block(
-        self, body: tuple[ir.Stmt, ...], scope: LaneScope
-    ) -> tuple[tuple[LaneStep, ...], int]:
-        """Steps of a block; its tiles do not leave it."""
-        seen, self.tiles = self.tiles, dict(self.tiles)
-        try:
-            return super().block(body, scope)
-        finally:
-            self.tiles = seen
-
-    def tile(self, stmt: ir.TileDecl, scope: LaneScope) -> LaneStep | None:
-        """A tile of all lanes."""
-        rows, cols = self._extent(stmt.rows, scope), self._extent(stmt.cols, scope)
-        self.work.allocate(f'tile "{stmt.name}"', self.most * rows * cols, 4)
-        whole = self.domain.empty((self.most, rows, cols), stmt.dtype)
-        tile = Tile(stmt.name, rows, cols, stmt.dtype, whole)
-        self.tiles[stmt.name] = tile
-        self.made.append((tile, whole))
-        self.wholes[stmt.name] = whole
-        return lambda env: tile.renew([])
-
-    def instruction(self, stmt: ir.Instr, scope: LaneScope) -> LaneStep | None:
-        """An instruction of all lanes."""
-        spec = OPS[stmt.op]
-        fixed = self._settings(stmt, spec)
-        moving = [(name, code) for name, code in self._moving_settings(stmt, spec, scope, fixed)]
-        accumulate = fixed.get("accumulate", False)
-        positional = (operand for operand in spec.operands if not operand.keyword)
-        given: list[tuple[Any, Any]] = list(zip(positional, stmt.operands, strict=True))
-        keywords = dict(stmt.keywords)
-        given += [(o, keywords[o.name]) for o in spec.operands if o.keyword and o.name in keywords]
-        reads: list[tuple[str, Any]] = []
-        writes: list[tuple[str, Any, str | None]] = []
-        shapes: list[tuple[str, str, Any]] = []
-        for operand, ref in given:
-            place: TileLanes | TensorLanes
-            if isinstance(ref, ir.TileRef):
-                tile = self.tiles[ref.tile]
-                place = TileLanes(tile, ref, self.domain, scope, self.wholes[ref.tile])
-                dtype = None if spec.family == "dma" else tile.dtype
-            elif isinstance(ref, ir.TensorRef):
-                tensor = self.program.tensors[ref.tensor]
-                claims = self.claims.get(ref.tensor)
-                place = TensorLanes(
-                    tensor,
-                    entries_of(ref, tensor.dims, scope),
-                    None if claims is None else entries_of(ref, claims.dims, scope),
-                    claims,
-                    self.domain,
-                    operand.role != "read",
-                )
-                dtype = None
-            else:
-                site = Site("", stmt.loc, stmt.op)
-                fixed[operand.name] = self.domain.number(value_of(ref, self.launch.values, site))
-                continue
-            shapes.append((operand.name, operand.shape, place))
-            if operand.role in ("read", "readwrite") or (operand.role == "update" and accumulate):
-                reads.append((operand.name, place))
-            if operand.role != "read":
-                writes.append((operand.name, place, dtype))
-                if operand.keyword:
-                    fixed[operand.name] = True
-        return self._step(spec, fixed, moving, reads, writes, shapes)
-
-    def _settings(self, stmt: ir.Instr, spec: OpSpec) -> dict[str, Any]:
-        fixed: dict[str, Any] = {}
-        for setting in spec.settings:
-            written = stmt.keyword(setting.name)
-            given = setting.default if written is None else written
-            if setting.kind == "bool":
-                fixed[setting.name] = bool(given)
-        return fixed
-
-    def _moving_settings(
-        self, stmt: ir.Instr, spec: OpSpec, scope: LaneScope, fixed: dict[str, Any]
-    ) -> list[tuple[str, Callable[[LaneEnv], int]]]:
-        moving: list[tuple[str, Callable[[LaneEnv], int]]] = []
-        for setting in spec.settings:
-            written: Any = stmt.keyword(setting.name)
-            given = setting.default if written is None else written
-            if setting.kind != "int" or given is None:
-                continue
-            if isinstance(given, int):
-                fixed[setting.name] = given
-                continue
-            built = compile_lanes(given, scope)
-            moving.append((setting.name, _least(built.as_code(), setting.least)))
-        return moving
-
-    def _step(
-        self,
-        spec: OpSpec,
-        fixed: Mapping[str, Any],
-        moving: list[tuple[str, Callable[[LaneEnv], int]]],
-        reads: list[tuple[str, Any]],
-        writes: list[tuple[str, Any, str | None]],
-        shapes: list[tuple[str, str, Any]],
-    ) -> LaneStep:
-        domain, meaning = self.domain, spec.meaning
-        places = [place for _, _, place in shapes]
-        known: set[tuple[tuple[int, int], ...]] = set()  # shapes that agree
-
-        def check() -> None:
-            found = tuple([place.shape for place in places])
-            if found not in known:
-                if not agree([(name, letters) for name, letters, _ in shapes], found):
-                    raise Unbatched
-                known.add(found)
-
-        if spec.family == "dma":
-            (_, source), (_, target, _) = reads[0], writes[0]
-            borrows = isinstance(target, TileLanes) and target.tile.name in self.loaded
-            borrows = borrows and target.from_start
-
-            def transfer(env: LaneEnv) -> None:
-                lanes = self.lanes
-                if lanes is None:
-                    raise Unbatched
-                source.locate(env)
-                target.locate(env)
-                check()
-                if borrows:
-                    view = source.borrow(lanes.count)
-                    if view is not None and view.shape[-2:] == target.shape:
-                        target.lend(view)
-                        return
-                    target.give_back(lanes.count)
-                    target.locate(env)
-                if isinstance(source, TensorLanes):
-                    source.load(target.target(env), env, lanes, self.before)
-                else:
-                    target.store(source.read(env), env, lanes, self.before)
-
-            return transfer
-        fused = self.fused.get(spec.name)
-        if fused is not None:
-            run, pieces = fused, [(place, dtype) for _, place, dtype in writes]
-
-            def quick(env: LaneEnv) -> None:
-                arguments = dict(fixed)
-                for key, place in reads:
-                    arguments[key] = place.read(env)
-                targets = [(place.target(env), dtype) for place, dtype in pieces]
-                check()
-                run(arguments, targets)
-
-            return quick
-
-        def step(env: LaneEnv) -> None:
-            arguments = dict(fixed)
-            for key, place in reads:
-                arguments[key] = place.read(env)
-            for key, code in moving:
-                arguments[key] = code(env)
-            targets = [(key, place.target(env), dtype) for key, place, dtype in writes]
-            check()
-            results = meaning(domain, arguments)
-            for key, target, dtype in targets:
-                domain.write(target, results[key], dtype)
-
-        return step
-
-
-def _loaded_once(stmt: ir.Cores) -> set[str]:
-    """Tiles whose only writer is one load: they may show the tensor itself."""
-    made: Counter[str] = Counter()
-    written: Counter[str] = Counter()
-    loaded: set[str] = set()
-    for inner in ir.walk(stmt.body):
-        if isinstance(inner, ir.TileDecl):
-            made[inner.name] += 1
-        elif isinstance(inner, ir.Instr):
-            spec = OPS[inner.op]
-            positional = (operand for operand in spec.operands if not operand.keyword)
-            given: list[tuple[Any, Any]] = list(zip(positional, inner.operands, strict=True))
-            given += [(o, inner.keyword(o.name)) for o in spec.operands if o.keyword]
-            for operand, ref in given:
-                if isinstance(ref, ir.TileRef) and operand.role != "read":
-                    written[ref.tile] += 1
-                    if inner.op == "load":
-                        loaded.add(ref.tile)
-    return {name for name in loaded if made[name] == written[name] == 1}
-
-
-def _least(code: LaneCode, least: int | None) -> Callable[[LaneEnv], int]:
-    def setting(env: LaneEnv) -> int:
-        number = uniform(code(env))
-        if least is not None and number < least:
-            raise Unbatched
-        return number
-
-    return setting

@@ -53,7 +53,7 @@ class FloatDomain:
 
     def fused(self) -> Mapping[str, Fused]:
         """Instructions that write to their tiles at once; none where a method may differ."""
-        return FloatSteps().steps if type(self) is FloatDomain else {}
+        return FloatSteps(self._hidden).steps if type(self) is FloatDomain else {}
 
     # ---- storage ---------------------------------------------------------------------------------
 
@@ -126,17 +126,19 @@ class FloatDomain:
         return a.swapaxes(-1, -2)
 
     def fma(self, a: F32, b: F32, c: F32) -> F32:
-        product = np.multiply(a, b, dtype=np.float64)  # exact: 24 + 24 bits fit
-        total = np.add(product, c, dtype=np.float64)
+        # Cast first: NumPy's own casts inside an operation cost more than the operation.
+        wide_a, wide_b, wide_c = (np.asarray(x, np.float64) for x in (a, b, c))
+        product = wide_a * wide_b  # exact: 24 + 24 bits fit
+        total = np.asarray(product + wide_c)
         # Rounding twice goes wrong only from just beside a tie, or among subnormal numbers.
         ties = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
         ties |= np.abs(total) < 2.0**-125
-        if ties.any():
-            part = (
-                np.broadcast_to(product, total.shape)[ties],
-                np.broadcast_to(c, total.shape)[ties],
-            )
-            total[ties] = _round_to_odd(part[0], part[1].astype(np.float64), total[ties])
+        if np.count_nonzero(ties):
+            shadow = total - product
+            error = (product - (total - shadow)) + (wide_c - shadow)  # exact: Knuth's two-sum
+            ties &= error != 0  # an exact sum is rounded once as it is
+            if np.count_nonzero(ties):
+                total[ties] = _round_to_odd(total[ties], error[ties])
         return total.astype(np.float32)
 
     def matmul(self, a: F32, b: F32, add: F32 | None) -> F32:
@@ -162,31 +164,27 @@ class FloatDomain:
         return np.add.reduce(a, axis=-2, keepdims=True)
 
     def mask(self, a: F32, kind: str, settings: Mapping[str, Any]) -> F32:
-        key = (
-            kind,
-            a.shape[-2:],
-            *(settings[n] for n in ("row", "col", "group", "window", "limit") if n in settings),
-        )
+        where = self._hidden(kind, a.shape[-2:], settings)
+        return a if where is False else np.where(where, _MINUS_INF, a)
+
+    def _hidden(
+        self, kind: str, shape: tuple[int, int], settings: Mapping[str, Any]
+    ) -> NDArray[np.bool_] | bool:
+        names = (n for n in ("row", "col", "group", "window", "limit") if n in settings)
+        key = (kind, shape, *[settings[n] for n in names])
         if key not in self._masks:
             if len(self._masks) >= _MASKS:
                 self._masks.clear()
-            self._masks[key] = hidden(kind, a.shape[-2:], settings)
-        where = self._masks[key]
-        return a if where is False else np.where(where, _MINUS_INF, a)
+            self._masks[key] = hidden(kind, shape, settings)
+        return self._masks[key]
 
 
-def _round_to_odd(
-    product: NDArray[np.float64], c: NDArray[np.float64], total: NDArray[np.float64]
-) -> Any:
-    """product + c as a float64 that rounds to float32 as the exact sum does.
+def _round_to_odd(total: NDArray[np.float64], error: NDArray[np.float64]) -> Any:
+    """Inexact sums as float64s that round to float32 as total + error does; shape (n,).
 
-    Inexact sums get an odd last bit, so they never look like a tie.
+    They get an odd last bit, so they never look like a tie.
     """
-    shadow = total - product
-    error = (product - (total - shadow)) + (c - shadow)  # exact: Knuth's two-sum
-    bits = np.array(total, copy=True, ndmin=1).view(np.int64)
-    away = (error > 0) == (total > 0)
-    step = np.where(away, 1, -1)
-    inexact = np.isfinite(total) & (error != 0) & ((bits.reshape(total.shape) & 1) == 0)
-    bits += (step * inexact).reshape(bits.shape)
-    return bits.view(np.float64).reshape(total.shape)
+    bits = total.copy().view(np.int64)
+    step = np.where((error > 0) == (total > 0), 1, -1)
+    bits += step * (np.isfinite(total) & ((bits & 1) == 0))
+    return bits.view(np.float64)

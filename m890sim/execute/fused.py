@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m890sim.execute.rounding import CASTS, F32, round_to
 
 Arguments = Mapping[str, Any]
 Targets = Sequence[tuple[F32, str | None]]  # what is written, with the dtype to round to
 Fused = Callable[[Arguments, Targets], None]
+# which elements of a tile a mask hides, as `domain.hidden` says: kind, shape, settings
+Hidden = Callable[[str, tuple[int, int], Mapping[str, Any]], NDArray[np.bool_] | bool]
 _ONE = np.float32(1.0)
 _MINUS_INF = np.float32(-np.inf)
 
@@ -48,12 +51,15 @@ def _binary(ufunc: np.ufunc) -> Fused:
     return run
 
 
-def _reduction(ufunc: np.ufunc, axis: int, **start: Any) -> Fused:
+def _reduction(ufunc: np.ufunc, axis: int, empty: Any) -> Fused:
     reduce = ufunc.reduce
 
     def run(x: Arguments, targets: Targets) -> None:
         ((target, dtype),) = targets
-        reduce(x["src"], axis=axis, keepdims=True, out=target, **start)
+        if x["src"].shape[axis]:  # reducing from a start value is slower
+            reduce(x["src"], axis=axis, keepdims=True, out=target)
+        else:
+            target[...] = empty
         if dtype != "f32":
             settle(target, dtype)
 
@@ -63,8 +69,9 @@ def _reduction(ufunc: np.ufunc, axis: int, **start: Any) -> Fused:
 class FloatSteps:
     """Instructions on float32 arrays, (lanes, rows, columns); `steps` by the instruction's name."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: Hidden) -> None:
         self._buffer = np.empty(0, np.float32)
+        self._hidden = hidden
         self.steps: dict[str, Fused] = {
             "add": _binary(np.add),
             "sub": _binary(np.subtract),
@@ -72,13 +79,16 @@ class FloatSteps:
             "div": _binary(np.divide),
             "max": _binary(np.maximum),
             "min": _binary(np.minimum),
-            "row_max": _reduction(np.maximum, -1, initial=_MINUS_INF),
-            "row_sum": _reduction(np.add, -1),
+            "row_max": _reduction(np.maximum, -1, _MINUS_INF),
+            "row_sum": _reduction(np.add, -1, 0.0),
             "matmul": self._matmul,
             "exp": self._function(np.exp),
             "exp2": self._function(np.exp2),
             "tanh": self._function(np.tanh),
             "recip": self._function(lambda a, out: np.divide(_ONE, a, out=out)),
+            "causal_mask": self._mask("causal"),
+            "window_mask": self._mask("window"),
+            "limit_mask": self._mask("limit"),
         }
 
     def _scratch(self, shape: tuple[int, ...]) -> F32:
@@ -97,6 +107,18 @@ class FloatSteps:
             np.matmul(x["a"], x["b"], out=target)
         if dtype != "f32":
             settle(target, dtype)
+
+    def _mask(self, kind: str) -> Fused:
+        def run(x: Arguments, targets: Targets) -> None:
+            ((target, dtype),) = targets
+            where = self._hidden(kind, target.shape[-2:], x)
+            if where is False:
+                return
+            np.copyto(target, _MINUS_INF, where=where)
+            if dtype != "f32":
+                settle(target, dtype)
+
+        return run
 
     def _function(self, apply: Any) -> Fused:
         def run(x: Arguments, targets: Targets) -> None:

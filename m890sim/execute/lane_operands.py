@@ -17,12 +17,13 @@ from m890sim.execute.accesses import (
 )
 from m890sim.execute.domain import Array, Domain
 from m890sim.execute.lane_flow import Lanes
-from m890sim.execute.lanes import LaneEnv, LaneScope, Unbatched, compile_lanes, uniform
+from m890sim.execute.lanes import LaneCode, LaneEnv, LaneScope, Unbatched, compile_lanes, uniform
 from m890sim.execute.tensors import Tensor
 from m890sim.execute.tiles import Tile
 from m890sim.kernel import ir
 
 Shape = tuple[int, int]
+_MOST_LENT = 256  # views of a tensor that an instruction remembers
 
 
 def claims_of(name: str, dims: tuple[int, ...], kernel: ir.Kernel) -> Claims:
@@ -73,9 +74,8 @@ def agree(operands: Sequence[tuple[str, str]], shapes: Sequence[Shape]) -> bool:
 class TileLanes:
     """A slice of a tile, of all lanes; the view is kept while nothing about it changes."""
 
-    __slots__ = ("_base", "_codes", "_domain", "_key", "_lent", "_moving", "_place", "_turn",
-                 "_whole",
-                 "from_start", "shape", "tile", "view")  # fmt: skip
+    __slots__ = ("_base", "_codes", "_domain", "_key", "_moving", "_place", "_turn",
+                 "_whole", "bounds", "shape", "tile", "view")  # fmt: skip
 
     def __init__(
         self, tile: Tile, ref: ir.TileRef, domain: Domain, scope: LaneScope, whole: Array
@@ -95,27 +95,29 @@ class TileLanes:
             code(cols.stop, tile.cols),
         )
         moving = [c for c in self._codes if not isinstance(c, int)]
+        bounds = (rows.start, rows.stop, rows.step, cols.start, cols.stop)
+        self.bounds = {
+            expr: c
+            for expr, c in zip(bounds, self._codes, strict=True)
+            if expr is not None and not isinstance(c, int)
+        }
         self._moving = _key_code(moving)
-        self._whole, self._lent = whole, False
-        self.from_start = self._codes[0] == 0 and self._codes[2:] == (1, 0, tile.cols)
+        self._whole = whole
         self._key: Any = None
         self._base: Any = None
         self._place = (0, 0, 1, 0, 0)
         self.view: Array = None
         self.shape: Shape = (0, 0)
 
-    def locate(self, env: LaneEnv) -> None:
-        """Take the view that the bounds say. Raises: Unbatched."""
-        tile = self.tile
+    def reach(self, env: LaneEnv) -> None:
+        """Resolve the bounds alone. Raises: Split, Unbatched."""
         key = 0 if self._moving is None else self._moving(env)
-        if self._base is tile.array and isinstance(key, (int, tuple)) and key == self._key:
+        if isinstance(key, (int, tuple)) and key == self._key:
             return
-        bounds = tuple([c if isinstance(c, int) else uniform(c(env)) for c in self._codes])
+        tile = self.tile
+        r0, r1, step, c0, c1 = [c if isinstance(c, int) else uniform(c(env)) for c in self._codes]
         self._base = None
-        r0, r1, step, c0, c1 = bounds
         if step < 1 or r1 < r0 or c1 < c0:
-            raise Unbatched
-        if r1 > tile.array.shape[-2]:  # rows of an earlier load, which a borrowed view has not
             raise Unbatched
         if (r0 < r1 and not 0 <= r0 <= r1 <= tile.rows) or (
             c0 < c1 and not 0 <= c0 <= c1 <= tile.cols
@@ -125,12 +127,21 @@ class TileLanes:
             if not (0 <= r1 - r0 <= tile.rows and 0 <= c1 - c0 <= tile.cols):
                 raise Unbatched
             r0, r1, c0, c1 = 0, r1 - r0, 0, c1 - c0
-        view = self._domain.pick(tile.array, (slice(None), slice(r0, r1, step), slice(c0, c1)))
-        if self._turn:
-            view = self._domain.transpose(view)
-        self.view, self._base, self._key = view, tile.array, key
-        self._place = (r0, r1, step, c0, c1)
-        self.shape = view.shape[-2:]
+        self._place, self._key = (r0, r1, step, c0, c1), key
+        shape = (-(-(r1 - r0) // step), c1 - c0)
+        self.shape = shape[::-1] if self._turn else shape
+
+    def locate(self, env: LaneEnv) -> None:
+        """Take the view that the bounds say. Raises: Split, Unbatched."""
+        self.reach(env)
+        array = self.tile.array
+        if self._base is array:
+            return
+        r0, r1, step, c0, c1 = self._place
+        if r1 > array.shape[-2]:  # rows of an earlier load, which a borrowed view has not
+            raise Unbatched
+        view = self._domain.pick(array, (slice(None), slice(r0, r1, step), slice(c0, c1)))
+        self.view, self._base = self._domain.transpose(view) if self._turn else view, array
 
     def read(self, env: LaneEnv) -> Array:
         """The values, (lanes, rows, columns). Raises: Unbatched where something is undefined."""
@@ -149,21 +160,66 @@ class TileLanes:
     def lend(self, view: Array) -> None:
         """Let the tile show a tensor's elements, which nobody writes; they are the whole piece."""
         tile = self.tile
-        tile.array, self._base, self._lent = view, None, True
+        tile.array, tile.lent, self._base = view, True, None
         tile.mark(*self._place)
+
+    def forget(self) -> None:
+        """Let go of all arrays."""
+        self.view = self._base = self.tile.array = self._whole = None
 
     def give_back(self, lanes: int) -> None:
         """The tile's own memory again; what it showed is undefined there."""
-        if self._lent:
-            self.tile.renew([])
-            self._lent = False
+        if not self.tile.lent:
+            return
+        self.tile.renew([])
+        self.tile.lent = False
         self.tile.array = self._domain.pick(self._whole, (slice(0, lanes),))
+
+
+class Unchanged:
+    """Whether pieces of tiles are what they were when an instruction last ran.
+
+    They are where every bound is the same number, the tiles' memory is the same and all of it is
+    written: then nothing needs to be located, checked or marked again.
+    """
+
+    __slots__ = ("_arrays", "_codes", "_key", "_tiles")
+
+    def __init__(self, places: Sequence[TileLanes]) -> None:
+        found: dict[ir.Expr, Any] = {}
+        for place in places:
+            found.update(place.bounds)
+        self._codes = list(found.values())
+        self._tiles = list({id(place.tile): place.tile for place in places}.values())
+        self._arrays: list[Array] = []
+        self._key: list[int] = []
+
+    def __call__(self, env: LaneEnv) -> bool:
+        """Whether nothing has changed since the last `note`. Raises: Split."""
+        if not self._arrays:
+            return False
+        for tile, array in zip(self._tiles, self._arrays, strict=True):
+            if tile.array is not array or not tile.whole:
+                return False
+        for code, number in zip(self._codes, self._key, strict=True):
+            if uniform(code(env)) != number:
+                return False
+        return True
+
+    def forget(self) -> None:
+        """Let go of all arrays."""
+        self._arrays = []
+
+    def note(self, env: LaneEnv) -> None:
+        """Compare with this state from now on."""
+        self._arrays = [tile.array for tile in self._tiles]
+        self._key = [uniform(code(env)) for code in self._codes]
 
 
 class TensorLanes:
     """A piece of a tensor for all lanes of a batch."""
 
-    __slots__ = ("_access", "_domain", "_entries", "_place", "_tensor", "shape")
+    __slots__ = ("_access", "_codes", "_domain", "_entries", "_lent", "_place", "_tensor", "shape")
 
     def __init__(
         self,
@@ -178,6 +234,8 @@ class TensorLanes:
         self._tensor, self._entries, self._domain = tensor, entries, domain
         self._access = None if claims is None or owned is None else Access(claims, owned, stores)
         self._place = Located((), (), 1)
+        self._codes = _codes_of(entries)
+        self._lent: dict[tuple[int | bytes, ...], Array] = {}  # views that were lent, by numbers
         self.shape: Shape = (1, 1)
 
     def locate(self, env: LaneEnv) -> None:
@@ -205,12 +263,34 @@ class TensorLanes:
         for n in range(lanes.count):
             domain.write(domain.pick(target, (n,)), self._piece(n), None)
 
-    def borrow(self, lanes: int) -> Array | None:
-        """An input's pieces of all lanes, (lanes, rows, columns), without a copy; else None."""
+    def borrow(self, env: LaneEnv, lanes: int) -> Array | None:
+        """An input's pieces of all lanes, (lanes, rows, columns), without a copy.
+
+        None where there is no such view; the piece is located then. Raises: Split, Unbatched.
+        """
         view = getattr(self._domain, "borrow_lanes", None)
-        if view is None or self._access is not None or len(self.shape) != len(self._place.shape):
+        if view is None or self._access is not None or self._codes is None:
+            self.locate(env)
             return None
-        return view(self._tensor.array, self._place.axes, lanes)
+        numbers = [code(env) for code in self._codes]
+        key = (lanes, *[n if isinstance(n, int) else n.tobytes() for n in numbers])
+        found = self._lent.get(key)
+        if found is None:
+            self.locate(env)
+            if len(self.shape) != len(self._place.shape):
+                return None
+            found = view(self._tensor.array, self._place.axes, lanes)
+            if found is None:
+                return None
+            if len(self._lent) >= _MOST_LENT:
+                self._lent.clear()
+            self._lent[key] = found
+        self.shape = found.shape[-2:]
+        return found
+
+    def forget(self) -> None:
+        """Let go of the views that were lent."""
+        self._lent.clear()
 
     def store(self, value: Array, env: LaneEnv, lanes: Lanes, before: int) -> None:
         """Copy every lane's part of `value` to its piece. Raises: Unbatched."""
@@ -260,6 +340,19 @@ class TensorLanes:
             if rows is not None:
                 values = domain.take(values, rows, axis)
         return values if len(self._place.shape) == 2 else domain.reshape(values, self.shape)
+
+
+def _codes_of(entries: tuple[Entry, ...]) -> list[LaneCode] | None:
+    """What decides which elements the indices name; None where a table names rows."""
+    codes: list[LaneCode] = []
+    for entry in entries:
+        if isinstance(entry, NamedLane):
+            return None
+        if isinstance(entry, AtLane):
+            codes.append(entry.index)
+        elif not entry.whole:
+            codes += [entry.start, entry.stop]
+    return codes
 
 
 def _key_code(moving: Sequence[Any]) -> Any:

@@ -22,7 +22,8 @@ class Tile:
     """A declared tile. Each pass through its declaration makes it undefined again (`renew`).
 
     Written elements: rows top to bottom - 1 of columns left to right - 1, or `mask` where that is
-    not None. `whole`: all of them, which is what most reads want to know.
+    not None. `whole`: all of them, which is what most reads want to know. `lent`: `array` shows a
+    tensor's elements, in runs in batches.
     """
 
     __slots__ = (
@@ -37,13 +38,14 @@ class Tile:
         "right",
         "mask",
         "whole",
+        "lent",
     )
 
     def __init__(self, name: str, rows: int, cols: int, dtype: str, array: Array) -> None:
         self.name, self.rows, self.cols, self.dtype, self.array = name, rows, cols, dtype, array
         self.top = self.bottom = self.left = self.right = 0
         self.mask: NDArray[np.bool_] | None = None
-        self.whole = False
+        self.whole = self.lent = False
 
     def renew(self, env: Env) -> None:
         """A new tile in the same memory, since nobody can name the old one: nothing is written."""

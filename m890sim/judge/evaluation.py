@@ -188,8 +188,12 @@ def judge_case(
     rows: int | None,
     thorough: bool = False,
     tell: Callable[[int, str], None] = lambda step, text: None,
+    tolerance: float | None = None,
 ) -> CaseResult:
-    """One case of `evaluate`, for a kernel that was checked. Raises: BelowLowerBoundError."""
+    """One case of `evaluate`, for a kernel that was checked; tolerance: the task's where None.
+
+    Raises: BelowLowerBoundError.
+    """
     reference = reference_cycles(task.reference_name, case, chip)
     bound = lower_bound(case, chip, task.allowed_dtypes).cycles
     cycles = instructions = error = None
@@ -199,7 +203,7 @@ def judge_case(
     try:
         timing = simulate(kernel, case, chip)
         cycles, instructions = timing.cycles, timing.instructions
-        checker = Checker(kernel, task, case)
+        checker = Checker(kernel, task, case, tolerance)
         for step, distribution in enumerate(distributions):
             tell(step, distribution)
             found = checker.check(distribution, seed, count)

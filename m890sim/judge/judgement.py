@@ -153,6 +153,7 @@ def judge_kernel(
     algebraic: bool = False,
     cases: Iterable[Case | str] | None = None,
     rows: int | None = None,
+    thorough: bool = True,
     progress: Progress | None = None,
 ) -> Judgement:
     """Judge a kernel by every gate: rows of every distribution, structure, maxima, hidden cases.
@@ -161,7 +162,7 @@ def judge_kernel(
     the hidden cases; None draws a fresh one now that the kernel is fixed, and `Judgement.seed` says
     which, so that anyone can do it again. algebraic: prove or refute equivalence over finite
     fields; what is not decided neither passes nor fails. cases: the public ones, all where None.
-    rows: as for `evaluate`.
+    rows: as for `evaluate`. thorough: False ends it at the first public case that is wrong.
     Raises: as `evaluate`; TaskError where the task draws no hidden cases.
     """
     check_integer("hidden", hidden, 0)
@@ -173,8 +174,10 @@ def judge_kernel(
     if seed is None:
         seed = secrets.randbits(SEED_BITS)
     evaluation = evaluate(
-        kernel, chosen, spec, cases, seed=seed, rows=rows, thorough=True, progress=progress
+        kernel, chosen, spec, cases, seed=seed, rows=rows, thorough=thorough, progress=progress
     )
+    if not evaluation.correct and not thorough:
+        return Judgement(evaluation, tuple(_numeric_gates(evaluation)), seed)
     public = cases_of(chosen, evaluation, cases)
     gates = [*_numeric_gates(evaluation), *_maxima(kernel, chosen, public, evaluation, seed, rows)]
     found_hidden = found_algebraic = None

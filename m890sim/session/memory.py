@@ -18,7 +18,7 @@ from m890sim.chip import ChipSpec
 from m890sim.errors import BindError, LanguageError, LimitError, TaskError
 from m890sim.judge import check_fits, reference_cycles
 from m890sim.judge.evaluation import chosen_distributions, judge_case
-from m890sim.judge.rows import dealt
+from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
 from m890sim.schedule import Context, Edit, EditError
@@ -311,7 +311,17 @@ def _time(
 def _judge_case(
     space: Space, kernel: Kernel, case: Case, gate: Gate, distributions: tuple[str, ...]
 ) -> Verdict:
-    found = judge_case(kernel, space.task, case, space.chip, gate.seed, distributions, gate.rows)
+    quick = gate.rows is not None
+    found = judge_case(
+        kernel,
+        space.task,
+        case,
+        space.chip,
+        gate.seed,
+        distributions,
+        gate.rows,
+        tolerance=space.task.tolerance * QUICK_TOLERANCE if quick else None,
+    )
     if found.correct:
         return Verdict(True)
     # Kernels of one digest may have their statements on different lines.

@@ -117,3 +117,30 @@ def test_an_error_in_one_lane_is_told_as_item_by_item() -> None:
         execute_kernel(kernel, *launch)
     assert str(batched.value) == str(single.value)
     assert "work item h=2" in str(batched.value)
+
+
+def test_a_tile_that_shows_a_tensor_is_loaded_again_in_another_way() -> None:
+    kernel = kernel_of(
+        HEADS,
+        """
+        for h in cores(H):
+            a = sram(N, D, bf16)
+            c = sram(N, D, bf16)
+            b = sram(N, D, bf16)
+            load(a, x[:, h, :])
+            copy(b, a)
+            load(a, x[:, h // 2, :])
+            add(b, b, a)
+            load(a, x[:, h, :])
+            add(b, b, a)
+            load(c, x[:, h, :])
+            load(c[2:4], x[: 2, t[h], :])
+            add(b, b, c)
+            store(z[:, h, :], b)
+        """,
+    )
+    x = randoms((6, 8, 4), "bf16")
+    launch = ({"N": 6, "H": 8, "D": 4}, {"t": [3, 0, 0, 7, 1, 2, 6, 5]}, {}, {"x": x.copy()})
+    expected = execute_kernel(kernel, *launch, batches=False).outputs["z"]
+    np.testing.assert_array_equal(execute_kernel(kernel, *launch).outputs["z"], expected)
+    np.testing.assert_array_equal(launch[3]["x"], x)
