@@ -4,7 +4,8 @@ Source: sgl-project/sglang, test/srt/test_triton_attention_kernels.py at commit 
 
 - extend: 19 sequences, cached and new tokens uniform between 1 and 6,164, 12/4 heads of 128, 96, 80
   or 13 elements (13 is left out here), q, k, v normal with mean 0.1 and standard deviation 0.2
-  in bf16, `torch.allclose(rtol=1e-2)`. Here four sequences with at most 200 new tokens, so that it is practical; cached ones as there.
+  in bf16, `torch.allclose(rtol=1e-2)`. Here four sequences with at most 200 new
+  tokens, so that it is practical; cached ones as there.
 - decode: two sequences of 5, 100, 128 or 500 tokens, standard normal, cosine similarity above 0.99
   and `allclose(atol=3e-2)` between two kernels; here against the fp64 oracle. (Their other decode
   test compares nothing.)
