@@ -111,7 +111,7 @@ _LISTS = {
     ),
     "decode_5_split": (
         "key_of_one_sequence part_sums_not_weighed part_outputs_not_weighed part_sum_short "
-        "max_not_running sum_plus_little row_off table_one_early"
+        "max_not_running row_off table_one_early"
     ),
     "decode_expert": (
         "key_of_one_sequence last_key_of_whole_blocks part_sums_not_weighed part_sum_short "
@@ -130,7 +130,7 @@ _LISTS = {
     "attention_head_expert": "mask_missing max_of_half weights_scale_off log2e_missing",
     "matmul_reference": "tail_missing product_replaced last_row_missing last_key_of_blocks "
     "public_rows_only",
-    "matmul_expert": "tail_missing accumulate_dropped last_key_of_blocks",
+    "matmul_expert": "last_block_missing accumulate_dropped last_key_of_blocks",
     "row_softmax_reference": "max_missing max_at_least_zero scale_tenth_percent even_rows_only",
     "row_softmax_expert": "max_missing max_at_least_zero weights_scale_off log2e_rounded",
     "vector_add_reference": "last_row_missing even_rows_only",

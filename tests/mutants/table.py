@@ -1,6 +1,6 @@
 """The kill table: every mutant against every net of the judge.
 
-    python -m tests.mutants.table [--processes 2] [--again]
+    python -m tests.mutants.table [--processes 2] [--again | --elsewhere]
 
 Adds what is missing to tests/mutants/kills.csv (--again: starts anew) and writes the tables of
 docs/mutants.md. The suite tries the nets that the file names, cheapest first.
@@ -74,6 +74,11 @@ def _elsewhere(mutant: Mutant) -> str:
 @cache
 def _base_passes(name: str) -> bool:
     return passes(base(name), BANK[next(n for n in BANK if n.startswith(f"{name}/"))].task)
+
+
+def ask_elsewhere(row: Row) -> Row:
+    """The row of one mutant with its last column alone measured anew."""
+    return row | {"elsewhere": _elsewhere(BANK[row["mutant"]])}
 
 
 def read() -> dict[str, Row]:
@@ -169,15 +174,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--again", action="store_true", help="measure every mutant anew")
+    parser.add_argument("--elsewhere", action="store_true", help="and the last column of all")
     arguments = parser.parse_args()
     rows = {} if arguments.again else read()
     todo = [n for n, m in BANK.items() if n not in rows or rows[n]["digest"] != digest(m.kernel())]
+    again = [n for n in BANK if n not in todo] if arguments.elsewhere else []
     with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-        for count, done in enumerate(as_completed(pool.submit(measure, n) for n in todo), 1):
+        jobs = [pool.submit(measure, name) for name in todo]
+        jobs += [pool.submit(ask_elsewhere, rows[name]) for name in again]
+        for count, done in enumerate(as_completed(jobs), 1):
             row = done.result()
             rows[row["mutant"]] = row
             write(rows)
-            print(f"{count}/{len(todo)} {row['mutant']}: {row['nets'] or 'SURVIVES'}", flush=True)
+            print(f"{count}/{len(jobs)} {row['mutant']}: {row['nets'] or 'SURVIVES'}", flush=True)
     if DOCUMENT.exists():
         DOCUMENT.write_text(renew(DOCUMENT.read_text(encoding="utf-8"), rows), encoding="utf-8")
     survivors = [name for name in BANK if not set(nets_of(rows[name])) - {TRAINING}]
