@@ -16,6 +16,7 @@ from m890sim.errors import M890Error
 if TYPE_CHECKING:
     from m890sim.agents.outcome import Outcome
     from m890sim.agents.plan import Plan
+    from m890sim.judge import Evaluation
     from m890sim.kernel.ir import Kernel
     from m890sim.session import LogEntry
 
@@ -247,8 +248,17 @@ def _print_cases(outcome: Outcome, best: LogEntry) -> None:
         f"seed {plan.seed}",
         "Simulated cycles. bound: cycles that no kernel can beat. to bound: share of the way from "
         "the reference to the bound, log scale. error: largest relative error of a row against "
-        f"fp64 on every distribution, {plan.task.tolerance:g} allowed.",
+        f"fp64 on every distribution, {plan.task.tolerance:g} allowed{_looked_at(judged)}.",
     )
+
+
+def _looked_at(judged: Evaluation | None) -> str:
+    """Which share of the rows the final judgement looked at."""
+    if judged is None:
+        return ""
+    least = min(case.share for case in judged.cases)
+    shown = "every row" if least == 1 else f"at least {100 * least:.1f}% of the rows of a case"
+    return f", {shown} was looked at; m890 judge looks at more"
 
 
 def _print_hidden(outcome: Outcome) -> None:

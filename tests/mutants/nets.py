@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from m890sim import KernelSession
+from m890sim.agents.plan import gate_settings
+from m890sim.errors import M890Error
 from m890sim.judge import evaluate
 from m890sim.judge.equivalence import prove
 from m890sim.judge.watch import check_maxima
@@ -11,7 +14,6 @@ from m890sim.kernel.ir import Kernel
 from m890sim.workloads import DISTRIBUTIONS, Case, get_task
 from tests.mutants.bases import SMALL
 
-TRAINING_ROWS = 8  # of each distribution, as a search's gate looks at few
 HIDDEN_CASES, HIDDEN_SEED = 12, 7
 HIDDEN_ROWS = 64
 SEED = 0
@@ -59,10 +61,15 @@ def catches(kernel: Kernel, task: str, net: str, case: Case | None = None) -> st
     """
     chosen = get_task(task)
     if net == TRAINING:
-        for each in chosen.cases if case is None else (case,):
-            if not evaluate(kernel, task, cases=[each], seed=SEED, rows=TRAINING_ROWS).correct:
-                return each.name
-        return ""
+        session = KernelSession(
+            chosen, None if case is None else (case,), verify="always", **gate_settings()
+        )
+        try:
+            session.load(kernel)
+        except M890Error:
+            return chosen.cases[0].name
+        entry = session.evaluate()
+        return "" if entry.correct else entry.message.partition(":")[0]
     if net == HIDDEN:
         cases = chosen.hidden_cases(HIDDEN_CASES, HIDDEN_SEED) if case is None else (case,)
         for each in cases:
