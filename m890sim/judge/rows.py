@@ -10,12 +10,14 @@ from m890sim.judge.gates import Array
 from m890sim.workloads import Case
 
 FULL_WORK = 2_000_000  # `Case.work` up to which every row of every distribution is looked at
+# Bytes that a case loads up to which that holds too; beyond, inputs take longer than arithmetic.
+FULL_BYTES = 96 * 2**20
 LEAST_ROWS = 256  # of a larger case, on each distribution
 TURNS = 3  # cases of a quick gate that share the distributions among them
 # Of the tolerance, what a row of a quick gate may use. It sees few rows, and a kernel that is too
 # coarse fails on few; right ones stay below 0.55 on every row of every distribution.
 QUICK_TOLERANCE = 0.6
-RUN = 32  # neighbours along the first dimension that are drawn together where many rows are
+RUN = 32  # neighbours that are drawn together where many rows are
 SPREAD = 2 * RUN  # fewer rows are drawn one by one
 
 
@@ -27,14 +29,16 @@ def rows_of(case: Case) -> int:
 def chosen_rows(case: Case, rows: int | None) -> int:
     """How many rows of each distribution to look at.
 
-    rows: so many at most; None: all, and a share of them where the case is larger than FULL_WORK.
+    rows: so many at most; None: all, and a share where the case is beyond FULL_WORK or FULL_BYTES.
     """
     total = rows_of(case)
     if rows is not None:
         return min(rows, total)
-    if case.work <= FULL_WORK:
-        return total
-    return min(total, max(LEAST_ROWS, total * FULL_WORK // case.work))
+    loaded = case.demand.loaded_bytes
+    share = min(1.0, FULL_WORK / max(1, case.work))
+    if loaded > FULL_BYTES:
+        share = min(share, FULL_BYTES / loaded / 10)
+    return total if share == 1.0 else min(total, max(LEAST_ROWS, int(total * share)))
 
 
 def dealt(distributions: tuple[str, ...], number: int) -> tuple[str, ...]:
@@ -53,20 +57,20 @@ def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | N
     """The rows to look at, bool of the output's shape without its last dimension; None for all.
 
     One from each of equal stretches, so that all sequences and heads have their share: rows, or
-    where they are many, runs of neighbours along the first dimension, which cost a kernel less
-    than as many rows apart. The first and the last row are among a dozen or more. The same (case,
+    where they are many, runs of neighbours along `Case.run_axis`, which cost a kernel less than as
+    many rows apart. The first and the last row are among a dozen or more. The same (case,
     seed, distribution, count) gives the same rows on every machine.
     """
     total = rows_of(case)
     if count >= total:
         return None
-    shape = case.output_shape[:-1]
-    first = shape[0]
+    shape, axis = case.output_shape[:-1], min(case.run_axis, len(case.output_shape) - 2)
+    first = shape[axis]
     run = min(RUN, first) if count >= SPREAD else 1
     runs = -(-count // run)
     stream = [seed, zlib.crc32(case.name.encode()), zlib.crc32(distribution.encode()), count]
     draws = np.random.PCG64(stream).random_raw(runs).tolist()
-    # Along the first dimension last, so that a stretch is a part of one column of rows.
+    # That dimension last, so that a run does not leave its line of rows.
     columns: Array = np.zeros((total // first, first), bool)
     flat = columns.reshape(-1)
     edges = [number * total // runs for number in range(runs + 1)]
@@ -75,6 +79,6 @@ def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | N
         flat[at : at + run] = True
     if count >= 12:
         flat[[0, -1]] = True
-    return np.ascontiguousarray(
-        columns.reshape(*shape[1:], first).transpose(-1, *range(len(shape) - 1))
-    )
+    others = [extent for number, extent in enumerate(shape) if number != axis]
+    mask: Array = np.moveaxis(columns.reshape(*others, first), -1, axis)
+    return np.ascontiguousarray(mask)

@@ -181,6 +181,11 @@ class AttentionCase(Case):
         return self.query_heads * sum(sequence.pairs for sequence in self.sequences)
 
     @property
+    def run_axis(self) -> int:
+        """Tokens of a sequence; in decode, where each is a sequence of its own, heads."""
+        return 1 if self.task == "decode" else 0
+
+    @property
     def work(self) -> int:
         """Visible pairs."""
         return self.pairs

@@ -81,6 +81,11 @@ class Case(ABC):
         """What any kernel must at least do."""
 
     @property
+    def run_axis(self) -> int:
+        """The dimension of the output along which neighbouring rows share most of their inputs."""
+        return 0
+
+    @property
     def cores(self) -> int | None:
         """The cores that the case is given, None for all of the chip's."""
         return None
