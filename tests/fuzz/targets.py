@@ -7,10 +7,12 @@ a find.
 
 from __future__ import annotations
 
-import json
+import contextlib
+import io
 import re
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -129,10 +131,28 @@ TARGETS: dict[str, Target] = {
 }
 
 
+@cache
+def run_files() -> tuple[bytes, bytes, bytes]:
+    """Manifest, log and submission of a short run."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder) / "run", Path(folder) / "it.json"
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+            arguments = ["optimize", "vector_add", "--evaluations", "3", "--hidden", "0"]
+            assert main([*arguments, "--case", CASE.name, "--out", str(path)]) == 0
+            assert main(["submit", str(path), "--out", str(out)]) == 0
+        names = (path / MANIFEST, path / EVALUATIONS, out)
+        manifest, log, submission = (name.read_bytes() for name in names)
+        return manifest, log, submission
+
+
 def seeds(target: str) -> list[bytes]:
     """Inputs to begin with, deep in the target."""
-    if target in ("read_run", "read_submission"):
-        return [json.dumps({"kind": "m890sim optimize run", "format": 2}).encode() + b"\f{}\n"]
+    if target == "read_run":
+        manifest, log, _ = run_files()
+        return [manifest + b"\f" + log]
+    if target == "read_submission":
+        return [run_files()[2]]
     tasks = ("vector_add",) if target == "judge_text" else None
     rows = [row for row in KERNELS.values() if tasks is None or row.task in tasks]
     return [row.text.encode() for row in rows]
