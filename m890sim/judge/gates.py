@@ -30,9 +30,9 @@ def row_errors(actual: Array, expected: Array) -> Array:
 
     actual, expected: [..., D]; returns float64 [...].
     """
-    difference = np.linalg.norm(actual.astype(np.float64) - expected, axis=-1)
-    size = np.linalg.norm(expected, axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # found by isfinite below
+        difference = np.linalg.norm(actual.astype(np.float64) - expected, axis=-1)
+        size = np.linalg.norm(expected, axis=-1)
         errors = np.where(difference == 0.0, 0.0, difference / size)
     result: Array = np.where(np.isfinite(errors), errors, np.inf)
     return result
