@@ -24,7 +24,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-import numpy as np
+from bench_execute import numpy_causal_attention
 
 from m890sim import KernelSession, evaluate, get_task
 from m890sim.agents.plan import gate_settings
@@ -43,27 +43,8 @@ PREFILL_4096 = AttentionCase("prefill-4096", "extend", (0,), (4096,), 32, 8, 128
 
 def numpy_attention() -> None:
     """Causal flash attention of prefill-2048 in float32, blocks of 64."""
-    case = get_task("extend").case("prefill-2048")
-    inputs = case.make_inputs(0)
-    q, k, v = (np.ascontiguousarray(inputs[name].swapaxes(0, 1)) for name in "qkv")
-    block = 64
-    for head in range(len(q)):
-        for i in range(0, q.shape[1], block):
-            rows = q[head, i : i + block] * np.float32(inputs["scale"])
-            top = np.full((len(rows), 1), -np.inf, np.float32)
-            total = np.zeros((len(rows), 1), np.float32)
-            out = np.zeros_like(rows)
-            for j in range(0, i + block, block):
-                scores = rows @ k[head, j : j + block].T
-                if j == i:
-                    scores[np.triu_indices(len(rows), 1)] = -np.inf
-                larger = np.maximum(top, scores.max(axis=1, keepdims=True))
-                weights = np.exp(scores - larger)
-                shrink = np.exp(top - larger)
-                total = total * shrink + weights.sum(axis=1, keepdims=True)
-                out = out * shrink + weights @ v[head, j : j + block]
-                top = larger
-            out /= total
+    inputs = get_task("extend").case("prefill-2048").make_inputs(0)
+    numpy_causal_attention(inputs["q"], inputs["k"], inputs["v"], inputs["scale"])
 
 
 def seconds(job: Callable[[], object]) -> float:

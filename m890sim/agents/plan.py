@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any
 
 from m890sim.agents.differences import difference
@@ -17,6 +16,7 @@ from m890sim.agents.reading import RunError
 from m890sim.chip import CHIPS, ChipSpec
 from m890sim.digests import digest_of
 from m890sim.errors import M890Error
+from m890sim.judge.evaluation import package_version
 from m890sim.kernel import digest, print_kernel
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
@@ -199,14 +199,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"found {value!r:.60} where a name belongs")
     return value
-
-
-@cache
-def package_version() -> str:
-    """The version of the installed package; the same as long as the process runs."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("m890sim")
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from m890sim.agents.files import write_json, write_whole
-from m890sim.agents.plan import Plan, package_version
+from m890sim.agents.plan import Plan
 from m890sim.agents.reading import RunError
 from m890sim.errors import M890Error
 from m890sim.evidence.intervals import Interval, stratified_interval
 from m890sim.evidence.record import Record, read_record
 from m890sim.evidence.verification import verify
 from m890sim.judge import judge_kernel
+from m890sim.judge.evaluation import package_version
 from m890sim.language import parse
 from m890sim.timing import TIMING_VERSION
 

@@ -18,6 +18,7 @@ from m890sim.errors import (
     LimitError,
     TaskError,
 )
+from m890sim.judge.arguments import cases_of, distributions_of
 from m890sim.judge.check import Checker
 from m890sim.judge.fit import check_fits
 from m890sim.judge.records import Basis, CaseResult, Check, Evaluation
@@ -64,7 +65,7 @@ def evaluate(
     BelowLowerBoundError; TypeError, ValueError for arguments that cannot be.
     """
     chosen_task, spec, kernel = checked_arguments(kernel, task, chip)
-    chosen = chosen_cases(chosen_task, cases)
+    chosen = cases_of(chosen_task, cases)
     names = chosen_distributions(distributions)
     check_integer("seed", seed, 0)
     if rows is not None:
@@ -138,44 +139,8 @@ def check_kernel(kernel: Kernel, task: Task) -> None:
 
 
 def chosen_distributions(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of distributions, all where None. Raises: TaskError, TypeError."""
-    if names is None:
-        return tuple(DISTRIBUTIONS)
-    if isinstance(names, str):
-        names = (names,)
-    if not isinstance(names, Iterable):
-        raise TypeError(f"distributions must be names, not {names!r:.60}")
-    found = tuple(names)
-    unknown = [name for name in found if not isinstance(name, str) or name not in DISTRIBUTIONS]
-    if unknown or not found:
-        what = f"{unknown[0]!r:.60}" if unknown else "none"
-        raise TaskError(f"distributions must be among {', '.join(DISTRIBUTIONS)}, found {what}")
-    return found
-
-
-def chosen_cases(task: Task, cases: Iterable[Case | str] | None) -> tuple[Case, ...]:
-    """Cases of a task by name or as objects, all where None. Raises: TaskError, TypeError."""
-    if cases is None:
-        return task.cases
-    if isinstance(cases, (str, Case)):
-        cases = (cases,)
-    if not isinstance(cases, Iterable):
-        raise TypeError(f"cases must be cases or their names, not {cases!r:.60}")
-    chosen = []
-    for case in cases:
-        if not isinstance(case, (str, Case)):
-            raise TypeError(f"a case must be a Case or its name, not {case!r:.60}")
-        chosen.append(task.case(case) if isinstance(case, str) else case)
-    for case in chosen:
-        if case.task != task.name:
-            raise TaskError(
-                f"case {case.name!r} belongs to task {case.task!r}, not to {task.name!r}"
-            )
-    if len({case.name for case in chosen}) != len(chosen):
-        raise TaskError("every case must have a name of its own; give each case once")
-    if not chosen:
-        raise TaskError(f"no case to evaluate; task {task.name} has {len(task.cases)}")
-    return tuple(chosen)
+    """Names of distributions, all where None. Raises: as `distributions_of`."""
+    return distributions_of(names) or tuple(DISTRIBUTIONS)
 
 
 def judge_case(

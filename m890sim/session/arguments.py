@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from m890sim.errors import TaskError
 from m890sim.kernel.ir import Kernel
-from m890sim.workloads import DISTRIBUTIONS, Case, Task, load_kernel
+from m890sim.workloads import load_kernel
 
 MOST_PENALTY = 1e6
 MOST_SEED = 2**63 - 1  # fits into what the judge and JSON readers take for an integer
@@ -51,59 +50,6 @@ def kernel_of(value: Any) -> Kernel:
     if not isinstance(value, (str, Path)):
         raise TypeError(f"a kernel must be a Kernel, a built-in name or a path, not {value!r:.60}")
     return load_kernel(value)
-
-
-def distributions_of(names: Any) -> tuple[str, ...] | None:
-    """The distributions of the gate, each once; None for all.
-
-    Raises: TypeError for what is no sequence of names, TaskError for none or an unknown one.
-    """
-    if names is None:
-        return None
-    if isinstance(names, str):
-        names = (names,)
-    found = sequence_of("distributions", names, "names")
-    for name in found:
-        if not isinstance(name, str):
-            raise TypeError(f"a distribution must be a name, not {name!r:.60}")
-    unknown = [name for name in found if name not in DISTRIBUTIONS]
-    if unknown or not found:
-        first = f"{unknown[0]!r:.60}" if unknown else "none"
-        raise TaskError(f"distributions must be among {', '.join(DISTRIBUTIONS)}, found {first}")
-    return tuple(dict.fromkeys(found))
-
-
-def cases_of(task: Task, cases: Any) -> tuple[Case, ...]:
-    """Cases of a task by name or as they are; None for all.
-
-    Raises: TypeError for what is neither, TaskError for none, a foreign one, or a name twice.
-    """
-    if cases is None:
-        return task.cases
-    if isinstance(cases, (str, Case)):
-        cases = (cases,)
-    chosen = []
-    for case in sequence_of("cases", cases, "cases or their names"):
-        if not isinstance(case, (str, Case)):
-            raise TypeError(f"a case must be a Case or its name, not {case!r:.60}")
-        chosen.append(task.case(case) if isinstance(case, str) else case)
-    for case in chosen:
-        if case.task != task.name:
-            raise TaskError(
-                f"case {case.name!r:.60} belongs to task {case.task!r:.60}, not to {task.name!r}"
-            )
-    if len({case.name for case in chosen}) != len(chosen):
-        raise TaskError("every case of a session must have a name of its own")
-    if not chosen:
-        raise TaskError(f"no case to evaluate; task {task.name} has {len(task.cases)}")
-    return tuple(chosen)
-
-
-def sequence_of(name: str, value: Any, what: str) -> tuple[Any, ...]:
-    """The members of a sequence. Raises: TypeError for what is none."""
-    if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray, Mapping)):
-        raise TypeError(f"{name} must be {what} in a sequence or None, not {value!r:.60}")
-    return tuple(value)
 
 
 def choice_of(name: str, value: Any, choices: Sequence[str]) -> str:

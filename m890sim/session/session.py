@@ -13,16 +13,10 @@ from typing import Any, TypeVar
 
 from m890sim.chip import ChipSpec, get_chip
 from m890sim.errors import BelowLowerBoundError, M890Error
+from m890sim.judge.arguments import cases_of, distributions_of
 from m890sim.kernel.ir import Kernel
 from m890sim.schedule import Edit
-from m890sim.session.arguments import (
-    cases_of,
-    choice_of,
-    count_of,
-    distributions_of,
-    kernel_of,
-    seed_of,
-)
+from m890sim.session.arguments import choice_of, count_of, kernel_of, seed_of
 from m890sim.session.edits import check_built, edit_to_data
 from m890sim.session.memory import Gate, Memory, Space, State
 from m890sim.session.records import LogEntry

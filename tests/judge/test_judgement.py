@@ -77,7 +77,11 @@ def test_seed_is_fresh_where_none_is_given_and_gives_the_same_again():
         ({"seed": True}, TypeError, "seed must be an integer, not True"),
         ({"rows": 0}, ValueError, "rows must be at least 1 and below"),
         ({"cases": [None]}, TypeError, "a case must be a Case or its name, not None"),
-        ({"cases": 3}, TypeError, "cases must be cases or their names, not 3"),
+        (
+            {"cases": 3},
+            TypeError,
+            "cases must be cases or their names in a sequence",
+        ),
         ({"cases": []}, TaskError, "no case to evaluate"),
         ({"cases": [CASE, CASE]}, TaskError, "every case must have a name of its own"),
     ],
