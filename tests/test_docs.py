@@ -38,6 +38,17 @@ def test_generated_tables_are_fresh(path: Path, update_golden: bool) -> None:
     assert actual == expected, f"{path.name} is stale; renew it: m890 docs --write"
 
 
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=name_of)
+def test_prose_wraps_at_120_columns(path: Path) -> None:
+    fenced, wide = False, []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif len(line) > 120 and not fenced and not line.lstrip().startswith(("|", "    ", "<")):
+            wide.append(f"{path.name}:{number}: {len(line)} columns")
+    assert not wide, "\n".join(wide)
+
+
 @pytest.mark.parametrize("name", ["chip", "isa", "codes", "ladder"])
 def test_table_stands_in_a_document(name: str) -> None:
     assert name in {found for _, found in tables()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 from m890sim.evidence.intervals import COVERAGE, Interval, interquartile_mean, stratified_interval
 
 RANDOM = "random-search"
+PROSE_COLUMNS = 120
 TICKS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15)  # of the speedups in the plot
 COLORS = (
     "#8c959f", "#57606a", "#2f6feb", "#1a7f64", "#b35900", "#8250df", "#0598bc", "#bf3989",
@@ -160,12 +162,13 @@ def _explanation(groups: Groups) -> list[str]:
     bounds = ", ".join(
         f"`{task}` {next(iter(agents.values()))[0].bound:.2f}x" for task, agents in groups.items()
     )
-    return [
-        f"Interquartile means over the seeds ({seeds}), and in brackets {COVERAGE:.0%} bootstrap",
-        "intervals (percentiles of 10,000 resamples of the seeds); - stands for no runs.",
-        "All levels: the share of the way to the lower bound, log(speedup) / log(bound's speedup),",
-        f"over all small levels, resampled within each level. The bounds: {bounds}.",
-    ]
+    text = (
+        f"Interquartile means over the seeds ({seeds}), and in brackets {COVERAGE:.0%} bootstrap "
+        "intervals (percentiles of 10,000 resamples of the seeds); - stands for no runs. "
+        "All levels: the share of the way to the lower bound, log(speedup) / log(bound's speedup), "
+        f"over all small levels, resampled within each level. The bounds: {bounds}."
+    )
+    return textwrap.wrap(text, PROSE_COLUMNS, break_long_words=False, break_on_hyphens=False)
 
 
 def _comparisons(groups: Groups) -> list[str]:
