@@ -34,24 +34,65 @@ STRANGE = [
 
 
 def change(data: bytes, limit: int, seed: int) -> bytes:
-    """Some tokens of an input deleted, doubled, exchanged or replaced."""
+    """Some tokens of an input exchanged for others, mostly of their own kind, or whole lines moved.
+
+    What is exchanged for its like gets past a parser far more often than what is not.
+    """
     dice = random.Random(seed)
+    for _ in range(dice.choice((1, 1, 2, 4))):
+        data = dice.choice((_of_its_kind, _of_its_kind, _lines, _any_token))(data, dice)
+    return data[:limit]
+
+
+def _of_its_kind(data: bytes, dice: random.Random) -> bytes:
+    """A number for a number, a name for a name of the text, a sign for a sign."""
+    tokens = TOKEN.findall(data) or [b"0"]
+    place = dice.randrange(len(tokens))
+    kind = _kind(tokens[place])
+    alike = [token for token in tokens if _kind(token) == kind]
+    if kind == "number" and dice.random() < 0.5:
+        alike = [*STRANGE[:4], *(str(int(t[:18]) + d).encode() for t in alike for d in (-1, 1))]
+    tokens[place] = dice.choice(alike)
+    return b"".join(tokens)
+
+
+def _kind(token: bytes) -> str:
+    if token.isdigit():
+        return "number"
+    return "name" if re.fullmatch(rb"\w+", token) else "space" if token.isspace() else "sign"
+
+
+def _lines(data: bytes, dice: random.Random) -> bytes:
+    """A line dropped, doubled, or exchanged with another, each with its own indentation."""
+    lines = data.splitlines(keepends=True) or [b"\n"]
+    one, two = dice.randrange(len(lines)), dice.randrange(len(lines))
+    how = dice.randrange(3)
+    if how == 0:
+        del lines[one]
+    elif how == 1:
+        lines.insert(two, lines[one])
+    else:
+        lines[one], lines[two] = lines[two], lines[one]
+    return b"".join(lines)
+
+
+def _any_token(data: bytes, dice: random.Random) -> bytes:
+    """A token deleted, doubled, exchanged or replaced, whatever its kind."""
     tokens = TOKEN.findall(data) or [b" "]
-    for _ in range(dice.randint(1, 4)):
-        place = dice.randrange(len(tokens))
-        kind = dice.randrange(5)
-        if kind == 0:
-            tokens[place] = dice.choice(WORDS).encode()
-        elif kind == 1:
-            tokens.insert(place, dice.choice(tokens))
-        elif kind == 2 and len(tokens) > 12:
-            del tokens[place : place + dice.randint(1, 12)]
-        elif kind == 3:
-            other = dice.randrange(len(tokens))
-            tokens[place], tokens[other] = tokens[other], tokens[place]
-        else:
-            tokens[place] = dice.choice(STRANGE)
-    return b"".join(tokens)[:limit]
+    place = dice.randrange(len(tokens))
+    how = dice.randrange(5)
+    if how == 0:
+        tokens[place] = dice.choice(WORDS).encode()
+    elif how == 1:
+        tokens.insert(place, dice.choice(tokens))
+    elif how == 2 and len(tokens) > 12:
+        del tokens[place : place + dice.randint(1, 12)]
+    elif how == 3:
+        other = dice.randrange(len(tokens))
+        tokens[place], tokens[other] = tokens[other], tokens[place]
+    else:
+        tokens[place] = dice.choice(STRANGE)
+    return b"".join(tokens)
 
 
 def main() -> None:
