@@ -145,7 +145,7 @@ CODES: dict[str, str] = {
     "E306": "a scalar that is known before the launch is beyond 2**62",
     "E307": "a tile of negative size",
     "E308": "HBM scratch larger than HBM",
-    "E309": "slots=, at= or queue= is no constant, or slots= is out of its range",
+    "E309": "slots=, at= or queue= is no constant, or slots are out of their range",
     # ---- E4xx: while it runs ----
     "E401": "a tile is read where nothing was written",
     "E402": "HBM scratch is read where nothing was written",

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from m890sim.execute import run_kernel
-from m890sim.kernel import print_kernel
+from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
+from m890sim.timing.oracle_program import Scope
 from tests.generators import random_inputs, random_program
 
 CHUNKS = [range(first, first + 40) for first in range(0, 120, 40)]
@@ -28,6 +29,23 @@ def test_generated_kernels_run_without_a_trap(seeds: range) -> None:
         inputs = random_inputs(program, seed)
         with np.errstate(all="ignore"):
             run_kernel(program.kernel, program.symbols, program.tables, program.scalars, inputs)
+
+
+def test_many_programs_declare_tiles_that_are_empty() -> None:
+    for space in ("sram", "acc"):
+        found = 0
+        for seed in range(60):
+            program = random_program(seed)
+            scope = Scope({**program.symbols, **program.kernel.tunables}, program.tables)
+            for stmt in program.kernel.body:
+                if isinstance(stmt, ir.Let):
+                    scope.scalars[stmt.name] = scope.value(stmt.value)
+            found += any(
+                stmt.space == space and scope.value(stmt.rows) * scope.value(stmt.cols) == 0
+                for stmt in ir.walk(program.kernel.body)
+                if isinstance(stmt, ir.TileDecl)
+            )
+        assert found >= 10, space
 
 
 def test_a_seed_gives_one_program_and_one_set_of_inputs() -> None:

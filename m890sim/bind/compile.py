@@ -15,7 +15,9 @@ from m890sim.bind.recipes import recipes_for
 from m890sim.bind.registers import Registers, Row, padded
 from m890sim.bind.scalars import Level, Value
 from m890sim.chip import ChipSpec
+from m890sim.errors import BindError
 from m890sim.kernel import ir
+from m890sim.language.limits import ALL_SLOTS
 
 
 class Label:
@@ -64,7 +66,7 @@ class Compiler:
         self.open: list[list[int]] = []  # tiles of the blocks around, innermost last
         self.closed: list[int] = []  # tiles of the phase whose slots an alike one may take over
         self.pipelines = 0  # loops with stages around
-        self.n_slots = 0
+        self.n_slots = self.all_slots = 0  # on the scoreboard, and those of tiles alone
         self.instructions: list[int] = []
         # One list a loop under construction: guard registers to reset on entry.
         self.saved: list[list[int]] = []
@@ -316,6 +318,11 @@ class Compiler:
         self.alike.append(setting.alike)
         self.open[-1].append(number)
         self.n_slots += setting.slots
+        self.all_slots += setting.slots
+        if self.all_slots > ALL_SLOTS:  # before anything is made for each of them
+            found = f"with {stmt.name} the kernel's tiles have {self.all_slots} slots"
+            remedy = f"the most is {ALL_SLOTS}; use fewer slots"
+            raise BindError("E309", f"{found}, {remedy}", info.where)
         return number
 
     def see(self, tiles: Tiles, name: str, number: int, lag: int) -> None:

@@ -38,12 +38,12 @@ class TileSpace:
 
     @property
     def slot_bytes(self) -> int:
-        """Bytes that one slot takes, a multiple of GRAIN."""
-        return max(GRAIN, -(-self.tile_bytes // GRAIN) * GRAIN)
+        """Bytes that one slot takes, a multiple of GRAIN: 0 for an empty tile."""
+        return -(-self.tile_bytes // GRAIN) * GRAIN
 
 
 def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
-    """For every tile the addresses of its slots in SRAM (-1 for ACC tiles).
+    """For every tile the addresses of its slots in SRAM (-1 for tiles in ACC and for empty ones).
 
     Raises: BindError E301 (SRAM), E302 (ACC) or E305 (no such bank), with bytes used, available and
     the largest tiles.
@@ -71,6 +71,9 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
                 f"{chip.sram_banks - 1}; change at=",
                 tile.where,
             )
+        if tile.slot_bytes == 0:
+            addresses.append([-1] * tile.slots)
+            continue
         row = []
         for _ in range(tile.slots):
             address = _find(taken, tile, chip)
@@ -90,7 +93,7 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
 
 
 def banks(address: int, size: int, chip: ChipSpec) -> int:
-    """Bit mask of the banks that `size` bytes from an address on lie in; 0 for ACC's address."""
+    """Bit mask of the banks that `size` bytes from an address on lie in; 0 where there is none."""
     if address < 0 or size == 0:
         return 0
     first, last = address // chip.bank_bytes, (address + size - 1) // chip.bank_bytes

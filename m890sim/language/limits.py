@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 MOST_SLOTS = 4096  # of a tile (E218, E309): every slot takes memory of whoever binds the kernel
+ALL_SLOTS = 16384  # of a kernel's tiles together (E309): empty ones need no room, yet are kept
 
 
 @dataclass(frozen=True, slots=True)

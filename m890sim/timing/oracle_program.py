@@ -118,13 +118,13 @@ def place_tiles(phase: ir.Cores, chip: ChipSpec, scope: Scope) -> dict[int, list
         owners[position] = (position, end)
         rows, columns = scope.value(decl.rows), scope.value(decl.cols)
         element = ir.DTYPES[decl.dtype]
-        size = max(64, ceil_div(rows * columns * element, 64) * 64)
+        size = ceil_div(rows * columns * element, 64) * 64
         tiles[position] = []
         for _ in range(scope.value(decl.slots)):
             address = 0
             if decl.space == "acc":
                 acc_left -= size
-            else:
+            elif size:  # an empty tile lies nowhere
                 at = None if decl.at is None else scope.value(decl.at)
                 address = _first_fit(taken, size, chip.bank_bytes, at)
                 taken[address : address + size] = b"\1" * size

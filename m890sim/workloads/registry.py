@@ -77,7 +77,7 @@ _EXTEND_LADDER = (
     ("attention_15_columns", "old and new maximum take turns as columns, no copy"),
     ("attention_16_output_queue", "a queue for the output, so that no load waits behind a store"),
     ("attention_17_first_block", "nothing to rescale in the first block"),
-    ("attention_expert", "the expert: keys from the diagonal back"),
+    ("attention_expert", "the expert: keys from the diagonal back, one tile where tiles are few"),
 )
 _DECODE_LADDER = (
     (

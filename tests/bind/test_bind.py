@@ -169,6 +169,17 @@ def test_slots_beyond_what_a_chip_could_have_are_refused_before_any_list_is_made
         bind(built, M890)
 
 
+@pytest.mark.parametrize("dims", ["R * 0, D", "1, 1"])
+def test_slots_of_all_tiles_together_are_bounded(dims: str) -> None:
+    """Empty tiles and those of other phases take no room, yet each slot is kept track of."""
+    tiles = [f"    for z{n} in cores(1):\n        e{n} = acc({dims}, slots=4096)\n" for n in "123"]
+    fourth = "    for z4 in cores(1):\n        e4 = acc({}, slots={})\n"
+    assert run("".join(tiles) + fourth.format(dims, 4095) + BODY).instructions == 26
+    message = "copy.py:.* E309 with a the kernel's tiles have 16385 slots, the most is 16384; use"
+    with pytest.raises(BindError, match=message):
+        run("".join(tiles) + fourth.format(dims, 4096) + BODY)
+
+
 def test_empty_loops_without_end_are_refused() -> None:
     body = "    for i in cores(N):\n        for j in range(0, 2147483648):\n            k = j\n"
     with pytest.raises(LimitError, match="E506 the launch runs through more than 1000 loop trips"):

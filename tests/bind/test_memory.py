@@ -31,6 +31,31 @@ def test_a_full_memory_fits_and_one_byte_more_does_not(
     assert f"(largest: a 1 x {capacity // 2} x 2 slots = {capacity} bytes, b 1 x 1 = 64" in message
 
 
+@pytest.mark.parametrize(
+    ("space", "capacity", "code"),
+    [("sram", M890.sram_bytes, "E301"), ("acc", M890.acc_bytes, "E302")],
+)
+def test_an_empty_tile_takes_no_room_and_one_byte_takes_64(
+    space: str, capacity: int, code: str
+) -> None:
+    full = tile("a", space, capacity)
+    for rows, cols in ((0, 128), (128, 0), (0, 0)):
+        empty = TileSpace("e", space, rows, cols, 4, 4096, None, "kernel.py:3:9")
+        assert empty.slot_bytes == 0
+        for tiles in ([full, empty], [empty, full]):
+            at = tiles.index(empty)
+            assert place(tiles, M890)[at] == [-1] * 4096
+            assert place(tiles, M890)[1 - at] == place([full], M890)[0]
+    with pytest.raises(BindError, match=f"{code} no room for tile b.* take {capacity + 64} bytes"):
+        place([full, tile("e", space, 0), tile("b", space, 1)], M890)
+
+
+def test_an_empty_tile_asks_for_a_bank_that_is_there() -> None:
+    assert place([tile("e", "sram", 0, at=15)], M890) == [[-1]]
+    with pytest.raises(BindError, match="E305 tile e asks for bank 16"):
+        place([tile("e", "sram", 0, at=16)], M890)
+
+
 def test_room_in_pieces_is_refused_with_what_is_missing() -> None:
     asked = TileSpace("a", "sram", 64, 512, 2, 1, 15, "kernel.py:3:9")
     with pytest.raises(BindError) as caught:
@@ -70,19 +95,20 @@ def test_a_slot_without_a_free_bank_fills_the_gaps() -> None:
         place([*tiles, tile("large", "sram", bank // 2)], M890)
 
 
-@given(
-    st.lists(
-        st.builds(
-            tile,
-            st.just("t"),
-            st.sampled_from(["sram", "acc"]),
-            st.integers(0, 9000),
-            st.integers(1, 3),
-            st.none() | st.integers(0, M890_MINI.sram_banks - 1),
-        ),
-        max_size=8,
-    )
+TILES = st.lists(
+    st.builds(
+        tile,
+        st.just("t"),
+        st.sampled_from(["sram", "acc"]),
+        st.just(0) | st.integers(0, 9000),
+        st.integers(1, 3),
+        st.none() | st.integers(0, M890_MINI.sram_banks - 1),
+    ),
+    max_size=8,
 )
+
+
+@given(tiles=TILES)
 def test_slots_lie_apart_and_banks_cover_their_bytes(tiles: list[TileSpace]) -> None:
     try:
         addresses = place(tiles, M890_MINI)
@@ -96,6 +122,9 @@ def test_slots_lie_apart_and_banks_cover_their_bytes(tiles: list[TileSpace]) -> 
             if space.space == "acc":
                 assert address == -1 and banks(address, space.tile_bytes, M890_MINI) == 0
                 continue
+            if space.tile_bytes == 0:
+                assert address == -1 and banks(address, 0, M890_MINI) == 0
+                continue
             slot = range(address, address + space.slot_bytes)
             assert taken.isdisjoint(slot) and slot[-1] < M890_MINI.sram_bytes
             taken.update(slot)
@@ -104,6 +133,20 @@ def test_slots_lie_apart_and_banks_cover_their_bytes(tiles: list[TileSpace]) -> 
             assert banks(address, space.tile_bytes, M890_MINI) == expected
             if space.at is not None:
                 assert address >= space.at * M890_MINI.bank_bytes
+
+
+@given(tiles=TILES)
+def test_empty_tiles_move_no_other_tile(tiles: list[TileSpace]) -> None:
+    others = [space for space in tiles if space.tile_bytes]
+    try:
+        alone = place(others, M890_MINI)
+    except BindError as error:
+        with pytest.raises(BindError) as caught:
+            place(tiles, M890_MINI)
+        assert caught.value.code == error.code
+        return
+    together = place(tiles, M890_MINI)
+    assert [row for t, row in zip(tiles, together, strict=True) if t.tile_bytes] == alone
 
 
 def test_thousands_of_slots_are_placed_quickly() -> None:

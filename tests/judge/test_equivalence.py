@@ -75,6 +75,14 @@ def test_prove_accepts_every_attention_kernel(name: str) -> None:
     assert found.answer == "equivalent", found.reason
 
 
+@pytest.mark.parametrize("rows", ["8", "128"])
+def test_prove_accepts_the_form_of_the_expert_for_many_tiles(rows: str) -> None:
+    one_core = ("CORES: Tunable = 16", "CORES: Tunable = 1")
+    kernel = mutant("attention_expert", one_core, ("BQ: Tunable = 128", f"BQ: Tunable = {rows}"))
+    found = proof(kernel)
+    assert found.answer == "equivalent", found.reason
+
+
 @pytest.mark.parametrize("name", [n for n, e in KERNELS.items() if e.task not in CASES])
 def test_prove_accepts_every_kernel_of_a_level(name: str) -> None:
     task = get_task(KERNELS[name].task)

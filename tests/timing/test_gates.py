@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from m890sim.chip import M890, M890_LEAN, M890_MINI, ChipSpec
+from m890sim.errors import BindError
 from tests.timing.closed import (
     BUSY_END,
     DISPATCH,
@@ -99,6 +100,50 @@ def test_the_same_slice_named_twice_is_one_stream(chip: ChipSpec) -> None:
     ]:
         _, (_, mul) = timed(f"{tile}    {text}", chip)
         assert mul[BUSY_END] - mul[START] == chip.vector_startup_cycles + streams * stream
+
+
+# ---- room ----
+
+
+_FIRST = """
+        a = sram({one} * N, D, bf16, at=0)
+        s = acc({one} * N, D, slots=2)
+        fill(a, 1.0)
+        copy(s, a)
+"""
+_SECOND = """
+        b = sram({two} * N, D, bf16)
+        c = acc({two} * N, D)
+        d = acc({two} * N, D)
+        fill(b, 1.0)
+        add(c, b, b)
+        copy(d, c)
+"""
+
+
+@both_chips
+@pytest.mark.parametrize("one", [0, 1])
+def test_a_form_that_a_case_does_not_need_takes_no_room(chip: ChipSpec, one: int) -> None:
+    """Each of two forms fills ACC; one with empty tiles is as if it were not there."""
+    case = {"N": 32, "D": chip.acc_bytes // (2 * 32 * 4)}
+    params = f'x: Tensor["N", "D"], ONE: Tunable = {one}'
+
+    def cycles_and_times(first: str, second: str) -> tuple[int, list[tuple[int, ...]]]:
+        body = f"for i in cores(1):\n    if ONE:{first}    else:{second}"
+        cycles, rows = timed(body, chip, params, **case)
+        return cycles, [row[DISPATCH:] for row in rows]
+
+    both = cycles_and_times(_FIRST.format(one="ONE"), _SECOND.format(two="(1 - ONE)"))
+    first = _FIRST.format(one="1") if one else "\n        pass\n"
+    assert both == cycles_and_times(first, "\n        pass\n" if one else _SECOND.format(two="1"))
+    with pytest.raises(BindError, match="E302"):
+        cycles_and_times(_FIRST.format(one="1"), _SECOND.format(two="1"))
+
+
+@both_chips
+def test_an_instruction_on_an_empty_tile_pays_its_start_up_alone(chip: ChipSpec) -> None:
+    _, (fill,) = timed("for i in cores(1):\n    t = sram(0, 64, bf16)\n    fill(t, 1.0)", chip)
+    assert fill[BUSY_END] - fill[START] == chip.vector_startup_cycles
 
 
 # ---- integer operations ----

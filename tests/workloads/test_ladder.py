@@ -20,7 +20,7 @@ from m890sim import (
     simulate,
 )
 from m890sim.judge import row_errors
-from m890sim.kernel.ir import Instr, walk
+from m890sim.kernel.ir import Instr, Kernel, walk
 from m890sim.timing import Timing
 from m890sim.workloads import KERNELS, SUITE, AttentionCase, ladder, lower_bound_cycles
 
@@ -86,14 +86,49 @@ LENGTHS = st.lists(st.tuples(st.integers(0, 150), st.integers(1, 150)), min_size
 HEADS = st.sampled_from([(1, 1), (3, 3), (6, 3), (8, 2)])
 
 
+def attention_expert(cores: int, rows: int) -> Kernel:
+    """The extend expert for so many cores and tiles of so many rows."""
+    text = KERNELS["attention_expert"].text
+    for old, new in (("CORES: Tunable = 16", cores), ("BQ: Tunable = 128", rows)):
+        assert old in text
+        text = text.replace(old, f"{old.split(' =')[0]} = {new}")
+    return parse(text)
+
+
+# Small cases take the form with one tile; for one core they take the pair.
+FORMS = {"one tile": (16, 128), "pair": (1, 128), "pair of small tiles": (1, 8)}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @settings(max_examples=10, deadline=None)
 @given(LENGTHS, HEADS, st.sampled_from([1, 3, 16]))
-def test_attention_expert_is_right_on_generated_shapes(lengths, heads, page):
+def test_attention_expert_is_right_on_generated_shapes(form, lengths, heads, page):
     cached, new = zip(*lengths, strict=True)
     case = AttentionCase("any", "extend", cached, new, *heads, 16, page, True)
     inputs = case.make_inputs(2, "needle")
-    actual = execute(load_kernel("attention_expert"), case, inputs)["o"]
+    actual = execute(attention_expert(*FORMS[form]), case, inputs)["o"]
     assert row_errors(actual, case.oracle(inputs)).max() <= 0.01
+
+
+def test_attention_expert_takes_the_form_that_is_faster():
+    task = get_task("extend")
+    texts = {
+        "one tile": ("P > 0", "P >= 0"),
+        "pair": ("and P > 0", "and P < 0"),
+    }
+    cycles = {
+        name: {
+            case: simulate(
+                parse(KERNELS["attention_expert"].text.replace(*change)), task.case(case)
+            )
+            for case in ("prefill-256", "extend-1920+128")
+        }
+        for name, change in texts.items()
+    }
+    for case, best in (("prefill-256", "pair"), ("extend-1920+128", "one tile")):
+        taken = timed("attention_expert", case).cycles
+        assert taken == cycles[best][case].cycles
+        assert all(taken <= found[case].cycles for found in cycles.values())
 
 
 @settings(max_examples=10, deadline=None)

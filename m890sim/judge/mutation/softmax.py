@@ -40,7 +40,7 @@ ROWS: tuple[Row, ...] = (
         "a block's own maximum, though the last one was larger",
         in_both(
             remove(r"^max\(new_m"),
-            instead(r"^max\(m\d.* old", lambda instr, _: [Instr("copy", instr.operands[:2])]),
+            instead(r"^max\(m\d?\[.* old", lambda instr, _: [Instr("copy", instr.operands[:2])]),
         ),
     ),
     (
