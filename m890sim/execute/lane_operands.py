@@ -109,6 +109,11 @@ class TileLanes:
         self.view: Array = None
         self.shape: Shape = (0, 0)
 
+    @property
+    def extent(self) -> tuple[int, int, int, int, int]:
+        """The rows (from, to, step) and columns (from, to) that were resolved last."""
+        return self._place
+
     def reach(self, env: LaneEnv) -> None:
         """Resolve the bounds alone. Raises: Split, Unbatched."""
         key = 0 if self._moving is None else self._moving(env)
