@@ -93,6 +93,7 @@ class Part:
     """A part of an instruction: operations for a chain, or a call.
 
     first: the instruction's operands are to be resolved before it. reads, writes: ids of tiles.
+    places: the pieces of tiles that its operations name.
     """
 
     instruction: Instruction | None
@@ -101,6 +102,7 @@ class Part:
     operations: Callable[[], list[Operation]] | None = None
     call: LaneStep | None = None
     first: bool = False
+    places: Sequence[TileLanes] = ()
 
     def follows(self, other: Part) -> bool:
         """Whether it must stay behind that part."""
@@ -172,20 +174,24 @@ def _chain_for(part: Part, done: list[LaneStep], behind: list[tuple[int, list[Pa
 class Chain:
     """Operations that run together; those in a row that go row by row are compiled."""
 
-    __slots__ = ("_domain", "_known", "_room", "_segments", "_unchanged", "parts")
+    __slots__ = ("_domain", "_known", "_moving", "_segments", "_unchanged", "parts")
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self.parts: list[Part] = []
         self._known: list[Any] = []  # arrays and numbers that `_segments` was made for
         self._segments: list[Segment] = []
-        self._room = np.zeros(3 * 16, np.float32)
         self._unchanged: Any = None
+        self._moving: list[Instruction] = []
 
     def begin(self) -> None:
         """All parts are there."""
-        instructions = [part.instruction for part in self.parts if part.instruction is not None]
-        self._unchanged = Unchanged([place for i in instructions for place in i.places])
+        self._unchanged = Unchanged([place for part in self.parts for place in part.places])
+        self._moving = [
+            part.instruction
+            for part in self.parts
+            if part.instruction is not None and part.instruction.moving
+        ]
 
     def forget(self) -> None:
         """Let go of all arrays."""
@@ -197,9 +203,8 @@ class Chain:
         """Run it. Raises: Split, Unbatched."""
         if not self._unchanged(env):
             self._prepare(env)
-        for part in self.parts:
-            if part.instruction is not None and part.instruction.moving:
-                part.instruction.set(env)
+        for instruction in self._moving:
+            instruction.set(env)
         for segment in self._segments:
             segment.run(self._domain)
 
@@ -213,7 +218,7 @@ class Chain:
         if len(known) != len(self._known) or any(
             a is not b for a, b in zip(known, self._known, strict=True)
         ):
-            self._segments = segments_of(operations, self._room)
+            self._segments = segments_of(operations)
             self._known = known
 
 
@@ -226,7 +231,8 @@ class Segment:
     written: set[int] = field(default_factory=set)
     table: Any = None
     masks: list[tuple[int, Operation]] = field(default_factory=list)
-    call: tuple[int, int, int] = (0, 0, 0)  # lanes, rows, address of the room for vectors
+    lanes: int = 0
+    rows: int = 0
 
     def takes(self, operation: Operation) -> bool:
         """Whether the operation goes row by row along with the others; it is noted if so."""
@@ -258,11 +264,11 @@ class Segment:
             return
         for row, operation in self.masks:
             self.table[row, 2:4] = edge_of(operation)
-        _compiled().run_chain(self.table, *self.call)
+        _compiled().run_chain(self.table, self.lanes, self.rows)
 
 
-def segments_of(operations: Sequence[Operation], room: F32) -> list[Segment]:
-    """The operations in as few segments as their order allows. room: for three vectors."""
+def segments_of(operations: Sequence[Operation]) -> list[Segment]:
+    """The operations in as few segments as their order allows."""
     found: list[Segment] = []
     joins = False
     for operation in operations:
@@ -275,7 +281,7 @@ def segments_of(operations: Sequence[Operation], room: F32) -> list[Segment]:
         joins = _fits(operation) and segment.takes(operation)
         found.append(segment)
         if joins:
-            segment.call = (*operation.dst.shape[:2], _address(room))
+            segment.lanes, segment.rows = operation.dst.shape[:2]
             segment.table = ()
     for segment in found:
         if segment.table is not None:

@@ -140,41 +140,55 @@ def _at(builder: Any, address: Any, index: Any, step: Any) -> Any:
 def _elementwise_of(
     typing_context: Any,
     op: Any,
+    rows: Any,
+    cols: Any,
     dst: Any,
-    count: Any,
+    by: Any,
     a: Any,
     step_a: Any,
+    by_a: Any,
     b: Any,
     step_b: Any,
+    by_b: Any,
     c: Any,
     step_c: Any,
+    by_c: Any,
 ) -> Any:
-    """dst[i] = op(a[i], b[i], c[i]) for i below count, a vector at a time.
+    """dst[r, i] = op(a[r, i], b[r, i], c[r, i]), row after row, a vector at a time.
 
-    step_a, step_b, step_c: bytes between columns, 4, or 0: one element for all; for vectors of an
-    operand with 0 there must be a whole vector of copies at its address.
+    by, by_a, by_b, by_c: bytes between rows. step_a, step_b, step_c: bytes between columns, 4, or
+    0: one element for the whole row. Operands that the operation has not are not looked at.
     """
-    signature = types.void(*[types.int64] * 9)
+    signature = types.void(*[types.int64] * 14)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        op, dst, count, *rest = args
-        whole, four = _whole(builder, count, _LANES), ir.Constant(_WORD, 4)
+        op, rows, cols, dst, by, *rest = args
+        vector, zero, four = _kind(_LANES), ir.Constant(_WORD, 0), ir.Constant(_WORD, 4)
+        whole = _whole(builder, cols, _LANES)
+        copies = [cgutils.alloca_once(builder, vector) for _ in range(3)]
         done = builder.append_basic_block("done")
         switch = builder.switch(op, done)
         for code, (operands, emit) in _EMIT.items():
             block = builder.append_basic_block(f"op{code}")
             switch.add_case(ir.Constant(_WORD, code), block)
             builder.position_at_end(block)
-            pairs = [(rest[2 * n], rest[2 * n + 1]) for n in range(operands)]
-            for width in (_LANES, 1):
-                start = ir.Constant(_WORD, 0) if width > 1 else whole
-                kind = _kind(width)
-                with _each(builder, start, whole if width > 1 else count, width) as at:
-                    values = [
-                        _load(builder, _at(builder, address, at, step), kind)
-                        for address, step in pairs
-                    ]
-                    _store(builder, emit(builder, *values), _at(builder, dst, at, four))
+            with _each(builder, zero, rows, 1) as row:
+                target = _at(builder, dst, row, by)
+                pieces = []
+                for n in range(operands):
+                    address, step, more = rest[3 * n : 3 * n + 3]
+                    place = _at(builder, address, row, more)
+                    builder.store(_splat(builder, place), copies[n])
+                    one = builder.icmp_signed("==", step, zero)
+                    room = builder.ptrtoint(copies[n], _WORD)
+                    pieces.append((builder.select(one, room, place), step))
+                for width, start, stop in ((_LANES, zero, whole), (1, whole, cols)):
+                    with _each(builder, start, stop, width) as at:
+                        values = [
+                            _load(builder, _at(builder, place, at, step), _kind(width))
+                            for place, step in pieces
+                        ]
+                        _store(builder, emit(builder, *values), _at(builder, target, at, four))
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
@@ -182,19 +196,16 @@ def _elementwise_of(
     return signature, generate
 
 
-def _splat_of(typing_context: Any, target: Any, source: Any) -> Any:
-    """Write a vector of copies of one element."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value = _load(builder, args[1], _FLOAT)
-        one = builder.insert_element(
-            ir.Constant(_kind(_LANES), ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
-        )
-        places = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
-        _store(builder, builder.shuffle_vector(one, one, places), args[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
+def _splat(builder: Any, source: Any) -> Any:
+    """A vector of copies of one element."""
+    number = ir.IntType(32)
+    one = builder.insert_element(
+        ir.Constant(_kind(_LANES), ir.Undefined),
+        _load(builder, source, _FLOAT),
+        ir.Constant(number, 0),
+    )
+    places = ir.Constant(ir.VectorType(number, _LANES), [0] * _LANES)
+    return builder.shuffle_vector(one, one, places)
 
 
 def _fold_of(typing_context: Any, op: Any, source: Any, count: Any) -> Any:
@@ -253,7 +264,6 @@ def _put_of(typing_context: Any, target: Any, value: Any) -> Any:
 
 
 _elementwise: Any = intrinsic(_elementwise_of)
-_splat: Any = intrinsic(_splat_of)
 _fold: Any = intrinsic(_fold_of)
 _put: Any = intrinsic(_put_of)
 
@@ -279,14 +289,12 @@ def _row_sum(source: int, count: int) -> Any:
     return total
 
 
-@numba.njit("void(int64[:, ::1], int64, int64, int64)", **_OPTIONS)
-def run_chain(
-    table: np.ndarray[Any, np.dtype[np.int64]], lanes: int, rows: int, spare: int
-) -> None:
+@numba.njit("void(int64[:, ::1], int64, int64)", **_OPTIONS)
+def run_chain(table: np.ndarray[Any, np.dtype[np.int64]], lanes: int, rows: int) -> None:
     """Run the operations of a chain's table on all lanes and rows.
 
     Row r of every operation reads and writes row r alone, and its operands are either the elements
-    that it writes or lie apart from them. spare: the address of room for three vectors.
+    that it writes or lie apart from them.
     """
     for lane in range(lanes):
         for first in range(0, rows, _ROWS):
@@ -305,46 +313,37 @@ def run_chain(
                 a = table[k, A] + lane * table[k, A + 1] + first * by_a
                 b = table[k, B] + lane * table[k, B + 1] + first * by_b
                 c = table[k, C] + lane * table[k, C + 1] + first * by_c
-                if op >= ROW_MAX:
-                    if op <= ROW_SUM:
-                        for _ in range(first, last):
-                            if op == ROW_MAX:
-                                _put(dst, _fold(op, a, cols))
-                            else:
-                                _put(dst, _row_sum(a, cols))
-                            dst += by
-                            a += by_a
-                    else:
-                        shift, group = table[k, SHIFT], table[k, GROUP]
-                        for r in range(first, last):
-                            edge = min(max(shift + r // group + 1, 0), cols)
-                            at = 0 if op == WINDOW else edge
-                            end = edge if op == WINDOW else cols
-                            while at < end:
-                                _put(dst + 4 * at, -np.float32(np.inf))
-                                at += 1
-                            dst += by
-                    continue
-                times = last - first
-                flat = cols == 1 and by == 4
-                flat = flat and (by_a | by_b | by_c) & ~4 == 0
-                if flat:  # columns: rows side by side in memory
-                    cols, times = times, 1
-                    step_a, step_b, step_c = by_a, by_b, by_c
-                for _ in range(times):
-                    x, y, z = a, b, c
-                    if cols >= _LANES:
-                        if step_a == 0:
-                            x = spare
-                            _splat(x, a)
-                        if step_b == 0 and b:  # no address: no such operand
-                            y = spare + 4 * _LANES
-                            _splat(y, b)
-                        if step_c == 0 and c:
-                            z = spare + 8 * _LANES
-                            _splat(z, c)
-                    _elementwise(op, dst, cols, x, step_a, y, step_b, z, step_c)
-                    dst += by
-                    a += by_a
-                    b += by_b
-                    c += by_c
+                if op < ROW_MAX:
+                    times = last - first
+                    width = 4 * cols
+                    if cols == 1:  # a column: one row where its elements are side by side
+                        if by == 4 and (by_a | by_b | by_c) & ~4 == 0:
+                            cols, times = times, 1
+                            step_a, step_b, step_c = by_a, by_b, by_c
+                    elif (
+                        by == width
+                        and by_a == width * (step_a // 4)
+                        and by_b == width * (step_b // 4)
+                        and by_c == width * (step_c // 4)
+                    ):  # whole rows, and numbers
+                        cols, times = cols * times, 1
+                    _elementwise(
+                        op, times, cols, dst, by, a, step_a, by_a, b, step_b, by_b, c, step_c, by_c
+                    )
+                elif op <= ROW_SUM:
+                    for _ in range(first, last):
+                        if op == ROW_MAX or cols <= _UNCUT:
+                            _put(dst, _fold(op, a, cols))
+                        else:
+                            _put(dst, _row_sum(a, cols))
+                        dst += by
+                        a += by_a
+                else:
+                    shift, group = table[k, SHIFT], table[k, GROUP]
+                    for r in range(first, last):
+                        edge = min(max(shift + r // group + 1, 0), cols)
+                        start = 0 if op == WINDOW else edge
+                        end = edge if op == WINDOW else cols
+                        for at in range(start, end):
+                            _put(dst + 4 * at, -np.float32(np.inf))
+                        dst += by

@@ -133,7 +133,7 @@ class FloatParts:
         call = self._first(i, multiply)
         call = Part(i, tiles, shared, call=call.call, first=True)
         own = frozenset({id(place.tile)})
-        add = Part(i, own | shared, own, operations)
+        add = Part(i, own | shared, own, operations, places=[place])
         return Parts([call, add, *_rounded(i, 0)])
 
     def _function(self, i: Instruction, place: TileLanes) -> Parts:
@@ -191,7 +191,7 @@ def _touched(i: Instruction) -> tuple[frozenset[int], frozenset[int]]:
 
 
 def _chain(i: Instruction, operations: Callable[[], list[Operation]], first: bool = False) -> Part:
-    return Part(i, *_touched(i), operations, first=first)
+    return Part(i, *_touched(i), operations, first=first, places=i.places)
 
 
 def _rounded(i: Instruction, n: int) -> list[Part]:
@@ -211,5 +211,5 @@ def _rounded(i: Instruction, n: int) -> list[Part]:
         target[...] = round_to(target, narrow)
 
     if narrow == "bf16":
-        return [Part(i, own, own, operations)]
+        return [Part(i, own, own, operations, places=[place])]
     return [Part(i, own, own, call=settle)]
