@@ -72,6 +72,17 @@ class Instruction:
         self.targets[:] = [(place.target(env), dtype) for _, place, dtype in self.writes]
         self.check()
 
+    def renew(self) -> None:
+        """Look at the tiles' memory again, where all bounds are as before. Raises: Unbatched."""
+        for key, place in self.reads:
+            if place.moved:
+                place.renew()
+            self.arguments[key] = place.view
+        for n, (_, place, dtype) in enumerate(self.writes):
+            if place.moved:
+                place.renew()
+            self.targets[n] = (place.view, dtype)
+
     def set(self, env: LaneEnv) -> None:
         """Work out the settings. Raises: Split, Unbatched."""
         for key, code in self.moving:

@@ -139,9 +139,17 @@ class TileLanes:
     def locate(self, env: LaneEnv) -> None:
         """Take the view that the bounds say. Raises: Split, Unbatched."""
         self.reach(env)
+        if self._base is not self.tile.array:
+            self.renew()
+
+    @property
+    def moved(self) -> bool:
+        """Whether the tile has other memory than the view is of."""
+        return self._base is not self.tile.array
+
+    def renew(self) -> None:
+        """Take the view, of the bounds as they are. Raises: Unbatched."""
         array = self.tile.array
-        if self._base is array:
-            return
         r0, r1, step, c0, c1 = self._place
         if r1 > array.shape[-2]:  # rows of an earlier load, which a borrowed view has not
             raise Unbatched
@@ -201,13 +209,23 @@ class Unchanged:
 
     def __call__(self, env: LaneEnv) -> bool:
         """Whether nothing has changed since the last `note`. Raises: Split."""
-        if not self._arrays:
+        if not self.bounds(env):
             return False
         for tile, array in zip(self._tiles, self._arrays, strict=True):
-            if tile.array is not array or not tile.whole:
+            if tile.array is not array:
+                return False
+        return True
+
+    def bounds(self, env: LaneEnv) -> bool:
+        """The same, but that tiles may have other memory. Raises: Split."""
+        if not self._arrays:
+            return False
+        for tile in self._tiles:
+            if not tile.whole:
                 return False
         for code, number in zip(self._codes, self._key, strict=True):
-            if uniform(code(env)) != number:
+            found = code(env)
+            if found is not number and uniform(found) != number:
                 return False
         return True
 

@@ -83,12 +83,16 @@ class FloatParts:
         """A call that comes first of an instruction's parts."""
         unchanged = Unchanged(i.places)
         self._held.append(unchanged)
+        bounds, moving = unchanged.bounds, bool(i.moving)
 
         def call(env: LaneEnv) -> None:
-            if not unchanged(env):
+            if bounds(env):
+                i.renew()
+            else:
                 i.prepare(env)
                 unchanged.note(env)
-            i.set(env)
+            if moving:
+                i.set(env)
             run()
 
         return Part(i, *_touched(i), call=call, first=True)

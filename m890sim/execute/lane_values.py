@@ -229,10 +229,10 @@ class Values(LaneCompiler):
                 if borrows:
                     view = source.borrow(env, lanes.count)
                     target.reach(env)
-                    check()
-                    if view is not None and view.shape[-2:] == target.shape:
+                    if view is not None and source.shape == target.shape:
                         target.lend(view)
                         return
+                    check()
                     target.give_back(lanes.count)
                 else:
                     source.locate(env)
