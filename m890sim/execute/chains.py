@@ -25,6 +25,7 @@ from m890sim.execute.rounding import F32, round_to
 
 _FOLDS = ("row_max", "row_sum")
 MASKS = {"causal_mask": "causal", "window_mask": "window", "limit_mask": "limit"}
+_MOST_KNOWN = 256  # extents that a chain remembers
 _MOST = 1 << 40  # beyond every tile's extent
 BINARY: dict[str, np.ufunc] = {
     "add": np.add,
@@ -185,19 +186,25 @@ def _chain_for(part: Part, done: list[LaneStep], behind: list[tuple[int, list[Pa
 class Chain:
     """Operations that run together; those in a row that go row by row are compiled."""
 
-    __slots__ = ("_domain", "_known", "_moving", "_segments", "_unchanged", "parts")
+    __slots__ = ("_domain", "_known", "_moving", "_places", "_segments", "_tiles", "_unchanged",
+                 "parts")  # fmt: skip
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self.parts: list[Part] = []
-        self._known: list[Any] = []  # arrays and numbers that `_segments` was made for
+        self._places: list[TileLanes] = []
+        self._tiles: list[Any] = []
+        # by the places' extents: segments, and arrays that must not go
+        self._known: dict[tuple[Any, ...], tuple[list[Segment], list[Any]]] = {}
         self._segments: list[Segment] = []
         self._unchanged: Any = None
         self._moving: list[Instruction] = []
 
     def begin(self) -> None:
         """All parts are there."""
-        self._unchanged = Unchanged([place for part in self.parts for place in part.places])
+        self._places = list(dict.fromkeys(p for part in self.parts for p in part.places))
+        self._tiles = list({id(place.tile): place.tile for place in self._places}.values())
+        self._unchanged = Unchanged(self._places)
         self._moving = [
             part.instruction
             for part in self.parts
@@ -206,7 +213,7 @@ class Chain:
 
     def forget(self) -> None:
         """Let go of all arrays."""
-        self._segments.clear()
+        self._segments = []
         self._known.clear()
         self._unchanged.forget()
 
@@ -224,13 +231,19 @@ class Chain:
             if part.first and part.instruction is not None:
                 part.instruction.prepare(env)
         self._unchanged.note(env)
-        operations = [o for part in self.parts if part.operations for o in part.operations()]
-        known = [x for o in operations for x in (o.dst, *(operand.value for operand in o.operands))]
-        if len(known) != len(self._known) or any(
-            a is not b for a, b in zip(known, self._known, strict=True)
-        ):
-            self._segments = segments_of(operations)
-            self._known = known
+        # A tile's own memory stays where it is, so these decide every address.
+        key = (
+            *[place.extent for place in self._places],
+            *[id(t.array) if t.lent else t.array.shape[0] for t in self._tiles],
+        )
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            operations = [o for part in self.parts if part.operations for o in part.operations()]
+            # An id is of this array only while the array is there.
+            found = self._known[key] = segments_of(operations), [t.array for t in self._tiles]
+        self._segments = found[0]
 
 
 @dataclass(slots=True, eq=False)

@@ -192,11 +192,11 @@ class TileLanes:
 class Unchanged:
     """Whether pieces of tiles are what they were when an instruction last ran.
 
-    They are where every bound is the same number, the tiles' memory is the same and all of it is
-    written: then nothing needs to be located, checked or marked again.
+    They are where every bound is the same number, the tiles' memory is the same, and no element of
+    it has become undefined: then nothing needs to be located, checked or marked again.
     """
 
-    __slots__ = ("_arrays", "_codes", "_key", "_tiles")
+    __slots__ = ("_arrays", "_codes", "_key", "_tiles", "_turns")
 
     def __init__(self, places: Sequence[TileLanes]) -> None:
         found: dict[ir.Expr, Any] = {}
@@ -205,6 +205,7 @@ class Unchanged:
         self._codes = list(found.values())
         self._tiles = list({id(place.tile): place.tile for place in places}.values())
         self._arrays: list[Array] = []
+        self._turns: list[int] = []
         self._key: list[int] = []
 
     def __call__(self, env: LaneEnv) -> bool:
@@ -220,8 +221,8 @@ class Unchanged:
         """The same, but that tiles may have other memory. Raises: Split."""
         if not self._arrays:
             return False
-        for tile in self._tiles:
-            if not tile.whole:
+        for tile, turn in zip(self._tiles, self._turns, strict=True):
+            if not tile.whole and tile.turn != turn:
                 return False
         for code, number in zip(self._codes, self._key, strict=True):
             found = code(env)
@@ -236,6 +237,7 @@ class Unchanged:
     def note(self, env: LaneEnv) -> None:
         """Compare with this state from now on."""
         self._arrays = [tile.array for tile in self._tiles]
+        self._turns = [tile.turn for tile in self._tiles]
         self._key = [uniform(code(env)) for code in self._codes]
 
 
