@@ -24,7 +24,7 @@ class Domain(Protocol):
     also be what `number` returns. A class with the attribute `batches = True` also takes arrays
     with one lane axis before those two (work items that run together): every method below must work
     on them, `empty` and `pick` with three axes too. Others get 2-D arrays only. Optional, for
-    speed: `fused`, `load_lanes`, `store_lanes`, `borrow_lanes` as FloatDomain has them.
+    speed: `chains`, `load_lanes`, `store_lanes`, `borrow_lanes` as FloatDomain has them.
 
     No operation changes its operands: only `write` and `put` change an array.
     """

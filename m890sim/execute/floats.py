@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m890sim.execute.domain import Index, hidden
-from m890sim.execute.fused import FloatSteps, Fused, borrow_lanes, load_lanes, store_lanes
+from m890sim.execute.lane_copies import borrow_lanes, load_lanes, store_lanes
 from m890sim.execute.rounding import CASTS, F32, round_to
 
 _CHUNK = (
@@ -51,9 +51,10 @@ class FloatDomain:
     def __init__(self) -> None:
         self._masks: dict[tuple[Any, ...], NDArray[np.bool_] | bool] = {}
 
-    def fused(self) -> Mapping[str, Fused]:
-        """Instructions that write to their tiles at once; none where a method may differ."""
-        return FloatSteps(self._hidden).steps if type(self) is FloatDomain else {}
+    @property
+    def chains(self) -> bool:
+        """Whether batches may run compiled chains; not where a method may differ."""
+        return type(self) is FloatDomain
 
     # ---- storage ---------------------------------------------------------------------------------
 

@@ -93,7 +93,11 @@ class LaneCompiler:
             for name, extent in zip(stmt.vars, like.extents, strict=True)
         )
         steps, instructions = self.block(stmt.body, inside)
-        return LanePhase(slots, like.extents, steps, instructions)
+        return LanePhase(slots, like.extents, self.together(steps), instructions)
+
+    def together(self, steps: tuple[LaneStep, ...]) -> tuple[LaneStep, ...]:
+        """The steps of a whole body, as they will run."""
+        return steps
 
     def block(
         self, body: tuple[ir.Stmt, ...], scope: LaneScope
@@ -127,7 +131,8 @@ class LaneCompiler:
         start, stop, by = (compile_lanes(e, scope) for e in (stmt.start, stmt.stop, stmt.step))
         inside = scope.inner()
         slot = inside.bind(stmt.var, max(start.bound, stop.bound) + by.bound)
-        steps, instructions = self.block(stmt.body, inside)
+        body, instructions = self.block(stmt.body, inside)
+        steps = self.together(body)
         work = self.work
 
         def loop(env: LaneEnv) -> None:
@@ -145,8 +150,9 @@ class LaneCompiler:
 
     def _if(self, stmt: ir.If, scope: LaneScope) -> LaneStep:
         condition = compile_lanes(stmt.condition, scope)
-        then, then_count = self.block(stmt.then, scope.inner())
-        orelse, else_count = self.block(stmt.orelse, scope.inner())
+        yes, then_count = self.block(stmt.then, scope.inner())
+        no, else_count = self.block(stmt.orelse, scope.inner())
+        then, orelse = self.together(yes), self.together(no)
         work = self.work
 
         def branch(env: LaneEnv) -> None:

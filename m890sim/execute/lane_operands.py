@@ -109,6 +109,11 @@ class TileLanes:
         self.view: Array = None
         self.shape: Shape = (0, 0)
 
+    @property
+    def extent(self) -> tuple[int, int, int, int, int]:
+        """The rows (from, to, step) and columns (from, to) that were resolved last."""
+        return self._place
+
     def reach(self, env: LaneEnv) -> None:
         """Resolve the bounds alone. Raises: Split, Unbatched."""
         key = 0 if self._moving is None else self._moving(env)
@@ -134,9 +139,17 @@ class TileLanes:
     def locate(self, env: LaneEnv) -> None:
         """Take the view that the bounds say. Raises: Split, Unbatched."""
         self.reach(env)
+        if self._base is not self.tile.array:
+            self.renew()
+
+    @property
+    def moved(self) -> bool:
+        """Whether the tile has other memory than the view is of."""
+        return self._base is not self.tile.array
+
+    def renew(self) -> None:
+        """Take the view, of the bounds as they are. Raises: Unbatched."""
         array = self.tile.array
-        if self._base is array:
-            return
         r0, r1, step, c0, c1 = self._place
         if r1 > array.shape[-2]:  # rows of an earlier load, which a borrowed view has not
             raise Unbatched
@@ -179,11 +192,11 @@ class TileLanes:
 class Unchanged:
     """Whether pieces of tiles are what they were when an instruction last ran.
 
-    They are where every bound is the same number, the tiles' memory is the same and all of it is
-    written: then nothing needs to be located, checked or marked again.
+    They are where every bound is the same number, the tiles' memory is the same, and no element of
+    it has become undefined: then nothing needs to be located, checked or marked again.
     """
 
-    __slots__ = ("_arrays", "_codes", "_key", "_tiles")
+    __slots__ = ("_arrays", "_codes", "_key", "_tiles", "_turns")
 
     def __init__(self, places: Sequence[TileLanes]) -> None:
         found: dict[ir.Expr, Any] = {}
@@ -192,17 +205,28 @@ class Unchanged:
         self._codes = list(found.values())
         self._tiles = list({id(place.tile): place.tile for place in places}.values())
         self._arrays: list[Array] = []
+        self._turns: list[int] = []
         self._key: list[int] = []
 
     def __call__(self, env: LaneEnv) -> bool:
         """Whether nothing has changed since the last `note`. Raises: Split."""
-        if not self._arrays:
+        if not self.bounds(env):
             return False
         for tile, array in zip(self._tiles, self._arrays, strict=True):
-            if tile.array is not array or not tile.whole:
+            if tile.array is not array:
+                return False
+        return True
+
+    def bounds(self, env: LaneEnv) -> bool:
+        """The same, but that tiles may have other memory. Raises: Split."""
+        if not self._arrays:
+            return False
+        for tile, turn in zip(self._tiles, self._turns, strict=True):
+            if not tile.whole and tile.turn != turn:
                 return False
         for code, number in zip(self._codes, self._key, strict=True):
-            if uniform(code(env)) != number:
+            found = code(env)
+            if found is not number and uniform(found) != number:
                 return False
         return True
 
@@ -213,6 +237,7 @@ class Unchanged:
     def note(self, env: LaneEnv) -> None:
         """Compare with this state from now on."""
         self._arrays = [tile.array for tile in self._tiles]
+        self._turns = [tile.turn for tile in self._tiles]
         self._key = [uniform(code(env)) for code in self._codes]
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from m890sim.execute.accesses import Claims, Numbers
+from m890sim.execute.chains import Instruction, arrange, transfer
 from m890sim.execute.compile import Phase, Program, Work
 from m890sim.execute.domain import Domain
-from m890sim.execute.fused import Fused
 from m890sim.execute.lane_flow import Groups, LaneCompiler, Lanes, LaneStep
 from m890sim.execute.lane_operands import TensorLanes, TileLanes, Unchanged, agree, entries_of
+from m890sim.execute.lane_parts import FloatParts
 from m890sim.execute.lanes import LaneCode, LaneEnv, LaneScope, Unbatched, compile_lanes, uniform
 from m890sim.execute.launch import Launch
 from m890sim.execute.scalars import Site, value_of
@@ -38,8 +39,6 @@ class Values(LaneCompiler):
     ) -> None:
         super().__init__(launch, work)
         self.domain, self.program, self.claims = domain, program, claims
-        fused = getattr(domain, "fused", None)
-        self.fused: Mapping[str, Fused] = {} if fused is None else fused()
         self.lanes: Lanes | None = None
         self.before = 0
         self.tiles: dict[str, Tile] = {}
@@ -48,6 +47,7 @@ class Values(LaneCompiler):
         self.most = 1
         self.held: list[Any] = []  # what holds arrays
         self.loaded: set[str] = set()  # tiles that nothing but loads write
+        self.parts = FloatParts(self.held) if getattr(domain, "chains", False) else None
 
     def run(
         self,
@@ -76,6 +76,10 @@ class Values(LaneCompiler):
                 for step in phase.steps:
                     step(scope.env)
 
+    def together(self, steps: tuple[LaneStep, ...]) -> tuple[LaneStep, ...]:
+        """The steps of a body in chains, where the domain has them."""
+        return arrange(steps, self.domain, self.held) if self.parts else steps
+
     def forget(self) -> None:
         """Let go of a phase's arrays: closures are full of cycles, which are collected late."""
         for holder in self.held:
@@ -83,6 +87,8 @@ class Values(LaneCompiler):
                 holder.clear()
             else:
                 holder.forget()
+        if self.parts is not None:
+            self.parts.product.forget()
         self.held.clear()
         self.made.clear()
         self.wholes.clear()
@@ -216,17 +222,17 @@ class Values(LaneCompiler):
             (_, source), (_, target, _) = reads[0], writes[0]
             borrows = isinstance(target, TileLanes) and target.tile.name in self.loaded
 
-            def transfer(env: LaneEnv) -> None:
+            def move(env: LaneEnv) -> None:
                 lanes = self.lanes
                 if lanes is None:
                     raise Unbatched
                 if borrows:
                     view = source.borrow(env, lanes.count)
                     target.reach(env)
-                    check()
-                    if view is not None and view.shape[-2:] == target.shape:
+                    if view is not None and source.shape == target.shape:
                         target.lend(view)
                         return
+                    check()
                     target.give_back(lanes.count)
                 else:
                     source.locate(env)
@@ -237,41 +243,31 @@ class Values(LaneCompiler):
                 else:
                     target.store(source.read(env), env, lanes, self.before)
 
-            return transfer
-        unchanged = Unchanged(places)
-        arguments = dict(fixed)
-        targets: list[tuple[Any, str | None]] = []
-        self.held += [unchanged, targets, arguments]
-
-        def prepare(env: LaneEnv) -> None:
-            for key, place in reads:
-                arguments[key] = place.read(env)
-            targets[:] = [(place.target(env), dtype) for _, place, dtype in writes]
-            check()
-            unchanged.note(env)
-
-        fused = self.fused.get(spec.name)
-        if fused is not None:
-            run = fused
-
-            def quick(env: LaneEnv) -> None:
-                if not unchanged(env):
-                    prepare(env)
-                for key, code in moving:
-                    arguments[key] = code(env)
-                run(arguments, targets)
-
-            return quick
+            if self.parts is None:
+                return move
+            loads = isinstance(target, TileLanes)
+            return transfer(move, target if loads else source, loads)
+        instruction = Instruction(spec.name, dict(fixed), moving, reads, writes, check)
+        self.held.append(instruction)
+        arguments, targets = instruction.arguments, instruction.targets
         names = [name for name, _, _ in writes]
 
-        def step(env: LaneEnv) -> None:
-            if not unchanged(env):
-                prepare(env)
-            for key, code in moving:
-                arguments[key] = code(env)
+        def run() -> None:
             results = meaning(domain, arguments)
             for name, (target, dtype) in zip(names, targets, strict=True):
                 domain.write(target, results[name], dtype)
+
+        if self.parts is not None:
+            return self.parts.of(instruction, run, self.most)
+        unchanged = Unchanged(places)
+        self.held.append(unchanged)
+
+        def step(env: LaneEnv) -> None:
+            if not unchanged(env):
+                instruction.prepare(env)
+                unchanged.note(env)
+            instruction.set(env)
+            run()
 
         return step
 

@@ -38,6 +38,7 @@ class Tile:
         "right",
         "mask",
         "whole",
+        "turn",
         "lent",
     )
 
@@ -46,9 +47,11 @@ class Tile:
         self.top = self.bottom = self.left = self.right = 0
         self.mask: NDArray[np.bool_] | None = None
         self.whole = self.lent = False
+        self.turn = 0
 
     def renew(self, env: Env) -> None:
         """A new tile in the same memory, since nobody can name the old one: nothing is written."""
+        self.turn += 1
         self.whole = False
         self.mask = None
         self.top = self.bottom = 0

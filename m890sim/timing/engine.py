@@ -1,9 +1,9 @@
 """The fast implementation of docs/timing.md: one compiled function over integers and registers.
 
-The only numba module. It knows no opcode of the instruction set: every cost is a register or a
-constant that `bind` resolved. Cores are coroutines: each runs until it meets a shared resource (a
-transfer's reservation in the HBM calendar, a dynamic work item); the core with the smallest (time,
-number) goes on. Its slow independent twin is oracle.py.
+The only numba module of timing. It knows no opcode of the instruction set: every cost is a register
+or a constant that `bind` resolved. Cores are coroutines: each runs until it meets a shared resource
+(a transfer's reservation in the HBM calendar, a dynamic work item); the core with the smallest
+(time, number) goes on. Its slow independent twin is oracle.py.
 
 A user's first run compiles this file, and the time for that grows with every statement: hence the
 plain style, one phase a call, state in arrays that simulate.py allocates, and only six scalar
