@@ -74,10 +74,16 @@ def candidates(kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT) -> Iterato
                 yield Edit(name, site, argument)
 
 
-def legal_edits(kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT) -> list[Edit]:
-    """The candidates that apply.
+def legal_edits(
+    kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT, name: str | None = None
+) -> list[Edit]:
+    """The candidates that apply; name: only those of one row of EDITS.
 
     What is found out is remembered for the nodes that it was found out about, so the kernel after
     an edit takes a fraction of the first one's time.
     """
-    return legality.legal_edits(EDITS, kernel, context)
+    if name is None:
+        return legality.legal_edits(EDITS, kernel, context)
+    if name not in EDITS:
+        raise EditError(f"unknown edit {name!r}; `m890 edits` lists them")
+    return legality.legal_edits_of(EDITS, name, kernel, context)

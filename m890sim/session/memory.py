@@ -48,6 +48,7 @@ class State:
         "edits",
         "extras",
         "kernel",
+        "named",
         "outcome",
         "refusals",
         "sound",
@@ -61,6 +62,7 @@ class State:
         self.checked = False  # by the language and against the task
         self.sound = False  # made by legal edits from a checked kernel: the language takes it
         self.edits: tuple[Edit, ...] | None = None
+        self.named: dict[str, tuple[Edit, ...]] = {}  # those of one name, where only they are known
         self.successors: dict[Edit, State] = {}
         self.refusals: dict[Edit, str] = {}
         self.outcome: Outcome | None = None
@@ -175,11 +177,23 @@ class Memory:
             check_fits(state.kernel, space.task)
             state.checked = state.sound = True
 
-    def edits(self, space: Space, state: State) -> tuple[Edit, ...]:
-        """The legal edits of a kernel."""
-        if state.edits is None:
-            state.edits = tuple(schedule.legal_edits(state.kernel, space.context))
-        return state.edits
+    def edits(self, space: Space, state: State, name: str | None = None) -> tuple[Edit, ...]:
+        """The legal edits of a kernel, or those of one name. Raises: EditError for an unknown one.
+
+        The same object each time.
+        """
+        if name is None:
+            if state.edits is None:
+                state.edits = tuple(schedule.legal_edits(state.kernel, space.context))
+            return state.edits
+        found = state.named.get(name)
+        if found is None:
+            if state.edits is None or name not in schedule.EDITS:
+                found = tuple(schedule.legal_edits(state.kernel, space.context, name))
+            else:
+                found = tuple(edit for edit in state.edits if edit.name == name)
+            state.named[name] = found
+        return found
 
     def successor(self, space: Space, state: State, edit: Edit) -> State:
         """The state after an edit. Raises: EditError; TypeError for a name, site or argument of
@@ -202,7 +216,8 @@ class Memory:
                 state.refusals[edit] = str(error)
             raise
         found = self.state(space, kernel)
-        if state.sound and state.edits is not None and edit in state.edits:
+        legal = state.named.get(edit.name, ()) if state.edits is None else state.edits
+        if state.sound and edit in legal:
             found.sound = True
         state.successors[edit] = found
         return found

@@ -58,6 +58,19 @@ def test_what_was_asked_for_longest_ago_makes_room() -> None:
     assert small.get(CASES[0], 0, "normal") is not small.get(CASES[0], 0, "normal")
 
 
+@pytest.mark.parametrize("room", [0, 10**5, 10**6, 10**9])
+def test_store_counts_what_it_keeps(room: int) -> None:
+    store, dice = Store(room), np.random.default_rng(5)
+    for _ in range(60):
+        case = CASES[int(dice.integers(len(CASES)))]
+        rows = None if dice.integers(2) else np.arange(case.rows) < 3  # type: ignore[attr-defined]
+        found = store.get(case, int(dice.integers(3)), "normal", rows)
+        expected = sum(each.n_bytes for each in store._kept.values())
+        assert store._total == expected <= room
+        if dice.integers(2):
+            _ = found.expected() if rows is None else found.expected_rows(rows)
+
+
 def test_verdicts_do_not_depend_on_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     first = evaluate(TASK.expert_name, TASK, seed=7)
     monkeypatch.setattr("m890sim.judge.check.STORE", Store(0))

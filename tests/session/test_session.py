@@ -115,6 +115,24 @@ def test_legal_edits_are_those_that_apply(make: Make) -> None:
         session.undo()
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_legal_edits_of_one_name_are_those_among_all(make: Make, known: bool) -> None:
+    session, other = make(), make()
+    for _ in range(3):
+        expected = other.legal_edits()
+        if known:
+            session.legal_edits()
+        for name in schedule.EDITS:
+            found = session.legal_edits(name)
+            assert found == tuple(edit for edit in expected if edit.name == name)
+            assert session.legal_edits(name) is found
+        session.apply(expected[0])
+        other.apply(expected[0])
+        assert session.evaluate().cycles == other.evaluate().cycles
+    with pytest.raises(schedule.EditError, match=r"unknown edit 'sort'; `m890 edits` lists them"):
+        session.legal_edits("sort")
+
+
 def test_legal_edits_are_found_once_for_a_kernel(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
