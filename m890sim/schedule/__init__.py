@@ -18,7 +18,7 @@ from m890sim.schedule.edit import (
     Site,
 )
 from m890sim.schedule.table import EDITS
-from m890sim.schedule.tree import sites
+from m890sim.schedule.tree import node, sites
 
 __all__ = [
     "DEFAULT_CONTEXT",
@@ -32,6 +32,7 @@ __all__ = [
     "apply",
     "candidates",
     "legal_edits",
+    "offers",
     "rewrite",
 ]
 
@@ -72,6 +73,14 @@ def candidates(kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT) -> Iterato
         for site, stmt in places:
             for argument in spec.arguments(kernel, site, stmt, context):
                 yield Edit(name, site, argument)
+
+
+def offers(kernel: ir.Kernel, edit: Edit, context: Context = DEFAULT_CONTEXT) -> bool:
+    """Whether `candidates` has the edit. Raises: EditError where the kernel has no such site."""
+    if edit.name not in EDITS:
+        return False
+    stmt = node(kernel, edit.site) if edit.site else None
+    return edit.argument in EDITS[edit.name].arguments(kernel, edit.site, stmt, context)
 
 
 def legal_edits(

@@ -21,6 +21,7 @@ from m890sim.judge.evaluation import chosen_distributions, judge_case
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
+from m890sim.language import check_size
 from m890sim.schedule import Context, Edit, EditError
 from m890sim.session.edits import check_built, check_edit, context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
@@ -49,6 +50,7 @@ class State:
         "extras",
         "kernel",
         "named",
+        "offered",
         "outcome",
         "refusals",
         "sound",
@@ -61,6 +63,7 @@ class State:
         self.kernel = kernel
         self.checked = False  # by the language and against the task
         self.sound = False  # made by legal edits from a checked kernel: the language takes it
+        self.offered = False  # the same, but that it may be too large
         self.edits: tuple[Edit, ...] | None = None
         self.named: dict[str, tuple[Edit, ...]] = {}  # those of one name, where only they are known
         self.successors: dict[Edit, State] = {}
@@ -219,13 +222,16 @@ class Memory:
         legal = state.named.get(edit.name, ()) if state.edits is None else state.edits
         if state.sound and edit in legal:
             found.sound = True
+        # It applied, and what `legal_edits` asks beside is that it is one of the candidates.
+        elif (state.sound or state.offered) and schedule.offers(state.kernel, edit, space.context):
+            found.offered = True
         state.successors[edit] = found
         return found
 
     def outcome(self, space: Space, state: State) -> Outcome:
         """The cycles of a kernel on every case of the space."""
         if state.outcome is None:
-            refusal = None if state.sound else self._refusal(space, state)
+            refusal = None if state.sound else self._refusal(space, state, state.offered)
             state.outcome = Outcome.of(
                 self._timing(space, state, number) if refusal is None else refused
                 for number, refused in enumerate(_refused(space, refusal))
@@ -280,10 +286,17 @@ class Memory:
                 return verdict
         return Verdict(True)
 
-    def _refusal(self, space: Space, state: State) -> Verdict | None:
-        """Why the language or the task refuses a kernel; None where they take it."""
+    def _refusal(self, space: Space, state: State, offered: bool = False) -> Verdict | None:
+        """Why the language or the task refuses a kernel; None where they take it.
+
+        offered: they take it unless it is too large.
+        """
         try:
-            self.check(space, state)
+            if offered:
+                check_size(state.kernel)
+                state.sound = True
+            else:
+                self.check(space, state)
         except LanguageError as error:
             return Verdict(False, error.diagnostics[0].code, error.diagnostics[0].message)
         except LimitError as error:
