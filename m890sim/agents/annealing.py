@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from m890sim.agents.agent import Agent
 from m890sim.agents.dice import Dice
-from m890sim.agents.groups import Group, groups_of, perform_all, size_of
+from m890sim.agents.groups import Group, Grouping, perform_all, size_of
 from m890sim.session import Facade, LogEntry
 
 # Worths are logs of the speedup. A statement must earn its price, much at first and less later: a
@@ -35,12 +35,12 @@ class Annealing(Agent):
         """See `Agent.search`."""
         budget = session.budget
         assert budget is not None
-        dice, interest = Dice(seed), Interest()
+        dice, interest, grouping = Dice(seed), Interest(), Grouping()
         here, size = session.evaluate(), size_of(session.kernel)
         sure = session.position(), here, size
         idle = 0
         while idle < PATIENCE:
-            groups = groups_of(session)
+            groups = grouping.of(session)
             if not groups:
                 return
             group = interest.choose(groups, dice)
@@ -83,11 +83,7 @@ class Annealing(Agent):
 def _smaller(session: Facade, dice: Dice) -> bool:
     """Halve the size of a block, for want of room; whether one can be halved."""
     choices = {(name, "halve") for name in session.kernel.tunables}
-    halves = [
-        edit
-        for edit in session.legal_edits()
-        if edit.name == "set_tunable" and edit.argument in choices
-    ]
+    halves = [edit for edit in session.legal_edits("set_tunable") if edit.argument in choices]
     if halves:
         session.apply(dice.pick(halves))
     return bool(halves)

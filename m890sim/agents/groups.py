@@ -30,16 +30,36 @@ class Group:
 
 def groups_of(session: Facade) -> dict[Group, tuple[Edit, ...]]:
     """The legal edits of a session's kernel in groups, none of them twice."""
-    kernel = session.kernel
-    kinds = {site: kind_of(stmt) for site, stmt in sites(kernel)}
+    kinds = {site: kind_of(stmt) for site, stmt in sites(session.kernel)}
     found: dict[Group, list[Edit]] = {}
     for edit in session.legal_edits():
         for kind in (None, kinds.get(edit.site, ("Kernel",))):
             found.setdefault(Group(edit.name, edit.argument, kind), []).append(edit)
-    first: dict[tuple[Edit, ...], Group] = {}
+    # By identity: no edit is legal twice, and to hash an object takes less than to hash its fields.
+    first: dict[tuple[int, ...], Group] = {}
     for group, edits in found.items():
-        first.setdefault(tuple(edits), group)
-    return {group: edits for edits, group in first.items()}
+        first.setdefault(tuple(map(id, edits)), group)
+    return {group: tuple(found[group]) for group in first.values()}
+
+
+class Grouping:
+    """`groups_of` for a search, which comes back to the same kernel often."""
+
+    MOST = 64  # kernels whose groups are kept
+
+    def __init__(self) -> None:
+        # By the identity of what a session gives for a kernel: (that, kept alive, its groups).
+        self._known: dict[int, tuple[tuple[Edit, ...], dict[Group, tuple[Edit, ...]]]] = {}
+
+    def of(self, session: Facade) -> dict[Group, tuple[Edit, ...]]:
+        """The groups of the session's kernel; not to be changed."""
+        legal = session.legal_edits()
+        known = self._known.get(id(legal))
+        if known is None:
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            known = self._known[id(legal)] = (legal, groups_of(session))
+        return known[1]
 
 
 def perform_all(session: Facade, edits: tuple[Edit, ...]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from m890sim.agents.chain import CHAIN
 from m890sim.agents.differences import difference
 from m890sim.schedule import Edit
-from m890sim.session import LogEntry, Memory, Verdict, edit_from_data, edit_to_data
+from m890sim.session import LogEntry, Memory, Verdict, edit_from_data
 from m890sim.session.memory import Gate, Space, State
 
 
@@ -51,9 +51,9 @@ class Lines:
                 node.entry = entry.index
         if entry.accepted:
             self._best = max(self._best, entry.speedup)
-        data = entry.as_dict() | {"parent": parent, "best_speedup": self._best}
+        data = entry.as_dict(since) | {"parent": parent, "best_speedup": self._best}
         if source is None:
-            return data | {"edits": [edit_to_data(edit) for edit in entry.edits[since:]]}
+            return data
         del data["edits"]
         return data | {"source": source}
 

@@ -7,10 +7,12 @@ simulator itself, 130 interrupted. Set M890_TRACEBACK=1 to see where a fault cam
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from m890sim.cli import (
     docs,
@@ -28,6 +30,12 @@ from m890sim.cli import (
 from m890sim.errors import M890Error
 
 RIGHT, WRONG, REFUSED, FAULT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
+
+# Objects that are made, less those that are freed, before the cyclic collector looks at the young
+# ones; its passes over the young before one over the middle-aged, and of those before one over all.
+# What a command makes lives long (kernels, what is known of them, compiled programs): with Python's
+# own numbers the collector takes a seventh of `m890 optimize` and saves 4% of its memory.
+COLLECT_AFTER = (50_000, 20, 20)
 
 GROUPS = (run, judge, optimize, verify, submit, leaderboard, files, ladder, tables, edits, docs)
 
@@ -70,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
     try:
         args = build_parser().parse_args(argv)
-        status: int = args.handler(args)
+        with _collecting_rarely():
+            status: int = args.handler(args)
         sys.stdout.flush()
     except SystemExit as stop:
         # argparse: 0 after --help, 2 after a usage error that it has already explained.
@@ -99,6 +108,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return FAULT
     return status
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Let the cyclic collector run as COLLECT_AFTER says, and as before afterwards."""
+    before = gc.get_threshold()
+    if before[0]:  # 0: somebody switched it off
+        gc.set_threshold(*COLLECT_AFTER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _refuse(message: str) -> int:

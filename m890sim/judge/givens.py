@@ -39,11 +39,16 @@ class Givens:
     def lifted(self, dtypes: Mapping[str, str]) -> dict[str, Array]:
         """Inputs by name, rounded to these dtypes: as a run takes them."""
         from m890sim.execute import FloatDomain
+        from m890sim.workloads.inputs import is_known_bf16
 
         for key in dtypes.items():
             if key not in self._lifted:
                 name, dtype = key
-                self._lifted[key] = FloatDomain().lift(name, self.inputs[name], dtype)
+                value = self.inputs[name]
+                if dtype == "bf16" and is_known_bf16(value):
+                    self._lifted[key] = value  # as `lift` finds too, by looking at all of it
+                else:
+                    self._lifted[key] = FloatDomain().lift(name, value, dtype)
         return {name: self._lifted[name, dtype] for name, dtype in dtypes.items()}
 
     def expected(self) -> Array:
@@ -74,12 +79,18 @@ class Givens:
         return sum(value.nbytes for value in held if isinstance(value, np.ndarray))
 
 
+_Key = tuple[Case, int, str, bytes]
+
+
 class Store:
     """The givens that were asked for last, while they are of so many bytes at most."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
-        self._kept: OrderedDict[tuple[Case, int, str, bytes], Givens] = OrderedDict()
+        self._kept: OrderedDict[_Key, Givens] = OrderedDict()
+        self._sizes: dict[_Key, int] = {}  # as they were counted last
+        self._total = 0
+        self._last: _Key | None = None
         self._lock = Lock()
 
     def get(self, case: Case, seed: int, distribution: str, rows: Array | None = None) -> Givens:
@@ -92,12 +103,22 @@ class Store:
         with self._lock:
             self._kept[key] = found
             self._kept.move_to_end(key)
-            # Outputs that were worked out since count as well.
-            total = sum(each.n_bytes for each in self._kept.values())
-            while total > self.most_bytes:
-                _, oldest = self._kept.popitem(last=False)
-                total -= oldest.n_bytes
+            # Who asked last has worked out its outputs since; they count as well.
+            if self._last is not None:
+                self._count(self._last)
+            self._count(key)
+            self._last = key
+            while self._total > self.most_bytes:
+                oldest, _ = self._kept.popitem(last=False)
+                self._total -= self._sizes.pop(oldest)
         return found
+
+    def _count(self, key: _Key) -> None:
+        kept = self._kept.get(key)
+        if kept is not None:
+            size = kept.n_bytes
+            self._total += size - self._sizes.get(key, 0)
+            self._sizes[key] = size
 
 
 STORE = Store(MOST_BYTES)

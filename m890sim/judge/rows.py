@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 
 import numpy as np
 
@@ -53,13 +54,14 @@ def dealt(distributions: tuple[str, ...], number: int) -> tuple[str, ...]:
     return ordinary + others[number % TURNS :: TURNS]
 
 
+@lru_cache(maxsize=128)
 def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | None:
     """The rows to look at, bool of the output's shape without its last dimension; None for all.
 
     One from each of equal stretches, so that all sequences and heads have their share: rows, or
     where they are many, runs of neighbours along `Case.run_axis`, which cost a kernel less than as
     many rows apart. The first and the last row are among a dozen or more. The same (case,
-    seed, distribution, count) gives the same rows on every machine.
+    seed, distribution, count) gives the same rows on every machine. Read-only, and shared.
     """
     total = rows_of(case)
     if count >= total:
@@ -81,4 +83,6 @@ def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | N
         flat[[0, -1]] = True
     others = [extent for number, extent in enumerate(shape) if number != axis]
     mask: Array = np.moveaxis(columns.reshape(*others, first), -1, axis)
-    return np.ascontiguousarray(mask)
+    mask = np.ascontiguousarray(mask)
+    mask.setflags(write=False)
+    return mask

@@ -11,10 +11,11 @@ from m890sim.errors import Diagnostic, LanguageError
 from m890sim.kernel import ir
 from m890sim.language.checker import check_kernel
 from m890sim.language.limits import DEFAULT_LIMITS, Limits
+from m890sim.language.measure import measure
 from m890sim.language.reader import read_kernel
 from m890sim.language.report import Report
 
-__all__ = ["DEFAULT_LIMITS", "Limits", "check", "load_kernel", "parse"]
+__all__ = ["DEFAULT_LIMITS", "Limits", "check", "check_size", "load_kernel", "parse"]
 
 
 def parse(
@@ -45,6 +46,11 @@ def check(kernel: ir.Kernel, limits: Limits = DEFAULT_LIMITS) -> None:
     report = Report(kernel.filename)
     check_kernel(kernel, report, limits)
     report.raise_errors()
+
+
+def check_size(kernel: ir.Kernel, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Whether a kernel is within the limits on its size; a part of `check`. Raises: LimitError."""
+    measure(kernel, limits)
 
 
 def load_kernel(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> ir.Kernel:

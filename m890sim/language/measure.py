@@ -6,6 +6,7 @@ import dataclasses
 import keyword
 import math
 import re
+from typing import NamedTuple
 
 from m890sim.errors import LimitError
 from m890sim.isa import OPS
@@ -25,7 +26,16 @@ _BLOCKS = (ir.Loop, ir.Stage, ir.If, ir.Cores)
 
 
 def measure(kernel: ir.Kernel, limits: Limits) -> None:
-    """Counts nodes and depths, without recursion. Raises: LimitError, naming the statement."""
+    """Holds a kernel's size to the limits. Raises: LimitError, naming the statement."""
+    size = size_of(kernel, limits)
+    if size is None:
+        walk_all(kernel, limits)
+    elif 160 * size.nodes + size.characters > limits.source_bytes:
+        _refuse_long_text(kernel, limits)
+
+
+def walk_all(kernel: ir.Kernel, limits: Limits) -> None:
+    """As `measure`, node by node and without recursion: finds the first that breaks a limit."""
     count = 0
     characters = 0
     # (node, blocks around it, operators around it, place of its statement)
@@ -57,6 +67,82 @@ def measure(kernel: ir.Kernel, limits: Limits) -> None:
     # No node and no comment prints as more characters than this, but for the names and texts in it.
     if 160 * count + characters > limits.source_bytes:
         _refuse_long_text(kernel, limits)
+
+
+class Size(NamedTuple):
+    """How large a node and all below it are."""
+
+    nodes: int
+    characters: int  # of names, texts and comments as they print, at most
+    blocks: int  # nested, itself counted
+    operators: int  # nested, itself counted
+    literal: int  # the largest integer, without its sign
+
+
+_SIZES: dict[int, tuple[ir.Stmt, Size]] = {}  # id -> (the statement, kept alive; its size)
+_MOST_SIZES = 50_000
+_MOST_RECURSION = 100  # blocks in blocks
+
+
+def size_of(node: object, limits: Limits, around: int = 0) -> Size | None:
+    """The size of a kernel or statement; None where it breaks a limit, texts apart, or may do so.
+
+    Remembered for statements, which an edited kernel shares with the one before. around: the blocks
+    around it.
+    """
+    known = _SIZES.get(id(node))
+    if known is not None and known[0] is node:
+        size = known[1]
+        return size if _is_within(size, limits, around) else None
+    nodes = characters = literal = below = deepest = 0
+    block = around + isinstance(node, _BLOCKS)
+    if block > min(limits.nesting, _MOST_RECURSION):
+        return None
+    stack: list[tuple[object, int]] = [(node, 0)]  # (node, operators around it)
+    while stack:
+        each, operators = stack.pop()
+        if each is not node and isinstance(each, _STATEMENTS):
+            if not isinstance(node, (ir.Kernel, *_BLOCKS)):
+                return None  # a statement in an expression: code alone can build it
+            inner = size_of(each, limits, block)
+            if inner is None:
+                return None
+            nodes += inner.nodes
+            characters += inner.characters
+            literal = max(literal, inner.literal)
+            deepest = max(deepest, inner.operators + operators)
+            below = max(below, inner.blocks)
+            continue
+        nodes += 1
+        if nodes > limits.nodes:
+            return None
+        if each is ir.FULL:
+            continue
+        if isinstance(each, ir.Op | ir.TableRef):
+            operators += 1
+            deepest = max(deepest, operators)
+        if isinstance(each, ir.Const):
+            if isinstance(each.value, int):
+                literal = max(literal, abs(each.value))
+            continue
+        children: list[object] = []
+        for name in _field_names(type(each)):
+            characters += _parts(getattr(each, name), children)
+        stack += [(child, operators) for child in children]
+    size = Size(nodes, characters, below + block - around, deepest, literal)
+    if isinstance(node, _STATEMENTS):
+        if len(_SIZES) >= _MOST_SIZES:
+            _SIZES.clear()
+        _SIZES[id(node)] = (node, size)
+    return size if _is_within(size, limits, around) else None
+
+
+def _is_within(size: Size, limits: Limits, around: int) -> bool:
+    return (
+        size.nodes <= limits.nodes
+        and max(size.blocks + around, size.operators) <= limits.nesting
+        and size.literal <= limits.literal
+    )
 
 
 def _where(kernel: ir.Kernel, loc: ir.SourceLoc) -> str:

@@ -18,7 +18,7 @@ from m890sim.schedule.edit import (
     Site,
 )
 from m890sim.schedule.table import EDITS
-from m890sim.schedule.tree import sites
+from m890sim.schedule.tree import node, sites
 
 __all__ = [
     "DEFAULT_CONTEXT",
@@ -32,6 +32,7 @@ __all__ = [
     "apply",
     "candidates",
     "legal_edits",
+    "offers",
     "rewrite",
 ]
 
@@ -74,10 +75,24 @@ def candidates(kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT) -> Iterato
                 yield Edit(name, site, argument)
 
 
-def legal_edits(kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT) -> list[Edit]:
-    """The candidates that apply.
+def offers(kernel: ir.Kernel, edit: Edit, context: Context = DEFAULT_CONTEXT) -> bool:
+    """Whether `candidates` has the edit. Raises: EditError where the kernel has no such site."""
+    if edit.name not in EDITS:
+        return False
+    stmt = node(kernel, edit.site) if edit.site else None
+    return edit.argument in EDITS[edit.name].arguments(kernel, edit.site, stmt, context)
+
+
+def legal_edits(
+    kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT, name: str | None = None
+) -> list[Edit]:
+    """The candidates that apply; name: only those of one row of EDITS.
 
     What is found out is remembered for the nodes that it was found out about, so the kernel after
     an edit takes a fraction of the first one's time.
     """
-    return legality.legal_edits(EDITS, kernel, context)
+    if name is None:
+        return legality.legal_edits(EDITS, kernel, context)
+    if name not in EDITS:
+        raise EditError(f"unknown edit {name!r}; `m890 edits` lists them")
+    return legality.legal_edits_of(EDITS, name, kernel, context)

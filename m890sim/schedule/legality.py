@@ -132,6 +132,21 @@ def legal_edits(edits: Mapping[str, EditSpec], kernel: ir.Kernel, context: Conte
     return [edit for part in found for edit in part]
 
 
+def legal_edits_of(
+    edits: Mapping[str, EditSpec], name: str, kernel: ir.Kernel, context: Context
+) -> list[Edit]:
+    """Those of `legal_edits` that have this name, without asking about the others."""
+    spec = edits[name]
+    places: list[tuple[Site, ir.Stmt | None]] = [((), None), *tree.index(kernel).nodes.items()]
+    return [
+        Edit(name, site, argument)
+        for site, stmt in places
+        if spec.heads is None or head_of(stmt) in spec.heads
+        for _, arguments in _legal(((0, spec),), kernel, site, stmt, context)
+        for argument in arguments
+    ]
+
+
 def _find(
     table: _Table,
     groups: Mapping[str, list[_Group]],

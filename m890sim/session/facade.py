@@ -134,9 +134,12 @@ class Facade:
         """Go back to the kernel that was loaded."""
         _session(self).restart()
 
-    def legal_edits(self) -> tuple[Edit, ...]:
-        """Every edit that `apply` takes now, in the order of EDITS, then of the text."""
-        return _session(self).legal_edits()
+    def legal_edits(self, name: str | None = None) -> tuple[Edit, ...]:
+        """Every edit that `apply` takes now, in the order of EDITS, then of the text.
+
+        name: only those of that name, which takes less time. Raises: EditError for an unknown name.
+        """
+        return _session(self).legal_edits(name)
 
     def apply(self, edit: Edit) -> Kernel:
         """Edit the kernel and return it. Raises: EditError; nothing has changed then."""

@@ -21,6 +21,7 @@ from m890sim.judge.evaluation import chosen_distributions, judge_case
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
+from m890sim.language import check_size
 from m890sim.schedule import Context, Edit, EditError
 from m890sim.session.edits import check_built, check_edit, context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
@@ -48,6 +49,8 @@ class State:
         "edits",
         "extras",
         "kernel",
+        "named",
+        "offered",
         "outcome",
         "refusals",
         "sound",
@@ -60,7 +63,9 @@ class State:
         self.kernel = kernel
         self.checked = False  # by the language and against the task
         self.sound = False  # made by legal edits from a checked kernel: the language takes it
+        self.offered = False  # the same, but that it may be too large
         self.edits: tuple[Edit, ...] | None = None
+        self.named: dict[str, tuple[Edit, ...]] = {}  # those of one name, where only they are known
         self.successors: dict[Edit, State] = {}
         self.refusals: dict[Edit, str] = {}
         self.outcome: Outcome | None = None
@@ -175,11 +180,23 @@ class Memory:
             check_fits(state.kernel, space.task)
             state.checked = state.sound = True
 
-    def edits(self, space: Space, state: State) -> tuple[Edit, ...]:
-        """The legal edits of a kernel."""
-        if state.edits is None:
-            state.edits = tuple(schedule.legal_edits(state.kernel, space.context))
-        return state.edits
+    def edits(self, space: Space, state: State, name: str | None = None) -> tuple[Edit, ...]:
+        """The legal edits of a kernel, or those of one name. Raises: EditError for an unknown one.
+
+        The same object each time.
+        """
+        if name is None:
+            if state.edits is None:
+                state.edits = tuple(schedule.legal_edits(state.kernel, space.context))
+            return state.edits
+        found = state.named.get(name)
+        if found is None:
+            if state.edits is None or name not in schedule.EDITS:
+                found = tuple(schedule.legal_edits(state.kernel, space.context, name))
+            else:
+                found = tuple(edit for edit in state.edits if edit.name == name)
+            state.named[name] = found
+        return found
 
     def successor(self, space: Space, state: State, edit: Edit) -> State:
         """The state after an edit. Raises: EditError; TypeError for a name, site or argument of
@@ -202,15 +219,19 @@ class Memory:
                 state.refusals[edit] = str(error)
             raise
         found = self.state(space, kernel)
-        if state.sound and state.edits is not None and edit in state.edits:
+        legal = state.named.get(edit.name, ()) if state.edits is None else state.edits
+        if state.sound and edit in legal:
             found.sound = True
+        # It applied, and what `legal_edits` asks beside is that it is one of the candidates.
+        elif (state.sound or state.offered) and schedule.offers(state.kernel, edit, space.context):
+            found.offered = True
         state.successors[edit] = found
         return found
 
     def outcome(self, space: Space, state: State) -> Outcome:
         """The cycles of a kernel on every case of the space."""
         if state.outcome is None:
-            refusal = None if state.sound else self._refusal(space, state)
+            refusal = None if state.sound else self._refusal(space, state, state.offered)
             state.outcome = Outcome.of(
                 self._timing(space, state, number) if refusal is None else refused
                 for number, refused in enumerate(_refused(space, refusal))
@@ -265,10 +286,17 @@ class Memory:
                 return verdict
         return Verdict(True)
 
-    def _refusal(self, space: Space, state: State) -> Verdict | None:
-        """Why the language or the task refuses a kernel; None where they take it."""
+    def _refusal(self, space: Space, state: State, offered: bool = False) -> Verdict | None:
+        """Why the language or the task refuses a kernel; None where they take it.
+
+        offered: they take it unless it is too large.
+        """
         try:
-            self.check(space, state)
+            if offered:
+                check_size(state.kernel)
+                state.sound = True
+            else:
+                self.check(space, state)
         except LanguageError as error:
             return Verdict(False, error.diagnostics[0].code, error.diagnostics[0].message)
         except LimitError as error:

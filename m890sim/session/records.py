@@ -124,13 +124,13 @@ class LogEntry:
         """Case -> cycles, None where it could not be timed."""
         return {entry.case: entry.cycles for entry in self.outcome.cases}
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, keys named as the attributes."""
+    def as_dict(self, since: int = 0) -> dict[str, Any]:
+        """Plain data for JSON, keys named as the attributes; edits: those from `since` on."""
         return {
             "index": self.index,
             "digest": self.digest,
             "start": self.start,
-            "edits": [edit_to_data(edit) for edit in self.edits],
+            "edits": [edit_to_data(edit) for edit in self.edits[since:]],
             "cycles": self.cycles,
             "speedup": self.speedup,
             "gap_closed": self.gap_closed,

@@ -7,9 +7,11 @@ import itertools
 import math
 from collections import Counter
 
+import pytest
+
 from m890sim.agents import AgentSession, Dice, get_agent, run_agent
 from m890sim.agents.annealing import Interest
-from m890sim.agents.groups import SLOT, Group, groups_of, perform_all, size_of
+from m890sim.agents.groups import SLOT, Group, Grouping, groups_of, perform_all, size_of
 from m890sim.schedule import apply
 from m890sim.session import KernelSession, LogEntry, Memory
 from tests.agents.toys import CASE, TASK
@@ -38,6 +40,21 @@ def test_group_is_applied_wherever_it_still_fits() -> None:
     assert perform_all(session, fences) == len(fences) == 31
     assert not any(edit.name == "remove_fence" for edit in session.legal_edits())
     assert perform_all(session, fences[:1]) == 0
+
+
+def test_grouping_gives_the_groups_of_the_kernel_that_the_session_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, grouping = KernelSession("extend"), Grouping()
+    monkeypatch.setattr(Grouping, "MOST", 2)
+    for step in (0, 40, 80, -1, -1, 120):  # -1: undone
+        if step < 0:
+            session.undo()
+        else:
+            session.apply(session.legal_edits()[step])
+        expected = groups_of(session)
+        assert list(grouping.of(session).items()) == list(expected.items())
+        assert grouping.of(session) is grouping.of(session)
 
 
 def test_size_counts_statements_and_further_slots() -> None:

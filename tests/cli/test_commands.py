@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from m890sim.chip import CHIPS
-from m890sim.cli import main
+from m890sim.cli import COLLECT_AFTER, main
+from m890sim.errors import M890Error
 from m890sim.isa import OPS
 from m890sim.workloads import KERNELS, TASKS
 
@@ -53,6 +55,29 @@ def test_help_names_every_command(capsys: Capture) -> None:
 def test_help_of_a_command(command: str, capsys: Capture) -> None:
     assert main([command, "--help"]) == 0
     assert f"usage: m890 {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("before", "during"), [((700, 10, 10), COLLECT_AFTER), ((0, 10, 10), (0, 10, 10))]
+)
+def test_collector_is_as_before_after_a_command(
+    before: tuple[int, int, int], during: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    def fail(*_args: object, **_named: object) -> None:
+        seen.append(gc.get_threshold())
+        raise M890Error("it broke")
+
+    usual = gc.get_threshold()
+    monkeypatch.setattr("m890sim.workloads.get_task", fail)
+    gc.set_threshold(*before)
+    try:
+        assert main(["optimize", "extend"]) == 2
+        assert seen == [during]
+        assert gc.get_threshold() == before
+    finally:
+        gc.set_threshold(*usual)
 
 
 def test_no_command_is_refused(capsys: Capture) -> None:

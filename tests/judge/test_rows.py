@@ -47,6 +47,7 @@ def test_rows_are_as_many_as_asked_for_and_spread(seed, count, distribution):
 
 def test_rows_hang_on_seed_distribution_and_case_alone():
     first = draw_rows(CASE, 3, "normal", 50)
+    draw_rows.cache_clear()
     np.testing.assert_array_equal(first, draw_rows(CASE, 3, "normal", 50))
     assert (first != draw_rows(CASE, 4, "normal", 50)).any()
     assert (first != draw_rows(CASE, 3, "peaked", 50)).any()

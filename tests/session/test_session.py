@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from m890sim import get_task, load_kernel, schedule
 from m890sim.errors import ChipError, LanguageError, TaskError
 from m890sim.kernel import digest, print_kernel
+from m890sim.language import Limits, check_size
 from m890sim.schedule import Edit, EditError
 from m890sim.session import KernelSession, Memory
 from m890sim.workloads import KERNELS
@@ -20,6 +22,7 @@ from tests.session.toys import CASE, OTHER_CASE, fences
 Make = Callable[..., KernelSession]
 SMALLER = Edit("set_tile", (), 32)
 SMALLEST = Edit("set_tile", (), 16)
+FEW = Limits(nodes=20)
 
 
 def test_session_begins_with_the_reference(make: Make) -> None:
@@ -113,6 +116,62 @@ def test_legal_edits_are_those_that_apply(make: Make) -> None:
     for edit in legal:
         session.apply(edit)
         session.undo()
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_legal_edits_of_one_name_are_those_among_all(make: Make, known: bool) -> None:
+    session, other = make(), make()
+    for _ in range(3):
+        expected = other.legal_edits()
+        if known:
+            session.legal_edits()
+        for name in schedule.EDITS:
+            found = session.legal_edits(name)
+            assert found == tuple(edit for edit in expected if edit.name == name)
+            assert session.legal_edits(name) is found
+        session.apply(expected[0])
+        other.apply(expected[0])
+        assert session.evaluate().cycles == other.evaluate().cycles
+    with pytest.raises(schedule.EditError, match=r"unknown edit 'sort'; `m890 edits` lists them"):
+        session.legal_edits("sort")
+
+
+def test_offered_edits_that_apply_are_the_legal_ones(make: Make) -> None:
+    kernel = make().kernel
+    for edit in schedule.legal_edits(kernel):
+        assert schedule.offers(kernel, edit)
+    for edit in (Edit("sort"), Edit("set_tile", (), 7), Edit("set_tile", (0,), 32)):
+        assert not schedule.offers(kernel, edit)
+    with pytest.raises(EditError, match=r"there is no statement at 90"):
+        schedule.offers(kernel, Edit("drop_fence", (90,)))
+
+
+def test_edits_that_are_offered_need_no_check_before_a_kernel_is_timed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make(verify="never", memory=Memory())
+    expected = make(verify="never", memory=Memory())
+    session.evaluate()
+    monkeypatch.setattr("m890sim.session.edits.check", lambda _kernel: pytest.fail("checked"))
+    for edit in reversed(fences(session.kernel)):
+        session.apply(edit)
+    found = session.evaluate()
+    monkeypatch.undo()
+    expected.load(session.kernel)
+    assert found.cycles == expected.evaluate().cycles
+
+
+def test_kernel_of_offered_edits_that_is_too_large_is_refused(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make(memory=Memory())
+    session.evaluate()
+    monkeypatch.setattr("m890sim.session.memory.check_size", partial(check_size, limits=FEW))
+    for edit in reversed(fences(session.kernel)):
+        session.apply(edit)
+    entry = session.evaluate()
+    assert (entry.code, entry.cycles) == ("E503", dict.fromkeys(entry.cycles))
+    assert "the kernel has more than 20 IR nodes" in entry.message
 
 
 def test_legal_edits_are_found_once_for_a_kernel(

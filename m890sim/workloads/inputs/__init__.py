@@ -16,7 +16,7 @@ from m890sim.workloads.attention import AttentionCase
 from m890sim.workloads.case import Array, chosen_rows
 from m890sim.workloads.hidden import SEED_LIMIT, whole_number
 from m890sim.workloads.inputs.bends import DISTRIBUTIONS, Distribution
-from m890sim.workloads.inputs.draft import Draft
+from m890sim.workloads.inputs.draft import Draft, is_known_bf16
 from m890sim.workloads.inputs.stream import Stream, round_bf16
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Distribution",
     "Stream",
     "chosen_distribution",
+    "is_known_bf16",
     "make_inputs",
     "round_bf16",
     "shared_inputs",

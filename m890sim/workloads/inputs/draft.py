@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -49,6 +50,7 @@ class Base:
         if name.endswith("_cache"):
             limit = slots if whole else MOST_POISON // found[0].size
             found[self._unused[:limit]] = np.nan
+        _KNOWN_BF16[id(_owner(found))] = _owner(found)
         return found
 
     @cached_property
@@ -86,6 +88,32 @@ class Base:
         keys = np.array([sequence.keys for sequence in self.case.sequences])
         elements = 2 * int(keys @ self.drawn.sum(axis=1)) * self.case.head_elements
         return self.tensors["q"].nbytes + 4 * elements
+
+
+# id -> tensors that `Base.blank` made, while every value that was put into them is one of bf16.
+# Most of a large cache is never drawn, and to look through all of it takes as long as to run a few
+# rows.
+_KNOWN_BF16: WeakValueDictionary[int, Array] = WeakValueDictionary()
+
+
+def is_known_bf16(tensor: Array) -> bool:
+    """Whether a tensor is contiguous, float32, and known to hold values of bf16 alone.
+
+    Known are K and V of the attention tasks: drawn from a table of such values, and looked at where
+    they were bent. A copy is not known.
+    """
+    owner = _owner(tensor)
+    whole = tensor.dtype == np.float32 and tensor.flags.c_contiguous
+    return whole and _KNOWN_BF16.get(id(owner)) is owner
+
+
+def _owner(tensor: Array) -> Array:
+    """The array whose memory a view shares."""
+    return tensor.base if isinstance(tensor.base, np.ndarray) else tensor
+
+
+def _is_bf16(values: Array) -> bool:
+    return not (np.ascontiguousarray(values).view(np.uint32) & np.uint32(0xFFFF)).any()
 
 
 def zeros(shape: tuple[int, ...]) -> Array:
@@ -186,7 +214,10 @@ class Draft:
             if piece.tensor not in self._own:
                 self._own[piece.tensor] = self._base.blank(piece.tensor, bool(self.pairs.all()))
             values = self._base.tensors[piece.tensor][piece.rows, piece.head]
-            self._own[piece.tensor][piece.rows, piece.head] = bend(piece, values)
+            bent = np.asarray(bend(piece, values), np.float32)
+            if not _is_bf16(bent):
+                _KNOWN_BF16.pop(id(_owner(self._own[piece.tensor])), None)
+            self._own[piece.tensor][piece.rows, piece.head] = bent
 
     def pieces(self, letter: str) -> Iterator[Piece]:
         """The wanted keys, by tensor and key head."""
