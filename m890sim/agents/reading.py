@@ -19,6 +19,11 @@ MOST_BYTES = 32 * MIB  # of one file: the log of 432 evaluations takes about 0.5
 MOST_LINE_BYTES = MIB  # of one evaluation, a kernel's source included
 MOST_DEPTH = 24  # of nested lists and objects; a record has 6
 
+# A file is opened as itself, never through a link, and a pipe in its place makes nobody wait.
+AS_ITSELF = 0
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    AS_ITSELF |= getattr(os, _flag, 0)
+
 
 class RunError(M890Error):
     """A run directory or submission that cannot be made, read, written, resumed or verified."""
@@ -26,13 +31,10 @@ class RunError(M890Error):
 
 def read_bounded(file: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """The bytes of a regular file of at most that size. Raises: RunError; never waits."""
-    flags = os.O_RDONLY
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-        flags |= getattr(os, name, 0)
     try:
         if file.is_symlink():
             raise RunError(f"cannot read {file}: it is a symbolic link; copy the file itself here")
-        handle = os.open(file, flags)
+        handle = os.open(file, os.O_RDONLY | AS_ITSELF)
         with os.fdopen(handle, "rb") as stream:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
@@ -94,9 +96,11 @@ def _finite(text: str) -> float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(key for key in names if names.count(key) > 1)
-        raise ValueError(f"the key {twice!r:.60} is there twice in one object")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key!r:.60} is there twice in one object")
+            seen.add(key)
     return found
 
 

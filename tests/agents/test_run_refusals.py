@@ -18,6 +18,8 @@ from m890sim.agents.files import (
     BEST,
     EVALUATIONS,
     MANIFEST,
+    PICTURE,
+    RESULT,
     Log,
     RunError,
     create,
@@ -354,3 +356,66 @@ def test_directory_that_cannot_be_written_is_refused(open_path: Path) -> None:
             optimize(path)
     assert list(shut.iterdir()) == []
     assert set(everything(path)) == {MANIFEST, EVALUATIONS}
+
+
+def test_prepared_temporary_names_are_never_opened(finished: Path, tmp_path: Path) -> None:
+    """Links and pipes under the names that earlier versions wrote to before a rename."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    path = cut(finished, tmp_path / "run", 8)
+    for name in (BEST, RESULT, PICTURE, MANIFEST):
+        (path / f"{name}.tmp").symlink_to(victim)
+    optimize(path)
+    assert victim.read_bytes() == b"mine" and contents(path) == contents(finished)
+    assert not any((path / name).is_symlink() for name in (BEST, RESULT, PICTURE))
+    os.mkfifo(path / "other.tmp")
+    write_whole(path / "other", b"x")
+    assert (path / "other").read_bytes() == b"x"
+
+
+def test_link_is_replaced_and_not_followed(finished: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    path = cut(finished, tmp_path / "run", 8)
+    for name in (BEST, PICTURE):
+        (path / name).symlink_to(victim)
+    optimize(path)
+    assert victim.read_bytes() == b"mine" and contents(path) == contents(finished)
+
+
+def test_written_files_have_the_permissions_of_any_other(tmp_path: Path) -> None:
+    write_whole(tmp_path / "one", b"")
+    (tmp_path / "two").write_bytes(b"")
+    modes = {entry.name: entry.stat().st_mode for entry in tmp_path.iterdir()}
+    assert modes["one"] == modes["two"] and len(modes) == 2
+
+
+def test_log_with_another_name_elsewhere_is_not_written(finished: Path, tmp_path: Path) -> None:
+    path = cut(finished, tmp_path / "run", 8)
+    os.link(path / EVALUATIONS, tmp_path / "elsewhere")
+    refused(path, "cannot write", "it is no file of this directory alone (it has 2 names)")
+    (path / EVALUATIONS).unlink()
+    os.mkfifo(path / EVALUATIONS)
+    with pytest.raises(RunError, match="it is no file of this directory alone"):
+        Log(path, 0)
+    (path / EVALUATIONS).unlink()
+    (path / EVALUATIONS).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="cannot write"):
+        Log(path, 0)
+
+
+def test_directory_that_was_there_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = tmp_path / f".run.{os.getpid()}.tmp"
+    name.mkdir()
+    (name / "letter").write_text("dear")
+    made(tmp_path / "run")
+    assert (name / "letter").read_text() == "dear"
+    monkeypatch.setattr("secrets.token_hex", lambda _bytes: "same")
+    taken = tmp_path / ".next.same.tmp"
+    taken.mkdir()
+    (taken / "letter").write_text("dear")
+    with pytest.raises(RunError, match="cannot make the run directory"):
+        made(tmp_path / "next")
+    assert (taken / "letter").read_text() == "dear"
