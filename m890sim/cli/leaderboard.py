@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import show
-from m890sim.cli.optimize import number_of
 
 if TYPE_CHECKING:
     from m890sim.evidence.leaderboard import Leaderboard
@@ -28,12 +27,15 @@ def register(commands: Any) -> None:
     board.add_argument(
         "--hidden",
         metavar="N",
-        type=number_of(0),
+        type=show.integer(0, show.MOST_HIDDEN),
         default=HIDDEN,
         help=f"hidden cases that each kernel is scored on (default: {HIDDEN}); 0: the public ones",
     )
     board.add_argument(
-        "--seed", metavar="S", type=number_of(0), help="of the hidden cases (default: a fresh one)"
+        "--seed",
+        metavar="S",
+        type=show.integer(0),
+        help="of the hidden cases (default: a fresh one)",
     )
     board.add_argument(
         "--out", metavar="DIR", type=Path, help="where the two files go (default: the folder)"
@@ -43,16 +45,14 @@ def register(commands: Any) -> None:
 
 
 def _leaderboard(args: argparse.Namespace) -> int:
-    from m890sim.agents.plan import MOST_HIDDEN
-    from m890sim.errors import M890Error
-    from m890sim.evidence.leaderboard import leaderboard, write
+    from m890sim.evidence.leaderboard import check_writable, leaderboard, write
 
-    if args.hidden > MOST_HIDDEN:
-        raise M890Error(f"--hidden must be at most {MOST_HIDDEN}, not {args.hidden}")
+    out = args.out or args.folder
+    if args.out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    check_writable(out)  # before minutes of judging
     with show.progress(args.folder.name, quiet=args.json) as tell:
         board = leaderboard(args.folder, args.hidden, args.seed, tell)
-    out = args.out or args.folder
-    out.mkdir(parents=True, exist_ok=True)
     write(board, out)
     if args.json:
         show.print_json(board.as_dict())

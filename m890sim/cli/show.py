@@ -137,16 +137,23 @@ def progress(title: str, quiet: bool = False) -> Iterator[Progress]:
         yield lambda done, total, label: bar.update(shown, completed=done, total=total, label=label)
 
 
-def integer(least: int) -> Callable[[str], int]:
-    """What argparse takes as the type of an integer option of at least `least`."""
+MOST_INTEGER = 2**63 - 1
+MOST_HIDDEN = 1000  # hidden cases of one judgement
+
+
+def integer(least: int, most: int = MOST_INTEGER) -> Callable[[str], int]:
+    """What argparse takes as the type of an integer option that lies in `least` ... `most`."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if not least <= value < 2**63:
-            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, not {text}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"must be at most {most}, not {text:.40}")
+        if value < least:
+            found = f"{text:.40}"
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, not {found}")
         return value
 
     return parse

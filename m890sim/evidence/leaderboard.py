@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -157,6 +158,19 @@ def leaderboard(
             continue
         scored.append(entry)
     return Leaderboard(chosen, hidden, _tables(scored), tuple(rejected))
+
+
+def check_writable(folder: Path) -> None:
+    """Raises: RunError where `write` could not write the board into the folder."""
+    if not folder.is_dir():
+        raise RunError(f"{folder} is no directory; give a folder of submissions")
+    for name in (JSON, MARKDOWN):
+        if (folder / name).is_dir():
+            raise RunError(f"cannot write {folder / name}: it is a directory; choose another --out")
+    if not os.access(
+        folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    ):
+        raise RunError(f"cannot write into {folder}; choose another directory with --out")
 
 
 def write(board: Leaderboard, folder: Path) -> None:
