@@ -20,6 +20,7 @@ from m890sim.agents.reading import (
     AS_ITSELF,
     MOST_LINE_BYTES,
     RunError,
+    check_parts,
     parse_json,
     parse_object,
     read_bounded,
@@ -116,6 +117,10 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     if not file.exists():
         raise RunError(f"{path} is damaged: {EVALUATIONS} is missing; nothing was changed")
     text = read_bounded(file)
+    try:
+        check_parts(text)
+    except ValueError as error:
+        raise RunError(f"{file} is damaged: {error}; nothing was changed") from error
     whole = text.rfind(b"\n") + 1
     lines: list[dict[str, Any]] = []
     for number, line in enumerate(text[:whole].split(b"\n")[:-1], 1):

@@ -17,6 +17,9 @@ from m890sim.errors import M890Error
 MIB = 1 << 20
 MOST_BYTES = 32 * MIB  # of one file: the log of 432 evaluations takes about 0.5 MiB
 MOST_LINE_BYTES = MIB  # of one evaluation, a kernel's source included
+# Braces, brackets and commas of one file: an object takes 200 times the memory of its text. A log
+# that is as large as a file may be has 1.6 million.
+MOST_PARTS = 2_500_000
 MOST_DEPTH = 24  # of nested lists and objects; a record has 6
 
 # A file is opened as itself, never through a link, and a pipe in its place makes nobody wait.
@@ -58,6 +61,7 @@ def parse_json(data: bytes) -> Any:
 
     Raises: ValueError, saying what is wrong.
     """
+    check_parts(data)
     try:
         found = json.loads(
             data.decode("utf-8"),
@@ -69,6 +73,15 @@ def parse_json(data: bytes) -> Any:
         raise ValueError(_too_deep()) from None
     _check(found)
     return found
+
+
+def check_parts(data: bytes) -> None:
+    """Raises: ValueError for JSON of so many parts that reading it would take a gigabyte."""
+    parts = sum(data.count(mark) for mark in (b"{", b"[", b","))
+    if parts > MOST_PARTS:
+        raise ValueError(
+            f"it has {parts} braces, brackets and commas, at most {MOST_PARTS} are read"
+        )
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:
