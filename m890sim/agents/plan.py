@@ -133,12 +133,12 @@ def named(kernel: Kernel) -> dict[str, Any]:
 
 
 def check_name(kernel: Kernel, chip: ChipSpec) -> None:
-    """Refuse a kernel under the name of a built-in one that it is not. Raises: RunError."""
+    """Refuse a kernel under the name of a built-in one that it is not. Raises: DifferError."""
     if kernel.name not in KERNELS:
         return
     own = {digest(load_kernel(kernel.name)), digest(load_kernel(kernel.name, chip.name))}
     if digest(kernel) not in own:
-        raise RunError(
+        raise DifferError(
             f"the start kernel is called {kernel.name!r} and is not the built-in kernel of that "
             "name; give it a name of its own (after `def`)"
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from m890sim.evidence.leaderboard import Leaderboard
 
 HIDDEN = 32  # cases
+SECONDS, MOST_SECONDS = 3600, 86_400  # that one submission may take
 
 
 def register(commands: Any) -> None:
@@ -38,6 +39,13 @@ def register(commands: Any) -> None:
         help="of the hidden cases (default: a fresh one)",
     )
     board.add_argument(
+        "--seconds",
+        metavar="N",
+        type=show.integer(1, MOST_SECONDS),
+        default=SECONDS,
+        help=f"a submission that takes longer is not taken (default: {SECONDS})",
+    )
+    board.add_argument(
         "--out", metavar="DIR", type=Path, help="where the two files go (default: the folder)"
     )
     board.add_argument("--json", action="store_true", help="print one JSON object")
@@ -52,7 +60,7 @@ def _leaderboard(args: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     check_writable(out)  # before minutes of judging
     with show.progress(args.folder.name, quiet=args.json) as tell:
-        board = leaderboard(args.folder, args.hidden, args.seed, tell)
+        board = leaderboard(args.folder, args.hidden, args.seed, tell, args.seconds)
     write(board, out)
     if args.json:
         show.print_json(board.as_dict())

@@ -32,6 +32,8 @@ def _verify(args: argparse.Namespace) -> int:
         show.print_json(found.as_dict())
     elif found.verified:
         print(f"{args.path}: verified, everything comes out as recorded")
+        if not found.judged:
+            print("The run has not ended: its best kernel was not judged, the result proves none.")
     else:
         print(f"{args.path}: NOT verified: {found.difference}")
     return 0 if found.verified else 1

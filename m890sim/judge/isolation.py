@@ -7,6 +7,7 @@ for what we have not thought of. Plain data goes in, bounded JSON comes out and 
 from __future__ import annotations
 
 import errno
+import importlib
 import importlib.util
 import json
 import os
@@ -115,13 +116,18 @@ def run_isolated(
     *,
     seconds: float = SECONDS,
     memory_mb: int = MEMORY_MB,
+    module: str = __name__,
 ) -> Isolated:
-    """Run a function of FUNCTIONS on plain data in a child process.
+    """Run a function of a module's FUNCTIONS on plain data in a child process.
 
+    module: of this package, by its full name; this one where nothing is said.
     Raises: TypeError, ValueError for a wrong function, limit, or data that is not plain.
     """
-    if function not in FUNCTIONS:
-        raise ValueError(f"function must be one of {', '.join(FUNCTIONS)}, not {function!r:.60}")
+    if not module.startswith("m890sim."):
+        raise ValueError(f"module must be one of m890sim, not {module!r:.60}")
+    functions = importlib.import_module(module).FUNCTIONS
+    if function not in functions:
+        raise ValueError(f"function must be one of {', '.join(functions)}, not {function!r:.60}")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"seconds must be a number, not {seconds!r:.60}")
     if not 0 < seconds <= 86_400:
@@ -131,7 +137,8 @@ def run_isolated(
     if not 1 <= memory_mb <= 2**20:
         raise ValueError(f"memory_mb must lie in 1 ... 1,048,576, not {memory_mb!r:.60}")
     limits = {"seconds": seconds, "memory_mb": memory_mb}
-    request = json.dumps({"function": function, "data": dict(data), "limits": limits}).encode()
+    asked = {"module": module, "function": function, "data": dict(data), "limits": limits}
+    request = json.dumps(asked).encode()
     if len(request) > MOST_REQUEST:
         return Isolated(
             REFUSED, f"the request has {len(request):,} bytes, at most {MOST_REQUEST:,} are taken"
@@ -267,7 +274,8 @@ def serve() -> None:
 
 def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return {"ended": ANSWERED, "answer": FUNCTIONS[request["function"]](request["data"])}
+        functions = importlib.import_module(request.get("module", __name__)).FUNCTIONS
+        return {"ended": ANSWERED, "answer": functions[request["function"]](request["data"])}
     except Exception as error:
         if _out_of_memory(error):
             megabytes = request["limits"]["memory_mb"]

@@ -352,7 +352,11 @@ def test_command_says_what_holds(
     assert main(["verify", str(finished)]) == 0
     assert "verified, everything comes out as recorded" in capsys.readouterr().out
     assert main(["verify", str(submission), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"verified": True, "difference": None}
+    assert json.loads(capsys.readouterr().out) == {
+        "verified": True,
+        "difference": None,
+        "judged": True,
+    }
     record = json.loads(submission.read_text("utf-8"))
     record["result"]["speedup"] = 57.77
     file = written(tmp_path / "forged.json", record)
