@@ -78,8 +78,8 @@ def _print(board: Leaderboard, out: Path) -> None:
             found = row.hidden
             numbers = [show.ratio(value) for value in (found.value, found.low, found.high)]
             counts = [show.count(found.runs), show.count(row.evaluations)]
-            shown.add_row(row.agent, *numbers, show.ratio(row.public), *counts)
-        show.print_whole(shown, f"{table.task} on {table.chip} (fictional)")
+            shown.add_row(show.harmless(row.agent), *numbers, show.ratio(row.public), *counts)
+        show.print_whole(shown, show.harmless(f"{table.task} on {table.chip} (fictional)"))
     for file, reason in board.rejected:
-        show.console().print(f"{file} is not taken: {reason}", style="red")
-    print(f"In {out}: leaderboard.md, leaderboard.json")
+        show.console().print(show.harmless(f"{file} is not taken: {reason}"), style="red")
+    print(f"In {show.harmless(str(out))}: leaderboard.md, leaderboard.json")

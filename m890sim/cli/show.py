@@ -133,8 +133,10 @@ def progress(title: str, quiet: bool = False) -> Iterator[Progress]:
         TextColumn("{task.fields[label]}", markup=False, style="dim"),
     )
     with Bar(*parts, console=console(stderr=True), transient=True) as bar:
-        shown = bar.add_task(title, total=None, label="")
-        yield lambda done, total, label: bar.update(shown, completed=done, total=total, label=label)
+        shown = bar.add_task(harmless(title), total=None, label="")
+        yield lambda done, total, label: bar.update(
+            shown, completed=done, total=total, label=harmless(label)
+        )
 
 
 MOST_INTEGER = 2**63 - 1
@@ -157,6 +159,16 @@ def integer(least: int, most: int = MOST_INTEGER) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def harmless(text: str) -> str:
+    """Text that strangers may have made, for a terminal: what is not printable is escaped.
+
+    Names of files, chips and keys of records may hold escape sequences. Line ends stay.
+    """
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text
+    )
 
 
 def count(number: int) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from m890sim.agents.reading import RunError
-from m890sim.cli import main
+from m890sim.cli import main, show
 from m890sim.errors import M890Error
 from m890sim.evidence import leaderboard as board
 from m890sim.evidence import scoring, verification, verify
@@ -241,3 +243,31 @@ def test_runs_of_other_kernels_are_others(submission: Path) -> None:
     assert board._like(dataclasses.replace(first, chip_digest="x"), [first]) is None
     empty = dataclasses.replace(first, kernels=())
     assert board._like(empty, [first]) is None and board._like(empty, [empty]) is empty
+
+
+def test_names_of_strangers_do_nothing_to_a_terminal(
+    submission: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def key(record: Any) -> None:
+        record["result"]["\x1b[2J\x07"] = 1
+
+    file = forged(submission, folder / "\x1b[31m.json", key)
+    (folder / "\x1b]0;x\x07.json").write_text('{"kind": "\x1b"}')
+    assert main(["verify", str(file)]) == 1
+    assert main(["verify", str(folder / "\x1b[0m.json")]) == 2
+    assert main(["leaderboard", str(folder), "--hidden", "0"]) == 1
+    shutil.copy(submission, folder / "\x1b[1m.json")
+    assert main(["verify", str(folder / "\x1b[1m.json")]) == 0
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert "\\x1b" in text and not {"\x1b", "\x07"} & set(text)
+
+
+@given(st.text())
+def test_harmless_text_is_printable_and_keeps_what_was(text: str) -> None:
+    found = show.harmless(text)
+    assert all(sign.isprintable() for sign in found.replace("\n", ""))
+    assert found == text or not text.replace("\n", "").isprintable()
