@@ -8,13 +8,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from m890sim.agents.chain import CHAIN, next_link
-from m890sim.agents.reading import MOST_LINE_BYTES, RunError, parse_json, parse_object, read_bounded
+from m890sim.agents.reading import (
+    AS_ITSELF,
+    MOST_LINE_BYTES,
+    RunError,
+    check_parts,
+    parse_json,
+    parse_object,
+    read_bounded,
+)
 
 try:
     import fcntl
@@ -51,17 +61,17 @@ def create(path: Path, manifest: dict[str, Any]) -> None:
     Raises: RunError where something is there already, or nothing can be written.
     """
     refuse_used(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-    try:
-        with errors_of(path, "make the run directory"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.mkdir()
+    with errors_of(path, "make the run directory"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _unused(path)
+        temporary.mkdir()
+        try:
             write_whole(temporary / MANIFEST, _json(manifest))
             write_whole(temporary / EVALUATIONS, b"")
             # The system refuses this where another run has used the name meanwhile.
             os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def refuse_used(path: Path) -> None:
@@ -107,6 +117,10 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     if not file.exists():
         raise RunError(f"{path} is damaged: {EVALUATIONS} is missing; nothing was changed")
     text = read_bounded(file)
+    try:
+        check_parts(text)
+    except ValueError as error:
+        raise RunError(f"{file} is damaged: {error}; nothing was changed") from error
     whole = text.rfind(b"\n") + 1
     lines: list[dict[str, Any]] = []
     for number, line in enumerate(text[:whole].split(b"\n")[:-1], 1):
@@ -154,8 +168,16 @@ class Log:
         self._end = whole
         self._cut = False
         with errors_of(self.file, "write"):
-            self._handle = os.open(self.file, os.O_RDWR | getattr(os, "O_BINARY", 0))
+            self._handle = os.open(self.file, os.O_RDWR | AS_ITSELF)
             try:
+                found = os.fstat(self._handle)
+                if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                    # What is written here would change a file elsewhere.
+                    os.close(self._handle)
+                    raise RunError(
+                        f"cannot write {self.file}: it is no file of this directory alone "
+                        f"(it has {found.st_nlink} names); copy the directory, and resume the copy"
+                    )
                 if fcntl is not None:
                     fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -201,12 +223,15 @@ def write_json(file: Path, data: dict[str, Any]) -> None:
 def write_whole(file: Path, data: bytes) -> None:
     """Replace a file as a whole: at every moment there is the old content or the new one.
 
+    A link of that name is replaced, never followed. Nothing that lies in the folder already is
+    opened: the data go into a new file, whose name nobody can know before.
     Raises: RunError; the old content is still there then.
     """
-    temporary = file.with_name(file.name + TEMPORARY)
+    temporary = _unused(file)
     with errors_of(file, "write"):
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | AS_ITSELF, 0o666)
         try:
-            with open(temporary, "wb") as stream:
+            with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -215,6 +240,11 @@ def write_whole(file: Path, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
+
+
+def _unused(path: Path) -> Path:
+    """A name beside the path that nothing uses, and that nobody can have prepared."""
+    return path.with_name(f".{path.name[:60]}.{secrets.token_hex(8)}{TEMPORARY}")
 
 
 @contextlib.contextmanager

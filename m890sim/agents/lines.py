@@ -85,16 +85,20 @@ def differing(line: Mapping[str, Any], logged: Mapping[str, Any]) -> str:
 
 
 class Verdicts(Memory):
-    """A memory that takes the gate's verdicts from an earlier run's lines.
+    """A memory that takes most of the gate's verdicts from an earlier run's lines.
 
-    Timings are made again: they take little, and show that log and simulator still agree.
+    Timings are made again: they take little, and show that log and simulator still agree. So are
+    the verdicts that the run stands on: of the start kernel, of the best, and all refusals, which
+    are few, as edits keep the meaning. The others would take as long as the search did; `verify`
+    works them out.
     """
 
     def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
         self._logged: dict[str, Verdict] = {}
-        for line in lines:
-            if line["correct"] is not None:
+        accepted = [line for line in lines[1:] if line["correct"] is True]
+        for line in accepted[:-1]:
+            if line["digest"] != lines[0]["digest"]:
                 verdict = Verdict(line["correct"], line["code"], line["message"])
                 self._logged[line["digest"]] = verdict
 

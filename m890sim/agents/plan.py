@@ -33,7 +33,11 @@ DISTRIBUTIONS = tuple(ALL_DISTRIBUTIONS)
 GATE_SEED = 0
 GATE_ROWS = 1  # of each output and distribution
 HIDDEN = 8  # hidden cases, where the task has a generator of them
-MOST_HIDDEN = 1000
+# Bounds of what a record may ask of whoever verifies it: each hidden case of a large task takes a
+# quarter of a second for each kernel of the final judgement, and an evaluation about as much.
+MOST_HIDDEN = 100
+MOST_EVALUATIONS = 100_000
+MOST_SEED = 2**63 - 1
 MOST_NAME = 100  # characters of an agent's name
 FREE = ("python", "agent", "seed", "evaluations")  # what a manifest may say as it likes
 
@@ -62,15 +66,17 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, least, most in (
-            ("seed", 0, None),
-            ("evaluations", 1, None),
+            ("seed", 0, MOST_SEED),
+            ("evaluations", 1, MOST_EVALUATIONS),
             ("hidden", 0, MOST_HIDDEN),
         ):
             value = getattr(self, name)
             if type(value) is not int or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
-            if most is not None and value > most:
-                raise ValueError(f"{name} must be at most {most}, not {value!r}")
+                raise ValueError(
+                    f"{name} must be an integer of at least {least}, not {value!r:.60}"
+                )
+            if value > most:
+                raise ValueError(f"{name} must be at most {most}, not {value!r:.60}")
         if not isinstance(self.agent, str) or not 0 < len(self.agent) <= MOST_NAME:
             raise ValueError(
                 f"agent must be a name of 1 to {MOST_NAME} characters, not {self.agent!r:.60}"
@@ -127,12 +133,12 @@ def named(kernel: Kernel) -> dict[str, Any]:
 
 
 def check_name(kernel: Kernel, chip: ChipSpec) -> None:
-    """Refuse a kernel under the name of a built-in one that it is not. Raises: RunError."""
+    """Refuse a kernel under the name of a built-in one that it is not. Raises: DifferError."""
     if kernel.name not in KERNELS:
         return
     own = {digest(load_kernel(kernel.name)), digest(load_kernel(kernel.name, chip.name))}
     if digest(kernel) not in own:
-        raise RunError(
+        raise DifferError(
             f"the start kernel is called {kernel.name!r} and is not the built-in kernel of that "
             "name; give it a name of its own (after `def`)"
         )

@@ -17,7 +17,15 @@ from m890sim.errors import M890Error
 MIB = 1 << 20
 MOST_BYTES = 32 * MIB  # of one file: the log of 432 evaluations takes about 0.5 MiB
 MOST_LINE_BYTES = MIB  # of one evaluation, a kernel's source included
+# Braces, brackets and commas of one file: an object takes 200 times the memory of its text. A log
+# that is as large as a file may be has 1.6 million.
+MOST_PARTS = 2_500_000
 MOST_DEPTH = 24  # of nested lists and objects; a record has 6
+
+# A file is opened as itself, never through a link, and a pipe in its place makes nobody wait.
+AS_ITSELF = 0
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    AS_ITSELF |= getattr(os, _flag, 0)
 
 
 class RunError(M890Error):
@@ -26,13 +34,10 @@ class RunError(M890Error):
 
 def read_bounded(file: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """The bytes of a regular file of at most that size. Raises: RunError; never waits."""
-    flags = os.O_RDONLY
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-        flags |= getattr(os, name, 0)
     try:
         if file.is_symlink():
             raise RunError(f"cannot read {file}: it is a symbolic link; copy the file itself here")
-        handle = os.open(file, flags)
+        handle = os.open(file, os.O_RDONLY | AS_ITSELF)
         with os.fdopen(handle, "rb") as stream:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
@@ -56,6 +61,7 @@ def parse_json(data: bytes) -> Any:
 
     Raises: ValueError, saying what is wrong.
     """
+    check_parts(data)
     try:
         found = json.loads(
             data.decode("utf-8"),
@@ -67,6 +73,15 @@ def parse_json(data: bytes) -> Any:
         raise ValueError(_too_deep()) from None
     _check(found)
     return found
+
+
+def check_parts(data: bytes) -> None:
+    """Raises: ValueError for JSON of so many parts that reading it would take a gigabyte."""
+    parts = sum(data.count(mark) for mark in (b"{", b"[", b","))
+    if parts > MOST_PARTS:
+        raise ValueError(
+            f"it has {parts} braces, brackets and commas, at most {MOST_PARTS} are read"
+        )
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:
@@ -94,9 +109,11 @@ def _finite(text: str) -> float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(key for key in names if names.count(key) > 1)
-        raise ValueError(f"the key {twice!r:.60} is there twice in one object")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key!r:.60} is there twice in one object")
+            seen.add(key)
     return found
 
 

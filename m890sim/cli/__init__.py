@@ -23,6 +23,7 @@ from m890sim.cli import (
     leaderboard,
     optimize,
     run,
+    show,
     submit,
     tables,
     verify,
@@ -124,6 +125,7 @@ def _collecting_rarely() -> Iterator[None]:
 
 def _refuse(message: str) -> int:
     # Messages that name a file and a line stand alone, so that editors can jump to them.
+    message = show.harmless(message)
     print(message if _has_place(message) else f"m890: {message}", file=sys.stderr)
     return REFUSED
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from m890sim.kernel.ir import Kernel
 
 HIDDEN = 12  # cases that are drawn where nothing is said
+MOST_SECONDS = 86_400
 
 
 def register(commands: Any) -> None:
@@ -34,7 +35,7 @@ def register(commands: Any) -> None:
     judge.add_argument(
         "--hidden",
         metavar="N",
-        type=show.integer(0),
+        type=show.integer(0, show.MOST_HIDDEN),
         default=HIDDEN,
         help=f"hidden cases to draw (default: {HIDDEN})",
     )
@@ -58,7 +59,7 @@ def register(commands: Any) -> None:
     judge.add_argument(
         "--isolate",
         metavar="SECONDS",
-        type=show.integer(1),
+        type=show.integer(1, MOST_SECONDS),
         help="judge in a process of its own, which is ended after so long or at 1 GB of memory",
     )
     judge.add_argument("--json", action="store_true", help="print one JSON object")
@@ -130,7 +131,8 @@ def _isolated(
     args: argparse.Namespace, kernel: Kernel, task: str, chip: ChipSpec, cases: list[str] | None
 ) -> int:
     """Judge in a child process; a crash or a limit there is a verdict."""
-    from m890sim.judge.isolation import judge_isolated
+    from m890sim.errors import M890Error
+    from m890sim.judge.isolation import REFUSED, judge_isolated
     from m890sim.kernel import print_kernel
 
     found = judge_isolated(
@@ -145,6 +147,8 @@ def _isolated(
         cases=cases,
         rows=args.rows,
     )
+    if found.ended == REFUSED:
+        raise M890Error(found.reason)
     if args.json:
         show.print_json(found.answer or {"correct": False, "speedup": 1.0} | found.as_dict())
     else:
@@ -153,11 +157,21 @@ def _isolated(
         if found.answer is None:
             out.print(f"The judging process {found.ended}: {found.reason}")
         else:
-            for gate in found.answer["gates"]:
-                if not gate["passed"]:
-                    out.print(f"{gate['gate']}: {gate['reason']}")
-            out.print(f"speedup {show.ratio(found.answer['speedup'])} on public cases")
+            for line in _isolated_lines(found.answer):
+                out.print(line)
     return 0 if found.correct else 1
+
+
+def _isolated_lines(answer: dict[str, Any]) -> list[str]:
+    """What a child's answer says, for a reader."""
+    lines = [f"{gate['gate']}: {gate['reason']}" for gate in answer["gates"] if not gate["passed"]]
+    text, hidden = f"speedup {show.ratio(answer['speedup'])} on public cases", answer["hidden"]
+    if hidden is not None:
+        text += (
+            f", {show.ratio(hidden['speedup'])} on {hidden['cases']} hidden ones, "
+            f"{hidden['wrong']} of them wrong"
+        )
+    return [*lines, text, f"seed {answer['seed']}"]
 
 
 def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> None:

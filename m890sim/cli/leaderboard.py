@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import show
-from m890sim.cli.optimize import number_of
 
 if TYPE_CHECKING:
     from m890sim.evidence.leaderboard import Leaderboard
 
 HIDDEN = 32  # cases
+SECONDS, MOST_SECONDS = 3600, 86_400  # that one submission may take
 
 
 def register(commands: Any) -> None:
@@ -28,12 +28,22 @@ def register(commands: Any) -> None:
     board.add_argument(
         "--hidden",
         metavar="N",
-        type=number_of(0),
+        type=show.integer(0, show.MOST_HIDDEN),
         default=HIDDEN,
         help=f"hidden cases that each kernel is scored on (default: {HIDDEN}); 0: the public ones",
     )
     board.add_argument(
-        "--seed", metavar="S", type=number_of(0), help="of the hidden cases (default: a fresh one)"
+        "--seed",
+        metavar="S",
+        type=show.integer(0),
+        help="of the hidden cases (default: a fresh one)",
+    )
+    board.add_argument(
+        "--seconds",
+        metavar="N",
+        type=show.integer(1, MOST_SECONDS),
+        default=SECONDS,
+        help=f"a submission that takes longer is not taken (default: {SECONDS})",
     )
     board.add_argument(
         "--out", metavar="DIR", type=Path, help="where the two files go (default: the folder)"
@@ -43,16 +53,14 @@ def register(commands: Any) -> None:
 
 
 def _leaderboard(args: argparse.Namespace) -> int:
-    from m890sim.agents.plan import MOST_HIDDEN
-    from m890sim.errors import M890Error
-    from m890sim.evidence.leaderboard import leaderboard, write
+    from m890sim.evidence.leaderboard import check_writable, leaderboard, write
 
-    if args.hidden > MOST_HIDDEN:
-        raise M890Error(f"--hidden must be at most {MOST_HIDDEN}, not {args.hidden}")
-    with show.progress(args.folder.name, quiet=args.json) as tell:
-        board = leaderboard(args.folder, args.hidden, args.seed, tell)
     out = args.out or args.folder
-    out.mkdir(parents=True, exist_ok=True)
+    if args.out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    check_writable(out)  # before minutes of judging
+    with show.progress(args.folder.name, quiet=args.json) as tell:
+        board = leaderboard(args.folder, args.hidden, args.seed, tell, args.seconds)
     write(board, out)
     if args.json:
         show.print_json(board.as_dict())
@@ -70,8 +78,8 @@ def _print(board: Leaderboard, out: Path) -> None:
             found = row.hidden
             numbers = [show.ratio(value) for value in (found.value, found.low, found.high)]
             counts = [show.count(found.runs), show.count(row.evaluations)]
-            shown.add_row(row.agent, *numbers, show.ratio(row.public), *counts)
-        show.print_whole(shown, f"{table.task} on {table.chip} (fictional)")
+            shown.add_row(show.harmless(row.agent), *numbers, show.ratio(row.public), *counts)
+        show.print_whole(shown, show.harmless(f"{table.task} on {table.chip} (fictional)"))
     for file, reason in board.rejected:
-        show.console().print(f"{file} is not taken: {reason}", style="red")
-    print(f"In {out}: leaderboard.md, leaderboard.json")
+        show.console().print(show.harmless(f"{file} is not taken: {reason}"), style="red")
+    print(f"In {show.harmless(str(out))}: leaderboard.md, leaderboard.json")

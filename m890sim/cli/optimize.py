@@ -24,6 +24,7 @@ RUNS = "runs"  # the folder that run directories are made in
 TASK, CHIP, EVALUATIONS, SEED = "extend", "m890", 432, 0
 PARTS = 20  # without a terminal, progress is told this often
 WIDE_COLUMNS = 100
+MOST_EVALUATIONS, MOST_HIDDEN = 100_000, 100  # of one run
 INTERRUPTED = 130
 
 
@@ -44,11 +45,14 @@ def register(commands: Any) -> None:
     optimize.add_argument(
         "--evaluations",
         metavar="N",
-        type=number_of(1),
+        type=show.integer(1, MOST_EVALUATIONS),
         help=f"kernels that may be evaluated (default: {EVALUATIONS})",
     )
     optimize.add_argument(
-        "--seed", metavar="N", type=number_of(0), help=f"of the agent's choices (default: {SEED})"
+        "--seed",
+        metavar="N",
+        type=show.integer(0),
+        help=f"of the agent's choices (default: {SEED})",
     )
     optimize.add_argument("--chip", metavar="NAME", help=f"the chip (default: {CHIP})")
     optimize.add_argument(
@@ -65,7 +69,7 @@ def register(commands: Any) -> None:
     optimize.add_argument(
         "--hidden",
         metavar="N",
-        type=number_of(0),
+        type=show.integer(0, MOST_HIDDEN),
         help="hidden cases that the best kernel meets at the end (default: 8)",
     )
     where = optimize.add_mutually_exclusive_group()
@@ -77,21 +81,6 @@ def register(commands: Any) -> None:
     )
     optimize.add_argument("--json", action="store_true", help="print one JSON object")
     optimize.set_defaults(handler=_optimize)
-
-
-def number_of(least: int) -> Any:
-    """An argument that is an integer of at least that much."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, not {text}")
-        return value
-
-    return parse
 
 
 def _optimize(args: argparse.Namespace) -> int:
@@ -124,15 +113,13 @@ def _resumed(args: argparse.Namespace) -> Path:
 
 def _created(args: argparse.Namespace) -> Path:
     from m890sim.agents.files import create, free_name, refuse_used
-    from m890sim.agents.plan import MOST_HIDDEN, Plan, hidden_of
+    from m890sim.agents.plan import Plan, hidden_of
     from m890sim.agents.registry import DEFAULT_AGENT, get_agent
     from m890sim.chip import get_chip
     from m890sim.cli.files import load
     from m890sim.judge import check_fits
     from m890sim.workloads import get_task
 
-    if (args.hidden or 0) > MOST_HIDDEN:
-        raise M890Error(f"--hidden must be at most {MOST_HIDDEN}, not {args.hidden}")
     if args.out is not None:
         refuse_used(args.out)
     task = get_task(args.task or TASK)

@@ -133,23 +133,42 @@ def progress(title: str, quiet: bool = False) -> Iterator[Progress]:
         TextColumn("{task.fields[label]}", markup=False, style="dim"),
     )
     with Bar(*parts, console=console(stderr=True), transient=True) as bar:
-        shown = bar.add_task(title, total=None, label="")
-        yield lambda done, total, label: bar.update(shown, completed=done, total=total, label=label)
+        shown = bar.add_task(harmless(title), total=None, label="")
+        yield lambda done, total, label: bar.update(
+            shown, completed=done, total=total, label=harmless(label)
+        )
 
 
-def integer(least: int) -> Callable[[str], int]:
-    """What argparse takes as the type of an integer option of at least `least`."""
+MOST_INTEGER = 2**63 - 1
+MOST_HIDDEN = 1000  # hidden cases of one judgement
+
+
+def integer(least: int, most: int = MOST_INTEGER) -> Callable[[str], int]:
+    """What argparse takes as the type of an integer option that lies in `least` ... `most`."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if not least <= value < 2**63:
-            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, not {text}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"must be at most {most}, not {text:.40}")
+        if value < least:
+            found = f"{text:.40}"
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, not {found}")
         return value
 
     return parse
+
+
+def harmless(text: str) -> str:
+    """Text that strangers may have made, for a terminal: what is not printable is escaped.
+
+    Names of files, chips and keys of records may hold escape sequences. Line ends stay.
+    """
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text
+    )
 
 
 def count(number: int) -> str:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from m890sim.cli import show
+
 
 def register(commands: Any) -> None:
     """Add the command of this group."""
@@ -30,8 +32,9 @@ def _submit(args: argparse.Namespace) -> int:
     name = run.name or run.resolve().name
     out = args.out or run.parent / f"{name}.submission.json"
     record = submit(run, out)
+    shown = show.harmless(str(out))
     print(
-        f"{out}: {record.commitment}\n"
-        f"The log was not worked out again; m890 verify {out} does that."
+        f"{shown}: {record.commitment}\n"
+        f"The log was not worked out again; m890 verify {shown} does that."
     )
     return 0

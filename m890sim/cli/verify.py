@@ -28,10 +28,13 @@ def _verify(args: argparse.Namespace) -> int:
 
     with show.progress(args.path.name, quiet=args.json) as tell:
         found = verify(args.path, tell)
+    name = show.harmless(str(args.path))
     if args.json:
         show.print_json(found.as_dict())
     elif found.verified:
-        print(f"{args.path}: verified, everything comes out as recorded")
+        print(f"{name}: verified, everything comes out as recorded")
+        if not found.judged:
+            print("The run has not ended: its best kernel was not judged, the result proves none.")
     else:
-        print(f"{args.path}: NOT verified: {found.difference}")
+        print(f"{name}: NOT verified: {show.harmless(found.difference or '')}")
     return 0 if found.verified else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,32 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from m890sim.agents.files import write_json, write_whole
-from m890sim.agents.plan import Plan
 from m890sim.agents.reading import RunError
 from m890sim.errors import M890Error
 from m890sim.evidence.intervals import Interval, stratified_interval
-from m890sim.evidence.record import Record, read_record
-from m890sim.evidence.verification import verify
-from m890sim.judge import judge_kernel
-from m890sim.judge.evaluation import package_version
-from m890sim.language import parse
+from m890sim.evidence.scoring import Scored, score, score_apart
+from m890sim.judge.evaluation import check_integer, package_version
+from m890sim.judge.judgement import MOST_HIDDEN
 from m890sim.timing import TIMING_VERSION
 
 JSON, MARKDOWN = "leaderboard.json", "leaderboard.md"
 SEED_BITS = 32
 MOST_FILES = 1000
+SAME = 0.5  # share of common kernels above which two runs are one; independent ones: up to 0.2
 Told = Callable[[int, int, str], None]  # (files done, files in all, what comes next)
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A submission that holds, on the hidden cases."""
-
-    file: str
-    plan: Plan
-    commitment: str
-    public: float  # speedup on the cases that the agent knew
-    hidden: float  # speedup on the hidden ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +113,25 @@ class Leaderboard:
 
 
 def leaderboard(
-    folder: Path, hidden: int, seed: int | None = None, told: Told | None = None
+    folder: Path,
+    hidden: int,
+    seed: int | None = None,
+    told: Told | None = None,
+    seconds: float | None = None,
 ) -> Leaderboard:
     """Verify and rank the submissions (*.json) of a folder; nothing is written.
 
     hidden: cases that each kernel is scored on. seed: of those cases; None draws a fresh one, which
-    nobody could know who made a submission.
-    Raises: RunError where there is no such folder, or it holds too much.
+    nobody could know who made a submission. seconds: each submission is worked out in a process of
+    its own that is ended after so long; None: all in this one, however long they take.
+    Raises: RunError where there is no such folder, or it holds too much; TypeError or ValueError
+    for numbers that cannot be.
     """
+    check_integer("hidden", hidden, 0)
+    if hidden > MOST_HIDDEN:
+        raise ValueError(f"hidden must be at most {MOST_HIDDEN}, not {hidden!r:.60}")
+    if seed is not None:
+        check_integer("seed", seed, 0)
     if not folder.is_dir():
         raise RunError(f"{folder} is no directory; give a folder of submissions")
     files = sorted(file for file in folder.glob("*.json") if file.name != JSON)
@@ -143,20 +142,41 @@ def leaderboard(
     chosen = secrets.randbits(SEED_BITS) if seed is None else seed
     scored: list[Scored] = []
     rejected: list[tuple[str, str]] = []
-    seen: dict[str, str] = {}
     for number, file in enumerate(files):
         if told is not None:
             told(number, len(files), file.name)
         try:
-            entry = _scored(file, hidden, chosen)
-            twin = seen.setdefault(entry.commitment, file.name)
-            if twin != file.name:
-                raise RunError(f"it is the same run as {twin}")
+            if seconds is None:
+                entry = score(file, hidden, chosen)
+            else:
+                entry = score_apart(file, hidden, chosen, seconds)
+            twin = _like(entry, scored)
+            if twin is not None:
+                raise RunError(f"it is the same run as {twin.file}, by the kernels of its log")
         except M890Error as error:
             rejected.append((file.name, str(error)))
             continue
+        except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+            rejected.append((file.name, f"it cannot be judged: {error!s:.300}"))
+            continue
+        except (MemoryError, RecursionError) as error:
+            rejected.append((file.name, f"it takes too much: {type(error).__name__}"))
+            continue
         scored.append(entry)
     return Leaderboard(chosen, hidden, _tables(scored), tuple(rejected))
+
+
+def check_writable(folder: Path) -> None:
+    """Raises: RunError where `write` could not write the board into the folder."""
+    if not folder.is_dir():
+        raise RunError(f"{folder} is no directory; give a folder of submissions")
+    for name in (JSON, MARKDOWN):
+        if (folder / name).is_dir():
+            raise RunError(f"cannot write {folder / name}: it is a directory; choose another --out")
+    if not os.access(
+        folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    ):
+        raise RunError(f"cannot write into {folder}; choose another directory with --out")
 
 
 def write(board: Leaderboard, folder: Path) -> None:
@@ -165,31 +185,28 @@ def write(board: Leaderboard, folder: Path) -> None:
     write_whole(folder / MARKDOWN, board.as_markdown().encode("utf-8"))
 
 
-def _scored(file: Path, hidden: int, seed: int) -> Scored:
-    """A submission with its score. Raises: M890Error, saying why it has none."""
-    found = verify(file)
-    if found.difference is not None:
-        raise RunError(found.difference)
-    record: Record = read_record(file)
-    plan = record.plan()
-    if record.best is None or record.result is None or record.result["best"] is None:
-        raise RunError("it has no right kernel")
-    kernel = parse(record.best, filename=file.name)
-    judged = judge_kernel(kernel, plan.task, plan.chip, hidden=hidden, seed=seed, cases=plan.cases)
-    if judged.refuted:
-        reason = next(f"{gate.gate}: {gate.reason}" for gate in judged.gates if not gate.passed)
-        raise RunError(f"wrong with seed {seed}: {reason}")
-    score = judged.speedup if judged.hidden is None else judged.hidden.speedup
-    return Scored(file.name, plan, record.commitment, judged.speedup, score)
+def _like(entry: Scored, others: list[Scored]) -> Scored | None:
+    """The run that this one is, nearly: more than SAME of its kernels are that run's.
+
+    Agent, seed and budget are what a file says, and a log that is cut or has another line is still
+    the same run. Kernels of independent runs hardly ever agree.
+    """
+    own = set(entry.kernels)
+    for other in others:
+        if (entry.task_digest, entry.chip_digest) != (other.task_digest, other.chip_digest):
+            continue
+        if len(own & set(other.kernels)) > SAME * min(len(own), len(other.kernels)):
+            return other
+        if not own and not other.kernels:
+            return other
+    return None
 
 
 def _tables(scored: list[Scored]) -> tuple[Table, ...]:
     groups: dict[tuple[str, str, str, str], dict[tuple[str, str, str, int], list[Scored]]] = {}
     for entry in scored:
-        plan = entry.plan
-        place = (plan.task.name, plan.task.digest, plan.chip.name, plan.chip.digest)
-        start = plan.manifest()["start"]
-        agent = (plan.agent, start["name"], start["digest"], plan.evaluations)
+        place = (entry.task, entry.task_digest, entry.chip, entry.chip_digest)
+        agent = (entry.agent, entry.start, entry.start_digest, entry.evaluations)
         groups.setdefault(place, {}).setdefault(agent, []).append(entry)
     tables = []
     for place, agents in sorted(groups.items(), key=lambda group: group[0]):

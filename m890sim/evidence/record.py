@@ -57,6 +57,11 @@ def read_record(path: Path) -> Record:
     return _of_directory(path) if path.is_dir() else _of_file(path)
 
 
+def read_submission(path: Path) -> Record:
+    """Read the file of a submission, never a directory. Raises: RunError as `read_record`."""
+    return _of_file(path)
+
+
 def _of_directory(path: Path) -> Record:
     manifest = read_manifest(path)
     plan_of(manifest, str(path))
@@ -95,6 +100,11 @@ def _of_file(path: Path) -> Record:
         except ValueError as error:
             raise RunError(f"{path} is damaged in evaluation {number}: {error}") from error
     _check_best(data["result"], path)
+    if data["result"].get("interrupted") is not False:
+        raise RunError(
+            f"{path} is no submission: its run was interrupted before its best kernel was judged; "
+            "finish the run with m890 optimize --resume, and submit it again"
+        )
     return Record(path, data["manifest"], data["log"], data["best"], data["result"], data["chain"])
 
 

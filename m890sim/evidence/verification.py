@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m890sim.agents.chain import broken_link
+from m890sim.agents.chain import CHAIN, broken_link
 from m890sim.agents.differences import difference
 from m890sim.agents.lines import Lines, differing, edits_of
-from m890sim.agents.outcome import Outcome, best_text, finish
+from m890sim.agents.outcome import Outcome, best_text, finish, ranked
 from m890sim.agents.plan import DifferError, Plan, gate_settings
 from m890sim.agents.reading import RunError
 from m890sim.errors import BelowLowerBoundError, M890Error
@@ -31,6 +31,7 @@ class Verification:
     """Whether a record holds; where not, the first thing in it that does not."""
 
     difference: str | None  # None: it holds
+    judged: bool = True  # False: a run that has not ended, or was interrupted before its judgement
 
     @property
     def verified(self) -> bool:
@@ -39,7 +40,11 @@ class Verification:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {"verified": self.verified, "difference": self.difference}
+        return {
+            "verified": self.verified,
+            "difference": self.difference,
+            "judged": self.judged,
+        }
 
 
 def verify(path: Path | str, told: Told | None = None) -> Verification:
@@ -52,10 +57,19 @@ def verify(path: Path | str, told: Told | None = None) -> Verification:
     """
     try:
         record = read_record(Path(path))
-        found = _Replay(record, told).difference()
     except DifferError as error:
         return Verification(str(error))
-    return Verification(found or None)
+    return verify_record(record, told)
+
+
+def verify_record(record: Record, told: Told | None = None) -> Verification:
+    """As `verify`, of a record that was read already."""
+    judged = record.result is not None and record.result.get("interrupted") is False
+    try:
+        found = _Replay(record, told).difference()
+    except DifferError as error:
+        found = str(error)
+    return Verification(found or None, judged)
 
 
 class _Replay:
@@ -81,6 +95,9 @@ class _Replay:
             return f"chain: the record says {record.chain!r:.80}, recomputed {record.head!r}"
         if len(record.lines) > plan.evaluations:
             return f"the log has {len(record.lines)} evaluations of {plan.evaluations}"
+        stale = _stale(record, plan)
+        if stale:
+            return stale
         session = KernelSession(
             plan.task,
             plan.cases,
@@ -134,6 +151,9 @@ class _Replay:
         result = record.result
         if result is None:
             return self._best_so_far()
+        text = self._choice(session, result)
+        if text:
+            return text
         outcome = finish(
             plan,
             record.path,
@@ -148,6 +168,30 @@ class _Replay:
             return f"result: {text}"
         return _best_differs(record, outcome)
 
+    def _choice(self, session: KernelSession, result: dict[str, Any]) -> str:
+        """Whether the result speaks of the kernels that the log puts first.
+
+        Asked before any of them is judged, which takes a while for each.
+        """
+        order = ranked(session.log, session.best)
+        said = result.get("rejected")
+        if not isinstance(said, list) or len(said) > len(order):
+            return f"result: rejected: the record says {said!r:.80}, which cannot be"
+        indices = [entry.get("index") if isinstance(entry, dict) else entry for entry in said]
+        text = difference(indices, [entry.index for entry in order[: len(said)]], ("rejected",))
+        if text:
+            return f"result: {text}"
+        best = result["best"]
+        if len(said) == len(order):
+            return "" if best is None else "result: best: every kernel of the log was rejected"
+        entry = order[len(said)]
+        text = difference(None if best is None else best.get("index"), entry.index, ("best",))
+        if text:
+            return f"result: {text}"
+        if self.record.best != self._text_of(entry):
+            return "best.py: it is not the kernel that the result names"
+        return ""
+
     def _best_so_far(self) -> str:
         """best.py of a run that has not ended: of the last line, or of the one before it."""
         texts = [None if best is None else self._text_of(best) for best in self._bests[-2:]]
@@ -161,6 +205,33 @@ class _Replay:
     def _tell(self, done: int, text: str) -> None:
         if self._told is not None:
             self._told(done, len(self.record.lines) + 1, text)
+
+
+def _stale(record: Record, plan: Plan) -> str:
+    """Where a result does not belong to its log, by what takes no time to compare."""
+    result = record.result
+    if result is None:
+        return ""
+    found: dict[str, Any] = {
+        "task": plan.task.name,
+        "chip": plan.chip.name,
+        "agent": plan.agent,
+        "seed": plan.seed,
+        "evaluations": plan.evaluations,
+        "spent": len(record.lines),
+        CHAIN: record.head,
+    }
+    best = result["best"]
+    if best is not None:
+        index = best.get("index")
+        if type(index) is not int or not 0 <= index < len(record.lines):
+            return f"result: best.index: the log has no evaluation {index!r:.60}"
+        line = record.lines[index]
+        found["best"] = {"digest": line["digest"], "cycles": line["cycles"]}
+        best = {key: best[key] for key in ("digest", "cycles") if key in best}
+    said = {key: result[key] for key in found if key in result} | {"best": best}
+    text = difference(said, {"best": None} | found)
+    return f"result: {text}" if text else ""
 
 
 def record_start(plan: Plan) -> str:

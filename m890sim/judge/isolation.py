@@ -6,6 +6,9 @@ for what we have not thought of. Plain data goes in, bounded JSON comes out and 
 
 from __future__ import annotations
 
+import errno
+import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -32,6 +35,22 @@ SECONDS, MEMORY_MB = 60.0, 1024
 ANSWERED, REFUSED, CRASHED, LIMIT, TIMEOUT = "answered", "refused", "crashed", "limit", "timeout"
 _MINE = (ANSWERED, REFUSED, CRASHED, LIMIT)  # what a child may say of itself
 _CHILD = "from m890sim.judge.isolation import serve; serve()"
+# What the child does first, in an interpreter that looks neither into the current folder nor at
+# PYTHONPATH: it finds this very package by its place, and libraries after the standard library, so
+# that no json.py of a stranger can stand in for anything.
+_START = """
+import importlib.util, sys
+sys.path += [entry for entry in {libraries} if entry not in sys.path]
+spec = importlib.util.spec_from_file_location(
+    "m890sim", {file}, submodule_search_locations=[{folder}]
+)
+sys.modules["m890sim"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["m890sim"])
+"""
+_LIBRARIES = ("numpy", "ml_dtypes", "numba", "llvmlite", "threadpoolctl")  # what judging imports
+# What a child needs of the environment: where programs, libraries, caches and temporary files lie.
+_KEPT = ("PATH", "HOME", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "XDG_CACHE_HOME")
+_KEPT_TOO = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "NUMBA_DISABLE_JIT", "NUMBA_CPU_NAME")
 # One thread: others would take processor time and address space that the limits count.
 _SINGLE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -97,13 +116,18 @@ def run_isolated(
     *,
     seconds: float = SECONDS,
     memory_mb: int = MEMORY_MB,
+    module: str = __name__,
 ) -> Isolated:
-    """Run a function of FUNCTIONS on plain data in a child process.
+    """Run a function of a module's FUNCTIONS on plain data in a child process.
 
+    module: of this package, by its full name; this one where nothing is said.
     Raises: TypeError, ValueError for a wrong function, limit, or data that is not plain.
     """
-    if function not in FUNCTIONS:
-        raise ValueError(f"function must be one of {', '.join(FUNCTIONS)}, not {function!r:.60}")
+    if not module.startswith("m890sim."):
+        raise ValueError(f"module must be one of m890sim, not {module!r:.60}")
+    functions = importlib.import_module(module).FUNCTIONS
+    if function not in functions:
+        raise ValueError(f"function must be one of {', '.join(functions)}, not {function!r:.60}")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"seconds must be a number, not {seconds!r:.60}")
     if not 0 < seconds <= 86_400:
@@ -113,7 +137,8 @@ def run_isolated(
     if not 1 <= memory_mb <= 2**20:
         raise ValueError(f"memory_mb must lie in 1 ... 1,048,576, not {memory_mb!r:.60}")
     limits = {"seconds": seconds, "memory_mb": memory_mb}
-    request = json.dumps({"function": function, "data": dict(data), "limits": limits}).encode()
+    asked = {"module": module, "function": function, "data": dict(data), "limits": limits}
+    request = json.dumps(asked).encode()
     if len(request) > MOST_REQUEST:
         return Isolated(
             REFUSED, f"the request has {len(request):,} bytes, at most {MOST_REQUEST:,} are taken"
@@ -123,19 +148,13 @@ def run_isolated(
 
 def _supervise(request: bytes, seconds: float) -> Isolated:
     """Start the child, feed it, and end it in time, whatever it does."""
-    root = str(Path(__file__).parents[2])
-    paths = [root, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = {
-        **os.environ,
-        **dict.fromkeys(_SINGLE, "1"),
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-    }
     process = subprocess.Popen(
-        [sys.executable, "-c", _CHILD],
+        [os.path.abspath(sys.executable), "-I", "-c", _start() + _CHILD],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env=_environment(),
+        cwd=os.path.abspath(os.sep),  # relative names of a library or a cache lead nowhere
         start_new_session=True,
     )
     answer = bytearray()
@@ -174,6 +193,27 @@ def _supervise(request: bytes, seconds: float) -> Isolated:
     if late:
         return Isolated(TIMEOUT, f"no verdict within {seconds:g} s of wall-clock time")
     return _read(bytes(answer), process.returncode, seconds)
+
+
+def _start() -> str:
+    """`_START` with the places of this package and of the libraries that it uses."""
+    folder = Path(__file__).absolute().parents[1]
+    places: dict[str, None] = {}
+    for name in _LIBRARIES:
+        spec = importlib.util.find_spec(name)
+        for place in spec.submodule_search_locations or () if spec is not None else ():
+            places[os.path.abspath(os.path.dirname(place))] = None
+    return _START.format(
+        libraries=ascii(list(places)),
+        file=ascii(str(folder / "__init__.py")),
+        folder=ascii(str(folder)),
+    )
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a child: what it needs, and nothing that a stranger could steer it by."""
+    kept = {name: os.environ[name] for name in (*_KEPT, *_KEPT_TOO) if name in os.environ}
+    return {**kept, **dict.fromkeys(_SINGLE, "1")}
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -234,17 +274,34 @@ def serve() -> None:
 
 def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return {"ended": ANSWERED, "answer": FUNCTIONS[request["function"]](request["data"])}
-    except (M890Error, TypeError, ValueError) as error:
-        return {"ended": REFUSED, "reason": f"{error!s:.4000}"}
-    except MemoryError:
-        megabytes = request["limits"]["memory_mb"]
-        return {"ended": LIMIT, "reason": f"judging takes more than {megabytes} MB of memory"}
+        functions = importlib.import_module(request.get("module", __name__)).FUNCTIONS
+        return {"ended": ANSWERED, "answer": functions[request["function"]](request["data"])}
     except Exception as error:
+        if _out_of_memory(error):
+            megabytes = request["limits"]["memory_mb"]
+            return {"ended": LIMIT, "reason": f"judging takes more than {megabytes} MB of memory"}
+        if isinstance(error, (M890Error, TypeError, ValueError)):
+            return {"ended": REFUSED, "reason": f"{error!s:.4000}"}
         return {
             "ended": CRASHED,
             "reason": f"judging failed: {type(error).__name__}: {error!s:.2000}",
         }
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says that there is no memory left.
+
+    A library that cannot be mapped says so in words alone, and often within another error.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if isinstance(error, (OSError, ImportError)) and any(
+            words in str(error) for words in ("allocate memory", "failed to map")
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _limit(seconds: float, memory_mb: int) -> None:

@@ -23,7 +23,9 @@ from m890sim.agents.lines import edits_of
 from m890sim.agents.optimize import optimize
 from m890sim.kernel import digest
 from m890sim.language import parse
-from m890sim.session import KernelSession
+from m890sim.session import KernelSession, Memory
+from m890sim.session.memory import Gate, Space, State
+from m890sim.session.records import Verdict
 from tests.agents.run_files import FILES, begin, contents, cut, everything
 from tests.agents.toys import CASE, TASK, made
 
@@ -86,16 +88,25 @@ def test_finished_run_can_be_resumed_and_stays_the_same(finished: Path, tmp_path
     assert contents(path) == contents(finished)
 
 
-def test_verdicts_of_the_log_are_not_worked_out_again(
+def test_verdicts_on_start_and_best_and_all_refusals_are_worked_out_again(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gate(*_arguments: object, **_settings: object) -> None:
-        raise AssertionError("the gate ran again")
+    judged: list[str] = []
+    judge = Memory._judge
+
+    def counted(memory: Memory, space: Space, state: State, gate: Gate) -> Verdict:
+        judged.append(state.digest)
+        return judge(memory, space, state, gate)
 
     path = cut(finished, tmp_path / "run", 12)
-    monkeypatch.setattr("m890sim.session.memory.judge_case", gate)
+    monkeypatch.setattr(Memory, "_judge", counted)
     optimize(path)
     assert contents(path) == contents(finished)
+    lines, _ = read_lines(path)
+    right = [line["digest"] for line in lines if line["correct"]]
+    assert len(right) > 2
+    refused = [line["digest"] for line in lines if line["correct"] is False]
+    assert judged == [lines[0]["digest"], *refused, right[-1]]
 
 
 @pytest.mark.parametrize("after", [0, 4, 11])

@@ -18,6 +18,8 @@ from m890sim.agents.files import (
     BEST,
     EVALUATIONS,
     MANIFEST,
+    PICTURE,
+    RESULT,
     Log,
     RunError,
     create,
@@ -28,7 +30,9 @@ from m890sim.agents.files import (
 from m890sim.agents.optimize import optimize
 from m890sim.kernel import print_kernel
 from m890sim.language import parse
-from m890sim.workloads import load_kernel
+from m890sim.session import Memory
+from m890sim.session.memory import Verdict
+from m890sim.workloads import KERNELS, load_kernel
 from tests.agents.run_files import begin, contents, cut, everything
 from tests.agents.toys import CASE, made, plan
 
@@ -83,7 +87,7 @@ def test_manifest_that_is_not_json_is_refused(
         ({"task": None}, "manifest.json is damaged"),
         ({"cases": [{"case": "none"}]}, "manifest.json is damaged: unknown case"),
         ({"cases": []}, "a run needs at least one case"),
-        ({"hidden": 1001}, "hidden must be at most 1000, not 1001"),
+        ({"hidden": 1001}, "hidden must be at most 100, not 1001"),
         ({"cases": 3}, "manifest.json is damaged"),
         (
             {"chip": {"name": "m890", "digest": "0"}},
@@ -191,6 +195,49 @@ def test_speedups_that_were_changed_are_refused(finished: Path, tmp_path: Path) 
 
     rechained(path, tenfold)
     refused(path, "evaluation 0", "speedup: the record says 10.0, recomputed 1.0")
+
+
+@pytest.mark.parametrize("which", ["start", "middle", "best"])
+def test_verdicts_that_a_run_stands_on_are_worked_out_again(
+    finished: Path, tmp_path: Path, which: str
+) -> None:
+    lines, _ = read_lines(finished)
+    accepted = [line["index"] for line in lines if line["correct"]]
+    index = {"start": 0, "middle": accepted[1], "best": accepted[-1]}[which]
+    path = cut(finished, tmp_path / "run", index + 1)
+
+    def wrong(lines: list[dict[str, object]]) -> None:
+        best = lines[index - 1]["best_speedup"] if index else 1.0
+        lines[index] |= {
+            "correct": False,
+            "accepted": False,
+            "code": "E401",
+            "message": "no",
+            "best_speedup": best,
+        }
+
+    rechained(path, wrong)
+    refused(path, f"evaluation {index} of evaluations.jsonl", "the record says ")
+
+
+def test_best_verdict_that_was_made_right_is_worked_out_again(tmp_path: Path) -> None:
+    """The log says of a wrong start kernel that it is right."""
+    text = KERNELS["vector_add_reference"].text.replace("add(", "sub(")
+    start = parse(text.replace("def vector_add_reference", "def mine"))
+    path = tmp_path / "run"
+    create(path, dataclasses.replace(plan(), start=start).manifest())
+    right = Verdict(True, "", "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Memory, "verdict", lambda *_: right)
+        patch.setattr("m890sim.agents.optimize._finish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            optimize(path)
+    assert read_lines(path)[0][0]["correct"] is True
+    refused(path, "evaluation 0 of evaluations.jsonl", "the record says True")
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_broken_chain_is_refused(finished: Path, tmp_path: Path) -> None:
@@ -354,3 +401,66 @@ def test_directory_that_cannot_be_written_is_refused(open_path: Path) -> None:
             optimize(path)
     assert list(shut.iterdir()) == []
     assert set(everything(path)) == {MANIFEST, EVALUATIONS}
+
+
+def test_prepared_temporary_names_are_never_opened(finished: Path, tmp_path: Path) -> None:
+    """Links and pipes under the names that earlier versions wrote to before a rename."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    path = cut(finished, tmp_path / "run", 8)
+    for name in (BEST, RESULT, PICTURE, MANIFEST):
+        (path / f"{name}.tmp").symlink_to(victim)
+    optimize(path)
+    assert victim.read_bytes() == b"mine" and contents(path) == contents(finished)
+    assert not any((path / name).is_symlink() for name in (BEST, RESULT, PICTURE))
+    os.mkfifo(path / "other.tmp")
+    write_whole(path / "other", b"x")
+    assert (path / "other").read_bytes() == b"x"
+
+
+def test_link_is_replaced_and_not_followed(finished: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    path = cut(finished, tmp_path / "run", 8)
+    for name in (BEST, PICTURE):
+        (path / name).symlink_to(victim)
+    optimize(path)
+    assert victim.read_bytes() == b"mine" and contents(path) == contents(finished)
+
+
+def test_written_files_have_the_permissions_of_any_other(tmp_path: Path) -> None:
+    write_whole(tmp_path / "one", b"")
+    (tmp_path / "two").write_bytes(b"")
+    modes = {entry.name: entry.stat().st_mode for entry in tmp_path.iterdir()}
+    assert modes["one"] == modes["two"] and len(modes) == 2
+
+
+def test_log_with_another_name_elsewhere_is_not_written(finished: Path, tmp_path: Path) -> None:
+    path = cut(finished, tmp_path / "run", 8)
+    os.link(path / EVALUATIONS, tmp_path / "elsewhere")
+    refused(path, "cannot write", "it is no file of this directory alone (it has 2 names)")
+    (path / EVALUATIONS).unlink()
+    os.mkfifo(path / EVALUATIONS)
+    with pytest.raises(RunError, match="it is no file of this directory alone"):
+        Log(path, 0)
+    (path / EVALUATIONS).unlink()
+    (path / EVALUATIONS).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="cannot write"):
+        Log(path, 0)
+
+
+def test_directory_that_was_there_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = tmp_path / f".run.{os.getpid()}.tmp"
+    name.mkdir()
+    (name / "letter").write_text("dear")
+    made(tmp_path / "run")
+    assert (name / "letter").read_text() == "dear"
+    monkeypatch.setattr("secrets.token_hex", lambda _bytes: "same")
+    taken = tmp_path / ".next.same.tmp"
+    taken.mkdir()
+    (taken / "letter").write_text("dear")
+    with pytest.raises(RunError, match="cannot make the run directory"):
+        made(tmp_path / "next")
+    assert (taken / "letter").read_text() == "dear"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_leaderboard_ranks_what_holds_and_lists_the_rest(
     assert all(row["low"] <= row["hidden"] <= row["high"] for row in rows)
     reasons = {entry["file"]: entry["reason"] for entry in board["rejected"]}
     assert set(reasons) == {"bad.json", "forged.json", "twice.json"}
-    assert reasons["twice.json"] == "it is the same run as evolution.json"
+    assert reasons["twice.json"].startswith("it is the same run as evolution.json")
     assert reasons["forged.json"].startswith("evaluation 3: speedup: the record says 99.0")
     text = (folder / MARKDOWN).read_text("utf-8")
     assert "seed 7" in text and "| 1 | " in text and "## Not taken" in text
@@ -120,3 +121,23 @@ def test_leaderboard_refuses(
     assert main(["leaderboard", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_leaderboard_that_cannot_be_written_is_refused_before_anything_is_judged(
+    submission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(
+        "m890sim.evidence.leaderboard.leaderboard", lambda *_: pytest.fail("judged")
+    )
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    shutil.copy(submission, folder)
+    file.write_text("mine")
+    assert main(["leaderboard", str(folder), "--out", str(file)]) == 2
+    assert "file: File exists" in capsys.readouterr().err and file.read_text() == "mine"
+    (folder / MARKDOWN).mkdir()
+    assert main(["leaderboard", str(folder)]) == 2
+    assert "leaderboard.md: it is a directory" in capsys.readouterr().err
+    monkeypatch.setattr(os, "access", lambda *_arguments, **_settings: False)
+    assert main(["leaderboard", str(tmp_path)]) == 2
+    assert "choose another directory with --out" in capsys.readouterr().err

@@ -309,6 +309,37 @@ def test_lines_may_hold_sources(submission: Path, tmp_path: Path) -> None:
     assert found.startswith("evaluation 1: its kernel cannot be made: <evaluation 1>:1:")
 
 
+def test_false_record_is_not_verified_and_an_unreadable_one_refused(
+    submission: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    expert = print_kernel(load_kernel("vector_add_expert"))
+
+    def start(record: Any) -> None:
+        source = expert.replace("def vector_add_expert", "def vector_add_reference")
+        record["manifest"]["start"] |= {"source": source}
+
+    def chip(record: Any) -> None:
+        record["manifest"]["chip"]["numbers"]["vector_f32_lanes"] *= 4
+
+    def digest(record: Any) -> None:
+        record["manifest"]["start"]["digest"] = "0" * 64
+
+    def no_chip(record: Any) -> None:
+        record["manifest"]["chip"]["numbers"]["cores"] = "many"
+
+    def no_start(record: Any) -> None:
+        record["manifest"]["start"]["source"] = "import os"
+
+    for change, status in ((start, 1), (chip, 1), (digest, 1), (no_chip, 2), (no_start, 2)):
+        record = json.loads(submission.read_text("utf-8"))
+        change(record)
+        file = written(tmp_path / "forged.json", rechain(record))
+        assert main(["verify", str(file)]) == status
+        captured = capsys.readouterr()
+        assert ("NOT verified: " in captured.out) == (status == 1)
+        assert ("is damaged: " in captured.err) == (status == 2)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -352,7 +383,11 @@ def test_command_says_what_holds(
     assert main(["verify", str(finished)]) == 0
     assert "verified, everything comes out as recorded" in capsys.readouterr().out
     assert main(["verify", str(submission), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"verified": True, "difference": None}
+    assert json.loads(capsys.readouterr().out) == {
+        "verified": True,
+        "difference": None,
+        "judged": True,
+    }
     record = json.loads(submission.read_text("utf-8"))
     record["result"]["speedup"] = 57.77
     file = written(tmp_path / "forged.json", record)

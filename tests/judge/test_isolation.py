@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,3 +169,64 @@ def test_impossible_arguments_are_refused(
     given_ = {"source": TEXT, "task": "vector_add", **settings}
     with pytest.raises(error, match=message):
         judge_isolated(given_.pop("source"), given_.pop("task"), **given_)
+
+
+# What a stranger's module does where it is imported: it leaves a trace, and forges a verdict.
+HOSTILE = """import os
+open({mark!r}, "w").close()
+os.write(1, b'{{"ended":"answered","answer":{{"correct":true,"speedup":99.0,"gates":[]}}}}')
+os._exit(0)
+"""
+NAMES = ("json", "numpy", "resource", "numba", "encodings", "m890sim", "sitecustomize", "errno")
+
+
+@pytest.mark.parametrize("path", ["", ".", os.pathsep, "{folder}", os.pathsep + "{folder}"])
+def test_no_file_of_the_current_folder_is_imported(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "mark"
+    for name in NAMES:
+        (tmp_path / f"{name}.py").write_text(HOSTILE.format(mark=str(mark)))
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text(HOSTILE.format(mark=str(mark)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", path.format(folder=tmp_path))
+    monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "json.py"))
+    found = judge_isolated(TEXT.replace("add(", "sub("), "vector_add", **SMALL)
+    assert found.ended == ANSWERED and not found.correct and not mark.exists()
+
+
+def test_child_has_no_more_of_the_environment_than_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "anything")
+    monkeypatch.setenv("SECRET_OF_MINE", "1")
+    seen = "{'ended': 'answered', 'answer': {'names': sorted(os.environ), 'at': os.getcwd()}}"
+    monkeypatch.setattr(isolation, "_CHILD", child(f"print(json.dumps({seen}))"))
+    found = run_isolated("echo", {}).answer
+    assert found is not None and found["at"] == os.path.abspath(os.sep)
+    kept = {*isolation._KEPT, *isolation._KEPT_TOO, *isolation._SINGLE, "LC_CTYPE"}
+    assert set(found["names"]) <= kept
+
+
+@pytest.mark.parametrize("memory_mb", [1, 16, 64])
+def test_little_memory_is_a_limit(memory_mb: int) -> None:
+    pytest.importorskip("resource")
+    found = judge_isolated(TEXT, "vector_add", memory_mb=memory_mb, **SMALL)
+    assert found == Isolated(LIMIT, f"judging takes more than {memory_mb} MB of memory")
+
+
+def test_errors_that_come_of_no_memory_are_told_from_others() -> None:
+    def chained(error: Exception, cause: Exception) -> Exception:
+        error.__cause__ = cause
+        return error
+
+    for error in (
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("x.so: failed to map segment from shared object"),
+        chained(ValueError("x"), MemoryError()),
+    ):
+        assert isolation._out_of_memory(error)
+    for error in (ValueError("failed to map"), OSError(errno.ENOENT, "no file"), KeyError("x")):
+        assert not isolation._out_of_memory(error)

@@ -1,0 +1,73 @@
+"""`m890 judge`, `leaderboard` and `optimize`: numbers that cannot be, and judging apart."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from m890sim.agents import plan
+from m890sim.cli import judge as command
+from m890sim.cli import main, optimize, show
+from m890sim.judge import isolation, judgement
+
+Capture = pytest.CaptureFixture[str]
+ADD = "vector_add_reference"
+ONE = ["judge", ADD, "--case", "add-256x512", "--seed", "3", "--rows", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["judge", ADD, "--hidden", "1001"], "must be at most 1000, not 1001"),
+        (["judge", ADD, "--isolate", "86401"], "must be at most 86400, not 86401"),
+        (["judge", ADD, "--seed", str(2**63)], "must be at most 9223372036854775807"),
+        (["judge", ADD, "--rows", "9" * 5000], "must be an integer of at least 1, not 999"),
+        (["judge", ADD, "--isolate", "60", "--hidden", "1001"], "must be at most 1000"),
+        (["leaderboard", ".", "--hidden", "1001"], "must be at most 1000, not 1001"),
+        (["leaderboard", ".", "--seed", str(2**63)], "must be at most 9223372036854775807"),
+        (["optimize", "--seed", str(2**63)], "must be at most 9223372036854775807"),
+        (["optimize", "--hidden", "101"], "must be at most 100, not 101"),
+        (["optimize", "--evaluations", "100001"], "must be at most 100000, not 100001"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(
+    arguments: list[str], words: str, capsys: Capture
+) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and "bug" not in captured.err and len(captured.err) < 2000
+
+
+def test_bounds_of_the_command_line_are_those_of_the_package() -> None:
+    assert show.MOST_HIDDEN == judgement.MOST_HIDDEN
+    assert (optimize.MOST_EVALUATIONS, optimize.MOST_HIDDEN, show.MOST_INTEGER) == (
+        plan.MOST_EVALUATIONS,
+        plan.MOST_HIDDEN,
+        plan.MOST_SEED,
+    )
+    with pytest.raises(ValueError, match="be at most 86,400"):
+        isolation.run_isolated("echo", {}, seconds=command.MOST_SECONDS + 1)
+
+
+def test_judging_apart_says_what_judging_here_says(capsys: Capture) -> None:
+    assert main([*ONE, "--hidden", "2", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert main([*ONE, "--hidden", "2", "--isolate", "60", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == expected
+    assert main([*ONE, "--hidden", "2", "--isolate", "60"]) == 0
+    text = capsys.readouterr().out
+    assert "seed 3" in text and "on 2 hidden ones, 0 of them wrong" in text
+    assert re.search(r"speedup [\d.]+x on public cases, [\d.]+x on 2 hidden", text)
+
+
+def test_what_a_judging_process_refuses_is_refused(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = isolation.Isolated(isolation.REFUSED, "no such thing")
+    monkeypatch.setattr(isolation, "judge_isolated", lambda *_, **__: refused)
+    for more in ([], ["--json"]):
+        assert main([*ONE, "--isolate", "60", *more]) == 2
+        captured = capsys.readouterr()
+        assert captured.err == "m890: no such thing\n" and captured.out == ""
