@@ -162,7 +162,7 @@ CODES: dict[str, str] = {
     "E413": "two work items of a phase write the same HBM element",
     "E414": "a work item of a phase reads an HBM element that another one writes",
     "E415": "a step or a group below 1",
-    "E506": "too many loop trips and HBM windows in a launch",
+    "E506": "too many work items, loop trips, operations on integers or HBM windows in a launch",
     "E507": "transfers queued too far ahead of time",
     "E508": "a scalar beyond 2**62 in the launch",
     "E509": "tensors and tiles of a functional run that take too much memory",

@@ -16,7 +16,7 @@ VALUE = 5  # table, index: its element, 0 outside
 ISSUE = 6  # instruction, cycles before it, number in text order
 GUARD = 7  # register, saved: note whether they differ, save
 SKIP = 8  # target: jump if no guard since the last SKIP noted a difference
-NEXT = 9  # variable, counter, trips, step, stages, cycles, body
+NEXT = 9  # variable, counter, trips, step, stages, cycles, body, work
 STAGE = 10  # stage, counter, trips, target: jump if the stage is not active
 DECLARE = 11  # tile, slots: the tile takes its next slot
 BRANCH = 12  # register, target: jump if zero
@@ -25,8 +25,10 @@ SEQUENCER = 14  # cycles
 RESET = 15  # saved: forget, so that the guard passes
 LOOP = 16  # variable, counter, trips, start, stop, step, exit, cycles
 FENCE = 17  # cycles before it, number in text order
-ITEM = 18  # register of the item's number, cycles
+ITEM = 18  # register of the item's number, cycles, work
 CODE_WIDTH = 9
+# Of NEXT and ITEM, against Limits.instructions: 1, and 1 for so many rows that may follow.
+ROWS_A_WORK = 8
 
 # Columns of `instructions`.
 # FLOW: cycles in which data flow through ports (matrix: where a block is loaded, else STREAM).

@@ -39,6 +39,13 @@ class Jump:
 
 
 Code = list["Row | Jump | Label"]
+
+
+def _work(*codes: list[Row] | Code) -> int:
+    """What an iteration counts against the limit of a launch; inner loops count their own."""
+    return 1 + sum(map(len, codes)) // k.ROWS_A_WORK
+
+
 Names = dict[str, Value]
 
 
@@ -81,7 +88,7 @@ class Compiler:
         self.n_slots = len(self.tensors)
         self.track_stored()
         self.scratch: list[tuple[str, tuple[int, ...], int]] = []
-        self.phases: list[tuple[Label, int, int]] = []
+        self.phases: list[tuple[Label, int, int, int]] = []
         self.code: Code = []
         for stmt in kernel.body:
             if isinstance(stmt, ir.Let):
@@ -129,7 +136,7 @@ class Compiler:
         extents = self.results(stmt, names)
         total = z.const(1)
         for extent in extents:
-            total = z.op(s.MUL, total, extent)
+            total = z.op(s.MUL, total, z.op(s.MAX, extent, z.const(0)))
         item = z.note(level.inputs[0])
         scope, rest = dict(names), item
         for name, extent in zip(reversed(stmt.vars[1:]), reversed(extents[1:]), strict=True):
@@ -140,14 +147,16 @@ class Compiler:
         self.closed = []
         self.open.append([])
         top = Label()
-        self.phases.append((top, z.number[total], k.ORDER_NUMBERS[stmt.order]))
+        certain = sum(isinstance(child, ir.Instr) for child in stmt.body)
+        self.phases.append((top, z.number[total], k.ORDER_NUMBERS[stmt.order], certain))
         body = self.block(stmt.body, scope, Tiles(), level)
         self.open.pop()
         body += self.flush()
         self.saved.pop()
         cycles = self.chip.sequencer_loop_cycles
-        self.code += [top, padded(k.ITEM, z.number[item], cycles)]
-        self.code += lower(z, z.ops[level])
+        scalar_code = lower(z, z.ops[level])
+        self.code += [top, padded(k.ITEM, z.number[item], cycles, _work(scalar_code, body))]
+        self.code += scalar_code
         self.code += body
         self.code.append(Jump(top, 1, k.JUMP))
 
@@ -238,7 +247,9 @@ class Compiler:
         code.append(top)
         code += scalar_code
         code += body
-        code.append(Jump(top, 7, k.NEXT, variable, counter, trips, step, depth_of_pipeline, cycles))
+        work = _work(scalar_code, body)
+        numbers = (variable, counter, trips, step, depth_of_pipeline, cycles)
+        code.append(Jump(top, 7, k.NEXT, *numbers, 0, work))
         skipped = self.chip.sequencer_scalar_cycles
         if skipped:  # a loop that never runs costs what a condition costs
             code += [Jump(end, 1, k.JUMP), none, padded(k.SEQUENCER, skipped), end]
@@ -373,7 +384,7 @@ class Compiler:
             chip=self.chip,
             code=code,
             instructions=np.fromiter(self.instructions, np.int64, len(self.instructions)),
-            phases=np.array(phases, dtype=np.int64).reshape(-1, 3),
+            phases=np.array(phases, dtype=np.int64).reshape(-1, 4),
             n_registers=len(self.z.order),
             n_slots=self.n_slots,
             first_count=np.array(

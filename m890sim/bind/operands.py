@@ -211,13 +211,14 @@ class OperandCompiler:
             first, step, column, rows, cols = mention.piece
             row_bytes = z.op(s.MUL, shape.cols, z.const(shape.itemsize))
             touched = z.op(s.MUL, z.op(s.MUL, rows, cols), z.const(shape.itemsize))
+            share = z.op(s.MIN, touched, z.const(self.chip.bank_bytes))
             if spec.family == "matrix" and mention.operand == "a":
                 stationary = given["b"]
                 if isinstance(stationary, ir.TileRef):
+                    # The rows stream again, through the same bank, for each column of blocks.
                     across = self._oriented(stationary)[1]
                     across = z.op(s.CDIV, across, z.const(self.chip.matrix_columns))
-                    touched = z.op(s.MUL, touched, across)
-            share = z.op(s.MIN, touched, z.const(self.chip.bank_bytes))
+                    share = z.op(s.MUL, share, across)
             if spec.family != "matrix":
                 for earlier in mentions[:number]:
                     if earlier.piece and earlier.tile == mention.tile:

@@ -61,8 +61,8 @@ class BoundProgram:
     """Code for one kernel on one chip. Made by `bind`, launched with a case's symbols and tables.
 
     code: rows of CODE_WIDTH, flat; jumps are positions in it. instructions: rows of
-    INSTRUCTION_WIDTH, flat (see codes.py). phases: (p, 3) first operation, register of the number
-    of work items, work order.
+    INSTRUCTION_WIDTH, flat (see codes.py). phases: (p, 4) first operation, register of the number
+    of work items, work order, instructions that each item certainly has.
     """
 
     kernel: Kernel

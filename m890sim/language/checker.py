@@ -102,7 +102,7 @@ class _Checker:
                 known = Range(0 if name in dims else None)
                 loc = dims[name].loc if named is None else named.loc
                 self.scope.define(self.number(name, loc, LAUNCH, known))
-            elif name not in self.report.unknown:
+            elif name in dims and name not in self.report.unknown:
                 kind = "a Tunable" if named.kind == "tunable" else KINDS[named.kind]
                 found = f"`{shown(name)}` is a dimension of `{shown(dims[name].name)}` and {kind}"
                 self.report.add("E202", f"{found}; use another name for one", dims[name].loc)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from m890sim.errors import LimitError
+
 MOST_SLOTS = 4096  # of a tile (E218, E309): every slot takes memory of whoever binds the kernel
 ALL_SLOTS = 16384  # of a kernel's tiles together (E309): empty ones need no room, yet are kept
 
@@ -20,6 +22,7 @@ class Limits:
     nodes: int = 10_000  # E503: nodes of the IR
     literal: int = 2**31  # E504: integer literals
     instructions: int = 50_000_000  # E505: dispatched instructions of a case
+    items: int = 5_000_000  # E506: work items of a case, all phases together
     run_instructions: int = 5_000_000  # E505: of a functional run, far slower than a timed one
     memory_bytes: int = 512 * 2**20  # E509: tensors and tiles of a functional run
 
@@ -31,3 +34,13 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def check_items(items: int, limits: Limits) -> None:
+    """Refuse a launch of too many work items, before any of them runs. Raises: LimitError E506."""
+    if items > limits.items:
+        raise LimitError(
+            "E506",
+            f"the launch has {items:,} work items, the most is {limits.items:,}; "
+            "use larger blocks or a smaller case, or raise Limits.items",
+        )

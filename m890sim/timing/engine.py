@@ -598,7 +598,7 @@ def run_phase(
                     reg[target] += reg[code[at_row + 4]]
                     t += code[at_row + 6]
                     pc = code[at_row + 7]
-                    work += 1
+                    work += code[at_row + 8]
                     if work > chip[WORK_LIMIT]:
                         out[STATUS] = TOO_MUCH_WORK
                         return
@@ -671,7 +671,7 @@ def run_phase(
                 seq[TURN] = turn + 1
                 reg[target] = item
                 t += code[at_row + 2]
-                work += 1
+                work += code[at_row + 3]
                 if work > chip[WORK_LIMIT]:
                     out[STATUS] = TOO_MUCH_WORK
                     return

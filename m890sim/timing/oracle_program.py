@@ -214,15 +214,15 @@ class Need:
     pass_cycles: int = 0  # max(R, L)
     block: tuple[Any, ...] = ()  # which stationary block: slot, resolved slice
     block_slot: Slot | None = None
+    pieces: list[tuple[str, Piece]] = field(default_factory=list)  # by operand, for tests
 
 
 @dataclass(frozen=True)
 class Stream:
     """What one mention of an SRAM tile draws through ports."""
 
-    size: int  # bytes
     banks: frozenset[int]
-    share: int  # bytes in one bank, at most
+    share: int  # bytes through one bank's port, at most
 
 
 @dataclass
@@ -368,7 +368,8 @@ class Resolver:
                 need.engine = chip.dma_queues + 2
             need.stream = ceil_div(passes * rows * columns, rate)
             need.base = startup + need.stream
-        self._streams(need, list(pieces.items()))
+        need.pieces = list(pieces.items())
+        self._streams(need, need.pieces)
         return need
 
     def _streams(self, need: Need, named: list[tuple[str, Piece]]) -> None:
@@ -389,13 +390,13 @@ class Resolver:
             end = begin + (piece.rows - 1) * piece.row_step * row_bytes
             end += piece.columns * slot.element_bytes
             banks = frozenset(range(begin // bank, (end - 1) // bank + 1))
+            times = 1
             if matmul and name == "a":
-                n = dict(named)["b"].shape[1]
-                size *= ceil_div(n, self.chip.matrix_columns)
-            stream = Stream(size, banks, min(size, bank))
+                times = ceil_div(dict(named)["b"].shape[1], self.chip.matrix_columns)
+            stream = Stream(banks, min(size, bank) * times)
             if matmul and name == "b":
                 need.block_stream = stream
-            elif size:
+            elif times:
                 need.streams.append(stream)
 
     def _piece(self, ref: ir.TileRef) -> Piece:

@@ -14,7 +14,7 @@ from m890sim.bind import BoundProgram, Launch, bind
 from m890sim.chip import ChipSpec
 from m890sim.errors import LimitError
 from m890sim.kernel.ir import Kernel
-from m890sim.language.limits import DEFAULT_LIMITS, Limits
+from m890sim.language.limits import DEFAULT_LIMITS, Limits, check_items
 from m890sim.timing.attribution import FIXED_CAUSES, Attribution, engine_names
 
 TIMING_VERSION = 3
@@ -71,6 +71,7 @@ def time_bound(
 ) -> Timing:
     """`simulate_program` for a program that is bound already."""
     launch = program.launch(symbols, tables)
+    _check_items(program, launch, limits)
     windows = _CALENDAR
     rows = _TRACED if trace else 0
     while True:
@@ -284,21 +285,38 @@ class _Run:
         spaces[self.key] = self.space
 
 
+def _check_items(program: BoundProgram, launch: Launch, limits: Limits) -> None:
+    """Refuse before anything runs what the numbers of work items show. Raises: LimitError."""
+    items = instructions = 0
+    for _, register, _, certain in program.phases.tolist():
+        count = int(launch.registers[register])
+        items += count
+        instructions += count * certain
+    check_items(items, limits)
+    if instructions > limits.instructions:
+        raise _too_many(limits)
+
+
+def _too_many(limits: Limits) -> LimitError:
+    return LimitError(
+        "E505",
+        f"the launch dispatches more than {limits.instructions} instructions; "
+        "use larger tiles or a smaller case, or raise Limits.instructions",
+    )
+
+
 def _raise_for(status: int, limits: Limits) -> None:
     engine = _load_engine()
     if status == engine.OK:
         return
     if status == engine.TOO_MANY:
-        raise LimitError(
-            "E505",
-            f"the launch dispatches more than {limits.instructions} instructions; "
-            "use larger tiles or a smaller case, or raise Limits.instructions",
-        )
+        raise _too_many(limits)
     if status == engine.TOO_MUCH_WORK:
         raise LimitError(
             "E506",
-            f"the launch runs through more than {work_limit(limits)} loop trips and HBM windows; "
-            "use fewer, larger steps, or raise Limits.instructions",
+            f"the launch runs through more than {work_limit(limits)} loop trips, operations on "
+            "integers (eight count as one) and HBM windows; use fewer, larger steps, or raise "
+            "Limits.instructions",
         )
     if status == engine.CALENDAR_FULL:
         raise LimitError(
@@ -310,5 +328,5 @@ def _raise_for(status: int, limits: Limits) -> None:
 
 
 def work_limit(limits: Limits) -> int:
-    """Loop trips, work items and HBM windows that a launch may run through."""
+    """Loop trips, work items, HBM windows and eighths of scalar operations of a launch."""
     return 10 * limits.instructions

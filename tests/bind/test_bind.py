@@ -14,6 +14,7 @@ from m890sim.errors import BindError, LimitError
 from m890sim.kernel.ir import Const, Name, TileDecl
 from m890sim.language import Limits, parse
 from m890sim.timing import simulate_program
+from m890sim.timing.oracle import simulate_slowly
 
 HEAD = "from m890sim.lang import *\n\n@kernel\n"
 SIGNATURE = (
@@ -191,3 +192,45 @@ def test_scalars_that_grow_without_bound_are_refused() -> None:
     body += "            for k in range(0, j * j * j):\n                c = k\n"
     with pytest.raises(LimitError, match=r"E508 a scalar grows beyond 2\*\*62"):
         run(body, symbols=SYMBOLS | {"N": 2**30})
+
+
+def test_work_items_are_bounded_before_any_runs() -> None:
+    body = "    for i in cores(N):\n        fence()\n    for i, j in cores(N, D):\n        pass\n"
+    assert run(body, limits=Limits(items=100 * 65)).instructions == 100
+    message = "E506 the launch has 6,500 work items, the most is 6,499; use larger blocks or a "
+    with pytest.raises(LimitError, match=message):
+        run(body, limits=Limits(items=100 * 65 - 1))
+    huge = "    for i, j in cores(2147483647, D):\n        fence()\n"
+    with pytest.raises(LimitError, match="E506 the launch has 137,438,953,408 work items"):
+        run(huge)
+
+
+def test_instructions_that_items_certainly_have_are_counted_before_any_runs() -> None:
+    body = "    for i in cores(N * N):\n        fence()\n        fence()\n        if i < 0:\n"
+    body += "            fence()\n"
+    message = "E505 the launch dispatches more than 19999 instructions"
+    assert run(body, limits=Limits(instructions=20000)).instructions == 20000
+    program = bind(parse(HEAD + SIGNATURE + body), M890)
+    assert program.phases[0, 3] == 2
+    with pytest.raises(LimitError, match=message):
+        run(body, limits=Limits(instructions=19999))
+
+
+def test_extents_below_zero_give_no_items() -> None:
+    body = "    for i, j in cores(N - 200, D - 200):\n        fence()\n"
+    kernel = parse(HEAD + SIGNATURE + body)
+    expected = simulate_slowly(kernel, M890, SYMBOLS, TABLES)
+    assert run(body).instructions == expected.instructions == 0
+
+
+@pytest.mark.parametrize("outer", ["for j in cores(10_000)", "for i in cores(1)"])
+def test_integers_that_a_kernel_works_out_count_against_the_limit(outer: str) -> None:
+    """A long body of assignments, run often, is work too, though nothing is dispatched."""
+    loop = "for j in range(0, 10_000):\n            " if outer.startswith("for i") else ""
+    lines = ["w0 = j * 3 + N"] + [f"w{n} = (w{n - 1} * 5 + j) % 1009" for n in range(1, 300)]
+    space = " " * (12 if loop else 8)
+    body = f"    {outer}:\n        {loop}" + f"\n{space}".join(lines)
+    body += f"\n{space}if w299 < 0:\n{space}    fence()\n"
+    run(body)
+    with pytest.raises(LimitError, match="E506 the launch runs through more than 1000000 loop"):
+        run(body, limits=Limits(instructions=100_000))
