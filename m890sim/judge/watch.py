@@ -22,6 +22,7 @@ from m890sim.kernel.ir import Kernel
 from m890sim.workloads import Case, Task, launch_arguments
 
 ARGUMENT = 0.5  # the largest argument of e ** x that rounding alone explains
+DIVISORS = ("recip", "rsqrt", "log2")  # functions by which a kernel can divide by a sum
 TOTAL = 0.75  # the smallest sum of weights that rounding alone explains
 
 
@@ -151,7 +152,7 @@ class _Watch(FloatDomain):
             most = float(np.nanmax(a, initial=-np.inf)) * (1.0 if name == "exp" else math.log(2.0))
             if most > self.argument or not self.argument_at:
                 self.argument, self.argument_at = most, self._where()
-        if name == "recip":
+        if name in DIVISORS:
             self._divisor(a)
         return super().function(name, a)
 

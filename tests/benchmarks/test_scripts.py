@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.learning import extra
 from benchmarks.learning.runs import read_runs
+from m890sim import get_task
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,6 +46,15 @@ def test_agents_appends_runs_and_does_none_twice(tmp_path: Path) -> None:
     assert "2 of 4 runs are in runs.csv" in third.stdout
     assert read_runs(tmp_path / "runs.csv") == runs
     assert "(`vector_add` 1)" in (tmp_path / "page.md").read_text()
+
+
+def test_show_climb_prints_a_line_a_case() -> None:
+    found = run_script("show_climb.py", "--seeds", "1")
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    cases = [case.name for case in get_task("decode").cases]
+    assert [line.partition(":")[0] for line in lines] == cases
+    assert all("a block's first key" in line and line.endswith("%") for line in lines)
 
 
 def test_agents_refuses_a_seed_below_0() -> None:

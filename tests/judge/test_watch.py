@@ -65,6 +65,29 @@ WRONG = {
 }  # fmt: skip
 
 
+BY_ROOT = "rsqrt(l[:rows], l[:rows])\n            mul(l[:rows], l[:rows], l[:rows])"
+BY_LOG = "log2(l[:rows], l[:rows])\n            exp2(l[:rows], l[:rows], scale=-1.0)"
+
+
+@pytest.mark.parametrize("quotient", [BY_ROOT, BY_LOG], ids=["rsqrt", "log2"])
+def test_a_sum_is_watched_however_a_kernel_divides_by_it(quotient: str) -> None:
+    # The larger maximum of two rows: the other's sum falls to 0.
+    text = KERNELS["attention_reference"].text
+    divided = "div(ot[:rows], out[:rows], l[:rows])"
+    assert divided in text and ROW_MAX in text
+    right = text.replace(divided, f"{quotient}\n            mul(ot[:rows], out[:rows], l[:rows])")
+    wrong = right.replace(
+        "max(new_m[:rows], new_m[:rows], m[:rows])",
+        "copy(new_m[: rows - 1], new_m[1:rows])\n"
+        "                max(new_m[:rows], new_m[:rows], m[:rows])",
+    )
+    task = get_task("extend")
+    assert not watch(parse(right), task, CASES["extend"], 4).too_large
+    pointing = watch(parse(wrong), task, CASES["extend"], 4)
+    assert pointing.too_large and ("rsqrt(" in pointing.total_at or "log2(" in pointing.total_at)
+    assert not check_maxima(parse(wrong), task, CASES["extend"], 4).passed
+
+
 @pytest.mark.parametrize("name", list(WRONG))
 def test_check_maxima_finds_a_wrong_output(name: str) -> None:
     kernel, changes = WRONG[name]

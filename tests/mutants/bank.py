@@ -19,6 +19,7 @@ TINY = frozenset(
         "mask_late_in_one_row",
         "mask_of_even_groups",
         "mask_guard_late",
+        "mask_adds_30000",
         "stop_one_early",
         "last_key_of_whole_blocks",
         "key_of_one_sequence",
@@ -36,6 +37,9 @@ TINY = frozenset(
         "max_from_zero",
         "max_from_minus_1000",
         "max_from_minus_10000",
+        "max_from_minus_100000",
+        "max_without_one_key",
+        "max_of_two_heads",
         "max_at_least_zero",
         "max_before_mask",
         "row_not_rescaled",
@@ -50,6 +54,8 @@ TINY = frozenset(
         "bias_in_bf16",
         "max_in_bf16",
         "scores_in_f16",
+        "values_in_f16",
+        "parts_in_f16",
         "accumulate_dropped_in_tail",
         "values_of_one_key_off",
         "values_of_one_key_off_once",
@@ -81,7 +87,8 @@ _LISTS = {
         "columns_missing values_of_one_key_off values_of_one_key_off_once row_off element_off "
         "rescaled_after_product mask_after_weights last_phase_for_first_rows "
         "public_lengths_only one_sequence_only d_128_only d_power_of_two_only "
-        "groups_of_public_only whole_lengths_only pages_of_16_only pages_in_order_only"
+        "groups_of_public_only whole_lengths_only pages_of_16_only pages_in_order_only "
+        "mask_adds_30000 max_from_minus_100000 values_in_f16"
     ),
     "attention_textbook": (
         "mask_missing mask_late prefix_in_whole_blocks head_modulo max_missing max_of_half "
@@ -107,25 +114,26 @@ _LISTS = {
         "length_in_whole_blocks pages_contiguous pages_of_first_for_one head_modulo "
         "head_last_wrong group_even max_missing max_of_first_block max_from_minus_1000 "
         "max_before_scale tail_not_rescaled scale_tenth_percent values_of_one_key_off_once "
-        "element_off one_sequence_only"
+        "element_off one_sequence_only max_without_one_key max_from_minus_100000"
     ),
     "decode_5_split": (
         "key_of_one_sequence part_sums_not_weighed part_outputs_not_weighed part_sum_short "
-        "max_not_running row_off table_one_early"
+        "max_not_running row_off table_one_early parts_in_f16"
     ),
     "decode_expert": (
         "key_of_one_sequence last_key_of_whole_blocks part_sums_not_weighed part_sum_short "
         "max_of_first_block alpha_scale_off weights_scale_off tail_not_rescaled "
         "groups_of_public_only d_power_of_two_only row_off "
     ),
-    "decode_9_softmax": "max_from_minus_1000 max_from_minus_10000 log2e_rounded",
+    "decode_9_softmax": "max_from_minus_1000 max_from_minus_10000 log2e_rounded max_of_two_heads "
+    "parts_in_f16",
     "script:decode": (
         "max_from_zero max_of_half log2e_rounded part_outputs_not_weighed pages_contiguous "
         "key_of_one_sequence accumulate_dropped_in_tail"
     ),
     "attention_head_reference": (
         "mask_late_in_one_row max_of_first_block max_before_mask scale_2_percent stop_one_early "
-        "tail_missing sum_replaced"
+        "tail_missing sum_replaced mask_adds_30000 max_without_one_key"
     ),
     "attention_head_expert": "mask_missing max_of_half weights_scale_off log2e_missing",
     "matmul_reference": "tail_missing product_replaced last_row_missing last_key_of_blocks "

@@ -13,6 +13,7 @@ from m890sim.errors import TaskError
 from m890sim.workloads import DISTRIBUTIONS, LEVELS, SUITE, TASKS, AttentionCase
 from m890sim.workloads.inputs import draft
 from m890sim.workloads.inputs.bends import block_tokens, needle_positions
+from m890sim.workloads.inputs.climb import WINDOW, window_of
 from m890sim.workloads.inputs.draft import Draft
 from m890sim.workloads.inputs.stream import Stream, normal_table, round_bf16
 from tests.level_cases import TINY_LEVELS
@@ -99,10 +100,13 @@ def test_needles_stand_at_every_kind_of_place():
 
 def test_large_maxima_overflow_exp_and_underflow_it():
     inputs = CASE.make_inputs(0, "large_maxima")
-    up, down = (logits(CASE, inputs, CASE.sequences[3], head) for head in (0, 1))
-    assert up.min() > 300
-    assert down.max() < -300
-    assert 1 < up.std(axis=1).mean() < 5
+    for head in range(8):
+        x = logits(CASE, inputs, CASE.sequences[3], head)
+        up = x[:, 0] > 0
+        assert 0.3 < up.mean() < 0.7
+        assert x[up].min() > 300
+        assert x[~up].max() < -300
+        assert 1 < x.std(axis=1).mean() < 5
 
 
 def every_row(case, distribution, seed=0):
@@ -121,19 +125,25 @@ def block_means(x, tokens):
 
 @pytest.mark.parametrize(("name", "sign"), [("ramp_up", 1), ("ramp_down", -1)])
 def test_ramps_rise_and_fall_by_more_than_100_from_block_to_block(name, sign):
+    small = []
     for sequence, query, head, x in every_row(CASE, name):
-        if (query + head) % 4 != 3:
+        if len(x) >= 256:
             for tokens in (16, 64, 128):  # blocks of the kernels
                 steps = sign * np.diff(block_means(x[: len(x) // tokens * tokens], tokens))
-                assert (steps > 100).all(), (sequence.index, query, head)
+                small.append(steps.max() < 20)
+                assert small[-1] or (steps > 100).all(), (sequence.index, query, head)
+    assert 0.15 < np.mean(small) < 0.35
 
 
 def test_steps_are_large_and_go_both_ways():
-    for sequence, query, head, x in every_row(CASE, "steps"):
-        if sequence.cached == 1000 and (query + head) % 4 != 3:
+    small = []
+    for sequence, _, _, x in every_row(CASE, "steps"):
+        if sequence.cached == 1000:
             steps = np.diff(block_means(x[:960], 16))
-            assert (abs(steps) > 100).all()
+            small.append(abs(steps).min() < 100)
+            assert small[-1] == (abs(steps).max() < 130)
             assert (steps > 0).any() and (steps < 0).any()
+    assert 0.1 < np.mean(small) < 0.4
 
 
 def test_ramps_have_no_more_levels_than_bf16_counts():
@@ -143,9 +153,9 @@ def test_ramps_have_no_more_levels_than_bf16_counts():
 @pytest.mark.parametrize("case", SMALL, ids=["extend", "decode"])
 @pytest.mark.parametrize(("name", "place"), [("sink", 0), ("sink_last", -1)])
 def test_sinks_outweigh_all_other_keys(case, name, place):
-    for _, query, head, x in every_row(case, name):
-        if len(x) > 1 and (query + head) % 4 != 3:
-            assert x[place] - np.delete(x, place).max() > 89  # exp overflows fp32
+    rows = [x for _, _, _, x in every_row(case, name) if len(x) > 1]
+    above = [x[place] - np.delete(x, place).max() > 89 for x in rows]  # exp overflows fp32
+    assert np.mean(above) > 0.5  # in three rows of four
 
 
 @pytest.mark.parametrize("case", SMALL, ids=["extend", "decode"])
@@ -155,16 +165,20 @@ def test_far_logits_are_far_and_close_to_each_other(case, name, sign):
     for _, _, _, x in every_row(case, name):
         assert (sign * x).min() > 1000
         assert np.ptp(x) < 15
+        if abs(x).max() > 1e5:
+            assert np.ptp(x) == 0  # no small difference is exact there
         farthest = max(farthest, abs(x).max())
-    assert farthest > 5e4 or case.task == "decode"  # a sentinel of a real library
+    assert farthest > (1.9e6 if case.task == "extend" else 1e5)  # beyond any sentinel in use
 
 
 def test_far_logits_are_exact_in_fp32_in_any_order():
     inputs = CASE.make_inputs(1, "far_below")
     for name in ("q", "k"):
         np.testing.assert_array_equal(inputs[name], np.rint(inputs[name]))
-    products = abs(inputs["q"][:, 0]).sum(axis=-1) * abs(inputs["k"]).max()
-    assert products.max() < 2**24
+    products = abs(inputs["q"]).sum(axis=-1) * abs(inputs["k"]).max()
+    single = np.count_nonzero(inputs["q"], axis=-1) == 1  # one product: exact at any size
+    assert products[~single].max() < 2**23
+    assert 0.2 < single.mean() < 0.45
 
 
 @pytest.mark.parametrize("case", SMALL, ids=["extend", "decode"])
@@ -187,6 +201,68 @@ def test_equal_keys_have_equal_logits_and_values_cancel_in_zero_sum(case):
     for key in range(len(values)):
         wrong = np.delete(values, key, axis=0).mean(axis=0)
         assert np.linalg.norm(wrong - right) > 0.2 * np.linalg.norm(right), (key, names)
+
+
+def test_values_over_equal_keys_are_ordinary_or_near_one_number():
+    found = []
+    for seed in range(4):
+        values = CASE.make_inputs(seed, "equal_keys")["v"]
+        for sequence in CASE.sequences:
+            rows = values[sequence.first_query :][: sequence.queries]
+            for head in range(CASE.key_heads):
+                same = (np.sign(rows[:, head]) == np.sign(rows[0, head, 0])).all()
+                size = float(abs(rows[:, head]).mean())
+                found.append(round(np.log10(size)) if same else 0)
+    assert set(found) == {0, -6, 3, 5}
+    assert 0.3 < np.mean(np.array(found) == 0) < 0.7
+
+
+@pytest.mark.parametrize("elements", [64, 32, 16, 4])
+@pytest.mark.parametrize("task", ["extend", "decode"])
+def test_climbing_rows_have_a_peak_in_every_window(task, elements):
+    cached, new = (300, 700), (400, 1) if task == "extend" else (1, 1)
+    case = AttentionCase("climb", task, cached, new, 8, 2, elements, 16, True)
+    places, up, far = set(), [], []
+    for sequence, _, _, x in every_row(case, "climb"):
+        windows = -(-sequence.cached // WINDOW)
+        start = [w * WINDOW for w in range(windows)]
+        start += [sequence.cached + w * WINDOW for w in range(-(-sequence.new_keys // WINDOW))]
+        ends = [*start[1:], len(x)]
+        whole = [
+            x[a:b] for a, b in zip(start, ends, strict=True) if b - a == WINDOW and b <= len(x)
+        ]
+        tops = [float(part.max()) for part in whole]
+        step = float(np.median(np.abs(np.diff(tops))))
+        up.append(tops[-1] > tops[0])
+        far.append(step > 4e5)
+        assert step > 130  # in powers of two as well as of e, exp overflows
+        assert len({int(part.argmax()) for part in whole}) == 1  # the row's own place
+        places.add(int(whole[0].argmax()))
+        for part, top in zip(whole, tops, strict=True):
+            assert top - np.sort(part)[-2] > 250  # twice a step
+        if up[-1]:
+            peaks = [a + int(whole[0].argmax()) for a, part in zip(start, whole, strict=False)]
+            assert all(x[at] - x[:at].max(initial=-np.inf) > 89 for at in peaks)
+    assert 0.5 < np.mean(up) < 0.95
+    assert 0.05 < np.mean(far) < 0.6
+    assert len(places) > (8 if elements >= 16 and task == "extend" else 0)
+
+
+def test_windows_of_a_climb_are_no_more_than_bf16_counts():
+    assert [window_of(keys) for keys in (1, 30_720, 30_721, 2**20)] == [128, 128, 256, 8192]
+
+
+@pytest.mark.parametrize("name", ["large_maxima", "ramp_up", "sink", "far_below", "climb"])
+def test_no_two_heads_share_the_sizes_of_their_rows(name):
+    # A maximum over two heads is right wherever both have logits of the same size.
+    tops = np.zeros((129, 8))
+    for sequence, query, head, x in every_row(CASE, name):
+        if sequence.cached == 64:
+            tops[query, head] = x.max()
+    tops = tops[tops[:, 0] != 0]
+    for one in range(8):
+        for other in range(one):
+            assert (abs(tops[:, one] - tops[:, other]) > 89).mean() > 0.2, (one, other)
 
 
 def test_lone_keys_decide_and_lie_anywhere():
@@ -212,7 +288,7 @@ def test_one_row_of_v_is_large_in_each_sequence_and_key_head():
 def test_distributions_keep_their_order_and_name_their_mistake():
     names = list(DISTRIBUTIONS)
     assert names[:4] == ["normal", "peaked", "needle", "large_maxima"]
-    assert len(names) == 15
+    assert len(names) == 16
     for distribution in DISTRIBUTIONS.values():
         assert distribution.text and distribution.catches
 

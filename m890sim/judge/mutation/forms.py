@@ -17,6 +17,7 @@ from m890sim.kernel.ir import (
     Cores,
     Expr,
     Gather,
+    HbmDecl,
     If,
     Instr,
     Kernel,
@@ -307,6 +308,18 @@ def tile_dtype(tile: str, dtype: str) -> Rewrite:
         lambda stmt, _: (
             [(replace(stmt, dtype=dtype),)]
             if isinstance(stmt, TileDecl) and stmt.dtype != dtype
+            else []
+        ),
+    )
+
+
+def scratch_dtype(name: str, dtype: str) -> Rewrite:
+    """The dtype of the HBM scratch whose names match."""
+    return statement(
+        rf"^(?:{name}) = hbm",
+        lambda stmt, _: (
+            [(replace(stmt, dtype=dtype),)]
+            if isinstance(stmt, HbmDecl) and stmt.dtype != dtype
             else []
         ),
     )

@@ -6,8 +6,10 @@ from m890sim.judge.mutation.forms import (
     before,
     expression,
     guarded,
+    in_both,
     instead,
     keyword,
+    scratch_dtype,
     source,
     swap,
     tile_dtype,
@@ -22,6 +24,7 @@ from m890sim.judge.mutation.shared import (
     narrowed,
     stored_times,
     value_row,
+    values_in_f16,
     zeros_unless,
 )
 from m890sim.kernel.ir import Const, If, Instr
@@ -40,6 +43,13 @@ ROWS: tuple[Row, ...] = (
     ),
     ("scores_in_bf16", "dtypes", "scores are kept in bf16", narrowed(r"^mul\(s\b.*scale", "bf16")),
     ("scores_in_f16", "dtypes", "scores are kept in f16", narrowed(r"^mul\(s\b.*scale", "f16")),
+    ("values_in_f16", "dtypes", "weights and values are kept in f16", values_in_f16),
+    (
+        "parts_in_f16",
+        "dtypes",
+        "outputs of parts of a sequence are kept in f16",
+        in_both(tile_dtype(r"ot|pt", "f16"), scratch_dtype(r"part", "f16")),
+    ),
     # accumulate
     (
         "accumulate_dropped",

@@ -19,6 +19,7 @@ from m890sim.judge.mutation.operators import Row
 from m890sim.judge.mutation.shared import (
     CACHED,
     KEYS_AND_VALUES,
+    added_mask,
     contiguous,
     keys_for_values,
     moved,
@@ -70,6 +71,12 @@ ROWS: tuple[Row, ...] = (
         "masks",
         "a block is not masked where one key of it is beyond the diagonal",
         condition(r"^if j \+ cols - 1 >", "left > right + 1"),
+    ),
+    (
+        "mask_adds_30000",
+        "masks",
+        "a mask adds -30,000 to the scores that it hides",
+        instead(r"^causal_mask", added_mask),
     ),
     # bounds
     (

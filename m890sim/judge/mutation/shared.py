@@ -7,6 +7,7 @@ and `block_l` sums, `alpha` the factor of what was summed before, `out` and `ot`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -21,7 +22,9 @@ from m890sim.judge.mutation.forms import (
     from_row,
     gathers,
     instead,
+    operands,
     source,
+    tile_dtype,
 )
 from m890sim.kernel.ir import (
     FULL,
@@ -67,6 +70,14 @@ def first_only(instr: Instr, around: Around) -> list[Stmt]:
     return [If(Op("==", (Name(loop.var), loop.start)), (instr,), (nothing,))]
 
 
+def without_first(operand: Operand) -> Operand | None:
+    """Scores but for the first key, where there is more than one."""
+    if isinstance(operand, TileRef) and re.fullmatch(SCORES, operand.tile):
+        start = expression("min(1, cols - 1)")
+        return replace(operand, cols=replace(operand.cols, start=start))
+    return None
+
+
 def contiguous(gather: Gather) -> Slice:
     """The slots from the first one on."""
     first = TableRef(gather.table, gather.start)
@@ -102,6 +113,29 @@ def one_row_late(instr: Instr, around: Around) -> list[Stmt]:
     )
     rest = replace(from_row(instr, 1), keywords=later)
     return [replace(instr, operands=(first,), keywords=later), rest]
+
+
+def added_mask(instr: Instr, around: Around) -> list[Stmt]:
+    """A number that is added to masked scores, through a tile of zeros."""
+    tile = destination(instr)
+    mask = replace(tile, tile="added")
+    return [
+        TileDecl("added", "sram", Name("BQ"), Name("BK"), "f32"),
+        Instr("fill", (mask, Const(0.0))),
+        replace(instr, operands=(mask,)),
+        Instr("max", (mask, mask, Const(-30000.0))),
+        Instr("add", (tile, tile, mask)),
+    ]
+
+
+def shared_maximum(instr: Instr, around: Around) -> list[Stmt]:
+    """A maximum of all rows of a tile of one item, and then another row's for half of them."""
+    tile = destination(instr)
+    half, all_rows = expression("rows // 2"), Name("rows")
+    first = replace(tile, rows=Slice(Const(0), half))
+    second = replace(tile, rows=Slice(Op("-", (all_rows, half)), all_rows))
+    both = (Instr("max", (first, first, second)), Instr("copy", (second, first)))
+    return [instr, If(expression("rows > 1"), both)]
 
 
 def operation(where: str, op: str) -> Rewrite:
@@ -150,6 +184,26 @@ def with_quotient(make: Callable[[TileRef, TileRef], Instr]) -> Rewrite:
         return [make(out, total)]
 
     return before(r"^(?:div|recip)\(", change)
+
+
+def values_in_f16(body: Body, index: int, around: Around) -> Iterator[Body]:
+    """Weights and values as f16: values are copied, weights written so."""
+    yield from tile_dtype("p", "f16")(body, index, around)
+
+    def copied(instr: Instr, around: Around) -> list[Stmt]:
+        values = destination(instr)
+        small = replace(values, tile="small")
+        declared = TileDecl("small", "sram", Name("BK"), Name("D"), "f16")
+        return [instr, declared, Instr("copy", (small, values))]
+
+    yield from instead(r"^load\(vt", copied)(body, index, around)
+
+    def renamed(operand: Operand) -> Operand | None:
+        if isinstance(operand, TileRef) and operand.tile == "vt":
+            return replace(operand, tile="small")
+        return None
+
+    yield from operands(r"^matmul\(out", renamed)(body, index, around)
 
 
 def value_row(factor: float) -> Rewrite:

@@ -26,8 +26,10 @@ from m890sim.judge.mutation.shared import (
     fill_for_max,
     first_only,
     operation,
+    shared_maximum,
     uncounted,
     with_quotient,
+    without_first,
 )
 from m890sim.kernel.ir import Const, Instr
 
@@ -109,6 +111,24 @@ ROWS: tuple[Row, ...] = (
         "maxima",
         "the maximum of unscaled scores",
         swap(r"^mul\((?:s|new_m)\b.*scale\)", r"^(?:row_max|max)\(new_m|^row_max"),
+    ),
+    (
+        "max_without_one_key",
+        "maxima",
+        "one block's maximum leaves out its first key",
+        guarded("j == 128", operands(r"^row_max", without_first)),
+    ),
+    (
+        "max_from_minus_100000",
+        "maxima",
+        "the running maximum starts at -100,000",
+        number(r"^fill\(m\b", "-100000.0"),
+    ),
+    (
+        "max_of_two_heads",
+        "maxima",
+        "two rows of an item share the larger maximum",
+        instead(r"^row_max\(new_m", shared_maximum),
     ),
     # rescaling
     ("output_not_rescaled", "rescaling", "the output keeps the old maximum", remove(RESCALE)),

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from m890sim.workloads.inputs.climb import climb
 from m890sim.workloads.inputs.draft import Draft, Piece
-from m890sim.workloads.inputs.stream import Array
+from m890sim.workloads.inputs.stream import Array, round_bf16
 
 NEEDLE_LOGIT = 20.0  # e**20 outweighs 16,384 keys whose logits have a standard deviation of 2
 TAIL_TOKENS = 64  # needles stand where a block of this many keys begins or ends
@@ -20,19 +21,25 @@ OFFSET_LOGIT = 400.0  # exp overflows fp32 and bf16 beyond 88
 OFFSET_LEVEL = 64.0  # of every key along the element that carries the offset
 RAMP_TOKENS = 16  # in the smallest blocks that kernels use
 RAMP_LEVELS = 128  # blocks of longer sequences are larger; bf16 counts to 256 exactly
-# Logits from block to block: exp overflows, and in every fourth row several blocks count.
+# Logits from block to block: exp overflows, and in one row of four several blocks count.
 RAMP_LOGITS = (112.0, 112.0, 112.0, 1.0)
 SINK_LOGITS = (300.0, 2000.0, 300.0, 8.0)
 LONE_LOGIT = 2000.0
-# Below the sentinels -1e3, -1e4 and -5e4 that stand for -inf in real kernels.
-FAR_LOGITS = (1500.0, 3000.0, 2e4, 6e4)
+# Below the sentinels -1e3, -1e4, -5e4, -65504, -1e5 and -1e6 that stand for -inf in real kernels.
+FAR_LOGITS = (1500.0, 3000.0, 2e4, 6e4, 2e5, 2e6)
+FLAT_LOGIT = 1e5  # fp32 holds logits from here on too coarsely for any difference but a large one
 FAR_LEVEL = 256.0
 SMALL_PART = 1 / 64  # of V where the rest cancels
 LARGE_VALUE = 1024.0
+# Of V over equal keys: as drawn, or all near one number. Sums of 64 keys, or V itself, overflow
+# fp16 or fall below its smallest numbers.
+VALUE_SPREAD = 0.125  # times standard normal: none changes its sign
+VALUE_SIZES = (0.0, 0.0, 0.0, LARGE_VALUE, 1e5, 1e-6)
 
 
-def _cycle(values: Sequence[float], turn: Array) -> Array:
-    found: Array = np.array(values)[turn % len(values)]
+def _drawn(draft: Draft, values: Sequence[float]) -> Array:
+    """One of the values for each row and head: [N, HQ]. Rows beside each other differ by chance."""
+    found: Array = np.array(values)[draft.integers(len(values))]
     return found
 
 
@@ -82,10 +89,9 @@ def _needle(draft: Draft) -> None:
 
 
 def _offset(draft: Draft) -> None:
-    # Every other head's logits lie far below zero: there exp without the maximum gives 0 / 0.
-    heads = np.where(np.arange(draft.case.query_heads) % 2, -OFFSET_LOGIT, OFFSET_LOGIT)
-    logits = np.broadcast_to(heads / OFFSET_LEVEL, draft.turn.shape)
-    draft.set_levels(lambda piece: OFFSET_LEVEL, logits)
+    # Half of the rows lie far below zero: there exp without the maximum gives 0 / 0.
+    logits = _drawn(draft, (OFFSET_LOGIT, -OFFSET_LOGIT))
+    draft.set_levels(lambda piece: OFFSET_LEVEL, logits / OFFSET_LEVEL)
 
 
 def block_tokens(keys: int) -> int:
@@ -108,7 +114,7 @@ def _blocks(draft: Draft) -> Callable[[Piece], Array]:
 
 def _ramp(sign: float) -> Callable[[Draft], None]:
     def bend(draft: Draft) -> None:
-        draft.set_levels(_blocks(draft), sign * _cycle(RAMP_LOGITS, draft.turn))
+        draft.set_levels(_blocks(draft), sign * _drawn(draft, RAMP_LOGITS))
 
     return bend
 
@@ -117,33 +123,49 @@ def _steps(draft: Draft) -> None:
     # The levels of all blocks, shuffled: the same for all sequences, of which each has a part.
     shuffled = np.argsort(draft.stream.integers(2**40, RAMP_LEVELS), kind="stable")
     blocks = _blocks(draft)
-    draft.set_levels(lambda piece: shuffled[blocks(piece)], _cycle(RAMP_LOGITS, draft.turn))
+    draft.set_levels(lambda piece: shuffled[blocks(piece)], _drawn(draft, RAMP_LOGITS))
 
 
 def _sink(draft: Draft) -> None:
-    draft.point_at(np.zeros(draft.turn.shape, np.int64), _cycle(SINK_LOGITS, draft.turn))
+    draft.point_at(np.zeros(draft.turn.shape, np.int64), _drawn(draft, SINK_LOGITS))
 
 
 def _sink_last(draft: Draft) -> None:
     places = np.broadcast_to(draft.visible[:, None] - 1, draft.turn.shape)
-    draft.point_at(places, _cycle(SINK_LOGITS, draft.turn))
+    draft.point_at(places, _drawn(draft, SINK_LOGITS))
 
 
 def _far(sign: float) -> Callable[[Draft], None]:
     def bend(draft: Draft) -> None:
-        logits = sign * _cycle(FAR_LOGITS, draft.turn) / FAR_LEVEL
-        draft.set_levels(lambda piece: FAR_LEVEL, logits)
+        logits = _drawn(draft, FAR_LOGITS)
+        flat = logits >= FLAT_LOGIT
+        draft.set_levels(lambda piece: FAR_LEVEL, sign * logits / FAR_LEVEL, flat)
 
     return bend
 
 
 def _equal_keys(draft: Draft) -> None:
+    _same_key(draft)
+    pairs = len(draft.case.sequences), draft.case.key_heads
+    sizes = np.array(VALUE_SIZES, np.float32)[draft.stream.integers(len(VALUE_SIZES), *pairs)]
+    signs = np.array([-1, 1], np.float32)[draft.stream.integers(2, *pairs)]
+
+    def bend(piece: Piece, values: Array) -> Array:
+        size = sizes[piece.sequences, piece.head, None]
+        about = size * signs[piece.sequences, piece.head, None]
+        near = round_bf16(about * (1 + values * np.float32(VALUE_SPREAD)))
+        return np.where(size == 0, values, near)
+
+    draft.change("v", bend)
+
+
+def _same_key(draft: Draft) -> None:
     key = draft.stream.normal(draft.case.key_heads, draft.case.head_elements)
     draft.change("k", lambda piece, values: np.broadcast_to(key[piece.head], values.shape))
 
 
 def _zero_sum(draft: Draft) -> None:
-    _equal_keys(draft)
+    _same_key(draft)
     # Three quarters of the elements are +1 in one key and -1 in the next, or the other way round,
     # by chance for each pair and element: they cancel over any even number of keys from the first
     # on, and no two keys can stand in for each other. What is left is small.
@@ -212,18 +234,18 @@ DISTRIBUTIONS: dict[str, Distribution] = {
         _needle,
     ),
     "large_maxima": Distribution(
-        "all logits of a head near +400 or -400",
-        "exp without the maximum, which overflows or gives 0 / 0",
+        "all logits of a row near +400 or -400",
+        "exp without the maximum, which overflows or gives 0 / 0; a maximum of two heads",
         _offset,
     ),
     "ramp_up": Distribution(
-        "logits rise by 112 from one block of keys to the next, by 1 in every fourth row",
+        "logits rise by 112 from one block of keys to the next, by 1 in one row of four",
         "the first block's maximum in place of the running one; a running sum or output that is "
         "not rescaled",
         _ramp(1),
     ),
     "ramp_down": Distribution(
-        "logits fall by 112 from one block of keys to the next, by 1 in every fourth row",
+        "logits fall by 112 from one block of keys to the next, by 1 in one row of four",
         "the last block's maximum in place of the running one",
         _ramp(-1),
     ),
@@ -243,18 +265,19 @@ DISTRIBUTIONS: dict[str, Distribution] = {
         _sink_last,
     ),
     "far_below": Distribution(
-        "all logits of a row near -1,500, -3,000, -20,000 or -60,000",
+        "all logits of a row near one of six numbers from -1,500 to -2,000,000",
         "a finite number in place of -inf, as first maximum or as mask",
         _far(-1),
     ),
     "far_above": Distribution(
-        "all logits of a row near 1,500, 3,000, 20,000 or 60,000",
+        "all logits of a row near one of six numbers from 1,500 to 2,000,000",
         "a clamp on the logits, a maximum of low precision",
         _far(1),
     ),
     "equal_keys": Distribution(
-        "all keys alike: every weight is 1 / the number of keys",
-        "weights that are dropped because none stands out",
+        "all keys alike, every weight is 1 / the number of keys; V as drawn, or all near 1,024, "
+        "100,000 or 1e-6",
+        "weights that are dropped because none stands out, values or sums in fp16",
         _equal_keys,
     ),
     "zero_sum": Distribution(
@@ -271,5 +294,11 @@ DISTRIBUTIONS: dict[str, Distribution] = {
         "one row of V is 1,024 times as large, at an end of a segment or anywhere",
         "weight that leaks to keys that must not be seen, a wrong weight of one key",
         _large_value,
+    ),
+    "climb": Distribution(
+        "in every 128 keys one, at a place that each row draws, stands 136 or 500,000 above all "
+        "before it, in one row of four below the last one",
+        "a single key that a maximum leaves out, a mask that adds a finite number",
+        climb,
     ),
 }

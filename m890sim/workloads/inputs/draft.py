@@ -323,12 +323,15 @@ class Draft:
             found[~old] = self._base.tensors["k"][new, heads[~old]]
         return found
 
-    def set_levels(self, levels: Callable[[Piece], Any], logits: Array) -> None:
+    def set_levels(
+        self, levels: Callable[[Piece], Any], logits: Array, flat: Array | None = None
+    ) -> None:
         """Give every key a level, and every row of q the logit of a level: their product adds up.
 
         Elements of q and K become whole numbers: q . k is then exact in fp32 in any order of its
         sum, up to 2**24, and even a logit of 60,000 is as exact as fp32 can hold it (0.004).
-        levels: of the keys of a piece, whole and exact in bf16. logits: [N, HQ].
+        levels: of the keys of a piece, whole and exact in bf16. logits: [N, HQ]. flat: bool
+        [N, HQ], the rows in which nothing but the level counts: one product, exact at any size.
         """
         # The element that carries the large part, one for each key head.
         column = self.stream.integers(self.case.head_elements, self.case.key_heads)
@@ -340,6 +343,8 @@ class Draft:
 
         self.change("k", bend)
         np.rint(self.q, out=self.q)
+        if flat is not None:
+            self.q[flat] = 0
         size = np.rint(logits / self.scale).astype(np.float32)
         for head, element in enumerate(column[self.key_head].tolist()):
             self.q[:, head, element] = size[:, head]

@@ -12,9 +12,10 @@ import numpy as np
 from m890sim.workloads.case import Array, Case, chosen_rows
 from m890sim.workloads.inputs import Stream, chosen_distribution, round_bf16
 from m890sim.workloads.inputs.bends import LARGE_VALUE, RAMP_LEVELS, SMALL_PART
+from m890sim.workloads.inputs.climb import WINDOW
 
 FAR = 40_000.0  # a sum of two overflows fp16
-POWERS = np.array([10.0**power for power in range(-3, 4)], np.float32)
+POWERS = np.array([10.0**power for power in range(-6, 7)], np.float32)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def drawn_matrix(stream: Stream, rows: int, columns: int, distribution: str) -> 
     last = columns - 1
     blocks = at // COLUMN_TOKENS % RAMP_LEVELS
     most = int(blocks.max())
-    if distribution == "peaked":  # rows over six orders of ten
+    if distribution == "peaked":  # rows over twelve orders of ten
         values *= POWERS[stream.integers(len(POWERS), rows)][:, None]
     elif distribution == "needle":
         values *= np.float32(TINY)
@@ -92,6 +93,11 @@ def drawn_matrix(stream: Stream, rows: int, columns: int, distribution: str) -> 
         values = values * np.float32(64) + np.float32(FAR if distribution == "far_above" else -FAR)
     elif distribution == "equal_keys":
         values[:] = values[:, :1]
+    elif distribution == "climb":  # an element of every window, four times that of the last one
+        peaks = peak_columns(stream, rows, columns)
+        window = at // WINDOW
+        sizes = np.ldexp(np.float32(1), np.maximum(window - window[-1], -20) * 2)
+        values = np.where(peaks, np.copysign(sizes, values), values * sizes * np.float32(TINY))
     elif distribution == "large_value":
         values[every, stream.integers(columns, rows)] *= np.float32(LARGE_VALUE)
     return values.astype(np.float32, copy=False)
@@ -106,6 +112,13 @@ def cancelling(stream: Stream, rows: int, columns: int) -> Array:
     for first, pattern in enumerate((signs, 1 - at // 2 % 2 * 2, signs * pairs), start=1):
         values[:, first::4] = pattern.astype(np.float32)[:, None]
     return values
+
+
+def peak_columns(stream: Stream, rows: int, columns: int) -> Array:
+    """One column of every window of 128, at a place that each row draws: bool [rows, columns]."""
+    places = stream.integers(min(WINDOW, columns), rows)
+    found: Array = np.arange(columns) % WINDOW == places[:, None]
+    return found
 
 
 def needle_columns(rows: int, columns: int) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,20 @@ from m890sim.workloads.case import Array, Demand
 from m890sim.workloads.hidden import Dice, HiddenCases
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import (
+    FAR_LOGITS,
     LONE_LOGIT,
     NEEDLE_LOGIT,
     OFFSET_LOGIT,
     RAMP_LOGITS,
     SINK_LOGITS,
 )
-from m890sim.workloads.levels.drawn import COLUMN_TOKENS, DrawnCase, needle_columns
+from m890sim.workloads.inputs.climb import DIRECTIONS, STEPS, WINDOW
+from m890sim.workloads.levels.drawn import (
+    COLUMN_TOKENS,
+    DrawnCase,
+    needle_columns,
+    peak_columns,
+)
 from m890sim.workloads.specification import row_softmax
 from m890sim.workloads.task import Task, tensor
 
@@ -27,8 +34,6 @@ if TYPE_CHECKING:
     from m890sim.execute.fields import Field, Value
 
 ELEMENT_BYTES = 2
-# Far from zero the rows' elements are as far apart as bf16 can hold.
-FAR_LOGITS = (1500.0, 3000.0)
 SCALE = 0.3  # no power of two: scores that are rounded to bf16 must show
 
 
@@ -66,11 +71,16 @@ class RowSoftmaxCase(DrawnCase):
     def _draw(self, stream: Stream, distribution: str) -> dict[str, Array]:
         logits = stream.normal(self.rows, self.columns).astype(np.float64)
         every, at = np.arange(self.rows), np.arange(self.columns)
+
+        def drawn(choices: Sequence[float]) -> Array:
+            found: Array = np.array(choices)[stream.integers(len(choices), self.rows)]
+            return found
+
         blocks = at // COLUMN_TOKENS
         shuffled = np.argsort(stream.integers(2**40, int(blocks.max()) + 1), kind="stable")
         random = stream.integers(self.columns, self.rows)
-        step = np.array(RAMP_LOGITS)[every % len(RAMP_LOGITS)][:, None]
-        sink = np.array(SINK_LOGITS)[every % len(SINK_LOGITS)]
+        step = drawn(RAMP_LOGITS)[:, None]
+        sink = drawn(SINK_LOGITS)
         if distribution == "normal":
             logits *= np.linspace(1, 3, self.rows)[:, None]
         elif distribution == "peaked":
@@ -78,8 +88,8 @@ class RowSoftmaxCase(DrawnCase):
         elif distribution == "needle":
             logits[every, needle_columns(*self.output_shape)] += NEEDLE_LOGIT
         elif distribution == "large_maxima":
-            # Every other row far below zero: there exp without the maximum gives 0 / 0.
-            logits += np.where(every % 2, -OFFSET_LOGIT, OFFSET_LOGIT)[:, None]
+            # Half of the rows far below zero: there exp without the maximum gives 0 / 0.
+            logits += drawn((OFFSET_LOGIT, -OFFSET_LOGIT))[:, None]
         elif distribution in ("ramp_up", "ramp_down"):
             logits += (step if distribution == "ramp_up" else -step) * blocks
         elif distribution == "steps":
@@ -87,7 +97,7 @@ class RowSoftmaxCase(DrawnCase):
         elif distribution in ("sink", "sink_last"):
             logits[:, 0 if distribution == "sink" else -1] += sink
         elif distribution in ("far_below", "far_above"):
-            far = np.array(FAR_LOGITS)[every % len(FAR_LOGITS)][:, None]
+            far = drawn(FAR_LOGITS)[:, None]
             # Steps of bf16 are this wide there; some of a row's logits are alike.
             logits = np.rint(logits) * far / 256 + (far if distribution == "far_above" else -far)
         elif distribution == "equal_keys":
@@ -98,6 +108,11 @@ class RowSoftmaxCase(DrawnCase):
             logits[every, random] += LONE_LOGIT
         elif distribution == "large_value":  # one element has about half of the row's weight
             logits[every, random] = np.log(self.columns)
+        elif distribution == "climb":
+            climbing = drawn(STEPS) * drawn(DIRECTIONS)
+            logits += climbing[:, None] * (at // WINDOW)
+            peaks = peak_columns(stream, self.rows, self.columns)
+            logits += np.where(peaks, 4 * np.abs(climbing)[:, None], 0)
         x: Array = logits / SCALE
         return {"x": x.astype(np.float32)}
 
