@@ -10,10 +10,11 @@ from m890sim.cli import show
 
 if TYPE_CHECKING:
     from m890sim.chip import ChipSpec
-    from m890sim.judge import CaseResult, Judgement
+    from m890sim.judge import CaseResult, Coverage, Judgement
     from m890sim.kernel.ir import Kernel
 
 DEFAULT_CHIP = "m890"
+MOST_LINES = 10  # that tell which code did not run
 HIDDEN = 12  # cases that are drawn where nothing is said
 
 
@@ -113,6 +114,8 @@ def _print(found: Judgement, args: argparse.Namespace) -> None:
     if found.hidden is not None:
         results = found.hidden.evaluation.cases
         _print_cases(results, f"Hidden cases of seed {found.hidden.seed}", found.hidden.speedup)
+    if found.coverage is not None:
+        _print_coverage(found.coverage, found.hidden is None)
     if found.algebraic is not None:
         _print_algebra(found)
     out = show.console()
@@ -214,6 +217,21 @@ def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> N
         "that at least one distribution looked at."
     )
     show.print_whole(table, title, note)
+
+
+def _print_coverage(coverage: Coverage, alone: bool) -> None:
+    """What ran one way only; alone: no gate has said what never ran."""
+    out = show.console()
+    if coverage.evaluation is not None:
+        title = "Further hidden cases, drawn to run what no other case ran"
+        _print_cases(coverage.evaluation.cases, title, coverage.evaluation.speedup)
+    goals = (*(coverage.never if alone else ()), *coverage.partly)
+    if goals:
+        out.print("\nWhat did not come about on any case that was looked at:", style="dim")
+        for goal in goals[:MOST_LINES]:
+            out.print(f"  {goal.said}", style="dim", soft_wrap=True)
+        if len(goals) > MOST_LINES:
+            out.print(f"  and {len(goals) - MOST_LINES} more (--json)", style="dim")
 
 
 def _print_algebra(found: Judgement) -> None:

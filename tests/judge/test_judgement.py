@@ -35,7 +35,7 @@ def test_right_kernel_passes_every_gate():
     names = [entry.gate for entry in found.gates]
     assert names[0] == "structure"
     assert names[1 : len(DISTRIBUTIONS) + 1] == [f"numbers: {name}" for name in DISTRIBUTIONS]
-    assert names[len(DISTRIBUTIONS) + 1 :] == ["maxima", "hidden"]
+    assert names[len(DISTRIBUTIONS) + 1 :] == ["maxima", "hidden", "coverage"]
     assert found.hidden.cases == 2 and found.hidden.wrong == 0
     assert found.speedup == 1.0 and found.hidden.speedup == 1.0 and found.hidden.gap == 1.0
 
