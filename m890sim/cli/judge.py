@@ -10,9 +10,11 @@ from m890sim.cli import show
 
 if TYPE_CHECKING:
     from m890sim.chip import ChipSpec
-    from m890sim.judge import CaseResult, Judgement
+    from m890sim.judge import CaseResult, Coverage, Judgement
     from m890sim.kernel.ir import Kernel
 
+DEFAULT_CHIP = "m890"
+MOST_LINES = 10  # that tell which code did not run
 HIDDEN = 12  # cases that are drawn where nothing is said
 MOST_SECONDS = 86_400
 
@@ -31,7 +33,9 @@ def register(commands: Any) -> None:
     judge.add_argument(
         "--case", metavar="CASE", action="append", help="only this public case; may be given again"
     )
-    judge.add_argument("--chip", metavar="NAME", default="m890", help="the chip (default: m890)")
+    judge.add_argument(
+        "--chip", metavar="NAME", default=DEFAULT_CHIP, help=f"the chip (default: {DEFAULT_CHIP})"
+    )
     judge.add_argument(
         "--hidden",
         metavar="N",
@@ -94,11 +98,11 @@ def _judge(args: argparse.Namespace) -> int:
     else:
         if remark:
             print(remark)
-        _print(found, args.kernel)
+        _print(found, args)
     return 0 if found.correct else 1
 
 
-def _print(found: Judgement, name: str) -> None:
+def _print(found: Judgement, args: argparse.Namespace) -> None:
     basis = found.evaluation.basis
     assert basis is not None
     about = f"task {found.evaluation.task}, chip {found.evaluation.chip} (fictional)"
@@ -111,6 +115,8 @@ def _print(found: Judgement, name: str) -> None:
     if found.hidden is not None:
         results = found.hidden.evaluation.cases
         _print_cases(results, f"Hidden cases of seed {found.hidden.seed}", found.hidden.speedup)
+    if found.coverage is not None:
+        _print_coverage(found.coverage, found.hidden is None)
     if found.algebraic is not None:
         _print_algebra(found)
     out = show.console()
@@ -122,9 +128,26 @@ def _print(found: Judgement, name: str) -> None:
             f"({show.share(found.hidden.gap)} of the public speedup)"
         )
     out.print(text, style="green" if found.correct else "red")
-    hidden = 0 if found.hidden is None else found.hidden.cases
-    again = f"m890 judge {shlex.quote(name)} --hidden {hidden} --seed {found.seed}"
-    out.print(f"To do it again: {again}", soft_wrap=True)
+    out.print(f"To do it again: {_again(args, found.seed)}", soft_wrap=True)
+
+
+def _again(args: argparse.Namespace, seed: int) -> str:
+    """The command that judges the same again, with every option that decides what is found."""
+    words = ["m890", "judge", args.kernel]
+    if args.task is not None:
+        words += ["--task", args.task]
+    for case in dict.fromkeys(args.case or ()):
+        words += ["--case", case]
+    if args.chip != DEFAULT_CHIP:
+        words += ["--chip", args.chip]
+    words += ["--hidden", str(args.hidden), "--seed", str(seed)]
+    if args.rows is not None:
+        words += ["--rows", str(args.rows)]
+    if args.algebraic:
+        words.append("--algebraic")
+    if args.isolate is not None:
+        words += ["--isolate", str(args.isolate)]
+    return shlex.join(words)
 
 
 def _isolated(
@@ -159,6 +182,7 @@ def _isolated(
         else:
             for line in _isolated_lines(found.answer):
                 out.print(line)
+            out.print(f"To do it again: {_again(args, found.answer['seed'])}", soft_wrap=True)
     return 0 if found.correct else 1
 
 
@@ -175,7 +199,17 @@ def _isolated_lines(answer: dict[str, Any]) -> list[str]:
 
 
 def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> None:
-    columns = ("case", "cycles", "reference", "speedup", "to bound", "error", "rows", "result")
+    columns = (
+        "case",
+        "cycles",
+        "reference",
+        "speedup",
+        "to bound",
+        "error",
+        "rows",
+        "seen",
+        "result",
+    )
     table = show.table(*columns, text=("result",))
     for case in cases:
         table.add_row(
@@ -186,13 +220,32 @@ def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> N
             show.share(case.gap_closed),
             "-" if case.error is None else f"{case.error:.4f}",
             show.share(case.share),
+            show.share(case.seen),
             show.verdict(case.correct),
         )
     if len(cases) > 1:
         table.add_section()
-        table.add_row("geometric mean", "", "", show.ratio(speedup), "", "", "", "")
-    note = "rows: share of the rows of all distributions that was looked at."
+        table.add_row("geometric mean", "", "", show.ratio(speedup), "", "", "", "", "")
+    note = (
+        "rows: share of the rows of all distributions that was looked at. seen: share of the rows "
+        "that at least one distribution looked at."
+    )
     show.print_whole(table, title, note)
+
+
+def _print_coverage(coverage: Coverage, alone: bool) -> None:
+    """What ran one way only; alone: no gate has said what never ran."""
+    out = show.console()
+    if coverage.evaluation is not None:
+        title = "Further hidden cases, drawn to run what no other case ran"
+        _print_cases(coverage.evaluation.cases, title, coverage.evaluation.speedup)
+    goals = (*(coverage.never if alone else ()), *coverage.partly)
+    if goals:
+        out.print("\nWhat did not come about on any case that was looked at:", style="dim")
+        for goal in goals[:MOST_LINES]:
+            out.print(f"  {goal.said}", style="dim", soft_wrap=True)
+        if len(goals) > MOST_LINES:
+            out.print(f"  and {len(goals) - MOST_LINES} more (--json)", style="dim")
 
 
 def _print_algebra(found: Judgement) -> None:

@@ -122,7 +122,11 @@ def _looked_at(evaluation: Evaluation) -> str:
     assert evaluation.basis is not None
     where = f"of {show.some(len(evaluation.basis.distributions), 'distribution')}"
     least = min((case.share for case in evaluation.cases if case.correct), default=1.0)
-    return f"every row {where}" if least == 1 else f"at least {show.share(least)} of rows {where}"
+    if least == 1:
+        return f"every row {where}"
+    seen = min(case.seen for case in evaluation.cases if case.correct)
+    some = "every row" if seen == 1 else f"{show.share(seen)} of rows"
+    return f"at least {show.share(least)} of rows {where}, {some} of at least one"
 
 
 def _case_table(evaluation: Evaluation, timing: dict[str, Timing], narrow: bool) -> Table:

@@ -187,8 +187,15 @@ def ratio(number: float) -> str:
 
 
 def share(number: float) -> str:
-    """A part of the whole, in per cent; nothing where there is no number."""
-    return "-" if number != number else f"{100 * number:.0f}%"
+    """A part of the whole, in per cent; nothing where there is no number.
+
+    Less than the whole is never 100%: from 99.5% on it has a decimal, rounded down.
+    """
+    if number != number:
+        return "-"
+    if 0.995 <= number < 1:
+        return f"{math.floor(1000 * number) / 10:.1f}%"
+    return f"{100 * number:.0f}%"
 
 
 def verdict(correct: bool) -> Text:

@@ -1,6 +1,7 @@
 """The judge: is a kernel right on the cases of a task, and how fast is it."""
 
 from m890sim.errors import BelowLowerBoundError
+from m890sim.judge.coverage import Coverage
 from m890sim.judge.evaluation import Progress, evaluate, reference_cycles
 from m890sim.judge.fit import check_fits
 from m890sim.judge.gates import GateResult, check_rows, row_errors
@@ -12,6 +13,7 @@ __all__ = [
     "BelowLowerBoundError",
     "CaseResult",
     "Check",
+    "Coverage",
     "Evaluation",
     "Gate",
     "GateResult",

@@ -32,8 +32,7 @@ def bend(case: Case, seed: int, too_small: bool, too_large: bool) -> Iterator[Be
         if isinstance(case, AttentionCase):
             yield name, _attention(case, seed, random, kind, amount)
         elif isinstance(case, AttentionHeadCase):
-            prefill = AttentionCase(case.name, "extend", (0,), (case.tokens,), 1, 1, case.elements)
-            inputs = _attention(prefill, seed, random, kind, amount)
+            inputs = _attention(case.prefill, seed, random, kind, amount)
             found = {each: inputs[each][:, 0] for each in ("q", "k", "v")}
             yield name, found | dict(case.scalars)
         elif isinstance(case, RowSoftmaxCase):

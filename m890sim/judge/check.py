@@ -23,6 +23,8 @@ class Checker:
     """One kernel on one case, checked on one input distribution after another.
 
     tolerance: largest relative error of a row; the task's where None.
+    seen: rows of an output that some distribution looked at, bool of the output's shape without its
+    last dimension.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Checker:
         self._footprint: Footprint | None = None
         self._prepared: Prepared | None = None
         self._missing: GateResult | None = None
+        self.seen: Array = np.zeros(case.output_shape[:-1], bool)
 
     def check(self, distribution: str, seed: int, count: int) -> GateResult:
         """Run the kernel on inputs of a distribution and judge `count` rows of every output.
@@ -47,6 +50,7 @@ class Checker:
         from m890sim.execute import execute_kernel, one_blas_thread
 
         rows = draw_rows(self.case, seed, distribution, count)
+        self.seen |= True if rows is None else rows
         givens = STORE.get(self.case, seed, distribution, rows)
         arguments = launch_arguments(self.kernel, self.case, givens.inputs)
         wanted = {} if rows is None else dict.fromkeys(self.task.outputs, rows)

@@ -165,6 +165,7 @@ def judge_case(
     trap = code = ""
     checks: list[Check] = []
     count = chosen_rows(case, rows)
+    seen = 0
     try:
         timing = simulate(kernel, case, chip)
         cycles, instructions = timing.cycles, timing.instructions
@@ -174,6 +175,7 @@ def judge_case(
             found = checker.check(distribution, seed, count)
             checks.append(Check(distribution, found.error, found.rows, found.message))
             error = found.error if error is None else max(error, found.error)
+            seen = int(checker.seen.sum()) * len(task.outputs)
             if not found.correct and not thorough:
                 break
     except (BindError, ExecutionError, LimitError) as caught:
@@ -203,6 +205,8 @@ def judge_case(
         checks=tuple(checks),
         trap=trap,
         code=code,
+        rows_seen=seen,
+        rows_there=rows_of(case) * len(task.outputs),
     )
 
 

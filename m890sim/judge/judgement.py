@@ -10,12 +10,14 @@ from typing import Any
 
 from m890sim.chip import ChipSpec
 from m890sim.errors import TaskError
+from m890sim.judge.coverage import Coverage, cover
 from m890sim.judge.evaluation import Progress, check_integer, checked_arguments, evaluate
 from m890sim.judge.records import Evaluation
 from m890sim.kernel.ir import Kernel
 from m890sim.workloads import Case, Task
 
 MOST_HIDDEN = 1000  # cases of one judgement
+_NOT_REFUTING = ("hidden", "coverage")  # gates that a kernel may fail without a wrong answer
 SEED_BITS = 32  # of a seed that the judge draws itself
 WATCHED_WORK = 4_000_000  # `Case.work` up to which maxima are watched; the smallest case always is
 
@@ -24,7 +26,8 @@ WATCHED_WORK = 4_000_000  # `Case.work` up to which maxima are watched; the smal
 class Gate:
     """One gate: passed on every public case, or why not on the first that failed."""
 
-    gate: str  # "structure", "numbers: DISTRIBUTION", "maxima", "hidden", "equivalence"
+    # "structure", "numbers: DISTRIBUTION", "maxima", "hidden", "coverage", "equivalence"
+    gate: str
     passed: bool
     reason: str = ""
 
@@ -108,6 +111,7 @@ class Judgement:
     seed: int  # of inputs and hidden cases
     hidden: HiddenResult | None = None  # None: no hidden case was asked for
     algebraic: AlgebraicResult | None = None  # None: it was not asked for
+    coverage: Coverage | None = None  # None: a case is wrong
 
     @property
     def correct(self) -> bool:
@@ -119,10 +123,12 @@ class Judgement:
         """True where some answer is wrong.
 
         A kernel that is right wherever it fits the chip, and does not fit on a hidden case, is not
-        correct, as its task asks for every case; but nothing that it says is wrong.
+        correct, as its task asks for every case; but nothing that it says is wrong. The same holds
+        for one with code that never ran.
         """
-        others = any(not gate.passed for gate in self.gates if gate.gate != "hidden")
-        return others or (self.hidden is not None and self.hidden.wrong > self.hidden.unfit)
+        others = any(not gate.passed for gate in self.gates if gate.gate not in _NOT_REFUTING)
+        hidden = self.hidden is not None and self.hidden.wrong > self.hidden.unfit
+        return others or hidden or (self.coverage is not None and self.coverage.refuted)
 
     @property
     def speedup(self) -> float:
@@ -139,6 +145,7 @@ class Judgement:
             "gates": [gate.as_dict() for gate in self.gates],
             "hidden": None if self.hidden is None else self.hidden.as_dict(),
             "algebraic": None if self.algebraic is None else self.algebraic.as_dict(),
+            "coverage": None if self.coverage is None else self.coverage.as_dict(),
             **{key: data[key] for key in ("kernel", "digest", "task", "chip", "basis", "cases")},
         }
 
@@ -158,7 +165,8 @@ def judge_kernel(
 ) -> Judgement:
     """Judge a kernel by every gate: rows of every distribution, structure, maxima, hidden cases.
 
-    hidden: so many cases are drawn by the task's published generator. seed: of the inputs and of
+    hidden: so many cases are drawn by the task's published generator, and further ones where some
+    code ran on none of them (`Judgement.coverage`). seed: of the inputs and of
     the hidden cases; None draws a fresh one now that the kernel is fixed, and `Judgement.seed` says
     which, so that anyone can do it again. algebraic: prove or refute equivalence over finite
     fields; what is not decided neither passes nor fails. cases: the public ones, all where None.
@@ -180,17 +188,27 @@ def judge_kernel(
         return Judgement(evaluation, tuple(_numeric_gates(evaluation)), seed)
     public = cases_of(chosen, evaluation, cases)
     gates = [*_numeric_gates(evaluation), *_maxima(kernel, chosen, public, evaluation, seed, rows)]
-    found_hidden = found_algebraic = None
+    found_hidden = found_algebraic = found_coverage = None
+    drawn: tuple[Case, ...] = ()
     if hidden:
         found_hidden = judge_hidden(
             kernel, chosen, spec, hidden, seed, evaluation.speedup, rows, progress
         )
         gates.append(_hidden_gate(found_hidden))
+        drawn = chosen.hidden_cases(hidden, seed)
+    if evaluation.correct and (found_hidden is None or not found_hidden.wrong):
+
+        def judge(further: tuple[Case, ...]) -> Evaluation:
+            return evaluate(kernel, chosen, spec, further, seed=seed, rows=rows, progress=progress)
+
+        found_coverage = cover(kernel, chosen, (*public, *drawn), hidden, seed, judge)
+        if hidden:  # without hidden cases it only says what did not run
+            gates.append(Gate("coverage", not found_coverage.reason, found_coverage.reason))
     if algebraic:
         found_algebraic = judge_algebraic(kernel, chosen, public, seed, progress)
         different = found_algebraic.answer == "different"
         gates.append(Gate("equivalence", not different, found_algebraic.reason))
-    return Judgement(evaluation, tuple(gates), seed, found_hidden, found_algebraic)
+    return Judgement(evaluation, tuple(gates), seed, found_hidden, found_algebraic, found_coverage)
 
 
 def cases_of(

@@ -37,6 +37,8 @@ class CaseResult:
     checks: tuple[Check, ...] = ()  # distribution after distribution, up to the first wrong one
     trap: str = ""  # why the kernel gave no output: the error, empty where it ran
     code: str = ""  # of that error, a key of errors.CODES
+    rows_seen: int = 0  # rows of output that at least one distribution looked at
+    rows_there: int = 0  # rows of output that there are
 
     @property
     def unfit(self) -> bool:
@@ -45,8 +47,13 @@ class CaseResult:
 
     @property
     def share(self) -> float:
-        """Share of the rows that were looked at, 0 to 1."""
+        """Share of the rows of all distributions that were looked at, 0 to 1."""
         return self.rows_checked / self.rows if self.rows else 0.0
+
+    @property
+    def seen(self) -> float:
+        """Share of the output's rows that at least one distribution looked at, 0 to 1."""
+        return self.rows_seen / self.rows_there if self.rows_there else 0.0
 
     @property
     def speedup(self) -> float:
@@ -80,6 +87,8 @@ class CaseResult:
             "rows_checked": self.rows_checked,
             "rows": self.rows,
             "share": self.share,
+            "rows_seen": self.rows_seen,
+            "seen": self.seen,
             "case_digest": self.case_digest,
             "message": self.message,
         }

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from m890sim.judge.gates import Array
-from m890sim.workloads import Case
+from m890sim.workloads import DISTRIBUTIONS, Case
 
 FULL_WORK = 2_000_000  # `Case.work` up to which every row of every distribution is looked at
 # Bytes that a case loads up to which that holds too; beyond, inputs take longer than arithmetic.
@@ -60,8 +60,10 @@ def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | N
 
     One from each of equal stretches, so that all sequences and heads have their share: rows, or
     where they are many, runs of neighbours along `Case.run_axis`, which cost a kernel less than as
-    many rows apart. The first and the last row are among a dozen or more. The same (case,
-    seed, distribution, count) gives the same rows on every machine. Read-only, and shared.
+    many rows apart. Those of a stretch are dealt to the distributions without replacement: where
+    their shares come to all rows, some distribution looks at every row. The first and the last row
+    are among a dozen or more. The same (case, seed, distribution, count) gives the same rows on
+    every machine. Read-only, and shared.
     """
     total = rows_of(case)
     if count >= total:
@@ -70,15 +72,16 @@ def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | N
     first = shape[axis]
     run = min(RUN, first) if count >= SPREAD else 1
     runs = -(-count // run)
-    stream = [seed, zlib.crc32(case.name.encode()), zlib.crc32(distribution.encode()), count]
-    draws = np.random.PCG64(stream).random_raw(runs).tolist()
+    edges = np.arange(runs + 1, dtype=np.int64) * total // runs
+    lengths = np.diff(edges)
+    cells = -(-lengths // run)
+    dealt = _dealt_cells(case, seed, distribution, count, cells)
+    # The last cell of a stretch begins early enough to end with it.
+    starts = edges[:-1] + np.clip(lengths - run, 0, dealt * run)
     # That dimension last, so that a run does not leave its line of rows.
     columns: Array = np.zeros((total // first, first), bool)
     flat = columns.reshape(-1)
-    edges = [number * total // runs for number in range(runs + 1)]
-    for start, end, draw in zip(edges, edges[1:], draws, strict=False):
-        at = start + draw % max(1, end - start - run + 1)  # within the stretch where it has room
-        flat[at : at + run] = True
+    flat[np.minimum(starts[:, None] + np.arange(run), total - 1)] = True
     if count >= 12:
         flat[[0, -1]] = True
     others = [extent for number, extent in enumerate(shape) if number != axis]
@@ -86,3 +89,18 @@ def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | N
     mask = np.ascontiguousarray(mask)
     mask.setflags(write=False)
     return mask
+
+
+def _dealt_cells(case: Case, seed: int, distribution: str, count: int, cells: Array) -> Array:
+    """The cell, 0 ... cells - 1, of each stretch that a distribution looks at; int64 [stretches].
+
+    A stretch's cells lie on a circle, the distributions in a random order at equal distances on it
+    and turned by a random number of cells: no two on one cell where there are cells enough, and no
+    cell without one where there are not more of them than distributions.
+    """
+    stream = np.random.PCG64([seed, zlib.crc32(case.name.encode()), count])
+    order = np.argsort(stream.random_raw(len(DISTRIBUTIONS)), kind="stable")
+    turn = int(order[list(DISTRIBUTIONS).index(distribution)])
+    first = (stream.random_raw(len(cells)) % cells.astype(np.uint64)).astype(np.int64)
+    found: Array = (first + turn * cells // len(DISTRIBUTIONS)) % cells
+    return found

@@ -6,6 +6,7 @@ S slots of the paged cache, HQ query heads, HKV key heads, D elements a head.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -75,6 +76,7 @@ class AttentionCase(Case):
     page_tokens: int = 16
     shuffled: bool = False
     text: str = ""
+    scale: float | None = None  # of the logits; None: head_elements ** -0.5
 
     def __post_init__(self) -> None:
         if self.task not in ("extend", "decode"):
@@ -92,6 +94,7 @@ class AttentionCase(Case):
                 f"query heads ({self.query_heads}) must be a multiple of "
                 f"key heads ({self.key_heads})"
             )
+        check_scale(self.scale)
 
     @cached_property
     def sequences(self) -> tuple[Sequence, ...]:
@@ -167,8 +170,9 @@ class AttentionCase(Case):
 
     @property
     def scalars(self) -> Mapping[str, float]:
-        """Values of the Scalar parameters: scale = D ** -0.5."""
-        return MappingProxyType({"scale": float(self.head_elements**-0.5)})
+        """Values of the Scalar parameters: scale, D ** -0.5 where the case says nothing else."""
+        usual = float(self.head_elements**-0.5)
+        return MappingProxyType({"scale": usual if self.scale is None else float(self.scale)})
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
@@ -257,3 +261,13 @@ class AttentionCase(Case):
         if self.head_elements <= NARROW_ELEMENTS:
             return None
         return replace(self, head_elements=NARROW_ELEMENTS)
+
+
+def check_scale(scale: float | None) -> None:
+    """Raises: TypeError, ValueError for a factor of the logits that is no number above 0."""
+    if scale is None:
+        return
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)):
+        raise TypeError(f"scale must be a number or None, not {scale!r:.60}")
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale must be above 0 and finite, not {scale!r:.60}")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from m890sim import judge_kernel, parse
-from m890sim.cli import main
+from m890sim.cli import main, show
 from m890sim.errors import TaskError
 from m890sim.judge import Judgement
 from m890sim.workloads import DISTRIBUTIONS, KERNELS, AttentionCase
@@ -35,7 +35,7 @@ def test_right_kernel_passes_every_gate():
     names = [entry.gate for entry in found.gates]
     assert names[0] == "structure"
     assert names[1 : len(DISTRIBUTIONS) + 1] == [f"numbers: {name}" for name in DISTRIBUTIONS]
-    assert names[len(DISTRIBUTIONS) + 1 :] == ["maxima", "hidden"]
+    assert names[len(DISTRIBUTIONS) + 1 :] == ["maxima", "hidden", "coverage"]
     assert found.hidden.cases == 2 and found.hidden.wrong == 0
     assert found.speedup == 1.0 and found.hidden.speedup == 1.0 and found.hidden.gap == 1.0
 
@@ -111,7 +111,26 @@ def test_command_shows_gates_and_how_to_do_it_again(tmp_path, capsys):
     assert main(["judge", str(path), "--case", "prefill-256", "--hidden", "0"]) == 1
     shown = capsys.readouterr().out
     assert "numbers: large_maxima" in shown and "WRONG" in shown
-    assert f"To do it again: m890 judge {path} --hidden 0 --seed " in shown
+    assert f"To do it again: m890 judge {path} --case prefill-256 --hidden 0 --seed " in shown
+
+
+def test_doing_it_again_takes_every_option_that_was_given(capsys):
+    given = ["--task", "extend", "--case", "prefill-256", "--chip", "m890-lean", "--hidden", "1"]
+    given += ["--seed", "9", "--rows", "3", "--algebraic"]
+    assert main(["judge", REFERENCE, *given]) == 0
+    first = capsys.readouterr().out
+    line = first.splitlines()[-1]
+    assert line == f"To do it again: m890 judge {REFERENCE} {' '.join(given)}"
+    assert main(line.split()[5:]) == 0
+    assert capsys.readouterr().out == first
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1.0, "100%"), (0.9999, "99.9%"), (0.996, "99.6%"), (0.9949, "99%"), (0.12, "12%"), (0, "0%")],
+)
+def test_less_than_all_is_never_shown_as_all(number, text):
+    assert show.share(number) == text
 
 
 def test_equivalence_is_proved_refuted_or_left_open():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from m890sim import evaluate, parse
 from m890sim.judge import rows as judge_rows
 from m890sim.judge.rows import RUN, SPREAD, chosen_rows, dealt, draw_rows, rows_of
-from m890sim.workloads import KERNELS, AttentionCase, get_task
+from m890sim.workloads import DISTRIBUTIONS, KERNELS, AttentionCase, get_task
 
 CASE = AttentionCase("rows", "extend", (20, 0), (170, 31), 4, 2, 64, 4, True)
 TEXT = KERNELS["attention_reference"].text
@@ -51,6 +51,39 @@ def test_rows_hang_on_seed_distribution_and_case_alone():
     np.testing.assert_array_equal(first, draw_rows(CASE, 3, "normal", 50))
     assert (first != draw_rows(CASE, 4, "normal", 50)).any()
     assert (first != draw_rows(CASE, 3, "peaked", 50)).any()
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(1, 804))
+def test_rows_are_dealt_to_the_distributions_without_replacement(seed, count):
+    masks = [draw_rows(CASE, seed, name, count) for name in DISTRIBUTIONS]
+    if count >= rows_of(CASE):
+        assert masks == [None] * len(masks)
+        return
+    looked = sum(mask.astype(int) for mask in masks)
+    if count < 12:  # one by one, and the ends are not added
+        assert looked.max() == 1 and looked.sum() == count * len(masks)
+    run = RUN if count >= SPREAD else 1
+    stretch = -(-rows_of(CASE) // -(-count // run))
+    if -(-stretch // run) <= len(masks):
+        assert looked.min() >= 1
+
+
+def test_every_row_of_a_large_public_case_is_looked_at_on_some_distribution():
+    case = get_task("extend").case("prefill-2048")
+    for seed in (7, 8):
+        masks = [draw_rows(case, seed, name, chosen_rows(case, None)) for name in DISTRIBUTIONS]
+        assert max(mask.mean() for mask in masks) < 0.15
+        assert np.logical_or.reduce(masks).all()
+
+
+def test_evaluation_says_which_share_of_rows_some_distribution_looked_at():
+    (found,) = evaluate("attention_reference", "extend", cases=[CASE], rows=10).cases
+    assert found.rows_there == rows_of(CASE)
+    assert found.rows_seen == 10 * len(DISTRIBUTIONS)
+    assert found.share == 10 / rows_of(CASE)
+    assert found.seen == found.share * len(DISTRIBUTIONS)
+    data = found.as_dict()
+    assert data["rows_seen"] == found.rows_seen and data["seen"] == found.seen
 
 
 def test_all_rows_of_a_usual_case_and_a_share_of_a_huge_one(monkeypatch):

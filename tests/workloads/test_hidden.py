@@ -12,7 +12,20 @@ import pytest
 from m890sim import evaluate, get_task
 from m890sim.errors import TaskError
 from m890sim.workloads import LEVELS, SUITE, TASKS, AttentionCase
-from m890sim.workloads.hidden import DECODE_SIZES, ELEMENTS, EXTEND_SIZES, HEADS, Dice
+from m890sim.workloads.hidden import (
+    DECODE_SIZES,
+    ELEMENTS,
+    EXTEND_SIZES,
+    HEADS,
+    LONG_ELEMENTS,
+    LONG_NEW,
+    LONG_PREFIX,
+    LONG_PRODUCTS,
+    MOST_ELEMENTS,
+    OTHER_ELEMENTS,
+    SEVERAL_KEY_HEADS,
+    Dice,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "hidden.txt"
 SEEDS = range(40)
@@ -22,6 +35,14 @@ def lengths(case: AttentionCase) -> list[int]:
     """New tokens in extend, cached ones that are there in both."""
     found = list(case.cached) + (list(case.queries) if case.task == "extend" else [])
     return [length for length in found if length]
+
+
+def long(case: AttentionCase) -> bool:
+    return case.text.startswith("long")
+
+
+def scalars(task: str) -> list[str]:
+    return [param.name for param in get_task(task).params if param.kind == "scalar"]
 
 
 def draws(task: str, count: int = 24) -> list[AttentionCase]:
@@ -68,16 +89,61 @@ def test_at_least_four_fifths_of_the_lengths_are_no_multiples_of_64(task):
 @pytest.mark.parametrize("task", SUITE)
 def test_heads_elements_and_pages_are_dealt_whole(task):
     for seed in SEEDS:
-        cases = get_task(task).hidden_cases(24, seed)
-        groups = Counter(case.query_heads // case.key_heads for case in cases)
-        assert groups == dict.fromkeys(HEADS, 3)
-        assert Counter(case.head_elements for case in cases) == dict.fromkeys(ELEMENTS, 4)
-        assert Counter(case.page_tokens for case in cases) == dict.fromkeys((1, 16, 64), 8)
-    heads = {(case.query_heads, case.key_heads) for case in draws(task)}
+        cases = get_task(task).hidden_cases(30, seed)
+        groups = Counter(case.query_heads // case.key_heads for case in cases if not long(case))
+        assert set(groups) == set(HEADS) and max(groups.values()) <= 3
+        elements = Counter(case.head_elements for case in cases[:28])
+        assert {n: elements[n] for n in ELEMENTS} == dict.fromkeys(ELEMENTS, 4)
+        assert sum(elements[n] for n in OTHER_ELEMENTS) == 4
+        assert Counter(case.page_tokens for case in cases) == dict.fromkeys((1, 16, 64), 10)
+    heads = {(case.query_heads, case.key_heads) for case in draws(task) if not long(case)}
     assert heads == {pair for pairs in HEADS.values() for pair in pairs}
-    assert {(28, 4), (40, 8), (32, 1)} <= heads
-    for pairs in HEADS.values():
-        assert len({query // key for query, key in pairs}) == 1
+    assert {(28, 4), (40, 8), (32, 1), (96, 12)} <= heads
+    for group, pairs in HEADS.items():
+        assert {query // key for query, key in pairs} == {group}
+
+
+@pytest.mark.parametrize("task", SUITE)
+def test_large_groups_mostly_have_several_key_heads(task):
+    large = [
+        case
+        for case in draws(task)
+        if case.query_heads // case.key_heads >= SEVERAL_KEY_HEADS and not long(case)
+    ]
+    assert 0.85 < sum(case.key_heads > 1 for case in large) / len(large) < 0.97
+
+
+def test_one_case_in_eight_is_long():
+    for seed in SEEDS:
+        for task, least in (("extend", LONG_NEW[0]), ("decode", LONG_PREFIX[0])):
+            cases = get_task(task).hidden_cases(24, seed)
+            found = [case for case in cases if long(case)]
+            assert len(found) == 3
+            for case in found:
+                longest = max(case.queries if task == "extend" else case.cached)
+                assert least <= longest <= {"extend": LONG_NEW, "decode": LONG_PREFIX}[task][1]
+    assert max(max(case.queries) for case in draws("extend")) > 4000
+    assert max(max(case.cached) for case in draws("decode")) > 30_000
+
+
+def test_batches_of_more_than_sixteen_sequences_are_drawn():
+    for seed in SEEDS:
+        batches = [len(case.cached) for case in get_task("extend").hidden_cases(24, seed)]
+        assert max(batches) > 16
+    assert max(len(case.cached) for case in draws("decode")) > 64
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS if "scale" in scalars(name)])
+def test_scale_is_drawn_around_the_usual_one(task):
+    parts = []
+    for seed in SEEDS:
+        for case in get_task(task).hidden_cases(12, seed):
+            usual = 0.3 if task == "row_softmax" else (case.symbols["D"]) ** -0.5
+            parts.append(case.scalars["scale"] / usual)
+            assert case.make_inputs(0)["scale"] == case.scalars["scale"]
+    assert 0.5 <= min(parts) < 0.55 and 1.9 < max(parts) < 2
+    assert len(set(parts)) > len(parts) / 3
+    assert 0.4 < sum(part < 1 for part in parts) / len(parts) < 0.6
 
 
 def test_ragged_batches_have_empty_prefixes_and_single_tokens():
@@ -85,9 +151,9 @@ def test_ragged_batches_have_empty_prefixes_and_single_tokens():
     assert len(ragged) >= len(SEEDS) * 8
     assert all(0 in case.cached and 1 in case.queries for case in ragged)
     assert any(min(case.cached) == 0 < max(case.cached) for case in ragged)
-    batches = [case for case in draws("decode") if len(case.cached) > 1]
+    batches = [case for case in draws("decode") if len(case.cached) > 1 and not long(case)]
     assert all(1 in case.cached for case in batches)
-    assert max(len(case.cached) for case in batches) > 32
+    assert max(len(case.cached) for case in batches) > 64
 
 
 def test_lengths_are_log_uniform():
@@ -101,22 +167,50 @@ def test_lengths_are_log_uniform():
 
 
 def test_cases_are_of_bounded_work():
-    assert max(case.pairs for case in draws("extend")) <= EXTEND_SIZES[-1].pairs
-    for task, sizes in (("extend", EXTEND_SIZES), ("decode", DECODE_SIZES)):
+    sizes = {"extend": EXTEND_SIZES, "decode": DECODE_SIZES}
+    pairs = {task: max(size.pairs for size in sizes[task] if size) for task in sizes}
+    keys = {task: max(size.elements for size in sizes[task] if size) for task in sizes}
+    assert max(case.pairs for case in draws("extend") if not long(case)) <= pairs["extend"]
+    for task in sizes:
         for case in draws(task):
+            found = sum(sequence.keys for sequence in case.sequences)
+            elements = found * case.key_heads * case.head_elements
+            if long(case):
+                # Short neighbours come on top.
+                assert case.pairs * case.head_elements <= 1.1 * LONG_PRODUCTS
+                assert elements <= 1.1 * max(LONG_ELEMENTS, keys[task])
+                continue
             # A drawn decode batch may reach twice its share.
-            assert case.pairs <= 2 * sizes[-1].pairs
-            keys = sum(sequence.keys for sequence in case.sequences)
-            assert keys * case.key_heads * case.head_elements <= 2 * sizes[-1].elements
+            assert case.pairs <= 2 * pairs[task]
+            assert elements <= 2 * keys[task]
     assert sum(case.pairs > 10_000 for case in draws("extend")) > len(draws("extend")) / 2
+
+
+LARGEST = {  # of a length in the usual cases and in the one of eight that is long
+    "vector_add": ((1024, 512), (4096, 1024)),
+    "row_softmax": ((512, 1024), (2048, 2048)),
+    "matmul": ((256, 256), (1024, 1024)),
+}
 
 
 def test_levels_have_odd_and_small_and_large_shapes():
     for task in LEVELS.values():
-        shapes = [case.output_shape for seed in SEEDS for case in task.hidden_cases(12, seed)]
+        cases = [case for seed in SEEDS for case in task.hidden_cases(12, seed)]
+        shapes = [case.output_shape for case in cases]
         rows = [shape[0] for shape in shapes]
         assert min(rows) <= 2 and max(rows) >= 200
         assert sum(n % 64 != 0 for n in rows) >= 0.8 * len(rows)
+        if task.name == "attention_head":
+            assert 512 < max(rows) <= 1024
+            continue
+        usual, longest = LARGEST[task.name]
+        for axis in (0, 1):
+            lengths = [shape[axis] for shape in shapes]
+            assert usual[axis] < max(lengths) <= longest[axis]
+            assert 0.05 < sum(n > usual[axis] for n in lengths) / len(lengths) <= 1 / 6
+        assert max(case.work for case in cases) <= MOST_ELEMENTS
+    inner = [case.inner for seed in SEEDS for case in get_task("matmul").hidden_cases(12, seed)]
+    assert 1024 < max(inner) <= 4096
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -17,7 +17,7 @@ def attention_head_expert(
     scale: Scalar,
     BQ: Tunable = 64,
     QUEUES: Tunable = 4,
-    SRAM: Tunable = 480000,
+    SRAM: Tunable = 432000,
     ACC: Tunable = 260000,
 ):
     # Queries of a block: as many as fit ACC beside their scores.

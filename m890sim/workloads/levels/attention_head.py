@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m890sim.kernel.ir import Param
-from m890sim.workloads.attention import NARROW_ELEMENTS, AttentionCase
+from m890sim.workloads.attention import NARROW_ELEMENTS, AttentionCase, check_scale
 from m890sim.workloads.case import Array, Case, Demand
-from m890sim.workloads.hidden import ELEMENTS, Dice, HiddenCases
+from m890sim.workloads.hidden import (
+    Dice,
+    HiddenCases,
+    drawn_elements,
+    drawn_length,
+    drawn_scale,
+)
 from m890sim.workloads.levels.drawn import require_positive
 from m890sim.workloads.specification import attend
 from m890sim.workloads.task import Task, tensor
@@ -28,13 +34,19 @@ class AttentionHeadCase(Case):
     tokens: int
     elements: int
     text: str = ""
+    scale: float | None = None  # of the logits; None: elements ** -0.5
 
     def __post_init__(self) -> None:
         require_positive(self)
+        check_scale(self.scale)
 
     @cached_property
-    def _prefill(self) -> AttentionCase:
-        return AttentionCase(self.name, "extend", (0,), (self.tokens,), 1, 1, self.elements)
+    def prefill(self) -> AttentionCase:
+        """The same as a case of `extend`."""
+        tokens = (self.tokens,)
+        return AttentionCase(
+            self.name, "extend", (0,), tokens, 1, 1, self.elements, scale=self.scale
+        )
 
     @property
     def symbols(self) -> Mapping[str, int]:
@@ -43,8 +55,8 @@ class AttentionHeadCase(Case):
 
     @property
     def scalars(self) -> Mapping[str, float]:
-        """The factor of the logits, D ** -0.5."""
-        return self._prefill.scalars
+        """The factor of the logits, D ** -0.5 where the case says nothing else."""
+        return self.prefill.scalars
 
     @property
     def output_shape(self) -> tuple[int, int]:
@@ -54,12 +66,12 @@ class AttentionHeadCase(Case):
     @property
     def work(self) -> int:
         """Visible (query, key) pairs."""
-        return self._prefill.pairs
+        return self.prefill.pairs
 
     @property
     def demand(self) -> Demand:
         """What the prefill demands."""
-        return self._prefill.demand
+        return self.prefill.demand
 
     @property
     def cores(self) -> int:
@@ -68,12 +80,12 @@ class AttentionHeadCase(Case):
 
     def make_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
         """See `Case.make_inputs`."""
-        inputs = self._prefill.make_inputs(seed, distribution)
+        inputs = self.prefill.make_inputs(seed, distribution)
         return {name: inputs[name][:, 0] for name in ("q", "k", "v")} | dict(self.scalars)
 
     def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
         """See `Case.oracle`."""
-        case = self._prefill
+        case = self.prefill
         if rows is not None and np.shape(rows) != (self.tokens,):
             raise ValueError(f"rows must have shape {(self.tokens,)}, not {np.shape(rows)}")
         tensors = {name: inputs[name][:, None] for name in ("q", "k", "v")}
@@ -95,8 +107,9 @@ class AttentionHeadCase(Case):
 
 
 def _hidden(dice: Dice) -> AttentionHeadCase:
-    tokens, elements = dice.length(1, 512), dice.deal("elements", ELEMENTS)
-    return AttentionHeadCase(dice.name, "attention_head", tokens, elements, "drawn")
+    tokens, elements = drawn_length(dice, "tokens", 512, 1024), drawn_elements(dice)
+    scale = drawn_scale(dice, float(elements**-0.5))
+    return AttentionHeadCase(dice.name, "attention_head", tokens, elements, "drawn", scale)
 
 
 ATTENTION_HEAD = Task(
@@ -118,5 +131,5 @@ ATTENTION_HEAD = Task(
     "attention_head_reference",
     "attention_head_expert",
     positive=("scale",),
-    hidden=HiddenCases("attention_head-1", _hidden),
+    hidden=HiddenCases("attention_head-2", _hidden),
 )

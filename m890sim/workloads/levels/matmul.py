@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m890sim.workloads.case import Array, Demand
-from m890sim.workloads.hidden import Dice, HiddenCases
+from m890sim.workloads.hidden import MOST_ELEMENTS, Dice, HiddenCases, drawn_length
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.levels.drawn import DrawnCase, cancelling, drawn_matrix
 from m890sim.workloads.specification import matmul
@@ -73,7 +73,9 @@ class MatmulCase(DrawnCase):
 
 
 def _hidden(dice: Dice) -> MatmulCase:
-    rows, columns, inner = dice.length(1, 256), dice.length(1, 256), dice.length(1, 1024)
+    rows = drawn_length(dice, "rows", 256, 1024)
+    columns = drawn_length(dice, "columns", 256, 1024, MOST_ELEMENTS // rows)
+    inner = drawn_length(dice, "inner", 1024, 4096, MOST_ELEMENTS // max(rows, columns))
     return MatmulCase(dice.name, "matmul", rows, columns, inner, "drawn")
 
 
@@ -88,5 +90,5 @@ MATMUL = Task(
     ),
     "matmul_reference",
     "matmul_expert",
-    hidden=HiddenCases("matmul-1", _hidden),
+    hidden=HiddenCases("matmul-2", _hidden),
 )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m890sim.kernel.ir import Param
+from m890sim.workloads.attention import check_scale
 from m890sim.workloads.case import Array, Demand
-from m890sim.workloads.hidden import Dice, HiddenCases
+from m890sim.workloads.hidden import MOST_ELEMENTS, Dice, HiddenCases, drawn_length, drawn_scale
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import (
     FAR_LOGITS,
@@ -44,6 +45,11 @@ class RowSoftmaxCase(DrawnCase):
     rows: int
     columns: int
     text: str = ""
+    scale: float | None = None  # of the logits; None: SCALE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_scale(self.scale)
 
     @property
     def symbols(self) -> Mapping[str, int]:
@@ -53,7 +59,7 @@ class RowSoftmaxCase(DrawnCase):
     @property
     def scalars(self) -> Mapping[str, float]:
         """The factor of the logits."""
-        return {"scale": SCALE}
+        return {"scale": SCALE if self.scale is None else float(self.scale)}
 
     @property
     def output_shape(self) -> tuple[int, int]:
@@ -113,7 +119,7 @@ class RowSoftmaxCase(DrawnCase):
             logits += climbing[:, None] * (at // WINDOW)
             peaks = peak_columns(stream, self.rows, self.columns)
             logits += np.where(peaks, 4 * np.abs(climbing)[:, None], 0)
-        x: Array = logits / SCALE
+        x: Array = logits / self.scalars["scale"]
         return {"x": x.astype(np.float32)}
 
     def _compute(self, inputs: Mapping[str, Any]) -> Array:
@@ -128,8 +134,10 @@ class RowSoftmaxCase(DrawnCase):
 
 
 def _hidden(dice: Dice) -> RowSoftmaxCase:
-    rows, columns = dice.length(1, 512), dice.length(1, 1024)
-    return RowSoftmaxCase(dice.name, "row_softmax", rows, columns, "drawn")
+    rows = drawn_length(dice, "rows", 512, 2048)
+    columns = drawn_length(dice, "columns", 1024, 2048, MOST_ELEMENTS // rows)
+    scale = drawn_scale(dice, SCALE)
+    return RowSoftmaxCase(dice.name, "row_softmax", rows, columns, "drawn", scale)
 
 
 ROW_SOFTMAX = Task(
@@ -145,5 +153,5 @@ ROW_SOFTMAX = Task(
     "row_softmax_reference",
     "row_softmax_expert",
     positive=("scale",),
-    hidden=HiddenCases("row_softmax-1", _hidden),
+    hidden=HiddenCases("row_softmax-2", _hidden),
 )

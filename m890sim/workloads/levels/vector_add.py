@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m890sim.workloads.case import Array, Demand
-from m890sim.workloads.hidden import Dice, HiddenCases
+from m890sim.workloads.hidden import MOST_ELEMENTS, Dice, HiddenCases, drawn_length
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import SMALL_PART
 from m890sim.workloads.levels.drawn import DrawnCase, drawn_matrix
@@ -66,7 +66,8 @@ class VectorAddCase(DrawnCase):
 
 
 def _hidden(dice: Dice) -> VectorAddCase:
-    rows, columns = dice.length(1, 1024), dice.length(1, 512)
+    rows = drawn_length(dice, "rows", 1024, 4096)
+    columns = drawn_length(dice, "columns", 512, 1024, MOST_ELEMENTS // rows)
     return VectorAddCase(dice.name, "vector_add", rows, columns, "drawn")
 
 
@@ -82,5 +83,5 @@ VECTOR_ADD = Task(
     ),
     "vector_add_reference",
     "vector_add_expert",
-    hidden=HiddenCases("vector_add-1", _hidden),
+    hidden=HiddenCases("vector_add-2", _hidden),
 )
