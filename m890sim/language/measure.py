@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import keyword
 import math
 import re
@@ -10,101 +9,38 @@ import re
 from m890sim.errors import LimitError
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.kernel.printer import print_kernel
+from m890sim.kernel.printer import print_expr, text_of
 from m890sim.kernel.shapes import is_default, keyword_defaults
-from m890sim.language.limits import Limits
-from m890sim.language.report import HOLE, Report, shown
+from m890sim.kernel.structure import check_structure
+from m890sim.language.limits import DIMENSION, Limits
+from m890sim.language.report import HOLE, Report
 from m890sim.language.source import is_plain
 from m890sim.language.words import MAX_STAGE
+from m890sim.messages import described, shown
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ARITIES = dict.fromkeys((*ir.INT_OPERATORS, *ir.COMPARISONS, "and", "or", "/"), 2) | {"not": 1}
 _EXPRESSIONS = (ir.Const, ir.Name, ir.Op, ir.TableRef)
 _STATEMENTS = (ir.Let, ir.TileDecl, ir.HbmDecl, ir.Instr, ir.Loop, ir.Stage, ir.If, ir.Cores)
-_BLOCKS = (ir.Loop, ir.Stage, ir.If, ir.Cores)
 
 
 def measure(kernel: ir.Kernel, limits: Limits) -> None:
-    """Counts nodes and depths, without recursion. Raises: LimitError, naming the statement."""
-    count = 0
-    characters = 0
-    # (node, blocks around it, operators around it, place of its statement)
-    stack: list[tuple[object, int, int, ir.SourceLoc]] = [(kernel, 0, 0, ir.SourceLoc(1, 1))]
-    while stack:
-        node, blocks, operators, loc = stack.pop()
-        count += 1
-        loc = getattr(node, "loc", loc)
-        if count > limits.nodes:
-            found = f"the kernel has more than {limits.nodes} IR nodes, the limit; make it shorter"
-            raise LimitError("E503", found, _where(kernel, loc))
-        if node is ir.FULL:
-            continue
-        if isinstance(node, _BLOCKS):
-            blocks += 1
-        elif isinstance(node, ir.Op | ir.TableRef):
-            operators += 1
-        if max(blocks, operators) > limits.nesting:
-            what = "blocks" if blocks > operators else "operators"
-            found = f"{what} are nested deeper than {limits.nesting}, the limit"
-            raise LimitError("E502", f"{found}; use several statements", _where(kernel, loc))
-        if isinstance(node, ir.Const):
-            _refuse_large(node, limits, _where(kernel, loc))
-            continue
-        children: list[object] = []
-        for name in _field_names(type(node)):
-            characters += _parts(getattr(node, name), children)
-        stack += [(child, blocks, operators, loc) for child in reversed(children)]
+    """Holds parts to their types, counts nodes and depths.
+
+    Raises: TypeError for a part of another type, LimitError; naming the statement.
+    """
+    count, characters = check_structure(kernel, limits.nodes, limits.nesting, limits.literal)
     # No node and no comment prints as more characters than this, but for the names and texts in it.
     if 160 * count + characters > limits.source_bytes:
         _refuse_long_text(kernel, limits)
 
 
-def _where(kernel: ir.Kernel, loc: ir.SourceLoc) -> str:
-    return f"{kernel.filename}:{max(loc.line, 1)}:{max(loc.column, 1)}"
-
-
-def _refuse_large(node: ir.Const, limits: Limits, where: str) -> None:
-    if isinstance(node.value, int) and abs(node.value) > limits.literal:
-        found = f"the integer {shown(hex(node.value), 24)} is larger than {limits.literal}"
-        raise LimitError("E504", f"{found}, the limit; use a smaller number", where)
-
-
 def _refuse_long_text(kernel: ir.Kernel, limits: Limits) -> None:
     """Refuses a kernel whose text could not be read back."""
-    size = len(print_kernel(kernel).encode("utf-8", "surrogatepass"))
+    size = len(text_of(kernel).encode("utf-8", "surrogatepass"))
     if size > limits.source_bytes:
         found = f"the kernel has {size} bytes as text, the limit is {limits.source_bytes}"
         raise LimitError("E501", f"{found}; make it shorter", f"{kernel.filename}:1:1")
-
-
-_LEAVES = (type(None), bool, int, float)
-_FIELD_NAMES: dict[type, tuple[str, ...]] = {}
-
-
-def _field_names(kind: type) -> tuple[str, ...]:
-    names = _FIELD_NAMES.get(kind)
-    if names is None:
-        names = tuple(entry.name for entry in dataclasses.fields(kind) if entry.name != "loc")
-        _FIELD_NAMES[kind] = names
-    return names
-
-
-def _parts(value: object, children: list[object]) -> int:
-    """Adds the nodes in a field to `children`; the characters that its texts print as, at most."""
-    kind = type(value)
-    if kind is str:
-        return 10 * len(value)  # type: ignore[arg-type]  # 10: an escape in a docstring
-    if kind in _LEAVES:
-        return 0
-    if isinstance(value, tuple):
-        return sum(_parts(element, children) for element in value)
-    if value is ir.NO_COMMENTS:
-        return 0
-    if isinstance(value, ir.Comments):
-        return sum(160 + 4 * len(line) for line in (*value.above, value.beside) if line)
-    if dataclasses.is_dataclass(value):
-        children.append(value)
-    return 0
 
 
 class NormalForm:
@@ -178,6 +114,9 @@ class NormalForm:
                 and type(number.value) is int
                 and number.value >= 0
             )
+        if right and len(print_expr(dim)) > DIMENSION:
+            found = f"a dimension of `{shown(param.name)}` is longer than {DIMENSION} characters"
+            self.report.add("E107", f"{found}; use a shorter name", param.loc)
         if not right:
             found = (
                 f"a dimension of `{shown(param.name)}` is neither NAME, "
@@ -253,7 +192,8 @@ class NormalForm:
                     or not math.isfinite(value)
                 ):
                     self.bad(
-                        f"the literal {value!r} is no finite number", self.report.where(node, loc)
+                        f"the literal {described(value)} is no finite number",
+                        self.report.where(node, loc),
                     )
             elif isinstance(node, ir.Name):
                 self.name(node.id, loc)
