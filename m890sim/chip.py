@@ -12,6 +12,7 @@ from typing import Any
 
 from m890sim.digests import digest_of
 from m890sim.errors import ChipError
+from m890sim.messages import check_name, described
 
 KIB = 1024
 DESIGN = "design"  # fixed by the project's design
@@ -87,18 +88,20 @@ class ChipSpec:
     barrier_cycles: int = _spec(400, "between two phases", DESIGN, 0)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ChipError(f"name must be a non-empty string, not {self.name!r}")
+        try:
+            check_name("name", self.name)
+        except (TypeError, ValueError) as error:
+            raise ChipError(str(error)) from None
         for entry in dataclasses.fields(self):
             if entry.name == "name":
                 continue
             value, least = getattr(self, entry.name), entry.metadata["least"]
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ChipError(f"{entry.name} must be an integer, not {value!r}")
+            if type(value) is not int:
+                raise ChipError(f"{entry.name} must be an integer, not {described(value)}")
             if value < least:
-                raise ChipError(f"{entry.name} must be at least {least}, not {value}")
+                raise ChipError(f"{entry.name} must be at least {least}, not {described(value)}")
             if value > 2**40:
-                raise ChipError(f"{entry.name} must be at most 2**40, not {value}")
+                raise ChipError(f"{entry.name} must be at most 2**40, not {described(value)}")
         self._check_fit()
 
     def _check_fit(self) -> None:
@@ -214,7 +217,25 @@ CHIPS: dict[str, ChipSpec] = {chip.name: chip for chip in (M890, M890_MINI, M890
 
 
 def get_chip(name: str) -> ChipSpec:
-    """The preset of that name. Raises: ChipError, listing the presets, for an unknown name."""
+    """The preset of that name.
+
+    Raises: ChipError, listing the presets, for an unknown name; TypeError for what is no text.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a chip's name must be a text, not {described(name)}")
     if name not in CHIPS:
-        raise ChipError(f"unknown chip {name!r}; the chips are: {', '.join(CHIPS)}")
+        raise ChipError(f"unknown chip {described(name)}; the chips are: {', '.join(CHIPS)}")
     return CHIPS[name]
+
+
+def chip_of(chip: ChipSpec | str) -> ChipSpec:
+    """A chip, or the preset of that name; its numbers are checked, in case they were tampered with.
+
+    Raises: TypeError for what is neither, ChipError.
+    """
+    if isinstance(chip, str):
+        chip = get_chip(chip)
+    if type(chip) is not ChipSpec:
+        raise TypeError(f"chip must be a ChipSpec or a preset's name, not {described(chip)}")
+    chip.__post_init__()
+    return chip

@@ -75,7 +75,7 @@ def test_a_value_that_is_no_integer_is_refused(value: object) -> None:
             r"sram_bytes must hold a stationary block, matrix_rows \* matrix_col",
         ),
         ({"acc_bytes": 511}, r"acc_bytes must hold a row .* \(512\), not 511"),
-        ({"name": ""}, "name must be a non-empty string"),
+        ({"name": ""}, "name must be 1 to 100 printable characters"),
         ({"sram_kilobytes": 1}, "sram_kilobytes is no field of a chip; the fields are: acc_bytes,"),
     ],
 )

@@ -13,6 +13,7 @@ from m890sim.agents.plan import Plan, named
 from m890sim.judge import Evaluation, Judgement, judge_kernel
 from m890sim.kernel import print_kernel
 from m890sim.kernel.ir import Kernel
+from m890sim.messages import shown
 from m890sim.session import LogEntry
 
 # Fastest kernels that the final judgement may refuse before it turns to the start kernel. An agent
@@ -135,9 +136,9 @@ def ranked(log: Sequence[LogEntry], best: LogEntry | None) -> list[LogEntry]:
 def best_text(plan: Plan, entry: LogEntry, kernel: Kernel) -> str:
     """What best.py holds for an evaluation."""
     header = (
-        f"# {plan.task.name} on {plan.chip.name}: {entry.speedup:.4f}x over "
+        f"# {shown(plan.task.name)} on {shown(plan.chip.name, 100)}: {entry.speedup:.4f}x over "
         f"{plan.task.reference_name}, in cycles of the simulator.",
-        f"# Evaluation {entry.index} of agent {' '.join(ascii(plan.agent)[1:-1].split())} with "
-        f"seed {plan.seed}: {len(entry.edits)} edits of {plan.start.name}.",
+        f"# Evaluation {entry.index} of agent {shown(plan.agent, 200)} with "
+        f"seed {plan.seed}: {len(entry.edits)} edits of {shown(plan.start.name, 100)}.",
     )
     return print_kernel(dataclasses.replace(kernel, header=header, doc="", footer=()))

@@ -19,6 +19,7 @@ from m890sim.bind.scalars import Value
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.kernel.ir import Kernel
+from m890sim.messages import described
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 _MOST_LAUNCHES = 64  # cases whose scalars are remembered
@@ -254,7 +255,7 @@ def _breaks(table: IntArray) -> IntArray:
 
 def _integer(name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"symbol {name} must be an integer, not {value!r}")
+        raise TypeError(f"symbol {name} must be an integer, not {described(value)}")
     return int(value)
 
 

@@ -14,6 +14,7 @@ from m890sim.errors import BindError
 from m890sim.execute.domain import Array, Domain
 from m890sim.execute.scalars import Scope, Site, Slot, Table, constant
 from m890sim.kernel import ir
+from m890sim.messages import described
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _listed(entries: Iterable[str]) -> str:
 
 def _symbol(name: str, value: SupportsIndex) -> int:
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"symbol {name} must be an integer, not {value!r}")
+        raise TypeError(f"symbol {name} must be an integer, not {described(value)}")
     number = value.__index__()
     if not 0 <= number < 2**31:
         raise BindError("E304", f"{name} is {number}; symbols and sizes lie between 0 and 2**31")

@@ -15,6 +15,7 @@ from m890sim.execute.items import run_items
 from m890sim.execute.launch import Launch
 from m890sim.kernel import ir
 from m890sim.language import Limits
+from m890sim.messages import described
 
 Items = int | float | Sequence[int] | None
 
@@ -29,7 +30,7 @@ def choose(items: int | float | Sequence[int], total: int, seed: int) -> list[in
             )
         return numbers
     if isinstance(items, bool) or not isinstance(items, (int, float, np.integer, np.floating)):
-        raise TypeError(f"items must be a number, a share or item numbers, not {items!r}")
+        raise TypeError(f"items must be a number, a share or item numbers, not {described(items)}")
     if isinstance(items, (float, np.floating)):
         if not 0.0 < items <= 1.0:
             raise ValueError(f"items as a share must be above 0 and at most 1, not {items}")
@@ -37,7 +38,7 @@ def choose(items: int | float | Sequence[int], total: int, seed: int) -> list[in
     else:
         count = min(int(items), total)
         if items < 1:
-            raise ValueError(f"items must be at least 1, not {items}")
+            raise ValueError(f"items must be at least 1, not {described(items)}")
     drawn: Any = np.random.default_rng(seed).choice(total, count, replace=False) if count else []
     return sorted(int(n) for n in drawn)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from m890sim.errors import TaskError
+from m890sim.messages import described
 from m890sim.workloads import DISTRIBUTIONS, Case, Task
+
+MOST_MEMBERS = 10_000  # of a sequence that a caller gives: of hidden cases
 
 
 def distributions_of(names: Any) -> tuple[str, ...] | None:
@@ -21,10 +25,10 @@ def distributions_of(names: Any) -> tuple[str, ...] | None:
     found = sequence_of("distributions", names, "names")
     for name in found:
         if not isinstance(name, str):
-            raise TypeError(f"a distribution must be a name, not {name!r:.60}")
+            raise TypeError(f"a distribution must be a name, not {described(name)}")
     unknown = [name for name in found if name not in DISTRIBUTIONS]
     if unknown or not found:
-        first = f"{unknown[0]!r:.60}" if unknown else "none"
+        first = described(unknown[0]) if unknown else "none"
         raise TaskError(f"distributions must be among {', '.join(DISTRIBUTIONS)}, found {first}")
     return tuple(dict.fromkeys(found))
 
@@ -41,12 +45,14 @@ def cases_of(task: Task, cases: Any) -> tuple[Case, ...]:
     chosen = []
     for case in sequence_of("cases", cases, "cases or their names"):
         if not isinstance(case, (str, Case)):
-            raise TypeError(f"a case must be a Case or its name, not {case!r:.60}")
+            raise TypeError(f"a case must be a Case or its name, not {described(case)}")
         chosen.append(task.case(case) if isinstance(case, str) else case)
+        chosen[-1].__post_init__()
     for case in chosen:
         if case.task != task.name:
             raise TaskError(
-                f"case {case.name!r:.60} belongs to task {case.task!r:.60}, not to {task.name!r}"
+                f"case {described(case.name)} belongs to task {described(case.task)}, "
+                f"not to {described(task.name)}"
             )
     if len({case.name for case in chosen}) != len(chosen):
         raise TaskError("every case must have a name of its own; give each case once")
@@ -58,5 +64,8 @@ def cases_of(task: Task, cases: Any) -> tuple[Case, ...]:
 def sequence_of(name: str, value: Any, what: str) -> tuple[Any, ...]:
     """The members of a sequence. Raises: TypeError for what is none."""
     if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray, Mapping)):
-        raise TypeError(f"{name} must be {what} in a sequence or None, not {value!r:.60}")
-    return tuple(value)
+        raise TypeError(f"{name} must be {what} in a sequence or None, not {described(value)}")
+    found = tuple(islice(value, MOST_MEMBERS + 1))
+    if len(found) > MOST_MEMBERS:
+        raise ValueError(f"{name} must hold at most {MOST_MEMBERS} entries; give fewer")
+    return found

@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
-from m890sim.chip import ChipSpec, get_chip
+from m890sim.chip import ChipSpec, chip_of
 from m890sim.errors import (
     BelowLowerBoundError,
     BindError,
     ExecutionError,
-    LanguageError,
     LimitError,
-    TaskError,
 )
 from m890sim.judge.arguments import cases_of, distributions_of
 from m890sim.judge.check import Checker
@@ -25,6 +23,7 @@ from m890sim.judge.records import Basis, CaseResult, Check, Evaluation
 from m890sim.judge.rows import chosen_rows, rows_of
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
+from m890sim.messages import check_flag, described
 from m890sim.timing import TIMING_VERSION
 from m890sim.workloads import (
     DISTRIBUTIONS,
@@ -33,7 +32,7 @@ from m890sim.workloads import (
     get_task,
     load_kernel,
     lower_bound,
-    simulate,
+    simulate_checked,
 )
 
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
@@ -70,6 +69,8 @@ def evaluate(
     check_integer("seed", seed, 0)
     if rows is not None:
         check_integer("rows", rows, 1)
+    check_flag("thorough", thorough)
+    check_progress(progress)
     check_kernel(kernel, chosen_task)
     results = []
     for number, case in enumerate(chosen):
@@ -98,43 +99,41 @@ def checked_arguments(
 ) -> tuple[Task, ChipSpec, Kernel]:
     """The objects that names stand for. Raises: TypeError, TaskError, ChipError, LanguageError."""
     chosen = get_task(task) if isinstance(task, str) else task
-    spec = get_chip(chip) if isinstance(chip, str) else chip
+    if not isinstance(chosen, Task):
+        raise TypeError(f"task must be a Task or its name, not {described(task)}")
+    chosen.__post_init__()
+    if not isinstance(chip, (ChipSpec, str)):
+        raise TypeError(f"chip must be a ChipSpec or its name, not {described(chip)}")
+    spec = chip_of(chip)
     if isinstance(kernel, (str, Path)):
-        kernel = load_kernel(kernel, getattr(spec, "name", ""))
-    for name, value, kind in (
-        ("kernel", kernel, Kernel),
-        ("task", chosen, Task),
-        ("chip", spec, ChipSpec),
-    ):
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} must be a {kind.__name__} or its name, not {value!r:.60}")
+        kernel = load_kernel(kernel, spec.name)
+    if type(kernel) is not Kernel:
+        raise TypeError(f"kernel must be a Kernel or its name, not {described(kernel)}")
     return chosen, spec, kernel
 
 
 def check_integer(name: str, value: object, least: int) -> None:
     """Raises: TypeError for what is no integer, ValueError for one below `least`."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, not {value!r:.60}")
+    if type(value) is not int:
+        raise TypeError(f"{name} must be an integer, not {described(value)}")
     if not least <= value < 2**63:
-        raise ValueError(f"{name} must be at least {least} and below 2**63, not {value!r:.60}")
+        raise ValueError(f"{name} must be at least {least} and below 2**63, not {described(value)}")
+
+
+def check_progress(progress: object) -> None:
+    """Raises: TypeError for what cannot be called."""
+    if progress is not None and not callable(progress):
+        raise TypeError(
+            "progress must be None or a function of (steps done, steps in all, what comes next), "
+            f"not {described(progress)}"
+        )
 
 
 def check_kernel(kernel: Kernel, task: Task) -> None:
     """Hold a kernel that code may have built to the rules that the parser and the task set.
 
-    Raises: LanguageError, LimitError, TaskError.
+    Raises: LanguageError, LimitError, TaskError; TypeError for parts that no kernel has.
     """
-    from m890sim.language import check
-
-    try:
-        check(kernel)
-    except (LanguageError, LimitError, TaskError):
-        raise
-    except (TypeError, AttributeError, ValueError, KeyError, RecursionError) as error:
-        raise TaskError(
-            f"kernel {kernel.name!r:.60} is no kernel that a text could say ({error}); "
-            "build it from the classes of m890sim.kernel.ir, or parse a text"
-        ) from error
     check_fits(kernel, task)
 
 
@@ -167,7 +166,7 @@ def judge_case(
     count = chosen_rows(case, rows)
     seen = 0
     try:
-        timing = simulate(kernel, case, chip)
+        timing = simulate_checked(kernel, case, chip)
         cycles, instructions = timing.cycles, timing.instructions
         checker = Checker(kernel, task, case, tolerance)
         for step, distribution in enumerate(distributions):
@@ -213,7 +212,7 @@ def judge_case(
 @lru_cache(maxsize=512)
 def reference_cycles(reference_name: str, case: Case, chip: ChipSpec) -> int:
     """Cycles of a built-in reference kernel on a case; remembered."""
-    return simulate(load_kernel(reference_name), case, chip).cycles
+    return simulate_checked(load_kernel(reference_name), case, chip).cycles
 
 
 @cache

@@ -20,6 +20,7 @@ from m890sim.kernel.ir import (
     TileDecl,
     walk,
 )
+from m890sim.messages import described
 from m890sim.workloads import Task
 
 
@@ -28,8 +29,17 @@ def check_fits(kernel: Kernel, task: Task) -> None:
 
     Parameters other than tunables must be the task's, by name, kind, dimensions and dtype (any
     subset); every output must be stored and no input; dtypes must be allowed. Raises: TaskError
-    with all findings, one a line.
+    with all findings, one a line; TypeError, LanguageError,
+    LimitError for what is no kernel at all.
     """
+    from m890sim.language import check_built
+
+    if type(kernel) is not Kernel:
+        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
+    if not isinstance(task, Task):
+        raise TypeError(f"task must be a Task, not {described(task)}")
+    check_built(kernel)
+    task.__post_init__()
     findings = list(_findings(kernel, task))
     if findings:
         lines = "\n".join(

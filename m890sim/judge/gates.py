@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from m890sim.messages import described
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -44,14 +46,20 @@ def check_rows(
     """Judge an output, row by row along its last dimension.
 
     actual, expected: [..., D]; or, where rows (bool [...]) chooses, [rows chosen, D].
+    Raises: TypeError, ValueError.
     """
+    for what, array in (("actual", actual), ("expected", expected)):
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.ndim:
+            raise TypeError(f"{what} must be an array of numbers, not {described(array)}")
+    if type(tolerance) is not float or not tolerance >= 0:
+        raise ValueError(f"tolerance must be a float of at least 0, not {described(tolerance)}")
     shape = expected.shape[:-1] if rows is None else rows.shape
     places = None if rows is None else np.flatnonzero(rows)
     actual, expected = (array.reshape(-1, array.shape[-1]) for array in (actual, expected))
     errors = row_errors(actual, expected)
     worst = float(errors.max(initial=0.0))
     count = len(errors)
-    wrong = int((errors > tolerance).sum())
+    wrong = int((~(errors <= tolerance)).sum())  # so that a tolerance of NaN passes nothing
     if not wrong:
         return GateResult(worst, count)
     at = int(errors.argmax())

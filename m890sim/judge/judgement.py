@@ -14,6 +14,7 @@ from m890sim.judge.coverage import Coverage, cover
 from m890sim.judge.evaluation import Progress, check_integer, checked_arguments, evaluate
 from m890sim.judge.records import Evaluation
 from m890sim.kernel.ir import Kernel
+from m890sim.messages import check_flag, described
 from m890sim.workloads import Case, Task
 
 MOST_HIDDEN = 1000  # cases of one judgement
@@ -175,7 +176,8 @@ def judge_kernel(
     """
     check_integer("hidden", hidden, 0)
     if hidden > MOST_HIDDEN:
-        raise ValueError(f"hidden must be at most {MOST_HIDDEN}, not {hidden}")
+        raise ValueError(f"hidden must be at most {MOST_HIDDEN}, not {described(hidden)}")
+    check_flag("algebraic", algebraic)
     if seed is not None:
         check_integer("seed", seed, 0)
     chosen, spec, kernel = checked_arguments(kernel, task, chip)

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from m890sim.errors import TaskError
+from m890sim.messages import described
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -140,11 +143,14 @@ class Evaluation:
         return _share(reached, math.fsum(case._gap for case in self.cases))
 
     def case(self, name: str) -> CaseResult:
-        """The case of that name. Raises: KeyError."""
+        """The case of that name. Raises: TaskError for an unknown one, TypeError for no name."""
+        if not isinstance(name, str):
+            raise TypeError(f"a case's name must be a text, not {described(name)}")
         for case in self.cases:
             if case.case == name:
                 return case
-        raise KeyError(name)
+        known = ", ".join(case.case for case in self.cases)
+        raise TaskError(f"the evaluation has no case {described(name)}; its cases are: {known}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, keys named as the attributes."""

@@ -10,6 +10,7 @@ import re
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
+from m890sim.kernel.structure import check_structure
 
 WIDTH = 100
 INDENT = "    "
@@ -25,13 +26,18 @@ _STRENGTH = (
 
 
 def print_kernel(kernel: ir.Kernel) -> str:
-    """The kernel as a kernel file, comments and docstring included."""
-    return _text(kernel, comments=True)
+    """The kernel as a kernel file, comments and docstring included.
+
+    Raises: TypeError for what is no Kernel or was built of parts that no kernel has, LimitError for
+    far too many. Whether it keeps the language's rules is not asked.
+    """
+    check_structure(kernel)
+    return text_of(kernel)
 
 
 def digest(kernel: ir.Kernel) -> str:
     """SHA-256, in hex, of the printed kernel without its comments and docstring."""
-    return hashlib.sha256(_text(kernel, comments=False).encode("utf-8")).hexdigest()
+    return hashlib.sha256(text_of(kernel, comments=False).encode("utf-8")).hexdigest()
 
 
 def print_expr(expr: ir.Expr, *, real: bool = False) -> str:
@@ -267,7 +273,8 @@ def _docstring(doc: str) -> str:
     return f'"""{"".join(escaped)}"""'
 
 
-def _text(kernel: ir.Kernel, comments: bool) -> str:
+def text_of(kernel: ir.Kernel, comments: bool = True) -> str:
+    """The text of a kernel whose structure was checked."""
     writer = _Writer(comments)
     lines = writer.lines
     if comments and kernel.header:

@@ -8,9 +8,10 @@ from m890sim.language.flow import Flow
 from m890sim.language.instructions import Instructions
 from m890sim.language.limits import MOST_SLOTS, Limits
 from m890sim.language.measure import NormalForm, measure
-from m890sim.language.report import Report, shown
+from m890sim.language.report import Report
 from m890sim.language.scalars import Scalars
 from m890sim.language.scopes import KINDS, LAUNCH, LOCAL, TUNABLE, Binding, Scope
+from m890sim.messages import shown
 
 _WORDS = {
     ir.Let: "an assignment",

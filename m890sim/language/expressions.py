@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
-from m890sim.language.report import HOLE, Report, shown
+from m890sim.language.report import HOLE, Report
 from m890sim.language.source import Source
+from m890sim.messages import shown
 
 _BINARY: dict[type[ast.operator], str] = {
     ast.Add: "+",

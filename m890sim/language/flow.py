@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
 from m890sim.language.instructions import Access
-from m890sim.language.report import Report, shown
+from m890sim.language.report import Report
 from m890sim.language.scopes import KINDS, Binding
+from m890sim.messages import shown
 
 
 @dataclass(slots=True, eq=False)

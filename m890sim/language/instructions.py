@@ -8,10 +8,11 @@ from m890sim import isa
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form
 from m890sim.kernel.printer import print_operand
-from m890sim.language.report import HOLE, shown
+from m890sim.language.report import HOLE
 from m890sim.language.scalars import Scalars
 from m890sim.language.scopes import KINDS, TUNABLE, Binding
 from m890sim.language.words import MAX_QUEUE
+from m890sim.messages import shown
 
 _SPACES = {"sram": "SRAM", "acc": "ACC", "hbm": "HBM"}
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from m890sim.errors import LimitError
+from m890sim.messages import described
 
 MOST_SLOTS = 4096  # of a tile (E218, E309): every slot takes memory of whoever binds the kernel
+DIMENSION = 199  # characters of a dimension (E107): `"T + 1"`
 ALL_SLOTS = 16384  # of a kernel's tiles together (E309): empty ones need no room, yet are kept
 
 
@@ -30,7 +32,9 @@ class Limits:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{entry.name} must be an integer of at least 1, not {value!r}")
+                raise ValueError(
+                    f"{entry.name} must be an integer of at least 1, not {described(value)}"
+                )
 
 
 DEFAULT_LIMITS = Limits()

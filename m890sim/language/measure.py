@@ -2,195 +2,45 @@
 
 from __future__ import annotations
 
-import dataclasses
 import keyword
 import math
 import re
-from typing import NamedTuple
 
 from m890sim.errors import LimitError
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.kernel.printer import print_kernel
+from m890sim.kernel.printer import print_expr, text_of
 from m890sim.kernel.shapes import is_default, keyword_defaults
-from m890sim.language.limits import Limits
-from m890sim.language.report import HOLE, Report, shown
+from m890sim.kernel.structure import check_structure
+from m890sim.language.limits import DIMENSION, Limits
+from m890sim.language.report import HOLE, Report
 from m890sim.language.source import is_plain
 from m890sim.language.words import MAX_STAGE
+from m890sim.messages import described, shown
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ARITIES = dict.fromkeys((*ir.INT_OPERATORS, *ir.COMPARISONS, "and", "or", "/"), 2) | {"not": 1}
 _EXPRESSIONS = (ir.Const, ir.Name, ir.Op, ir.TableRef)
 _STATEMENTS = (ir.Let, ir.TileDecl, ir.HbmDecl, ir.Instr, ir.Loop, ir.Stage, ir.If, ir.Cores)
-_BLOCKS = (ir.Loop, ir.Stage, ir.If, ir.Cores)
 
 
 def measure(kernel: ir.Kernel, limits: Limits) -> None:
-    """Holds a kernel's size to the limits. Raises: LimitError, naming the statement."""
-    size = size_of(kernel, limits)
-    if size is None:
-        walk_all(kernel, limits)
-    elif 160 * size.nodes + size.characters > limits.source_bytes:
-        _refuse_long_text(kernel, limits)
+    """Holds parts to their types, counts nodes and depths.
 
-
-def walk_all(kernel: ir.Kernel, limits: Limits) -> None:
-    """As `measure`, node by node and without recursion: finds the first that breaks a limit."""
-    count = 0
-    characters = 0
-    # (node, blocks around it, operators around it, place of its statement)
-    stack: list[tuple[object, int, int, ir.SourceLoc]] = [(kernel, 0, 0, ir.SourceLoc(1, 1))]
-    while stack:
-        node, blocks, operators, loc = stack.pop()
-        count += 1
-        loc = getattr(node, "loc", loc)
-        if count > limits.nodes:
-            found = f"the kernel has more than {limits.nodes} IR nodes, the limit; make it shorter"
-            raise LimitError("E503", found, _where(kernel, loc))
-        if node is ir.FULL:
-            continue
-        if isinstance(node, _BLOCKS):
-            blocks += 1
-        elif isinstance(node, ir.Op | ir.TableRef):
-            operators += 1
-        if max(blocks, operators) > limits.nesting:
-            what = "blocks" if blocks > operators else "operators"
-            found = f"{what} are nested deeper than {limits.nesting}, the limit"
-            raise LimitError("E502", f"{found}; use several statements", _where(kernel, loc))
-        if isinstance(node, ir.Const):
-            _refuse_large(node, limits, _where(kernel, loc))
-            continue
-        children: list[object] = []
-        for name in _field_names(type(node)):
-            characters += _parts(getattr(node, name), children)
-        stack += [(child, blocks, operators, loc) for child in reversed(children)]
+    Raises: TypeError for a part of another type, LimitError; naming the statement.
+    """
+    count, characters = check_structure(kernel, limits.nodes, limits.nesting, limits.literal)
     # No node and no comment prints as more characters than this, but for the names and texts in it.
     if 160 * count + characters > limits.source_bytes:
-        _refuse_long_text(kernel, limits)
+        refuse_long_text(kernel, limits)
 
 
-class Size(NamedTuple):
-    """How large a node and all below it are."""
-
-    nodes: int
-    characters: int  # of names, texts and comments as they print, at most
-    blocks: int  # nested, itself counted
-    operators: int  # nested, itself counted
-    literal: int  # the largest integer, without its sign
-
-
-_SIZES: dict[int, tuple[ir.Stmt, Size]] = {}  # id -> (the statement, kept alive; its size)
-_MOST_SIZES = 50_000
-_MOST_RECURSION = 100  # blocks in blocks
-
-
-def size_of(node: object, limits: Limits, around: int = 0) -> Size | None:
-    """The size of a kernel or statement; None where it breaks a limit, texts apart, or may do so.
-
-    Remembered for statements, which an edited kernel shares with the one before. around: the blocks
-    around it.
-    """
-    known = _SIZES.get(id(node))
-    if known is not None and known[0] is node:
-        size = known[1]
-        return size if _is_within(size, limits, around) else None
-    nodes = characters = literal = below = deepest = 0
-    block = around + isinstance(node, _BLOCKS)
-    if block > min(limits.nesting, _MOST_RECURSION):
-        return None
-    stack: list[tuple[object, int]] = [(node, 0)]  # (node, operators around it)
-    while stack:
-        each, operators = stack.pop()
-        if each is not node and isinstance(each, _STATEMENTS):
-            if not isinstance(node, (ir.Kernel, *_BLOCKS)):
-                return None  # a statement in an expression: code alone can build it
-            inner = size_of(each, limits, block)
-            if inner is None:
-                return None
-            nodes += inner.nodes
-            characters += inner.characters
-            literal = max(literal, inner.literal)
-            deepest = max(deepest, inner.operators + operators)
-            below = max(below, inner.blocks)
-            continue
-        nodes += 1
-        if nodes > limits.nodes:
-            return None
-        if each is ir.FULL:
-            continue
-        if isinstance(each, ir.Op | ir.TableRef):
-            operators += 1
-            deepest = max(deepest, operators)
-        if isinstance(each, ir.Const):
-            if isinstance(each.value, int):
-                literal = max(literal, abs(each.value))
-            continue
-        children: list[object] = []
-        for name in _field_names(type(each)):
-            characters += _parts(getattr(each, name), children)
-        stack += [(child, operators) for child in children]
-    size = Size(nodes, characters, below + block - around, deepest, literal)
-    if isinstance(node, _STATEMENTS):
-        if len(_SIZES) >= _MOST_SIZES:
-            _SIZES.clear()
-        _SIZES[id(node)] = (node, size)
-    return size if _is_within(size, limits, around) else None
-
-
-def _is_within(size: Size, limits: Limits, around: int) -> bool:
-    return (
-        size.nodes <= limits.nodes
-        and max(size.blocks + around, size.operators) <= limits.nesting
-        and size.literal <= limits.literal
-    )
-
-
-def _where(kernel: ir.Kernel, loc: ir.SourceLoc) -> str:
-    return f"{kernel.filename}:{max(loc.line, 1)}:{max(loc.column, 1)}"
-
-
-def _refuse_large(node: ir.Const, limits: Limits, where: str) -> None:
-    if isinstance(node.value, int) and abs(node.value) > limits.literal:
-        found = f"the integer {shown(hex(node.value), 24)} is larger than {limits.literal}"
-        raise LimitError("E504", f"{found}, the limit; use a smaller number", where)
-
-
-def _refuse_long_text(kernel: ir.Kernel, limits: Limits) -> None:
+def refuse_long_text(kernel: ir.Kernel, limits: Limits) -> None:
     """Refuses a kernel whose text could not be read back."""
-    size = len(print_kernel(kernel).encode("utf-8", "surrogatepass"))
+    size = len(text_of(kernel).encode("utf-8", "surrogatepass"))
     if size > limits.source_bytes:
         found = f"the kernel has {size} bytes as text, the limit is {limits.source_bytes}"
         raise LimitError("E501", f"{found}; make it shorter", f"{kernel.filename}:1:1")
-
-
-_LEAVES = (type(None), bool, int, float)
-_FIELD_NAMES: dict[type, tuple[str, ...]] = {}
-
-
-def _field_names(kind: type) -> tuple[str, ...]:
-    names = _FIELD_NAMES.get(kind)
-    if names is None:
-        names = tuple(entry.name for entry in dataclasses.fields(kind) if entry.name != "loc")
-        _FIELD_NAMES[kind] = names
-    return names
-
-
-def _parts(value: object, children: list[object]) -> int:
-    """Adds the nodes in a field to `children`; the characters that its texts print as, at most."""
-    kind = type(value)
-    if kind is str:
-        return 10 * len(value)  # type: ignore[arg-type]  # 10: an escape in a docstring
-    if kind in _LEAVES:
-        return 0
-    if isinstance(value, tuple):
-        return sum(_parts(element, children) for element in value)
-    if value is ir.NO_COMMENTS:
-        return 0
-    if isinstance(value, ir.Comments):
-        return sum(160 + 4 * len(line) for line in (*value.above, value.beside) if line)
-    if dataclasses.is_dataclass(value):
-        children.append(value)
-    return 0
 
 
 class NormalForm:
@@ -264,6 +114,9 @@ class NormalForm:
                 and type(number.value) is int
                 and number.value >= 0
             )
+        if right and len(print_expr(dim)) > DIMENSION:
+            found = f"a dimension of `{shown(param.name)}` is longer than {DIMENSION} characters"
+            self.report.add("E107", f"{found}; use a shorter name", param.loc)
         if not right:
             found = (
                 f"a dimension of `{shown(param.name)}` is neither NAME, "
@@ -339,7 +192,8 @@ class NormalForm:
                     or not math.isfinite(value)
                 ):
                     self.bad(
-                        f"the literal {value!r} is no finite number", self.report.where(node, loc)
+                        f"the literal {described(value)} is no finite number",
+                        self.report.where(node, loc),
                     )
             elif isinstance(node, ir.Name):
                 self.name(node.id, loc)

@@ -10,11 +10,12 @@ from m890sim.errors import LimitError
 from m890sim.kernel import ir
 from m890sim.language.comments import place_comments
 from m890sim.language.expressions import Names, expression_depth
-from m890sim.language.limits import Limits
-from m890sim.language.report import HOLE, Report, shown
+from m890sim.language.limits import DIMENSION, Limits
+from m890sim.language.report import HOLE, Report
 from m890sim.language.source import Source, parse_python, read_source
 from m890sim.language.statements import Statements
 from m890sim.language.words import ANNOTATIONS
+from m890sim.messages import shown
 
 _DIM = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:([+-])\s*([0-9]+)\s*)?", re.ASCII)
 _IMPORT = "`from m890sim.lang import *`"
@@ -325,7 +326,9 @@ class _Reader:
         if isinstance(node, ast.Name):
             self.bad_name(node)
             return None
-        match = _DIM.fullmatch(value) if isinstance(value, str) and len(value) < 200 else None
+        match = (
+            _DIM.fullmatch(value) if isinstance(value, str) and len(value) <= DIMENSION else None
+        )
         if match is None or keyword.iskeyword(match[1]):
             found = f"`{shown(ast.unparse(node))}` is no dimension"
             self.report.add(

@@ -49,9 +49,3 @@ class Report:
         """Raises: LanguageError, where there is any error."""
         if self.diagnostics:
             raise LanguageError(self.diagnostics)
-
-
-def shown(text: str, length: int = 40) -> str:
-    """Text of a user inside a message: one line, printable, not too long."""
-    flat = ascii(text)[1:-1] if not text.isprintable() else text
-    return flat if len(flat) <= length else flat[: length - 3] + "..."

@@ -5,8 +5,9 @@ from __future__ import annotations
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ZERO, Form, Forms
 from m890sim.kernel.printer import print_expr
-from m890sim.language.report import HOLE, Report, shown
+from m890sim.language.report import HOLE, Report
 from m890sim.language.scopes import KINDS, LAUNCH, LOCAL, TUNABLE, Binding, Scope
+from m890sim.messages import shown
 
 _WHEN = {
     TUNABLE: "a constant: literals and Tunables",

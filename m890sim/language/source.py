@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from m890sim.errors import LimitError
 from m890sim.kernel.ir import SourceLoc
 from m890sim.language.limits import Limits
-from m890sim.language.report import Report, shown
+from m890sim.language.report import Report
+from m890sim.messages import shown
 
 # Characters that make a text read otherwise than it runs.
 _DIRECTION_CONTROLS = frozenset(

@@ -7,8 +7,9 @@ import ast
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.language.calls import Calls
-from m890sim.language.report import HOLE, shown
+from m890sim.language.report import HOLE
 from m890sim.language.words import BLOCKS, DECLARATIONS, FUNCTIONS, MAX_STAGE
+from m890sim.messages import shown
 
 _HOLE = ir.Name(HOLE)
 _REFUSED: dict[type[ast.AST], tuple[str, str]] = {

@@ -10,7 +10,7 @@ from m890sim import schedule
 from m890sim.chip import ChipSpec, get_chip
 from m890sim.errors import M890Error
 from m890sim.kernel.ir import Kernel
-from m890sim.language import check
+from m890sim.language import check_built
 from m890sim.schedule import DEFAULT_CONTEXT, Context, Edit, EditError
 from m890sim.workloads import Task, get_task, load_kernel
 
@@ -39,9 +39,9 @@ def legal_edits(
     """Every edit that applies to a kernel, in the order of EDITS, then of the text.
 
     kernel: a Kernel, a built-in name or a path. Raises: TaskError, ChipError for an unknown name,
-    LanguageError or LimitError for a refused file.
+    LanguageError or LimitError for a refused file or Kernel, TypeError.
     """
-    chosen = kernel if isinstance(kernel, Kernel) else load_kernel(kernel)
+    chosen = _checked(kernel)
     return schedule.legal_edits(chosen, context_of(task, chip))
 
 
@@ -56,8 +56,15 @@ def apply(
     task and chip: as for `legal_edits`; what is legal there applies here.
     Raises: EditError, saying which precondition failed and where; else as `legal_edits`.
     """
-    chosen = kernel if isinstance(kernel, Kernel) else load_kernel(kernel)
+    chosen = _checked(kernel)
     return schedule.apply(chosen, edit, context_of(task, chip))
+
+
+def _checked(kernel: Kernel | str | Path) -> Kernel:
+    if not isinstance(kernel, Kernel):
+        return load_kernel(kernel)
+    check_built(kernel)
+    return kernel
 
 
 def edit_to_data(edit: Edit) -> dict[str, Any]:
@@ -99,18 +106,6 @@ def check_edit(edit: Any) -> None:
             "an edit's argument must be None, an integer, a text or a tuple of these, "
             f"not {argument!r:.60}"
         )
-
-
-def check_built(kernel: Kernel) -> None:
-    """Check a kernel that code has built, as the language checks one that was parsed.
-
-    Raises: LanguageError, LimitError; TypeError for nodes with parts that no text has.
-    """
-    try:
-        check(kernel)
-    except (AttributeError, TypeError, KeyError, RecursionError) as error:
-        # The check reads parts that the parser always gives: it need not say this itself.
-        raise TypeError(f"the kernel {kernel!r:.60} has parts that no text has: {error}") from error
 
 
 def rewritten(kernel: Kernel, edit: Edit, context: Context) -> Kernel:

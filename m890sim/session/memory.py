@@ -21,12 +21,12 @@ from m890sim.judge.evaluation import chosen_distributions, judge_case
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
-from m890sim.language import check_size
+from m890sim.language import check_built, check_size
 from m890sim.schedule import Context, Edit, EditError
-from m890sim.session.edits import check_built, check_edit, context_of, rewritten
+from m890sim.session.edits import check_edit, context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
 from m890sim.timing import TIMING_VERSION, Attribution, Timing
-from m890sim.workloads import Case, Task, lower_bound, simulate
+from m890sim.workloads import Case, Task, lower_bound, simulate_checked
 
 STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB each
 RESULTS = 50_000  # remembered (kernel, chip, case) results, about 2 kB each
@@ -140,7 +140,7 @@ class Memory:
         kept, state.traced = state.traced, None
         if kept is not None and kept[0] == case:
             return kept[1]
-        return simulate(state.kernel, case, space.chip, trace=True)
+        return simulate_checked(state.kernel, case, space.chip, trace=True)
 
     def space(self, task: Task, chip: ChipSpec, cases: tuple[Case, ...]) -> Space:
         """The space of a task, chip and cases; times the reference on first use."""
@@ -321,7 +321,7 @@ def _time(
 ) -> tuple[CaseCycles, Timing | None]:
     """Simulate one case; an error is a result too. The timing itself where it has a trace."""
     try:
-        timing = simulate(kernel, case, space.chip, trace=trace)
+        timing = simulate_checked(kernel, case, space.chip, trace=trace)
     except (BindError, LimitError) as error:
         return CaseCycles(case.name, None, None, *yardsticks, error.code, error.detail), None
     spread = timing.attribution

@@ -15,9 +15,10 @@ from m890sim.chip import ChipSpec, get_chip
 from m890sim.errors import BelowLowerBoundError, M890Error
 from m890sim.judge.arguments import cases_of, distributions_of
 from m890sim.kernel.ir import Kernel
+from m890sim.language import check_built
 from m890sim.schedule import Edit
 from m890sim.session.arguments import choice_of, count_of, kernel_of, seed_of
-from m890sim.session.edits import check_built, edit_to_data
+from m890sim.session.edits import edit_to_data
 from m890sim.session.memory import Gate, Memory, Space, State
 from m890sim.session.records import LogEntry
 from m890sim.timing import TIMING_VERSION, Timing
@@ -185,11 +186,8 @@ class KernelSession:
         or LimitError for a refused text. The session is then as before.
         """
         chosen = kernel_of(kernel)
-        try:
-            state = self.memory.state(self._space, chosen)
-        except (AttributeError, TypeError, ValueError, LookupError, RecursionError):
-            check_built(chosen)  # what no text can say may not even have a digest
-            raise
+        check_built(chosen)  # what no text can say may have no digest
+        state = self.memory.state(self._space, chosen)
         self.memory.check(self._space, state)
         self._path, self._edits = (state,), ()
 

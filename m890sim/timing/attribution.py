@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.chip import ChipSpec
+from m890sim.messages import described
 
 FIXED_CAUSES = (
     "busy",
@@ -59,7 +60,7 @@ class Attribution:
         ]
         if not chosen:
             raise ValueError(
-                f"engine must be 'dma' or one of {', '.join(self.engines)}, not {name!r}"
+                f"engine must be 'dma' or one of {', '.join(self.engines)}, not {described(name)}"
             )
         sums = self.cycles[:, chosen].sum(axis=(0, 1))
         return {cause: int(n) for cause, n in zip(self.causes, sums, strict=True) if n}

@@ -9,7 +9,7 @@ from m890sim.workloads.case import Case, Demand
 from m890sim.workloads.inputs import DISTRIBUTIONS
 from m890sim.workloads.levels import LEVELS
 from m890sim.workloads.registry import KERNELS, KernelEntry, get_kernel, ladder, load_kernel
-from m890sim.workloads.run import execute, launch_arguments, simulate
+from m890sim.workloads.run import execute, launch_arguments, simulate, simulate_checked
 from m890sim.workloads.task import Task
 from m890sim.workloads.tasks import SUITE, TASKS, get_task
 
@@ -35,4 +35,5 @@ __all__ = [
     "lower_bound",
     "lower_bound_cycles",
     "simulate",
+    "simulate_checked",
 ]

@@ -16,12 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m890sim.workloads.case import Array, Case, Demand
+from m890sim.messages import described
+from m890sim.workloads.case import (
+    MOST_ELEMENTS,
+    MOST_PRODUCTS,
+    Array,
+    Case,
+    Demand,
+    check_extent,
+    check_size,
+)
 
 if TYPE_CHECKING:
     from m890sim.execute.fields import Field, Value
 
 NARROW_ELEMENTS = 4  # of a head, where a kernel is shown to do the same whatever their number
+MOST_SEQUENCES = 2**14  # of a case
 ELEMENT_BYTES = 2  # the tasks' tensors are bf16
 
 
@@ -65,7 +75,7 @@ class AttentionCase(Case):
     `extend` these are new tokens, keys and values included; in task `decode` there is one query a
     sequence and its own key is in the cache. Pages of `page_tokens` slots are dealt out in order
     from page 1 on, or shuffled; an eighth of the pages (at least one) stays unused. Raises:
-    ValueError for shapes no task has.
+    TypeError, ValueError for shapes no task has or that are too large (docs/judge.md).
     """
 
     cached: tuple[int, ...]
@@ -79,22 +89,43 @@ class AttentionCase(Case):
     scale: float | None = None  # of the logits; None: head_elements ** -0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.task not in ("extend", "decode"):
-            raise ValueError(f"task must be 'extend' or 'decode', not {self.task!r}")
-        if not self.cached or len(self.cached) != len(self.queries):
-            raise ValueError("cached and queries must have one entry a sequence, at least one")
-        if min(self.cached) < 0 or min(self.queries) < 1:
-            raise ValueError("cached must be at least 0 and queries at least 1")
-        if self.task == "decode" and (min(self.cached) < 1 or set(self.queries) != {1}):
-            raise ValueError("a decode case has one query and at least one cached token a sequence")
-        if min(self.query_heads, self.key_heads, self.head_elements, self.page_tokens) < 1:
-            raise ValueError("heads, elements and page size must be at least 1")
+            raise ValueError(f"task must be 'extend' or 'decode', not {described(self.task)}")
+        for name, least in (("cached", self.task == "decode"), ("queries", 1)):
+            lengths = getattr(self, name)
+            if type(lengths) is not tuple:
+                raise TypeError(f"{name} must be a tuple of integers, not {described(lengths)}")
+            check_extent(f"the length of {name}", len(lengths), 1, MOST_SEQUENCES)
+            for length in lengths:
+                check_extent(f"{name} of a sequence of task {self.task}", length, int(least))
+        if len(self.cached) != len(self.queries):
+            raise ValueError(
+                "cached and queries must have one entry a sequence, "
+                f"not {len(self.cached)} and {len(self.queries)}"
+            )
+        if self.task == "decode" and set(self.queries) != {1}:
+            raise ValueError("queries must be 1 for every sequence of a decode case")
+        for name in ("query_heads", "key_heads", "head_elements", "page_tokens"):
+            check_extent(name, getattr(self, name))
+        if type(self.shuffled) is not bool:
+            raise TypeError(f"shuffled must be True or False, not {described(self.shuffled)}")
         if self.query_heads % self.key_heads:
             raise ValueError(
-                f"query heads ({self.query_heads}) must be a multiple of "
-                f"key heads ({self.key_heads})"
+                f"query_heads ({self.query_heads}) must be a multiple of "
+                f"key_heads ({self.key_heads})"
             )
         check_scale(self.scale)
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        used = sum(-(-cached // self.page_tokens) for cached in self.cached)
+        slots = (used + max(1, used // 8)) * self.page_tokens
+        cache = slots * self.key_heads * self.head_elements
+        check_size("the cache", cache, MOST_ELEMENTS, "elements")
+        queries = sum(self.queries) * self.query_heads * self.head_elements
+        check_size("q", queries, MOST_ELEMENTS, "elements")
+        check_size("the case", self.demand.products, MOST_PRODUCTS, "products")
 
     @cached_property
     def sequences(self) -> tuple[Sequence, ...]:

@@ -7,12 +7,14 @@ any kernel (`Case.demand`). It counts no start-up, port or dependence that some 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from m890sim.chip import ChipSpec
+from m890sim.chip import ChipSpec, chip_of
 from m890sim.isa import OPS
 from m890sim.kernel.ir import DTYPES
+from m890sim.messages import described
 from m890sim.workloads.case import Case, Demand
 
 
@@ -50,8 +52,21 @@ def lower_bound(
     """The lower bound of a case on a chip, with its parts.
 
     Source: docs/lower_bounds.md. More bandwidth, rate or cores never raises it.
+    Raises: TypeError, ValueError, ChipError for what is no case, chip or dtype.
     """
-    chip, demand = case.part_of(chip), case.demand
+    if not isinstance(case, Case):
+        raise TypeError(f"case must be a Case, not {described(case)}")
+    case.__post_init__()
+    if isinstance(allowed_dtypes, str) or not isinstance(allowed_dtypes, Sequence):
+        raise TypeError(
+            f"allowed_dtypes must be a tuple of dtypes, not {described(allowed_dtypes)}"
+        )
+    for name in allowed_dtypes:
+        if not isinstance(name, str) or name not in DTYPES:
+            raise ValueError(
+                f"allowed_dtypes must be among {', '.join(DTYPES)}, not {described(name)}"
+            )
+    chip, demand = case.part_of(chip_of(chip)), case.demand
     launch = (
         chip.launch_cycles
         + chip.core_start_cycles

@@ -12,11 +12,16 @@ import numpy as np
 
 from m890sim.chip import ChipSpec
 from m890sim.digests import digest_of
+from m890sim.messages import check_name, described
 
 if TYPE_CHECKING:
     from m890sim.execute.fields import Field, Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+# What a case may ask of a machine that judges it, before any array is made; docs/judge.md.
+MOST_ELEMENTS = 2**25  # of one tensor: 128 MiB in fp32
+MOST_PRODUCTS = 2**36  # of the whole case
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,18 @@ class Case(ABC):
 
     name: str
     task: str  # key of TASKS
+
+    def __post_init__(self) -> None:
+        """Hold every field to its type and range; subclasses add their own.
+
+        Raises: TypeError, ValueError, naming the field, what it is and what it must be.
+        """
+        check_name("name", self.name)
+        check_name("task", self.task)
+        if not isinstance(self.text, str) or len(self.text) > 1000:
+            raise TypeError(
+                f"text must be a text of at most 1000 characters, not {described(self.text)}"
+            )
 
     @property
     @abstractmethod
@@ -150,13 +167,73 @@ class Case(ABC):
 
     def part_of(self, chip: ChipSpec) -> ChipSpec:
         """The chip with no more cores than the case is given."""
+        if type(chip) is not ChipSpec:
+            raise TypeError(f"chip must be a ChipSpec, not {described(chip)}")
         return chip if self.cores is None else _with_cores(chip, min(chip.cores, self.cores))
 
 
+def check_extent(name: str, value: object, least: int = 1, most: int = MOST_ELEMENTS) -> None:
+    """Raises: TypeError for what is no integer, ValueError for one out of range."""
+    if type(value) is not int:
+        raise TypeError(f"{name} must be an integer, not {described(value)}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be {least} ... {most:,}, not {described(value)}")
+
+
+def check_size(what: str, found: int, most: int, unit: str) -> None:
+    """Raises: ValueError for a case that is too large."""
+    if found > most:
+        raise ValueError(
+            f"{what} has {found:,} {unit}, the limit of a case is {most:,}; make the case smaller"
+        )
+
+
+def real_number(name: str, value: object) -> float:
+    """A number as a float. Raises: TypeError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{name} must be a number, not {described(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must fit a float, not {described(value)}") from None
+
+
+def real_array(name: str, value: object, shape: tuple[int, ...] | None = None) -> Array:
+    """An array of real numbers, of a shape if one is given. Raises: TypeError, ValueError."""
+    if not isinstance(value, (np.ndarray, np.generic, list, tuple, int, float)):
+        raise TypeError(f"{name} must be an array of numbers, not {described(value)}")
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    if array.dtype.kind not in "iuf" and not array.dtype.name.startswith(("bfloat", "float")):
+        raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype.name}")
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} must have the shape {shape}, not {array.shape}")
+    return array
+
+
+def input_of(inputs: object, name: str, shape: tuple[int, ...]) -> Array:
+    """An input of an oracle. Raises: TypeError, ValueError where it is absent or of other shape."""
+    if not isinstance(inputs, Mapping):
+        raise TypeError(
+            f"inputs must be a mapping, as case.make_inputs gives it, not {described(inputs)}"
+        )
+    if name not in inputs:
+        raise ValueError(f"inputs must hold {name!r}, as case.make_inputs gives it")
+    return real_array(f"inputs[{name!r}]", inputs[name], shape)
+
+
 def chosen_rows(case: Case, rows: Array | None) -> Array:
-    """Rows of the output as bool, all where None. Raises: ValueError for another shape."""
+    """Rows of the output as bool, all where None. Raises: TypeError, ValueError."""
     shape = case.output_shape[:-1]
-    wanted = np.ones(shape, bool) if rows is None else np.asarray(rows, bool)
+    if rows is None:
+        return np.ones(shape, bool)
+    if not isinstance(rows, (np.ndarray, list, tuple)):
+        raise TypeError(f"rows must be a bool array, not {described(rows)}")
+    wanted = np.asarray(rows, bool)
     if wanted.shape != shape:
         raise ValueError(f"rows must have shape {shape}, not {wanted.shape}")
     return wanted

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from m890sim.messages import check_name, described
+
 if TYPE_CHECKING:
     from m890sim.workloads.attention import AttentionCase
     from m890sim.workloads.case import Case
@@ -95,6 +97,7 @@ class HiddenCases:
 
         Raises: TypeError for what is no integer, ValueError for one out of range.
         """
+        check_name("task", task)
         count = whole_number("count", count, MOST_CASES + 1)
         seed = whole_number("seed", seed, SEED_LIMIT)
         return tuple(self.draw(Dice(task, seed, index)) for index in range(count))
@@ -103,7 +106,7 @@ class HiddenCases:
 def whole_number(name: str, value: object, limit: int) -> int:
     """The value as an int of 0 ... limit - 1. Raises: TypeError, ValueError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, not {value!r:.60}")
+        raise TypeError(f"{name} must be an integer, not {described(value)}")
     if not 0 <= value < limit:
         # Beyond 4,300 digits Python refuses to print an integer.
         found = (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.workloads.attention import AttentionCase, Sequence
-from m890sim.workloads.case import Array, chosen_rows
+from m890sim.workloads.case import Array, chosen_rows, input_of
 
 BLOCK_ROWS = 256  # bounds the fp64 scores of one step to 256 x keys
 
@@ -24,6 +24,8 @@ def attention(case: AttentionCase, inputs: Mapping[str, Any], rows: Array | None
     inputs: as `Case.make_inputs` gives them. rows: bool [tokens, heads], the rows to compute;
     others are NaN. Returns float64 [tokens, HQ, D].
     """
+    tensors = _tensors(case, inputs)
+    scale = tensors["scale"]
     output = np.full(case.output_shape, np.nan)
     wanted = chosen_rows(case, rows)
     group = case.query_heads // case.key_heads
@@ -38,14 +40,32 @@ def attention(case: AttentionCase, inputs: Mapping[str, Any], rows: Array | None
                 continue
             chosen = first + queries, heads.start + places
             visible = np.array([sequence.visible(query) for query in queries.tolist()])
-            keys, values = (_rows_of(inputs, name, sequence, key_head) for name in "kv")
-            q = inputs["scale"] * inputs["q"][chosen].astype(np.float64)
+            keys, values = (_rows_of(tensors, name, sequence, key_head) for name in "kv")
+            q = scale * tensors["q"][chosen].astype(np.float64)
             for start in range(0, len(queries), BLOCK_ROWS):
                 block = slice(start, start + BLOCK_ROWS)
                 output[chosen[0][block], chosen[1][block]] = _attend(
                     q[block], keys, values, visible[block]
                 )
     return output
+
+
+def _tensors(case: AttentionCase, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs that are read, of the right shapes. Raises: TypeError, ValueError."""
+    symbols = case.symbols
+    key = (case.key_heads, case.head_elements)
+    shapes = {"q": case.output_shape, "kv_indices": (symbols["P"],)}
+    shapes |= dict.fromkeys(("k_cache", "v_cache"), (symbols["S"], *key))
+    if case.task == "extend":
+        shapes |= dict.fromkeys(("k", "v"), (symbols["T"], *key))
+    found: dict[str, Any] = {name: input_of(inputs, name, shape) for name, shape in shapes.items()}
+    slots = found["kv_indices"]
+    if slots.dtype.kind not in "iu" or (
+        slots.size and not 0 <= slots.min() <= slots.max() < symbols["S"]
+    ):
+        raise ValueError(f"inputs['kv_indices'] must be integers of 0 ... {symbols['S'] - 1}")
+    found["scale"] = float(input_of(inputs, "scale", ()))
+    return found
 
 
 def _rows_of(inputs: Mapping[str, Any], name: str, sequence: Sequence, head: int) -> Array:

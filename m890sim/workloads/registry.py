@@ -11,6 +11,7 @@ from pathlib import Path
 
 from m890sim.errors import TaskError
 from m890sim.kernel.ir import Kernel
+from m890sim.messages import described
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +139,22 @@ _ROWS = (
 KERNELS: dict[str, KernelEntry] = {row.name: row for row in _ROWS}
 
 
-def unknown(what: str, name: str, names: list[str]) -> str:
-    """Text of the error for an unknown name: the nearest names first, then all."""
-    near = difflib.get_close_matches(name, names, n=3)
+def unknown(what: str, name: object, names: list[str]) -> str:
+    """Text of the error for an unknown name: the nearest names first, then all.
+
+    Raises: TypeError for what is no text.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a {what.split()[0]}'s name must be a text, not {described(name)}")
+    near = difflib.get_close_matches(name[:80], names, n=3)
     hint = f"did you mean {' or '.join(near)}? There" if near else "there"
-    return f"unknown {what}: {name!r:.80}; {hint} are: {', '.join(names)}"
+    return f"unknown {what}: {described(name, 80)}; {hint} are: {', '.join(names)}"
 
 
 def ladder(task: str) -> tuple[KernelEntry, ...]:
     """The steps of a task's ladder in order, the reference first."""
+    if not isinstance(task, str):
+        raise TypeError(f"task must be the name of a task, not {described(task)}")
     steps = [entry for entry in KERNELS.values() if entry.ladder == task]
     return tuple(sorted(steps, key=lambda entry: entry.step))
 
@@ -156,7 +164,7 @@ def get_kernel(name: str) -> KernelEntry:
 
     Raises: TaskError with the nearest names for an unknown one.
     """
-    if name not in KERNELS:
+    if not isinstance(name, str) or name not in KERNELS:
         raise TaskError(unknown("kernel", name, list(KERNELS)))
     return KERNELS[name]
 
@@ -167,32 +175,38 @@ def load_kernel(path_or_name: str | Path, chip: str = "") -> Kernel:
     A text without a path separator and without the ending .py is a built-in name where there is
     one. chip: a built-in kernel that is tuned for this preset comes with those tunables.
     Raises: TaskError for what is neither a name nor a file, LanguageError or LimitError for a
-    refused file.
+    refused file; TypeError for another type.
     """
     from m890sim.language import load_kernel as load_file
     from m890sim.language import parse
 
+    if not isinstance(path_or_name, (str, Path)):
+        raise TypeError(
+            f"a kernel must be a built-in name or a path, not {described(path_or_name)}"
+        )
+    if not isinstance(chip, str):
+        raise TypeError(f"chip must be the name of a preset, not {described(chip)}")
     if isinstance(path_or_name, str) and path_or_name in KERNELS:
         entry = KERNELS[path_or_name]
         return _tuned(parse(entry.text, filename=entry.file), entry.tuned.get(chip, {}))
-    if not isinstance(path_or_name, (str, Path)):
-        raise TypeError(f"a kernel must be a built-in name or a path, not {path_or_name!r:.60}")
     path = Path(path_or_name)
     try:
         directory, there = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:  # too long, or with a NUL
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise TaskError(
-            f"{str(path_or_name)!r:.60} cannot be a path of a kernel file: {why}; "
+            f"{described(str(path_or_name))} cannot be a path of a kernel file: {why}; "
             "give the path of a kernel file or a built-in name"
         ) from error
     if directory:
-        raise TaskError(f"{str(path_or_name)!r} is a directory; give the path of a kernel file")
+        raise TaskError(
+            f"{described(str(path_or_name), 200)} is a directory; give the path of a kernel file"
+        )
     if there:  # a pipe too, as the shell's `<(...)` makes one
         return load_file(path)
     if path.suffix == ".py" or len(path.parts) > 1:
         raise TaskError(
-            f"no kernel file {str(path_or_name)!r}; "
+            f"no kernel file {described(str(path_or_name), 200)}; "
             "give the path of a kernel file or a built-in name"
         )
     raise TaskError(unknown("kernel", str(path_or_name), list(KERNELS)))

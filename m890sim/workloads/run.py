@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from m890sim.chip import ChipSpec, get_chip
+from m890sim.chip import ChipSpec, chip_of
 from m890sim.kernel.ir import Kernel
-from m890sim.workloads.case import Array, Case
+from m890sim.messages import check_flag, described
+from m890sim.workloads.case import Array, Case, real_array, real_number
+from m890sim.workloads.hidden import SEED_LIMIT, whole_number
 
 if TYPE_CHECKING:
     from m890sim.timing import Timing
@@ -20,13 +22,25 @@ def simulate(
 
     A case that is given fewer cores than the chip has (`Case.cores`) runs on that part of it.
     Raises: ChipError for an unknown chip, BindError where the kernel does not fit chip or case,
-    LimitError; TypeError for what is no kernel, case or chip.
+    LimitError, LanguageError for a kernel that the language refuses; TypeError for what is no
+    kernel, case or chip.
+    """
+    _check_kernel(kernel)
+    _check_case(case)
+    check_flag("trace", trace)
+    return simulate_checked(kernel, case, chip_of(chip), trace=trace)
+
+
+def simulate_checked(kernel: Kernel, case: Case, chip: ChipSpec, *, trace: bool = False) -> Timing:
+    """`simulate` for a kernel and a chip that were checked, as a search does once for many runs.
+
+    Raises: BindError, LimitError; TypeError for what is no case.
     """
     from m890sim.timing import simulate_program
 
-    _check_types(kernel, case, chip)
-    spec = case.part_of(get_chip(chip) if isinstance(chip, str) else chip)
-    return simulate_program(kernel, spec, case.symbols, case.tables, trace=trace)
+    if not isinstance(case, Case):
+        _check_case(case)
+    return simulate_program(kernel, case.part_of(chip), case.symbols, case.tables, trace=trace)
 
 
 def execute(
@@ -36,23 +50,56 @@ def execute(
 
     inputs: as `case.make_inputs` gives them (its arrays may be changed before); None:
     `case.make_inputs(seed)`.
-    Raises: ExecutionError where the kernel traps, BindError, LimitError; TypeError for what is no
-    kernel or case.
+    Raises: ExecutionError where the kernel traps, BindError, LimitError, LanguageError for a kernel
+    that the language refuses; TypeError or ValueError for what is no kernel, case, input or seed.
     """
     from m890sim.execute import run_kernel
 
-    _check_types(kernel, case)
+    _check_kernel(kernel)
+    _check_case(case)
+    if inputs is not None:
+        whole_number("seed", seed, SEED_LIMIT)
+        _check_inputs(kernel, case, inputs)
     chosen = case.make_inputs(seed) if inputs is None else inputs
     return run_kernel(kernel, *launch_arguments(kernel, case, chosen))
 
 
-def _check_types(kernel: object, case: object, chip: object = "m890") -> None:
-    if not isinstance(kernel, Kernel):
-        raise TypeError(f"kernel must be a Kernel, as load_kernel gives it, not {kernel!r:.60}")
+def _check_kernel(kernel: object) -> None:
+    from m890sim.language import check_built
+
+    if type(kernel) is not Kernel:
+        raise TypeError(
+            f"kernel must be a Kernel, as load_kernel gives it, not {described(kernel)}"
+        )
+    check_built(kernel)
+
+
+def _check_case(case: object) -> None:
     if not isinstance(case, Case):
-        raise TypeError(f"case must be a Case, as get_task(name).cases holds, not {case!r:.60}")
-    if not isinstance(chip, (ChipSpec, str)):
-        raise TypeError(f"chip must be a ChipSpec or a preset's name, not {chip!r:.60}")
+        raise TypeError(
+            f"case must be a Case, as get_task(name).cases holds, not {described(case)}"
+        )
+    case.__post_init__()
+
+
+def _check_inputs(kernel: Kernel, case: Case, inputs: object) -> None:
+    """Whether inputs are numbers of the kinds that the kernel's parameters take."""
+    if not isinstance(inputs, Mapping):
+        raise TypeError(
+            "inputs must be a mapping of names to arrays and numbers, as case.make_inputs gives "
+            f"them, or None, not {described(inputs)}"
+        )
+    for name in case.symbols:
+        if name in inputs:
+            whole_number(f"inputs[{name!r}]", inputs[name], 2**31)
+    for param in kernel.params:
+        if param.name not in inputs:
+            continue
+        value = inputs[param.name]
+        if param.kind == "scalar":
+            real_number(f"inputs[{param.name!r}]", value)
+        elif param.kind in ("tensor", "table"):
+            real_array(f"inputs[{param.name!r}]", value)
 
 
 def launch_arguments(

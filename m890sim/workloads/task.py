@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from m890sim.digests import digest_of
 from m890sim.errors import TaskError
 from m890sim.kernel import digest as kernel_digest
-from m890sim.kernel.ir import Const, Expr, Kernel, Name, Op, Param
+from m890sim.kernel.ir import DTYPES, Const, Expr, Kernel, Name, Op, Param
+from m890sim.messages import check_name, described
 from m890sim.workloads.case import Case
 from m890sim.workloads.hidden import HiddenCases
 from m890sim.workloads.registry import load_kernel, unknown
@@ -17,7 +18,11 @@ from m890sim.workloads.registry import load_kernel, unknown
 
 @dataclass(frozen=True)
 class Task:
-    """A task: what kernels compute, on which cases, and how right they must be."""
+    """A task: what kernels compute, on which cases, and how right they must be.
+
+    Raises: TypeError, ValueError, naming the field, for a task that cannot be: one that no case
+    decides, one whose tolerance lets anything pass.
+    """
 
     name: str
     text: str
@@ -31,6 +36,60 @@ class Task:
     positive: tuple[str, ...] = ()  # Scalar parameters that are above 0 in every case
     hidden: HiddenCases | None = None  # what a final verdict draws; None: no hidden cases
 
+    def __post_init__(self) -> None:
+        """Hold every field to its type and range; judges ask again, as fields may be tampered with.
+
+        Raises: TypeError, ValueError.
+        """
+        for name in ("name", "reference_name", "expert_name"):
+            check_name(name, getattr(self, name))
+        if not isinstance(self.text, str):
+            raise TypeError(f"text must be a text, not {described(self.text)}")
+        for name, kind in (
+            ("params", Param),
+            ("outputs", str),
+            ("cases", Case),
+            ("allowed_dtypes", str),
+            ("positive", str),
+        ):
+            entries = getattr(self, name)
+            if type(entries) is not tuple or not all(isinstance(entry, kind) for entry in entries):
+                raise TypeError(
+                    f"{name} must be a tuple of {kind.__name__}, not {described(entries)}"
+                )
+        self._check_names()
+        for case in self.cases:
+            case.__post_init__()
+        if not self.cases:
+            raise ValueError("cases must hold at least one case, not none")
+        if type(self.tolerance) is not float or not 0 < self.tolerance <= 1:
+            error = TypeError if type(self.tolerance) is not float else ValueError
+            raise error(
+                "tolerance must be a float above 0 and at most 1, the error of a kernel that "
+                f"gives zeros, not {described(self.tolerance)}"
+            )
+        if self.hidden is not None and not isinstance(self.hidden, HiddenCases):
+            raise TypeError(f"hidden must be HiddenCases or None, not {described(self.hidden)}")
+
+    def _check_names(self) -> None:
+        kinds = {param.name: param.kind for param in self.params}
+        if not self.outputs:
+            raise ValueError("outputs must name at least one tensor, not none")
+        for field, kind, names in (
+            ("outputs", "tensor", self.outputs),
+            ("positive", "scalar", self.positive),
+        ):
+            for name in names:
+                if kinds.get(name) != kind:
+                    raise ValueError(
+                        f"{field} must name {kind} parameters of the task, not {described(name)}"
+                    )
+        for name in self.allowed_dtypes:
+            if name not in DTYPES:
+                raise ValueError(
+                    f"allowed_dtypes must be among {', '.join(DTYPES)}, not {described(name)}"
+                )
+
     @cached_property
     def reference(self) -> Kernel:
         """The kernel whose cycles a speedup is measured against."""
@@ -41,7 +100,7 @@ class Task:
         """The best kernel of this package."""
         return load_kernel(self.expert_name)
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Names the task by all that a result hangs on.
 
@@ -54,7 +113,7 @@ class Task:
                 "params": [(p.name, p.kind, p.dtype, repr(p.dims)) for p in self.params],
                 "outputs": self.outputs,
                 "cases": [case.digest for case in self.cases],
-                "reference": kernel_digest(self.reference),
+                "reference": _kernel_digest(self.reference_name),
                 "dtypes": self.allowed_dtypes,
                 "tolerance": float(self.tolerance),
                 "positive": self.positive,
@@ -81,6 +140,12 @@ class Task:
                 return case
         names = [case.name for case in self.cases]
         raise TaskError(unknown(f"case of task {self.name}", name, names))
+
+
+@cache
+def _kernel_digest(name: str) -> str:
+    """Of a built-in kernel, whose text does not change."""
+    return kernel_digest(load_kernel(name))
 
 
 def _dim(text: str) -> Expr:
@@ -115,4 +180,4 @@ def _extent(dim: Expr, symbols: Mapping[str, int]) -> int:
         return symbols[dim.id]
     if isinstance(dim, Op) and dim.op == "+":
         return sum(_extent(arg, symbols) for arg in dim.args)
-    raise TaskError(f"a dimension must be a symbol, a number or their sum, not {dim!r}")
+    raise TaskError(f"a dimension must be a symbol, a number or their sum, not {described(dim)}")

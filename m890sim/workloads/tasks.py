@@ -143,7 +143,10 @@ TASKS: dict[str, Task] = SUITE | LEVELS
 
 
 def get_task(name: str) -> Task:
-    """The task of that name. Raises: TaskError with the nearest names for an unknown one."""
-    if name not in TASKS:
+    """The task of that name.
+
+    Raises: TaskError with the nearest names for an unknown one, TypeError for what is no text.
+    """
+    if not isinstance(name, str) or name not in TASKS:
         raise TaskError(unknown("task", name, list(TASKS)))
     return TASKS[name]

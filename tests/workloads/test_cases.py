@@ -121,11 +121,11 @@ def test_visible_keys_of_extend_and_decode():
     [
         (("c", "prefill", (1,), (1,), 1, 1, 8), "must be 'extend' or 'decode'"),
         (("c", "extend", (1, 2), (1,), 1, 1, 8), "one entry a sequence"),
-        (("c", "extend", (1,), (0,), 1, 1, 8), "queries at least 1"),
-        (("c", "decode", (0,), (1,), 1, 1, 8), "at least one cached token"),
-        (("c", "decode", (4,), (2,), 1, 1, 8), "one query"),
-        (("c", "extend", (4,), (2,), 3, 2, 8), "multiple of key heads"),
-        (("c", "extend", (4,), (2,), 2, 2, 0), "at least 1"),
+        (("c", "extend", (1,), (0,), 1, 1, 8), "queries of a sequence .* must be 1"),
+        (("c", "decode", (0,), (1,), 1, 1, 8), "cached of a sequence of task decode must be 1"),
+        (("c", "decode", (4,), (2,), 1, 1, 8), "queries must be 1 for every sequence"),
+        (("c", "extend", (4,), (2,), 3, 2, 8), "multiple of key_heads"),
+        (("c", "extend", (4,), (2,), 2, 2, 0), "head_elements must be 1 ... 33,554,432"),
     ],
 )
 def test_impossible_shapes_are_refused(arguments, text):

@@ -188,11 +188,11 @@ def test_unknown_distribution_is_refused_with_the_list() -> None:
 
 
 def test_no_shape_is_empty() -> None:
-    with pytest.raises(ValueError, match="C must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="columns must be 1 ... 33,554,432, not 0"):
         VectorAddCase("none", "vector_add", 3, 0)
-    with pytest.raises(ValueError, match="K must be at least 1"):
+    with pytest.raises(ValueError, match="inner must be 1 ..."):
         MatmulCase("none", "matmul", 3, 3, 0)
-    with pytest.raises(ValueError, match="T must be at least 1"):
+    with pytest.raises(ValueError, match="tokens must be 1 ..."):
         AttentionHeadCase("none", "attention_head", 0, 8)
 
 

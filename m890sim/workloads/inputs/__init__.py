@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.errors import TaskError
+from m890sim.messages import described
 from m890sim.workloads.attention import AttentionCase
 from m890sim.workloads.case import Array, chosen_rows
 from m890sim.workloads.hidden import SEED_LIMIT, whole_number
@@ -68,7 +69,7 @@ def chosen_distribution(seed: object, distribution: str | None) -> tuple[int, st
     chosen = "normal" if distribution is None else distribution
     if not isinstance(chosen, str) or chosen not in DISTRIBUTIONS:
         raise TaskError(
-            f"unknown distribution {chosen!r:.60}; the distributions are: "
+            f"unknown distribution {described(chosen)}; the distributions are: "
             f"{', '.join(DISTRIBUTIONS)}"
         )
     return whole_number("seed", seed, SEED_LIMIT), chosen

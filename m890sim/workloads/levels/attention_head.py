@@ -11,7 +11,7 @@ import numpy as np
 
 from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import NARROW_ELEMENTS, AttentionCase, check_scale
-from m890sim.workloads.case import Array, Case, Demand
+from m890sim.workloads.case import Array, Case, Demand, check_extent, chosen_rows, input_of
 from m890sim.workloads.hidden import (
     Dice,
     HiddenCases,
@@ -19,7 +19,6 @@ from m890sim.workloads.hidden import (
     drawn_length,
     drawn_scale,
 )
-from m890sim.workloads.levels.drawn import require_positive
 from m890sim.workloads.specification import attend
 from m890sim.workloads.task import Task, tensor
 
@@ -37,8 +36,11 @@ class AttentionHeadCase(Case):
     scale: float | None = None  # of the logits; None: elements ** -0.5
 
     def __post_init__(self) -> None:
-        require_positive(self)
+        super().__post_init__()
+        check_extent("tokens", self.tokens)
+        check_extent("elements", self.elements)
         check_scale(self.scale)
+        self.prefill.__post_init__()  # whose sizes are the case's
 
     @cached_property
     def prefill(self) -> AttentionCase:
@@ -86,13 +88,12 @@ class AttentionHeadCase(Case):
     def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
         """See `Case.oracle`."""
         case = self.prefill
-        if rows is not None and np.shape(rows) != (self.tokens,):
-            raise ValueError(f"rows must have shape {(self.tokens,)}, not {np.shape(rows)}")
-        tensors = {name: inputs[name][:, None] for name in ("q", "k", "v")}
-        cache = np.zeros((0, 1, self.elements))
+        wanted = chosen_rows(self, rows)
+        tensors = {name: input_of(inputs, name, self.output_shape)[:, None] for name in "qkv"}
+        cache = np.zeros((case.symbols["S"], 1, self.elements))
         whole = {**case.tables, **tensors, "k_cache": cache, "v_cache": cache}
-        whole["scale"] = inputs["scale"]
-        return case.oracle(whole, None if rows is None else np.asarray(rows)[:, None])[:, 0]
+        whole["scale"] = input_of(inputs, "scale", ())
+        return case.oracle(whole, wanted[:, None])[:, 0]
 
     def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
         """See `Case.specification`."""

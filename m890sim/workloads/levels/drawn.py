@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from m890sim.workloads.case import Array, Case, chosen_rows
+from m890sim.workloads.case import (
+    MOST_ELEMENTS,
+    MOST_PRODUCTS,
+    Array,
+    Case,
+    check_extent,
+    check_size,
+    chosen_rows,
+    input_of,
+)
 from m890sim.workloads.inputs import Stream, chosen_distribution, round_bf16
 from m890sim.workloads.inputs.bends import LARGE_VALUE, RAMP_LEVELS, SMALL_PART
 from m890sim.workloads.inputs.climb import WINDOW
@@ -20,15 +30,27 @@ POWERS = np.array([10.0**power for power in range(-6, 7)], np.float32)
 
 @dataclass(frozen=True)
 class DrawnCase(Case):
-    """A case of a level; the extents in its fields are at least 1."""
+    """A case of a level; the extents in its fields are at least 1, and its tensors bounded."""
 
     def __post_init__(self) -> None:
-        require_positive(self)
+        super().__post_init__()
+        for name in ("rows", "columns", "inner"):
+            if hasattr(self, name):
+                check_extent(name, getattr(self, name))
+        for name, shape in self._shapes.items():
+            check_size(name, math.prod(shape), MOST_ELEMENTS, "elements")
+        check_size("the output", self.work, MOST_ELEMENTS, "elements")
+        check_size("the case", self.demand.products, MOST_PRODUCTS, "products")
+
+    @property
+    @abstractmethod
+    def _shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of the input tensors."""
 
     @property
     def work(self) -> int:
         """Elements of the output."""
-        return int(np.prod(self.output_shape))
+        return math.prod(self.output_shape)
 
     def make_inputs(self, seed: int = 0, distribution: str | None = None) -> dict[str, Any]:
         """See `Case.make_inputs`."""
@@ -39,7 +61,9 @@ class DrawnCase(Case):
     def oracle(self, inputs: Mapping[str, Any], rows: Array | None = None) -> Array:
         """See `Case.oracle`."""
         wanted = chosen_rows(self, rows)
-        found: Array = np.where(wanted[..., None], self._compute(inputs), np.nan)
+        shapes = dict.fromkeys(self.scalars, ()) | dict(self._shapes)
+        given = {name: input_of(inputs, name, shape) for name, shape in shapes.items()}
+        found: Array = np.where(wanted[..., None], self._compute(given), np.nan)
         return found
 
     @abstractmethod
@@ -49,13 +73,6 @@ class DrawnCase(Case):
     @abstractmethod
     def _compute(self, inputs: Mapping[str, Any]) -> Array:
         """The whole output in fp64."""
-
-
-def require_positive(case: Case) -> None:
-    """Raises: ValueError for a case with an extent below 1."""
-    for name, extent in case.symbols.items():
-        if extent < 1:
-            raise ValueError(f"{name} must be at least 1, not {extent}")
 
 
 COLUMN_TOKENS = 16  # columns of one level of a ramp

@@ -41,6 +41,10 @@ class MatmulCase(DrawnCase):
         return (self.rows, self.columns)
 
     @property
+    def _shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {"a": (self.rows, self.inner), "b": (self.inner, self.columns)}
+
+    @property
     def demand(self) -> Demand:
         """a and b in, c out; M * N * K products, and every sum leaves ACC once."""
         loaded = (self.rows + self.columns) * self.inner * ELEMENT_BYTES

@@ -67,6 +67,10 @@ class RowSoftmaxCase(DrawnCase):
         return (self.rows, self.columns)
 
     @property
+    def _shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {"x": (self.rows, self.columns)}
+
+    @property
     def demand(self) -> Demand:
         """x in, o out; a row's exponentials but one, and an element passes once after the sum."""
         moved = self.work * ELEMENT_BYTES

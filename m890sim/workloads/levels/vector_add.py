@@ -41,6 +41,10 @@ class VectorAddCase(DrawnCase):
         return (self.rows, self.columns)
 
     @property
+    def _shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return dict.fromkeys("xy", (self.rows, self.columns))
+
+    @property
     def demand(self) -> Demand:
         """x and y in, z out; every element is written to SRAM by vector unit or SFU."""
         moved = self.work * ELEMENT_BYTES
