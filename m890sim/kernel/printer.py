@@ -80,6 +80,8 @@ def _expr(expr: ir.Expr, real: bool) -> tuple[str, int]:
 
 def _flat(expr: ir.Op) -> tuple[ir.Expr, ...]:
     """The arguments of a call; min and max of more than two nest to the left."""
+    if not expr.args:
+        raise TypeError(f"an operator {expr.op!r:.60} of no operands cannot be printed")
     last = expr.args[1:]
     first = expr.args[0]
     while expr.op in ("min", "max") and isinstance(first, ir.Op) and first.op == expr.op:
@@ -89,7 +91,9 @@ def _flat(expr: ir.Op) -> tuple[ir.Expr, ...]:
 
 
 def _operator(expr: ir.Op, real: bool) -> tuple[str, int]:
-    strength = _STRENGTH[expr.op]
+    strength, operands = _STRENGTH.get(expr.op), 1 if expr.op == "not" else 2
+    if strength is None or len(expr.args) != operands:
+        raise TypeError(f"an operator {expr.op!r:.60} of {len(expr.args)} operands cannot be printed")
     if expr.op == "not":
         return f"not {_bracketed(expr.args[0], _NOT, real)}", _NOT
     left, right = expr.args
