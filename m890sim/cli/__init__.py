@@ -86,17 +86,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = f"{error.filename}: " if error.filename else ""
         return _refuse(f"{name}{error.strerror or error}")
     except KeyboardInterrupt:
-        print("\nm890: interrupted", file=sys.stderr)
+        show.complain("\nm890: interrupted")
         return INTERRUPTED
     except MemoryError:
         return _refuse("out of memory; run fewer or smaller cases (--case)")
     except Exception as error:
         if os.environ.get("M890_TRACEBACK"):
             raise
-        print(
+        show.complain(
             f"m890: fault of the simulator: {type(error).__name__}: {error}\n"
-            "This is a bug, please report it; M890_TRACEBACK=1 shows where it happened.",
-            file=sys.stderr,
+            "This is a bug, please report it; M890_TRACEBACK=1 shows where it happened."
         )
         return FAULT
     return status
@@ -105,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _refuse(message: str) -> int:
     # Messages that name a file and a line stand alone, so that editors can jump to them.
     message = show.harmless(message)
-    print(message if _has_place(message) else f"m890: {message}", file=sys.stderr)
+    show.complain(message if _has_place(message) else f"m890: {message}")
     return REFUSED
 
 

@@ -85,7 +85,7 @@ def register(commands: Any) -> None:
 
 def _optimize(args: argparse.Namespace) -> int:
     if args.agent == "list":
-        return _list_agents()
+        return _list_agents(args.json)
     path = _resumed(args) if args.resume else _created(args)
     if not args.json:
         print(f"run directory: {path}", flush=True)
@@ -160,7 +160,7 @@ def _watched(path: Path, quiet: bool) -> Outcome:
             done = entry.index + 1
             tell(done, total or 0, best_label(best))
             if plain and (done == total or done % every == 0):
-                print(f"evaluation {done} of {total}: {best_label(best)}", file=sys.stderr)
+                show.complain(f"evaluation {done} of {total}: {best_label(best)}")
 
         return optimize(path, told)
 
@@ -288,9 +288,13 @@ def _print_yardsticks(outcome: Outcome) -> None:
     )
 
 
-def _list_agents() -> int:
+def _list_agents(as_json: bool) -> int:
     from m890sim.agents.registry import AGENTS, DEFAULT_AGENT
 
+    if as_json:
+        found = [{"name": agent.name, "text": agent.text} for agent in AGENTS.values()]
+        show.print_json({"agents": found, "default": DEFAULT_AGENT})
+        return 0
     rows = [
         [agent.name + (" (default)" if agent.name == DEFAULT_AGENT else ""), agent.text]
         for agent in AGENTS.values()
