@@ -6,10 +6,11 @@ import argparse
 import math
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import notes, show
 from m890sim.cli.cycles import cycle_picture, legend
 from m890sim.errors import M890Error
 
@@ -158,9 +159,10 @@ def _watched(path: Path, quiet: bool) -> Outcome:
 
         def told(entry: LogEntry, best: float) -> None:
             done = entry.index + 1
-            tell(done, total or 0, best_label(best))
+            with suppress(OSError):  # a terminal that has gone ends no search
+                tell(done, total or 0, best_label(best))
             if plain and (done == total or done % every == 0):
-                show.complain(f"evaluation {done} of {total}: {best_label(best)}")
+                notes.tell(f"evaluation {done} of {total}: {best_label(best)}")
 
         return optimize(path, told)
 
@@ -288,10 +290,10 @@ def _print_yardsticks(outcome: Outcome) -> None:
     )
 
 
-def _list_agents(as_json: bool) -> int:
+def _list_agents(json: bool) -> int:
     from m890sim.agents.registry import AGENTS, DEFAULT_AGENT
 
-    if as_json:
+    if json:
         found = [{"name": agent.name, "text": agent.text} for agent in AGENTS.values()]
         show.print_json({"agents": found, "default": DEFAULT_AGENT})
         return 0

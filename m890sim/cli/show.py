@@ -8,11 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -170,16 +169,6 @@ def harmless(text: str) -> str:
     return "".join(
         sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text
     )
-
-
-def complain(text: str) -> None:
-    """A line on stderr. Where it cannot be written, nothing more is, and nothing else changes."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        # What is still buffered must not fail again at exit.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def count(number: int) -> str:
