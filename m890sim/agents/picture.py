@@ -28,6 +28,16 @@ def best_so_far(log: Sequence[LogEntry]) -> list[float]:
 
 def draw(file: Path, plan: Plan, log: Sequence[LogEntry]) -> None:
     """Write the picture as PNG. Raises: RunError where it cannot be written."""
+    from matplotlib import style
+
+    # Matplotlib takes settings from a `matplotlibrc` of the current folder, which may be a
+    # stranger's: another picture, or a run of LaTeX.
+    with style.context("default"):
+        picture = _picture(plan, log)
+    write_whole(file, picture)
+
+
+def _picture(plan: Plan, log: Sequence[LogEntry]) -> bytes:
     # The canvas of its own: pyplot would look for a display and keep state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -111,4 +121,4 @@ def draw(file: Path, plan: Plan, log: Sequence[LogEntry]) -> None:
     picture = io.BytesIO()
     # Without the version of the library, so that equal runs give equal files.
     figure.savefig(picture, format="png", metadata={"Software": None})
-    write_whole(file, picture.getvalue())
+    return picture.getvalue()

@@ -52,7 +52,7 @@ class Plan:
 
     The agent need not be one of this package: records of others are verified too.
     Raises: ValueError for a seed, a number or a name that cannot be; RunError for a start kernel
-    that has the name of a built-in one and is another.
+    that has the name of a built-in one and is another, and for hidden cases that nothing draws.
     """
 
     task: Task
@@ -83,6 +83,12 @@ class Plan:
             )
         if not self.cases:
             raise ValueError("a run needs at least one case")
+        if self.hidden and self.task.hidden is None:
+            # Said now and not after the search.
+            raise RunError(
+                f"task {self.task.name} has no generator of hidden cases; hidden must be 0, not "
+                f"{self.hidden}"
+            )
         check_name(self.start, self.chip)
 
     def manifest(self) -> dict[str, Any]:

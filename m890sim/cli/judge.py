@@ -180,22 +180,13 @@ def _isolated(
         if found.answer is None:
             out.print(f"The judging process {found.ended}: {found.reason}")
         else:
-            for line in _isolated_lines(found.answer):
-                out.print(line)
+            out.print(_basis(found.answer))
+            for gate in found.answer["gates"]:
+                if not gate["passed"]:
+                    out.print(f"{gate['gate']}: {gate['reason']}")
+            out.print(f"speedup {show.ratio(found.answer['speedup'])} on public cases")
             out.print(f"To do it again: {_again(args, found.answer['seed'])}", soft_wrap=True)
     return 0 if found.correct else 1
-
-
-def _isolated_lines(answer: dict[str, Any]) -> list[str]:
-    """What a child's answer says, for a reader."""
-    lines = [f"{gate['gate']}: {gate['reason']}" for gate in answer["gates"] if not gate["passed"]]
-    text, hidden = f"speedup {show.ratio(answer['speedup'])} on public cases", answer["hidden"]
-    if hidden is not None:
-        text += (
-            f", {show.ratio(hidden['speedup'])} on {hidden['cases']} hidden ones, "
-            f"{hidden['wrong']} of them wrong"
-        )
-    return [*lines, text, f"seed {answer['seed']}"]
 
 
 def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> None:
@@ -261,3 +252,12 @@ def _print_algebra(found: Judgement) -> None:
     out.print(f"\nOver finite fields: {words[algebraic.answer]}")
     if algebraic.assumed:
         out.print(f"Assumed to be inactive: {', '.join(algebraic.assumed)}", style="dim")
+
+
+def _basis(answer: dict[str, Any]) -> str:
+    """The seed of a child's answer, and its score on the hidden cases, for a reader."""
+    hidden = answer["hidden"]
+    if hidden is None:
+        return f"seed {answer['seed']}, no hidden cases"
+    score, wrong = show.ratio(hidden["speedup"]), hidden["wrong"]
+    return f"seed {answer['seed']}, {score} on {hidden['cases']} hidden cases, {wrong} wrong"

@@ -21,7 +21,7 @@ from m890sim.timing import TIMING_VERSION
 JSON, MARKDOWN = "leaderboard.json", "leaderboard.md"
 SEED_BITS = 32
 MOST_FILES = 1000
-SAME = 0.5  # share of common kernels above which two runs are one; independent ones: up to 0.2
+SAME = 0.5  # share of common kernels above which two runs are one
 Told = Callable[[int, int, str], None]  # (files done, files in all, what comes next)
 
 

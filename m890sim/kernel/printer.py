@@ -93,7 +93,9 @@ def _flat(expr: ir.Op) -> tuple[ir.Expr, ...]:
 def _operator(expr: ir.Op, real: bool) -> tuple[str, int]:
     strength, operands = _STRENGTH.get(expr.op), 1 if expr.op == "not" else 2
     if strength is None or len(expr.args) != operands:
-        raise TypeError(f"an operator {expr.op!r:.60} of {len(expr.args)} operands cannot be printed")
+        raise TypeError(
+            f"an operator {expr.op!r:.60} of {len(expr.args)} operands cannot be printed"
+        )
     if expr.op == "not":
         return f"not {_bracketed(expr.args[0], _NOT, real)}", _NOT
     left, right = expr.args

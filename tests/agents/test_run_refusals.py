@@ -464,3 +464,10 @@ def test_directory_that_was_there_is_not_removed(
     with pytest.raises(RunError, match="cannot make the run directory"):
         made(tmp_path / "next")
     assert (taken / "letter").read_text() == "dear"
+
+
+def test_hidden_cases_that_nothing_draws_are_refused_before_the_search() -> None:
+    task = dataclasses.replace(plan().task, hidden=None)
+    with pytest.raises(RunError, match="has no generator of hidden cases; hidden must be 0, not 2"):
+        dataclasses.replace(plan(), task=task)
+    assert dataclasses.replace(plan(), task=task, hidden=0).hidden == 0

@@ -167,3 +167,37 @@ def test_ctrl_c_ends_with_the_best_so_far_and_can_be_resumed(tmp_path: Path) -> 
     result = json.loads((out / "result.json").read_text("utf-8"))
     assert result["interrupted"] and result["evaluation"] is None and result["best"]
     assert 0 < result["spent"] < 100
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_progress_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "m890sim.cli"]
+    search = [*command, "optimize", *SMALL, "--out", str(tmp_path / "run")]
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(search, cwd=ROOT, stdout=subprocess.PIPE, stderr=full, timeout=120)
+    assert found.returncode == 0 and b"8 evaluations of 8 spent" in found.stdout
+    for words in (["check", "nope.py"], ["verify", "nope"], ["judge", "nope.py"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([*command, *words], cwd=ROOT, stderr=full, timeout=120)
+        assert done.returncode == 2
+
+
+def test_agents_are_listed_as_json(capsys: Capture) -> None:
+    assert main(["optimize", "--agent", "list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {entry["name"] for entry in found["agents"]} == set(AGENTS)
+    assert found["default"] == DEFAULT_AGENT and all(entry["text"] for entry in found["agents"])
+
+
+def test_settings_of_matplotlib_in_the_folder_change_no_picture(tmp_path: Path) -> None:
+    pictures = []
+    for name in ("plain", "strange"):
+        folder = tmp_path / name
+        folder.mkdir()
+        if name == "strange":
+            settings = "text.usetex: True\nlines.color: r\nfont.size: 40\naxes.facecolor: k\n"
+            (folder / "matplotlibrc").write_text(settings)
+        command = [sys.executable, "-P", "-m", "m890sim.cli", "optimize", *SMALL, "--out", "run"]
+        subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=True)
+        pictures.append((folder / "run" / "speedup.png").read_bytes())
+    assert pictures[0] == pictures[1]
