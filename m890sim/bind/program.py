@@ -264,4 +264,4 @@ def _integer(name: str, value: Any) -> int:
 
 
 def _names(mapping: Mapping[str, Any]) -> str:
-    return ", ".join(shown(str(name)) for name in list(mapping)[:100]) or "nothing"
+    return ", ".join(sorted(shown(str(name)) for name in list(mapping)[:100])) or "nothing"
