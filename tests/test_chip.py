@@ -88,3 +88,28 @@ def test_every_field_says_what_it_is_and_where_it_comes_from() -> None:
     for entry in dataclasses.fields(ChipSpec)[1:]:
         assert entry.metadata["text"]
         assert entry.metadata["source"] in ("design", "chosen")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'mine\nimport os; os.system("id")\n#',
+        "\x1b[31mred",
+        "a\0b",
+        "\ud800",
+        "x" * 101,
+        "",
+        5,
+        None,
+    ],
+)
+def test_name_that_is_no_line_of_text_is_refused(name: object) -> None:
+    with pytest.raises(ChipError, match="name must be") as caught:
+        M890.replace(name=name)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 200
+    assert M890.replace(name="x" * 100).name == "x" * 100
+
+
+def test_number_of_any_size_is_named() -> None:
+    with pytest.raises(ChipError, match="cores must be at most .* an integer of 16610 bits"):
+        M890.replace(cores=10**5000)

@@ -12,6 +12,7 @@ from m890sim.bind.compile import Compiler
 from m890sim.bind.program import BoundProgram, Launch
 from m890sim.chip import ChipSpec
 from m890sim.kernel.ir import Kernel
+from m890sim.messages import described
 
 __all__ = ["BoundProgram", "Launch", "bind"]
 
@@ -43,6 +44,10 @@ def bind(kernel: Kernel, chip: ChipSpec) -> BoundProgram:
     """Resolve a checked kernel against a chip; results are remembered for the same kernel object.
 
     Raises: BindError E303 or E309. What depends on a case (capacity, missing symbols) is raised by
-    `launch`.
+    `launch`. TypeError for what is no Kernel or chip.
     """
+    if type(kernel) is not Kernel:
+        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
+    if type(chip) is not ChipSpec:
+        raise TypeError(f"chip must be a ChipSpec, not {described(chip)}")
     return _bind(_Key(kernel), chip)

@@ -19,7 +19,7 @@ from m890sim.bind.scalars import Value
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.kernel.ir import Kernel
-from m890sim.messages import described
+from m890sim.messages import described, shown
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 _MOST_LAUNCHES = 64  # cases whose scalars are remembered
@@ -92,6 +92,9 @@ class BoundProgram:
         symbols: every name of `kernel.symbols`. tables: every table parameter, 1-D integer arrays.
         Raises: BindError E301, E302 or E304 to E308; TypeError for what is no integer.
         """
+        for what, mapping in (("symbols", symbols), ("tables", tables)):
+            if not isinstance(mapping, Mapping):
+                raise TypeError(f"{what} must be a mapping of names, not {described(mapping)}")
         given = []
         for name in self.symbols:
             if name not in symbols:
@@ -101,7 +104,8 @@ class BoundProgram:
             value = _integer(name, symbols[name])
             if not 0 <= value < 2**31:
                 raise BindError(
-                    "E304", f"{name} is {value}; symbols and sizes lie between 0 and 2**31"
+                    "E304",
+                    f"{name} is {described(value)}; symbols and sizes lie between 0 and 2**31",
                 )
             given.append(value)
         arrays = [self._table(name, tables) for name in self.table_numbers]
@@ -260,4 +264,4 @@ def _integer(name: str, value: Any) -> int:
 
 
 def _names(mapping: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(mapping)) or "nothing"
+    return ", ".join(sorted(shown(str(name)) for name in list(mapping)[:100])) or "nothing"

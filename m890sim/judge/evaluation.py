@@ -209,9 +209,22 @@ def judge_case(
     )
 
 
-@lru_cache(maxsize=512)
 def reference_cycles(reference_name: str, case: Case, chip: ChipSpec) -> int:
-    """Cycles of a built-in reference kernel on a case; remembered."""
+    """Cycles of a built-in reference kernel on a case; remembered.
+
+    Raises: TaskError for an unknown kernel, TypeError for what is no name, case or chip.
+    """
+    if not isinstance(case, Case):
+        raise TypeError(f"case must be a Case, not {described(case)}")
+    if type(chip) is not ChipSpec:
+        raise TypeError(f"chip must be a ChipSpec, not {described(chip)}")
+    if type(reference_name) is not str:
+        raise TypeError(f"reference_name must be a text, not {described(reference_name)}")
+    return _reference_cycles(reference_name, case, chip)
+
+
+@lru_cache(maxsize=512)
+def _reference_cycles(reference_name: str, case: Case, chip: ChipSpec) -> int:
     return simulate_checked(load_kernel(reference_name), case, chip).cycles
 
 

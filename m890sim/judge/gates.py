@@ -30,14 +30,21 @@ class GateResult:
 def row_errors(actual: Array, expected: Array) -> Array:
     """Relative L2 error of each row, |actual - expected| / |expected|; inf where not finite.
 
-    actual, expected: [..., D]; returns float64 [...].
+    actual, expected: [..., D]; returns float64 [...]. Raises: TypeError, ValueError.
     """
+    _check_arrays(actual, expected)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # found by isfinite below
         difference = np.linalg.norm(actual.astype(np.float64) - expected, axis=-1)
         size = np.linalg.norm(expected, axis=-1)
         errors = np.where(difference == 0.0, 0.0, difference / size)
     result: Array = np.where(np.isfinite(errors), errors, np.inf)
     return result
+
+
+def _check_arrays(actual: object, expected: object) -> None:
+    for what, array in (("actual", actual), ("expected", expected)):
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.ndim:
+            raise TypeError(f"{what} must be an array of numbers, not {described(array)}")
 
 
 def check_rows(
@@ -48,9 +55,9 @@ def check_rows(
     actual, expected: [..., D]; or, where rows (bool [...]) chooses, [rows chosen, D].
     Raises: TypeError, ValueError.
     """
-    for what, array in (("actual", actual), ("expected", expected)):
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.ndim:
-            raise TypeError(f"{what} must be an array of numbers, not {described(array)}")
+    _check_arrays(actual, expected)
+    if rows is not None and (not isinstance(rows, np.ndarray) or rows.dtype != bool):
+        raise TypeError(f"rows must be a bool array or None, not {described(rows)}")
     if type(tolerance) is not float or not tolerance >= 0:
         raise ValueError(f"tolerance must be a float of at least 0, not {described(tolerance)}")
     shape = expected.shape[:-1] if rows is None else rows.shape

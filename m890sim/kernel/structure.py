@@ -201,14 +201,14 @@ def _place(node: Any, filename: str, around: ir.SourceLoc) -> ir.SourceLoc:
 
 
 def _where(filename: str, loc: ir.SourceLoc) -> str:
-    return f"{filename}:{max(loc.line, 1)}:{max(loc.column, 1)}"
+    return f"{shown(filename, 300)}:{max(loc.line, 1)}:{max(loc.column, 1)}"
 
 
 def _refusal(filename: str, loc: ir.SourceLoc, node: Any, name: str, value: Any) -> TypeError:
     kind = type(node)
     wanted = _WANTED.get((kind, name)) or _WANTED.get(name) or _wanted(*_FORMS[kind, name])
     found = f"{kind.__name__}.{name} must be {wanted}, not {described(value)}"
-    return TypeError(f"{shown(_where(filename, loc), 80)}: {found}; build the kernel otherwise")
+    return TypeError(f"{_where(filename, loc)}: {found}; build the kernel otherwise")
 
 
 _FORMS = {

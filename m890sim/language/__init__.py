@@ -16,7 +16,7 @@ from m890sim.language.limits import DEFAULT_LIMITS, Limits
 from m890sim.language.reader import read_kernel
 from m890sim.language.report import Report
 from m890sim.language.sizes import measure_known
-from m890sim.messages import described
+from m890sim.messages import described, shown
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -27,6 +27,8 @@ __all__ = [
     "load_kernel",
     "parse",
 ]
+
+FILENAME = 300  # characters of a file's name in messages and in `Kernel.filename`
 
 
 def parse(
@@ -42,7 +44,7 @@ def parse(
     if not isinstance(filename, str):
         raise TypeError(f"filename must be a text, not {described(filename)}")
     _check_limits(limits)
-    report = Report(filename)
+    report = Report(shown(filename, FILENAME))
     kernel = read_kernel(text, report, limits)
     if kernel is not None:
         check_kernel(kernel, report, limits)
@@ -63,7 +65,7 @@ def check(kernel: ir.Kernel, limits: Limits = DEFAULT_LIMITS) -> None:
     _check_limits(limits)
     if type(kernel) is not ir.Kernel:
         raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
-    report = Report(kernel.filename)
+    report = Report(shown(kernel.filename, FILENAME) if type(kernel.filename) is str else "")
     check_kernel(kernel, report, limits)
     report.raise_errors()
     if limits is DEFAULT_LIMITS:
@@ -112,7 +114,7 @@ def load_kernel(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> ir.Kernel:
     if not isinstance(path, (str, PurePath)):
         raise TypeError(f"path must be a str or a Path, not {described(path)}")
     _check_limits(limits)
-    name = str(path)
+    name = shown(str(path), FILENAME)
     try:
         with open(path, "rb") as stream:
             text = stream.read(limits.source_bytes + 1)

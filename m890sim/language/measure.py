@@ -57,6 +57,8 @@ class NormalForm:
         self.name(kernel.name, top)
         if not isinstance(kernel.doc, str) or not _encodable(kernel.doc):
             self.bad("the docstring is no text", top)
+        if not kernel.filename.isprintable() or len(kernel.filename) > 1000:
+            self.bad("the file's name is not printable or longer than 1000 characters", top)
         self.comment_lines((*kernel.header, *kernel.footer), top)
         tunable = False
         for param in kernel.params:

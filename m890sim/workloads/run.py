@@ -89,9 +89,6 @@ def _check_inputs(kernel: Kernel, case: Case, inputs: object) -> None:
             "inputs must be a mapping of names to arrays and numbers, as case.make_inputs gives "
             f"them, or None, not {described(inputs)}"
         )
-    for name in case.symbols:
-        if name in inputs:
-            whole_number(f"inputs[{name!r}]", inputs[name], 2**31)
     for param in kernel.params:
         if param.name not in inputs:
             continue
@@ -110,7 +107,15 @@ def launch_arguments(
     Tables, scalars and tensors that the kernel does not name are left out. Sizes and tables come
     from `inputs`, other symbols from the case.
     """
-    symbols = {name: int(inputs.get(name, value)) for name, value in case.symbols.items()}
+    if type(kernel) is not Kernel or not isinstance(case, Case) or not isinstance(inputs, Mapping):
+        raise TypeError(
+            "launch_arguments takes a Kernel, a Case and a mapping, not "
+            f"{described(kernel)}, {described(case)} and {described(inputs)}"
+        )
+    symbols = dict(case.symbols)
+    for name in symbols:
+        if name in inputs:
+            symbols[name] = whole_number(f"inputs[{name!r}]", inputs[name], 2**31)
     kinds = {param.name: param.kind for param in kernel.params}
     named: dict[str, dict[str, Any]] = {"table": {}, "scalar": {}, "tensor": {}}
     for name, value in inputs.items():

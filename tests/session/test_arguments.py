@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m890sim import get_task, load_kernel, schedule
-from m890sim.errors import M890Error, TaskError
+from m890sim.errors import LimitError, M890Error, TaskError
 from m890sim.kernel import ir
 from m890sim.schedule import Edit, EditError
 from m890sim.schedule.tree import sites
@@ -204,3 +204,17 @@ def test_kernel_with_parts_that_no_text_has_is_refused(kernel: ir.Kernel) -> Non
         with pytest.raises(REFUSALS):
             call(kernel)
     assert session.kernel.name == "vector_add_reference"
+
+
+@pytest.mark.parametrize("levels", [40, 3000])
+def test_shared_parts_are_refused_before_a_digest_is_made(levels: int) -> None:
+    value: ir.Expr = ir.Const(1)
+    for _ in range(levels):
+        value = ir.Op("+", (value, value))
+    kernel = built(body=(ir.Let("n", value), *get_task(TASK).reference.body))
+    session = make()
+    for call in (session.load, lambda k: make(start=k), Facade(session).load):
+        with pytest.raises((LimitError, TypeError), match="E50[23]|nested"):
+            call(kernel)
+    with pytest.raises(TypeError, match="Const.value must be"):
+        session.load(built(body=(ir.Let("n", ir.Const(value)),)))  # type: ignore[arg-type]
