@@ -12,7 +12,7 @@ from m890sim.cli import main
 from m890sim.errors import TaskError
 from m890sim.execute.coverage import RUNS, Walk
 from m890sim.judge import Judgement
-from m890sim.judge.coverage import LEAST_FURTHER, reached, walk_of
+from m890sim.judge.coverage import LEAST_FURTHER, MOST_FURTHER, reached, walk_of
 from m890sim.kernel import ir
 from m890sim.workloads import KERNELS, TASKS, get_kernel, get_task, load_kernel
 
@@ -67,13 +67,13 @@ def test_code_that_no_case_reaches_is_refused_with_its_line():
     number = text[: text.index("fill(")].count("\n") + 1
     assert gate(found).reason.startswith(f"line {number}: `fill(")
     assert gate(found).reason.endswith(
-        f"never ran: on no public or hidden case, nor on {LEAST_FURTHER} further ones; remove it, "
+        f"never ran: on no public or hidden case, nor on {MOST_FURTHER} further ones; remove it, "
         "as no case of the task's generator needs it, or judge it on more cases (--hidden)"
     )
     data = found.as_dict()["coverage"]
     assert [entry["line"] for entry in data["never_ran"]] == [number]
     assert "`if R == 1000003` was never true" in " ".join(data["one_sided"])
-    assert data["drawn"] == LEAST_FURTHER
+    assert data["drawn"] == MOST_FURTHER
     assert json.loads(json.dumps(data)) == data
 
 
@@ -91,6 +91,13 @@ def test_a_case_is_drawn_that_runs_what_no_other_one_ran():
     )
     assert len(found.hidden.evaluation.cases) == 4, "the score stays that of the cases asked for"
     assert name in [case["case"] for case in found.as_dict()["coverage"]["results"]]
+
+
+def test_conditions_alone_do_not_draw_on():
+    found = judged(TEXT.replace("min(B, R - i * B)", "min(B, R - i * B) - (R == 1000003)", 1))
+    assert found.correct, gate(found).reason
+    assert found.coverage.drawn == LEAST_FURTHER
+    assert any("`R == 1000003` was never true" in goal.said for goal in found.coverage.partly)
 
 
 def test_without_hidden_cases_it_only_tells():
