@@ -75,6 +75,7 @@ class Outcome:
             "evaluation": None if judged is None else judged.evaluation.as_dict(),
             "gates": final.get("gates"),
             "hidden": final.get("hidden"),
+            "coverage": final.get("coverage"),
         }
 
 

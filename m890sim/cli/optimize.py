@@ -260,6 +260,9 @@ def _print_hidden(outcome: Outcome) -> None:
         f"has no room on {hidden.unfit}; public "
         f"{show.ratio(outcome.speedup)}, hidden over public {hidden.gap:.2f}."
     )
+    judged = outcome.judgement
+    if judged is not None and judged.coverage is not None and judged.coverage.reason:
+        show.console().print(f"Code that no case ran: {judged.coverage.reason}.", style="yellow")
 
 
 def _print_cycles(kernel: Kernel, best: LogEntry, plan: Plan) -> None:

@@ -17,7 +17,9 @@ from m890sim.kernel.ir import Kernel, walk
 from m890sim.language import parse
 from m890sim.workloads import Case, Task, launch_arguments
 
-FURTHER = 4  # further cases that are drawn for each hidden one, where something never ran
+# Further cases that are looked at: so many for each hidden one, at least so many, and more as long
+# as an instruction never ran. Only shapes and tables are made of those that run nothing new.
+FURTHER = 4
 LEAST_FURTHER = 48
 MOST_FURTHER = 512
 # Of the further cases that run no new instruction but bring a condition or a loop where it never
@@ -113,11 +115,14 @@ def cover(
                 break
         drawn, chosen = 0, []
         if missing and hidden and task.hidden is not None:
-            drawn = min(MOST_FURTHER, max(LEAST_FURTHER, FURTHER * hidden))
+            usual = min(MOST_FURTHER, max(LEAST_FURTHER, FURTHER * hidden))
             conditions = -(-hidden // HIDDEN_A_CONDITION)
-            for case in task.hidden_cases(hidden + drawn, seed)[hidden:]:
+            for case in task.hidden_cases(hidden + MOST_FURTHER, seed)[hidden:]:
+                if not missing or (drawn >= usual and not _instructions(missing)):
+                    break
+                drawn += 1
                 found = reached(known, kernel, case, missing)
-                runs = any(goal.kind == RUNS for goal in found)
+                runs = bool(_instructions(found))
                 if not found or not (runs or conditions):
                     continue
                 conditions -= not runs
@@ -125,10 +130,14 @@ def cover(
                 chosen.append(case)
     except Unbatched:
         return Coverage(len(known.goals), (), (), followed=False)
-    never = tuple(sorted(goal for goal in missing if goal.kind == RUNS))
-    partly = tuple(sorted(goal for goal in missing if goal.kind != RUNS))
+    never = _instructions(missing)
+    partly = tuple(sorted(missing.difference(never)))
     evaluation = judge(tuple(chosen)) if chosen else None
     return Coverage(len(known.goals), never, partly, drawn, evaluation)
+
+
+def _instructions(goals: set[Goal]) -> tuple[Goal, ...]:
+    return tuple(sorted(goal for goal in goals if goal.kind == RUNS))
 
 
 def walk_of(kernel: Kernel) -> Walk:

@@ -132,7 +132,7 @@ HEADS: dict[int, tuple[tuple[int, int], ...]] = {
 }
 # From this group size on, three cases in four have several key heads: what is wrong between the
 # groups does not show on one.
-SEVERAL_KEY_HEADS = 5
+SEVERAL_KEY_HEADS = 3
 ELEMENTS = (64, 80, 96, 128, 192, 256)
 OTHER_ELEMENTS = (32, 48, 72, 112, 160, 224)  # of one case in seven
 PAGES = (1, 16, 64)

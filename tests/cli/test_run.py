@@ -11,7 +11,9 @@ import pytest
 from m890sim.chip import get_chip
 from m890sim.cli import cycles, main, show
 from m890sim.cli.files import load, task_of
+from m890sim.cli.run import _looked_at
 from m890sim.errors import TaskError
+from m890sim.judge import Basis, CaseResult, Evaluation
 from m890sim.kernel import print_kernel
 from m890sim.workloads import KERNELS, LEVELS, get_task, lower_bound_cycles, simulate
 
@@ -190,3 +192,19 @@ def test_printed_kernel_runs_alike(tmp_path: Path) -> None:
     case, chip = get_task("extend").case(CASE), get_chip("m890")
     actual, expected = simulate(load(str(path)), case, chip), simulate(load(REFERENCE), case, chip)
     assert actual.cycles == expected.cycles
+
+
+@pytest.mark.parametrize(
+    ("checked", "seen", "text"),
+    [
+        (30, 10, "every row of 3 distributions"),
+        (29, 10, "at least 97% of rows of 3 distributions, every row of at least one"),
+        (9, 9, "at least 30% of rows of 3 distributions, 90% of rows of at least one"),
+    ],
+)
+def test_report_says_which_rows_were_looked_at(checked: int, seen: int, text: str) -> None:
+    case = CaseResult(
+        "c", True, 0.0, 1, 1, 1, rows_checked=checked, rows=30, rows_seen=seen, rows_there=10
+    )
+    basis = Basis("0", 1, "", "", 0, ("a", "b", "c"), None)
+    assert _looked_at(Evaluation("k", "", "t", "m890", (case,), basis)) == text

@@ -187,8 +187,8 @@ def test_cases_are_of_bounded_work():
 
 
 LARGEST = {  # of a length in the usual cases and in the one of eight that is long
-    "vector_add": ((1024, 512), (4096, 1024)),
-    "row_softmax": ((512, 1024), (2048, 2048)),
+    "vector_add": ((1024, 512), (4096, 512)),
+    "row_softmax": ((512, 1024), (2048, 1024)),
     "matmul": ((256, 256), (1024, 1024)),
 }
 
@@ -206,11 +206,14 @@ def test_levels_have_odd_and_small_and_large_shapes():
         usual, longest = LARGEST[task.name]
         for axis in (0, 1):
             lengths = [shape[axis] for shape in shapes]
-            assert usual[axis] < max(lengths) <= longest[axis]
+            assert max(lengths) <= longest[axis]
+            if usual[axis] == longest[axis]:
+                continue
+            assert usual[axis] < max(lengths)
             assert 0.05 < sum(n > usual[axis] for n in lengths) / len(lengths) <= 1 / 6
         assert max(case.work for case in cases) <= MOST_ELEMENTS
     inner = [case.inner for seed in SEEDS for case in get_task("matmul").hidden_cases(12, seed)]
-    assert 1024 < max(inner) <= 4096
+    assert 1024 < max(inner) <= 2048
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -79,7 +79,7 @@ class MatmulCase(DrawnCase):
 def _hidden(dice: Dice) -> MatmulCase:
     rows = drawn_length(dice, "rows", 256, 1024)
     columns = drawn_length(dice, "columns", 256, 1024, MOST_ELEMENTS // rows)
-    inner = drawn_length(dice, "inner", 1024, 4096, MOST_ELEMENTS // max(rows, columns))
+    inner = drawn_length(dice, "inner", 1024, 2048, MOST_ELEMENTS // max(rows, columns))
     return MatmulCase(dice.name, "matmul", rows, columns, inner, "drawn")
 
 

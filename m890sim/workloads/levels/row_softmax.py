@@ -139,7 +139,7 @@ class RowSoftmaxCase(DrawnCase):
 
 def _hidden(dice: Dice) -> RowSoftmaxCase:
     rows = drawn_length(dice, "rows", 512, 2048)
-    columns = drawn_length(dice, "columns", 1024, 2048, MOST_ELEMENTS // rows)
+    columns = dice.length(1, min(1024, MOST_ELEMENTS // rows))
     scale = drawn_scale(dice, SCALE)
     return RowSoftmaxCase(dice.name, "row_softmax", rows, columns, "drawn", scale)
 

@@ -71,7 +71,7 @@ class VectorAddCase(DrawnCase):
 
 def _hidden(dice: Dice) -> VectorAddCase:
     rows = drawn_length(dice, "rows", 1024, 4096)
-    columns = drawn_length(dice, "columns", 512, 1024, MOST_ELEMENTS // rows)
+    columns = dice.length(1, min(512, MOST_ELEMENTS // rows))
     return VectorAddCase(dice.name, "vector_add", rows, columns, "drawn")
 
 
