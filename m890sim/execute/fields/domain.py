@@ -52,7 +52,8 @@ class FieldDomain(Maxima):
     def __init__(self, field: Field, mode: Mode, inactive: frozenset[str] = frozenset()) -> None:
         super().__init__(field, mode, inactive)
         self.outside: Outside | None = None
-        self.roots = False  # whether a root was taken: its sign is a choice
+        self.roots = ""  # the first instruction that took a root: its sign is a choice
+        self.rootless = ""  # the first one that met a number without a root in this draw
         self._stores: list[tuple[Value, Any, str]] = []  # (piece, place in it, instruction)
         self._env: Env = []
 
@@ -303,17 +304,17 @@ class FieldDomain(Maxima):
         return Value(np.where(zero, 0.0, np.nan), Q.mul(q, log2e), far, Q.mul(turned, log2e))
 
     def _rsqrt(self, a: Value) -> Value:
-        """The reciprocal of the root that is a square itself. Raises: Redraw where none exists."""
+        """The reciprocal of the root that is a square itself; unknown where there is none."""
         if a.far is not None or a.turn is not None:
             return self._unknown(a, "the root of an infinity or of a logarithm")
         P = self.field.P
-        self.roots = True
+        self.roots = self.roots or self.where()
         root = P.power(a.p, (P.n + 1) // 4)
-        if (P.canonical(P.mul(root, root)) != P.canonical(a.p))[~np.isnan(a.p)].any():
-            where = self.where()
-            raise Redraw(f"draw after draw has no such root: {where}", where)
-        p = P.inverse(root)
-        self._note("the root of 0 or of an unknown", p)
+        none = (P.canonical(P.mul(root, root)) != P.canonical(a.p)) & ~np.isnan(a.p)
+        if none.any():
+            self.rootless = self.rootless or self.where()
+        p = np.where(none, np.nan, P.inverse(root))
+        self._note("the root of 0, of an unknown or of no square", p)
         return Value(p, np.full(p.shape, np.nan))
 
     # ---- sums and shapes -------------------------------------------------------------------------
