@@ -163,7 +163,10 @@ class FieldDomain(Maxima):
     def mul(self, a: Value, b: Value) -> Value:
         far = turn = None
         if a.far is not None or b.far is not None:
+            a, b = self._finite_factor(a, b), self._finite_factor(b, a)
             far = self._far_product(a, b)
+            if 0 < np.abs(far[far != 0]).min(initial=np.inf) < numbers.NEAR_AGAIN:
+                return self._near_again(a, b, far)
         if a.turn is not None or b.turn is not None:
             turn = self._turn_product(a, b)
         return self._settle(
@@ -211,6 +214,37 @@ class FieldDomain(Maxima):
         clean = [None if part is None else np.where(unknown, 0.0, part) for part in (far, turn)]
         return Value(pp, qq, clean[0], clean[1])
 
+    def _finite_factor(self, a: Value, b: Value) -> Value:
+        """a, where its infinite units meet a factor that is no real number: their literal values.
+
+        A factor of 0, 1 or -1 (a mask by numbers) leaves them what they are.
+        """
+        if a.far is None or b.far is not None or b.real is not None:
+            return a
+        shape = np.broadcast_shapes(a.shape, b.shape)
+        p, q, far = (np.broadcast_to(part, shape) for part in (a.p, a.q, a.far))
+        here = np.isfinite(far) & (far != 0) & np.isnan(self._small(b))
+        if not here.any():
+            return a
+        more = numbers.rationals(self.field, np.where(here, far, 0.0))
+        p, q = self.field.P.add(p, more[0]), self.field.Q.add(q, more[1])
+        return Value(p, q, np.where(here, 0.0, far), a.turn)
+
+    def _small(self, a: Value) -> F64:
+        """The elements that are 0, 1 or -1 as real numbers, NaN for others."""
+        p = self.field.P.reduce(self.field.P.canonical(a.p))
+        return np.where(np.abs(p) <= 1, p, np.nan)
+
+    def _near_again(self, a: Value, b: Value, far: F64) -> Value:
+        """A product whose infinite units are finite numbers again: 1e9 * 1e-9."""
+        small = np.abs(far) < numbers.NEAR_AGAIN
+        more = numbers.rationals(self.field, np.where(small, far, 0.0))
+        product = self.mul(
+            Value(a.p, a.q, None, a.turn, a.real), Value(b.p, b.q, None, b.turn, b.real)
+        )
+        p, q = self.field.P.add(product.p, more[0]), self.field.Q.add(product.q, more[1])
+        return self._settle(lambda: p, lambda: q, np.where(small, 0.0, far), product.turn)
+
     def _far_product(self, a: Value, b: Value) -> F64:
         """Infinite units of a product: they need the other factor as a real number."""
         shape = np.broadcast_shapes(a.shape, b.shape)
@@ -220,7 +254,7 @@ class FieldDomain(Maxima):
         total: F64 = np.zeros(shape)
         for far, other in ((a.far, b), (b.far, a)):
             if far is not None:
-                factor = np.nan if other.real is None else other.real
+                factor = self._small(other) if other.real is None else other.real
                 total = total + np.where(far == 0, 0.0, far * factor)
         return total
 
@@ -240,13 +274,14 @@ class FieldDomain(Maxima):
         return self.field.Q.add(left, np.zeros((1, 1)) if b is None else sign * b)
 
     def _inverse(self, a: Value) -> Value:
-        if a.turn is not None:
-            return self._unknown(a, "the reciprocal of a logarithm")
-        far = a.far
+        far, turn = a.far, a.turn
         p, q = self.field.P.inverse(a.p), self.field.Q.inverse(a.q)
         if far is not None:  # 1 / (x + far * U) is 0 beside an infinite U
             p, q = (np.where(far != 0, 0.0, part) for part in (p, q))
-        self._note("a division by 0, or by an unknown", np.where(np.isnan(q), p, q))
+        if turn is not None:
+            p, q = (np.where(turn != 0, np.nan, part) for part in (p, q))
+        text = "a division by 0, or by an unknown" if turn is None else "a logarithm's reciprocal"
+        self._note(text, np.where(np.isnan(q), p, q))
         return Value(p, q)
 
     def _unknown(self, a: Value, what: str) -> Value:
