@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from m890sim.errors import BindError, ExecutionError, LimitError
 from m890sim.judge.outside import Doubt, beyond, dispel
+from m890sim.judge.weight import matters
 from m890sim.kernel import ir
 from m890sim.workloads import Case, Task, launch_arguments
 from m890sim.workloads.task import tensor_shapes
@@ -73,14 +74,21 @@ def prove(kernel: ir.Kernel, task: Task, case: Case, *, seed: int, draws: int = 
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, not {draws}")
+    places: set[str] = set()
     try:
         guards = inactive_guards(kernel, task, case, seed)
         narrow = _narrowed(kernel, task, case)
         if narrow is not None:
-            found = _prove(kernel, task, narrow, seed, draws, guards)
+            found = _prove(kernel, task, narrow, seed, draws, guards, places)
             if found.answer == "equivalent":
                 return replace(found, narrowed=True)
-        return _prove(kernel, task, case, seed, draws, guards)
+        found = _prove(kernel, task, case, seed, draws, guards, places)
+        if found.answer != "not decided" or not places:
+            return found
+        if matters(kernel, task, case, seed, frozenset(places)):
+            return found
+        reason = f"{found.reason}, which hardly moves the output on floats"
+        return replace(found, answer="different", reason=reason)
     except ExecutionError as trap:
         return Equivalence("different", 1.0, f"the kernel traps: {trap}", instruction=trap.where)
     except (BindError, LimitError) as trap:
@@ -129,8 +137,15 @@ def _finite(operand: Any) -> bool:
 
 
 def _prove(
-    kernel: ir.Kernel, task: Task, case: Case, seed: int, draws: int, guards: frozenset[str]
+    kernel: ir.Kernel,
+    task: Task,
+    case: Case,
+    seed: int,
+    draws: int,
+    guards: frozenset[str],
+    places: set[str],
 ) -> Equivalence:
+    """places: gets the instructions outside of the algebra where the answer is "not decided"."""
     from m890sim.execute.fields import Redraw
 
     error, left, attempt = 1.0, draws, 0
@@ -139,7 +154,7 @@ def _prove(
         random = np.random.Generator(np.random.PCG64(stream))
         attempt += 1
         try:
-            found = _draw(kernel, task, case, random, guards)
+            found = _draw(kernel, task, case, random, guards, places)
         except Redraw as missing:
             if attempt > draws + REDRAWS:
                 return Equivalence("not decided", 1.0, str(missing), instruction=missing.where)
@@ -158,6 +173,7 @@ def _draw(
     case: Case,
     random: np.random.Generator,
     guards: frozenset[str],
+    places: set[str],
 ) -> Equivalence | float:
     """One field, both modes; the chance of a coincidence where all elements agree.
 
@@ -206,17 +222,22 @@ def _draw(
                 return _different(name, doubt.wrong, "differs", mode, stored)
         for name, doubt in doubts.items():
             if doubt.unknown.any():
+                places |= domain.places
                 return _undecided(name, doubt.unknown, domain, opaque)
     return COINCIDENCE / field.P.n
 
 
 def _opaque_run(
-    kernel: ir.Kernel, arguments: Any, domain: FieldDomain, random: np.random.Generator
+    kernel: ir.Kernel,
+    arguments: Any,
+    domain: FieldDomain,
+    random: np.random.Generator,
+    signs: bool,
 ) -> tuple[OpaqueDomain, Mapping[str, Value]]:
     from m890sim.execute import execute_kernel
     from m890sim.execute.fields import OpaqueDomain
 
-    opaque = OpaqueDomain(domain, random)
+    opaque = OpaqueDomain(domain, random, signs)
     return opaque, execute_kernel(kernel, *arguments, domain=opaque).outputs
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from m890sim.execute.fields import Field, OpaqueDomain, Value
 
-_SIGNS = 24  # runs, at most: a single sign shows one face alone in 2 of 2**24
+_SIGNS = 32  # runs, at most: a sign shows one face alone in 2 of 2**32
 
 Bools = NDArray[np.bool_]
 
@@ -40,28 +40,33 @@ class Doubt:
 
 
 def dispel(
-    run: Callable[[], tuple[OpaqueDomain, Mapping[str, Value]]],
+    run: Callable[[bool], tuple[OpaqueDomain, Mapping[str, Value]]],
     expected: Mapping[str, Value],
     field: Field,
 ) -> tuple[Mapping[str, Doubt], OpaqueDomain]:
     """Run with two or more sets of random functions, and compare what stays the same.
 
-    run: one run with new random functions: its domain and outputs. An element that takes two values
-    over all runs hangs on the sign of one root: it is wrong where neither is right.
+    run: one run with new random functions: its domain and outputs; with True, roots change in their
+    signs alone. Of such runs there are many: a root by itself has no sign, and an element that
+    takes two values over all of them hangs on one sign: it is wrong where neither is right.
     """
-    domain, outputs = run()
+    domain, outputs = run(False)
     first = {name: _Faces(outputs[name], value, field) for name, value in expected.items()}
-    for turn in range(1, _SIGNS):
-        _, outputs = run()
-        for name, faces in first.items():
-            faces.see(outputs[name])
-        if turn == 1 and any(faces.steady_wrong.any() for faces in first.values()):
+    _see(first, run(False)[1])
+    if not domain.roots or any(faces.steady_wrong.any() for faces in first.values()):
+        return {name: faces.doubt(signs=False) for name, faces in first.items()}, domain
+    _, outputs = run(True)
+    first = {name: _Faces(outputs[name], value, field) for name, value in expected.items()}
+    for _ in range(1, _SIGNS):
+        _see(first, run(True)[1])
+        if not any(faces.hopeful for faces in first.values()):
             break
-        if not domain.roots or not any(faces.twofold.any() for faces in first.values()):
-            break
-    else:
-        return {name: f.doubt(signs=True) for name, f in first.items()}, domain
-    return {name: f.doubt(signs=False) for name, f in first.items()}, domain
+    return {name: faces.doubt(signs=True) for name, faces in first.items()}, domain
+
+
+def _see(first: Mapping[str, _Faces], outputs: Mapping[str, Value]) -> None:
+    for name, faces in first.items():
+        faces.see(outputs[name])
 
 
 class _Faces:
@@ -92,6 +97,11 @@ class _Faces:
         """Elements that may hang on one sign alone."""
         found: Bools = ~self.beyond & self.parts[0].two
         return found
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether further runs may say more: an element took two values at most."""
+        return bool((~self.beyond & ~self.parts[0].more).any())
 
     def doubt(self, signs: bool) -> Doubt:
         wrong = self.steady_wrong

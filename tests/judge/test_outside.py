@@ -107,6 +107,34 @@ BESIDE: dict[str, tuple[str, ...]] = {
         f"mul({L}, {L}, {W})",
         f"mul({L}, {L}, 1e-9)",
     ),
+    "a polynomial that hardly matters": (
+        *POLYNOMIAL,
+        f"mul({W}, {W}, 1e-12)",
+        f"add({W}, {W}, 1.0)",
+        f"mul({L}, {L}, {W})",
+    ),
+    "a polynomial of little": (
+        f"mul({X}, {L}, 1e-6)",
+        f"mul({W}, {X}, 0.3)",
+        f"add({W}, {W}, 0.7)",
+        f"fma({W}, {W}, {X}, 1.0)",
+        f"mul({L}, {L}, {W})",
+    ),
+    "an exponential of one that hardly matters": (
+        f"mul({W}, {L}, -1.0)",
+        f"exp({W}, {W})",
+        f"exp({W}, {W})",
+        f"mul({W}, {W}, 1e-9)",
+        f"add({L}, {L}, {W})",
+    ),
+    "roots that hardly matter": (
+        f"rsqrt({W}, {L})",
+        f"mul({W}, {W}, 1e-9)",
+        f"add({L}, {L}, {W})",
+        f"rsqrt({W}, {L})",
+        f"mul({W}, {W}, 1e-9)",
+        f"add({L}, {L}, {W})",
+    ),
     "other numbers of its own": (
         f"mul({W}, {L}, 0.3)",
         f"mul({W}, {W}, 0.7)",
@@ -153,3 +181,80 @@ def test_a_mistake_beside_what_is_outside_is_different(name: str) -> None:
 def test_a_mistake_in_other_clothes_is_different(name: str) -> None:
     found = beside(MISTAKES[name])
     assert found.answer == "different", found.reason
+
+
+# Approximations that a kernel relies on: e ** x for x from -1 to 0 or so, and 1 / l.
+EXPONENTIALS = {
+    "Horner": (
+        "mul({p}, {s}, 0.0416667)",
+        "add({p}, {p}, 0.1666667)",
+        "fma({p}, {p}, {s}, 0.5)",
+        "fma({p}, {p}, {s}, 1.0)",
+        "fma({p}, {p}, {s}, 1.0)",
+    ),
+    "squares of a short one": (
+        "mul({s}, {s}, 0.0625)",
+        "fma({p}, {s}, 0.4999, 1.0)",
+        "fma({p}, {p}, {s}, 1.0)",
+        "mul({p}, {p}, {p})",
+        "mul({p}, {p}, {p})",
+        "mul({p}, {p}, {p})",
+        "mul({p}, {p}, {p})",
+    ),
+    "coefficients in tiles": (
+        "fill({t}, 0.4999)",
+        "mul({p}, {s}, {t})",
+        "fill({t}, 1.0)",
+        "add({p}, {p}, {t})",
+        "fma({p}, {p}, {s}, 1.0)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(EXPONENTIALS))
+def test_an_exponential_by_hand_is_not_decided(name: str) -> None:
+    pieces = {"p": "z[:rows, :cols]", "s": "s[:rows, :cols]", "t": "t[:rows, :cols]"}
+    lines = [line.format(**pieces) for line in EXPONENTIALS[name]]
+    lines.append("copy(p[:rows, :cols], z[:rows, :cols])")
+    more = TILES + "            z = sram(BQ, BK, f32)\n            t = sram(BQ, BK, f32)\n"
+    exponential = "exp(p[:rows, :cols], s[:rows, :cols])"
+    text = replaced(
+        "attention_reference", (exponential, ("\n" + 16 * " ").join(lines)), (TILES, more)
+    )
+    found = proof(parse(text), case=CASE)
+    assert found.answer == "not decided", found.reason
+    assert "as a polynomial does" in found.reason
+
+
+def test_a_reciprocal_by_hand_is_not_decided() -> None:
+    # Newton's steps; l is far from where they converge, which a field does not see.
+    lines = (
+        f"fma({W}, {L}, -1.88235, 2.82353)",
+        f"fma({X}, {W}, {L}, -2.0)",
+        f"mul({X}, {X}, -1.0)",
+        f"mul({W}, {W}, {X})",
+        f"mul(ot[:rows], out[:rows], {W})",
+    )
+    text = replaced("attention_reference", (DIVIDED, INDENT.join(lines)), (TILES, MORE))
+    found = proof(parse(text), case=CASE)
+    assert found.answer == "not decided", found.reason
+
+
+def test_a_root_of_a_square_as_reciprocal_is_not_decided() -> None:
+    lines = (f"mul({W}, {L}, {L})", f"rsqrt({W}, {W})", f"mul(ot[:rows], out[:rows], {W})")
+    text = replaced("attention_reference", (DIVIDED, INDENT.join(lines)), (TILES, MORE))
+    found = proof(parse(text), case=CASE)
+    assert found.answer == "not decided", found.reason
+    assert "whose sign is a choice" in found.reason
+
+
+# Half of all sums have no root, and their logarithms are no single number.
+OPEN: tuple[str, ...] = ()
+# Elsewhere the kernel is not the definition: 1e9 times the float32 1e-9 is not 1.
+HARMLESS = [n for n in BESIDE if not any(x in n for x in ("hardly", "little", "inverse"))]
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_right_kernel_is_never_called_different_for_what_is_outside(name: str) -> None:
+    found = beside(BESIDE[name])
+    assert found.answer == ("not decided" if name in OPEN else "equivalent"), found.reason

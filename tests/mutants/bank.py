@@ -111,7 +111,7 @@ _LISTS = {
     ),
     "decode_5_split": (
         "key_of_one_sequence part_sums_not_weighed part_outputs_not_weighed part_sum_short "
-        "max_not_running row_off table_one_early"
+        "max_not_running row_off table_one_early sum_plus_little"
     ),
     "decode_expert": (
         "key_of_one_sequence last_key_of_whole_blocks part_sums_not_weighed part_sum_short "

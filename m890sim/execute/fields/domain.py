@@ -52,6 +52,7 @@ class FieldDomain(Maxima):
     def __init__(self, field: Field, mode: Mode, inactive: frozenset[str] = frozenset()) -> None:
         super().__init__(field, mode, inactive)
         self.outside: Outside | None = None
+        self.places: set[str] = set()  # of all that is outside of the algebra, `Site.named`
         self.roots = ""  # the first instruction that took a root: its sign is a choice
         self.rootless = ""  # the first one that met a number without a root in this draw
         self._stores: list[tuple[Value, Any, str]] = []  # (piece, place in it, instruction)
@@ -67,10 +68,18 @@ class FieldDomain(Maxima):
         """The running instruction: its place, its name and its work item."""
         return "the launch" if self._site is None else self._site.moment(self._env)
 
-    def _note(self, what: str, result: F64) -> None:
-        """Remember the first instruction that made something unknown in both parts."""
-        if self.outside is None and np.isnan(result).any():
+    def _note(self, what: str, result: F64, a: Value) -> None:
+        """Remember an instruction that made something unknown of what was known in a part."""
+        unknown = np.isnan(result)
+        if unknown.any() and (unknown & ~(np.isnan(a.p) & np.isnan(a.q))).any():
+            self._noted(what)
+
+    def _noted(self, what: str) -> None:
+        """Remember that the running instruction is outside."""
+        if self.outside is None:
             self.outside = Outside(self.where(), what)
+        if self._site is not None:
+            self.places.add(self._site.named)
 
     # ---- storage ---------------------------------------------------------------------------------
 
@@ -208,8 +217,7 @@ class FieldDomain(Maxima):
                 unknown = lost if unknown is None else unknown | lost
         if unknown is None:
             return Value(p, q, far, turn)
-        if self.outside is None:
-            self.outside = Outside(self.where(), "an infinity times or less what is unknown")
+        self._noted("an infinity times or less what is unknown")
         pp, qq = (np.where(unknown, np.nan, part()) for part in (p, q))
         clean = [None if part is None else np.where(unknown, 0.0, part) for part in (far, turn)]
         return Value(pp, qq, clean[0], clean[1])
@@ -281,12 +289,12 @@ class FieldDomain(Maxima):
         if turn is not None:
             p, q = (np.where(turn != 0, np.nan, part) for part in (p, q))
         text = "a division by 0, or by an unknown" if turn is None else "a logarithm's reciprocal"
-        self._note(text, np.where(np.isnan(q), p, q))
+        self._note(text, np.where(np.isnan(q), p, q), a)
         return Value(p, q)
 
     def _unknown(self, a: Value, what: str) -> Value:
         nothing = np.full(a.shape, np.nan)
-        self._note(what, nothing)
+        self._note(what, nothing, a)
         return Value(nothing, nothing)
 
     # ---- functions -------------------------------------------------------------------------------
@@ -313,7 +321,7 @@ class FieldDomain(Maxima):
             p = np.where(np.abs(turn) <= _TURNS, p, np.nan)
         if far is not None:
             p = np.where(far == 0, p, np.where(far < 0, 0.0, np.nan))
-        self._note("the exponential of what has no exponent in the field", p)
+        self._note("the exponential of what has no exponent in the field", p, a)
         unknown = np.full(p.shape, np.nan)
         return Value(p, unknown if far is None else np.where(far < 0, 0.0, unknown))
 
@@ -323,7 +331,7 @@ class FieldDomain(Maxima):
         square = self._exp(self.mul(a, self.number(2.0)), None).p
         one = np.ones((1, 1))
         p = P.sub(one, P.mul(2 * one, P.inverse(P.add(square, one))))
-        self._note("tanh where exp(2x) + 1 is 0 or unknown", p)
+        self._note("tanh where exp(2x) + 1 is 0 or unknown", p, a)
         return Value(p, np.full(p.shape, np.nan))
 
     def _log2(self, a: Value) -> Value:
@@ -334,7 +342,7 @@ class FieldDomain(Maxima):
         q, turned = self.field.log(a.p)
         zero = a.p == 0
         q, turned = (np.where(zero, 0.0, part) for part in (q, turned))
-        self._note("the logarithm of an unknown", q)
+        self._note("the logarithm of an unknown", q, a)
         far = np.where(zero, -np.inf, 0.0) if zero.any() else None
         return Value(np.where(zero, 0.0, np.nan), Q.mul(q, log2e), far, Q.mul(turned, log2e))
 
@@ -344,12 +352,14 @@ class FieldDomain(Maxima):
             return self._unknown(a, "the root of an infinity or of a logarithm")
         P = self.field.P
         self.roots = self.roots or self.where()
+        if self._site is not None:
+            self.places.add(self._site.named)
         root = P.power(a.p, (P.n + 1) // 4)
         none = (P.canonical(P.mul(root, root)) != P.canonical(a.p)) & ~np.isnan(a.p)
         if none.any():
             self.rootless = self.rootless or self.where()
         p = np.where(none, np.nan, P.inverse(root))
-        self._note("the root of 0, of an unknown or of no square", p)
+        self._note("the root of 0, of an unknown or of no square", p, a)
         return Value(p, np.full(p.shape, np.nan))
 
     # ---- sums and shapes -------------------------------------------------------------------------

@@ -25,15 +25,17 @@ class OpaqueDomain(FieldDomain):
     """A field without unknowns.
 
     Random functions stand for: the part modulo Q of an exponential, whatever else FieldDomain
-    does not know, the sign of a root, and a polynomial with literal coefficients (it gets a random
-    function of its value added).
+    does not know, a root (it is multiplied by one), and a polynomial with literal coefficients (it
+    gets one added). signs: of a root the sign alone is random.
     """
 
-    def __init__(self, like: FieldDomain, random: np.random.Generator) -> None:
+    def __init__(self, like: FieldDomain, random: np.random.Generator, signs: bool) -> None:
         """like: the run in doubt, whose field, guards and maxima are taken."""
         super().__init__(like.field, like.mode, like.inactive)
         self._rank_p, self._rank_q = like._rank_p, like._rank_q
+        self.places = like.places
         self._chance = random
+        self._signs = signs
         self._keys: dict[str, NDArray[np.int64]] = {}
         self._polynomials = Polynomials()
         self.polynomial: Outside | None = None  # the first that has the shape of one
@@ -77,8 +79,11 @@ class OpaqueDomain(FieldDomain):
     def function(self, name: str, a: Value) -> Value:
         found = super().function(name, a)
         if name == "rsqrt" and a.far is None and a.turn is None:
-            odd = self.field.P.canonical(self._hash("sign", self.field.P, a.p, a.p)) % 2 == 1
-            found = Value(np.where(odd, -found.p, found.p), found.q)
+            P = self.field.P
+            factor = self._hash("root", P, a.p, a.p)
+            if self._signs:
+                factor = np.where(P.canonical(factor) % 2 == 1, 1.0, -1.0)
+            found = Value(P.mul(found.p, factor), found.q)
         return self._filled(name, found, a)
 
     def _inverse(self, a: Value) -> Value:
@@ -154,6 +159,8 @@ class OpaqueDomain(FieldDomain):
             if self.polynomial is None:
                 text = "it computes a polynomial with numbers of its own"
                 self.polynomial = Outside(self.where(), text)
+            if self._site is not None:
+                self.places.add(self._site.named)
             there = np.isin(kinds, stands)
             kinds = np.where(there, 0.0, kinds)
             P, Q = self.field.P, self.field.Q
