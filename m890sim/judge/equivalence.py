@@ -5,25 +5,27 @@ docs/equivalence.md says what an answer means.
 
 from __future__ import annotations
 
-import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m890sim.errors import BindError, ExecutionError, LimitError
+from m890sim.judge.outside import Doubt, beyond, dispel
+from m890sim.judge.weight import matters
 from m890sim.kernel import ir
 from m890sim.workloads import Case, Task, launch_arguments
 from m890sim.workloads.task import tensor_shapes
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, FieldDomain, Value
+    from m890sim.execute.fields import Field, FieldDomain, OpaqueDomain, Value
 
 REDRAWS = 16  # draws in which a root or a quotient is missing, before the answer is "not decided"
 COINCIDENCE = 4.0  # / P: measured on small primes, a wrong element agrees with 0.13 / P to 3.3 / P
-COEFFICIENTS = 2  # so many different factors written as numbers look like a polynomial
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,21 @@ def prove(kernel: ir.Kernel, task: Task, case: Case, *, seed: int, draws: int = 
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, not {draws}")
+    places: set[str] = set()
     try:
         guards = inactive_guards(kernel, task, case, seed)
         narrow = _narrowed(kernel, task, case)
         if narrow is not None:
-            found = _prove(kernel, task, narrow, seed, draws, guards)
+            found = _prove(kernel, task, narrow, seed, draws, guards, places)
             if found.answer == "equivalent":
                 return replace(found, narrowed=True)
-        return _prove(kernel, task, case, seed, draws, guards)
+        found = _prove(kernel, task, case, seed, draws, guards, places)
+        if found.answer != "not decided" or not places:
+            return found
+        if matters(kernel, task, case, seed, frozenset(places)):
+            return found
+        reason = f"{found.reason}, which hardly moves the output on floats"
+        return replace(found, answer="different", reason=reason)
     except ExecutionError as trap:
         return Equivalence("different", 1.0, f"the kernel traps: {trap}", instruction=trap.where)
     except (BindError, LimitError) as trap:
@@ -128,8 +137,15 @@ def _finite(operand: Any) -> bool:
 
 
 def _prove(
-    kernel: ir.Kernel, task: Task, case: Case, seed: int, draws: int, guards: frozenset[str]
+    kernel: ir.Kernel,
+    task: Task,
+    case: Case,
+    seed: int,
+    draws: int,
+    guards: frozenset[str],
+    places: set[str],
 ) -> Equivalence:
+    """places: gets the instructions outside of the algebra where the answer is "not decided"."""
     from m890sim.execute.fields import Redraw
 
     error, left, attempt = 1.0, draws, 0
@@ -138,7 +154,7 @@ def _prove(
         random = np.random.Generator(np.random.PCG64(stream))
         attempt += 1
         try:
-            found = _draw(kernel, task, case, random, guards)
+            found = _draw(kernel, task, case, random, guards, places)
         except Redraw as missing:
             if attempt > draws + REDRAWS:
                 return Equivalence("not decided", 1.0, str(missing), instruction=missing.where)
@@ -157,6 +173,7 @@ def _draw(
     case: Case,
     random: np.random.Generator,
     guards: frozenset[str],
+    places: set[str],
 ) -> Equivalence | float:
     """One field, both modes; the chance of a coincidence where all elements agree.
 
@@ -186,83 +203,116 @@ def _draw(
     for mode in modes:
         domain = FieldDomain(field, mode, guards)
         run = execute_kernel(kernel, *arguments, domain=domain)
+        doubts = {}
         for name, value in expected.items():
-            found = _compare(name, run.outputs[name], run.written[name], value, field, domain)
-            if found is not None:
-                return _judged(found, kernel, domain, mode)
+            missing = ~run.written[name]
+            if missing.any():
+                return _different(name, missing, "is never written")
+            doubts[name] = _compare(run.outputs[name], value, field)
+        opaque = None
+        if any(each.there for each in doubts.values()) and (
+            domain.roots or domain.outside or _has_numbers(kernel)
+        ):
+            again = partial(_opaque_run, kernel, arguments, domain, random)
+            cleared, opaque = dispel(again, expected, field)
+            doubts = {name: cleared[name].within(doubt) for name, doubt in doubts.items()}
+        for name, doubt in doubts.items():
+            if doubt.wrong.any():
+                stored = partial(domain.stored, run.outputs[name])
+                return _different(name, doubt.wrong, "differs", mode, stored)
+        for name, doubt in doubts.items():
+            if doubt.unknown.any():
+                places |= domain.places
+                return _undecided(name, doubt.unknown, domain, opaque)
     return COINCIDENCE / field.P.n
 
 
-def _compare(
-    name: str, actual: Value, written: Any, expected: Value, field: Field, domain: FieldDomain
-) -> Equivalence | None:
-    """The first element that differs, else the first that is unknown; None where all agree."""
-    wrong = ~written
-    decided = np.zeros(written.shape, bool)
+def _opaque_run(
+    kernel: ir.Kernel,
+    arguments: Any,
+    domain: FieldDomain,
+    random: np.random.Generator,
+    signs: bool,
+) -> tuple[OpaqueDomain, Mapping[str, Value]]:
+    from m890sim.execute import execute_kernel
+    from m890sim.execute.fields import OpaqueDomain
+
+    opaque = OpaqueDomain(domain, random, signs)
+    return opaque, execute_kernel(kernel, *arguments, domain=opaque).outputs
+
+
+def _compare(actual: Value, expected: Value, field: Field) -> Doubt:
+    """The elements that differ from the definition, and those that have no value in the field."""
+    wrong, decided = (np.zeros(actual.shape, bool) for _ in range(2))
     for modulus, a, b in ((field.P, actual.p, expected.p), (field.Q, actual.q, expected.q)):
         both = ~(np.isnan(a) | np.isnan(b))
         decided |= both
         wrong |= both & (modulus.canonical(a) != modulus.canonical(b))
-    for beyond in (actual.far, actual.turn):
-        if beyond is not None:
-            decided &= beyond == 0
-            wrong &= beyond == 0
-    if wrong.any():
-        element = tuple(int(n) for n in np.argwhere(wrong)[0])
-        count = int(wrong.sum())
-        text = f"{name}{list(element)} differs"
-        if not written[element]:
-            text = f"{name}{list(element)} is never written"
-        if count > 1:
-            text += f", as {count - 1:,} more of {wrong.size:,} elements do"
-        store = domain.stored(actual, element)
-        return Equivalence("different", 1.0, text, name, element, store)
-    if not decided.all():
-        element = tuple(int(n) for n in np.argwhere(~decided)[0])
-        outside = domain.outside
-        text = f"{name}{list(element)} has no value in the field"
-        if outside is None:
-            return Equivalence("not decided", 1.0, text, name, element)
-        text += f": {outside.what} at {outside.where}"
-        return Equivalence("not decided", 1.0, text, name, element, outside.where)
-    return None
+    finite = ~beyond(actual)
+    return Doubt(wrong & finite, ~(decided & finite))
 
 
-def _judged(found: Equivalence, kernel: ir.Kernel, domain: FieldDomain, mode: str) -> Equivalence:
-    """A difference, or what a difference may come from that the field does not model."""
-    if found.answer != "different":
-        return found
-    if domain.roots:
-        text = "a root was taken, whose sign is a choice in the field"
-        return replace(found, answer="not decided", reason=f"{found.reason}, but {text}")
-    coefficients = _coefficients(kernel)
-    if len({value for value, _ in coefficients}) >= COEFFICIENTS:
-        value, stmt = coefficients[0]
-        place = f"{kernel.filename}:{stmt.loc.line}:{stmt.loc.column}: {stmt.op}"
-        text = f"it computes with numbers of its own, as a polynomial does ({value:g} at {place})"
-        return replace(
-            found, answer="not decided", reason=f"{found.reason}, but {text}", instruction=place
-        )
-    return replace(found, reason=f"{found.reason} (maxima as {_MODES[mode]})")
+def _different(
+    name: str,
+    wrong: NDArray[np.bool_],
+    what: str,
+    mode: str = "",
+    stored: Callable[[tuple[int, ...]], str] | None = None,
+) -> Equivalence:
+    element = _place(wrong)
+    text = f"{name}{list(element)} {what}"
+    if (count := int(wrong.sum())) > 1:
+        text += f", as {count - 1:,} more of {wrong.size:,} elements do"
+    if mode:
+        text += f" (maxima as {_MODES[mode]})"
+    place = "" if stored is None else stored(element)
+    return Equivalence("different", 1.0, text, name, element, place)
+
+
+def _undecided(
+    name: str, unknown: NDArray[np.bool_], domain: FieldDomain, opaque: OpaqueDomain | None
+) -> Equivalence:
+    """Why an element is not decided. Raises: Redraw where another draw may have the roots."""
+    from m890sim.execute.fields import Redraw
+
+    if domain.rootless:
+        text = f"draw after draw has no such root: {domain.rootless}"
+        raise Redraw(text, domain.rootless)
+    element = _place(unknown)
+    place, what = "", "has no value in the field"
+    if opaque is not None and opaque.polynomial is not None:
+        place = opaque.polynomial.where
+        what = f"differs, but depends on numbers of its own, as a polynomial does, at {place}"
+    elif domain.outside is not None:
+        place = domain.outside.where
+        what += f": {domain.outside.what} at {place}"
+    elif domain.roots:
+        place = domain.roots
+        what = f"differs, but depends on a root, whose sign is a choice in the field, at {place}"
+    text = f"{name}{list(element)} {what}"
+    return Equivalence("not decided", 1.0, text, name, element, place)
+
+
+def _place(where: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(n) for n in np.argwhere(where)[0])
 
 
 _MODES = {"sum": "sums", "order": "a random order"}
 
 
-def _coefficients(kernel: ir.Kernel) -> list[tuple[float, ir.Instr]]:
-    """Literal terms and factors that are no powers of two and no constant of the language."""
-    from m890sim.execute.fields.numbers import FAR, is_constant, literal
+def _has_numbers(kernel: ir.Kernel) -> bool:
+    """Whether it computes with finite numbers of its own; where not, no polynomial is possible."""
+    from m890sim.execute.fields.numbers import FAR, literal
 
-    found: list[tuple[float, ir.Instr]] = []
     for stmt in ir.walk(kernel.body):
-        if not isinstance(stmt, ir.Instr) or stmt.op in ("max", "min", "fill"):
+        if not isinstance(stmt, ir.Instr) or stmt.op not in _ARITHMETIC:
             continue
-        for operand in (*stmt.operands, *(value for _, value in stmt.keywords)):
-            if not isinstance(operand, (ir.Const, ir.Name, ir.Op)):
-                continue
-            value = literal(operand)
-            if value is None or not 0 < abs(value) < FAR or is_constant(value):
-                continue
-            if math.frexp(value)[0] not in (0.5, -0.5):
-                found.append((value, stmt))
-    return found
+        for operand in stmt.operands:
+            if isinstance(operand, (ir.Const, ir.Name, ir.Op)):
+                value = literal(operand)
+                if value is not None and 0 < abs(value) < FAR:
+                    return True
+    return False
+
+
+_ARITHMETIC = ("add", "sub", "mul", "div", "fma", "fill")

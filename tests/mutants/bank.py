@@ -118,7 +118,8 @@ _LISTS = {
     ),
     "decode_5_split": (
         "key_of_one_sequence part_sums_not_weighed part_outputs_not_weighed part_sum_short "
-        "max_not_running row_off table_one_early parts_in_f16"
+        "max_not_running row_off table_one_early parts_in_f16 "
+        "sum_plus_little"
     ),
     "decode_expert": (
         "key_of_one_sequence last_key_of_whole_blocks part_sums_not_weighed part_sum_short "

@@ -30,13 +30,14 @@ def test_mutants_differ_from_their_bases_and_from_each_other():
     assert not digests & {digest(base(mutant.base)) for mutant in BANK.values()}
 
 
-def test_a_little_more_in_a_sum_among_other_numbers_is_at_least_never_proved_right():
-    # 0.1% in the numbers, and too many literals for the fields: the one mistake of its kind that
-    # docs/mutants.md names as not caught.
+def test_a_little_more_in_a_sum_among_other_numbers_is_refuted():
+    # 0.1% in the numbers, below their tolerance; the factors that the kernel has elsewhere and its
+    # queues are no polynomial.
     kernel = OPERATORS["sum_plus_little"].everywhere(base("decode_5_split"))
-    (case, _) = SMALL["decode"]
-    found = prove(kernel, get_task("decode"), case, seed=SEED, draws=1)
-    assert found.answer in ("not decided", "different")
+    (_, case) = SMALL["decode"]
+    for seed in range(SEED, SEED + 2):
+        found = prove(kernel, get_task("decode"), case, seed=seed, draws=1)
+        assert found.answer == "different", found.reason
 
 
 @pytest.mark.parametrize("name", BANK)

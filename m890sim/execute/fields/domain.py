@@ -52,7 +52,9 @@ class FieldDomain(Maxima):
     def __init__(self, field: Field, mode: Mode, inactive: frozenset[str] = frozenset()) -> None:
         super().__init__(field, mode, inactive)
         self.outside: Outside | None = None
-        self.roots = False  # whether a root was taken: its sign is a choice
+        self.places: set[str] = set()  # of all that is outside of the algebra, `Site.named`
+        self.roots = ""  # the first instruction that took a root: its sign is a choice
+        self.rootless = ""  # the first one that met a number without a root in this draw
         self._stores: list[tuple[Value, Any, str]] = []  # (piece, place in it, instruction)
         self._env: Env = []
 
@@ -66,10 +68,18 @@ class FieldDomain(Maxima):
         """The running instruction: its place, its name and its work item."""
         return "the launch" if self._site is None else self._site.moment(self._env)
 
-    def _note(self, what: str, result: F64) -> None:
-        """Remember the first instruction that made something unknown in both parts."""
-        if self.outside is None and np.isnan(result).any():
+    def _note(self, what: str, result: F64, a: Value) -> None:
+        """Remember an instruction that made something unknown of what was known in a part."""
+        unknown = np.isnan(result)
+        if unknown.any() and (unknown & ~(np.isnan(a.p) & np.isnan(a.q))).any():
+            self._noted(what)
+
+    def _noted(self, what: str) -> None:
+        """Remember that the running instruction is outside."""
+        if self.outside is None:
             self.outside = Outside(self.where(), what)
+        if self._site is not None:
+            self.places.add(self._site.named)
 
     # ---- storage ---------------------------------------------------------------------------------
 
@@ -162,7 +172,10 @@ class FieldDomain(Maxima):
     def mul(self, a: Value, b: Value) -> Value:
         far = turn = None
         if a.far is not None or b.far is not None:
+            a, b = self._finite_factor(a, b), self._finite_factor(b, a)
             far = self._far_product(a, b)
+            if 0 < np.abs(far[far != 0]).min(initial=np.inf) < numbers.NEAR_AGAIN:
+                return self._near_again(a, b, far)
         if a.turn is not None or b.turn is not None:
             turn = self._turn_product(a, b)
         return self._settle(
@@ -204,11 +217,41 @@ class FieldDomain(Maxima):
                 unknown = lost if unknown is None else unknown | lost
         if unknown is None:
             return Value(p, q, far, turn)
-        if self.outside is None:
-            self.outside = Outside(self.where(), "an infinity times or less what is unknown")
+        self._noted("an infinity times or less what is unknown")
         pp, qq = (np.where(unknown, np.nan, part()) for part in (p, q))
         clean = [None if part is None else np.where(unknown, 0.0, part) for part in (far, turn)]
         return Value(pp, qq, clean[0], clean[1])
+
+    def _finite_factor(self, a: Value, b: Value) -> Value:
+        """a, where its infinite units meet a factor that is no real number: their literal values.
+
+        A factor of 0, 1 or -1 (a mask by numbers) leaves them what they are.
+        """
+        if a.far is None or b.far is not None or b.real is not None:
+            return a
+        shape = np.broadcast_shapes(a.shape, b.shape)
+        p, q, far = (np.broadcast_to(part, shape) for part in (a.p, a.q, a.far))
+        here = np.isfinite(far) & (far != 0) & np.isnan(self._small(b))
+        if not here.any():
+            return a
+        more = numbers.rationals(self.field, np.where(here, far, 0.0))
+        p, q = self.field.P.add(p, more[0]), self.field.Q.add(q, more[1])
+        return Value(p, q, np.where(here, 0.0, far), a.turn)
+
+    def _small(self, a: Value) -> F64:
+        """The elements that are 0, 1 or -1 as real numbers, NaN for others."""
+        p = self.field.P.reduce(self.field.P.canonical(a.p))
+        return np.where(np.abs(p) <= 1, p, np.nan)
+
+    def _near_again(self, a: Value, b: Value, far: F64) -> Value:
+        """A product whose infinite units are finite numbers again: 1e9 * 1e-9."""
+        small = np.abs(far) < numbers.NEAR_AGAIN
+        more = numbers.rationals(self.field, np.where(small, far, 0.0))
+        product = self.mul(
+            Value(a.p, a.q, None, a.turn, a.real), Value(b.p, b.q, None, b.turn, b.real)
+        )
+        p, q = self.field.P.add(product.p, more[0]), self.field.Q.add(product.q, more[1])
+        return self._settle(lambda: p, lambda: q, np.where(small, 0.0, far), product.turn)
 
     def _far_product(self, a: Value, b: Value) -> F64:
         """Infinite units of a product: they need the other factor as a real number."""
@@ -219,7 +262,7 @@ class FieldDomain(Maxima):
         total: F64 = np.zeros(shape)
         for far, other in ((a.far, b), (b.far, a)):
             if far is not None:
-                factor = np.nan if other.real is None else other.real
+                factor = self._small(other) if other.real is None else other.real
                 total = total + np.where(far == 0, 0.0, far * factor)
         return total
 
@@ -239,18 +282,19 @@ class FieldDomain(Maxima):
         return self.field.Q.add(left, np.zeros((1, 1)) if b is None else sign * b)
 
     def _inverse(self, a: Value) -> Value:
-        if a.turn is not None:
-            return self._unknown(a, "the reciprocal of a logarithm")
-        far = a.far
+        far, turn = a.far, a.turn
         p, q = self.field.P.inverse(a.p), self.field.Q.inverse(a.q)
         if far is not None:  # 1 / (x + far * U) is 0 beside an infinite U
             p, q = (np.where(far != 0, 0.0, part) for part in (p, q))
-        self._note("a division by 0, or by an unknown", np.where(np.isnan(q), p, q))
+        if turn is not None:
+            p, q = (np.where(turn != 0, np.nan, part) for part in (p, q))
+        text = "a division by 0, or by an unknown" if turn is None else "a logarithm's reciprocal"
+        self._note(text, np.where(np.isnan(q), p, q), a)
         return Value(p, q)
 
     def _unknown(self, a: Value, what: str) -> Value:
         nothing = np.full(a.shape, np.nan)
-        self._note(what, nothing)
+        self._note(what, nothing, a)
         return Value(nothing, nothing)
 
     # ---- functions -------------------------------------------------------------------------------
@@ -277,7 +321,7 @@ class FieldDomain(Maxima):
             p = np.where(np.abs(turn) <= _TURNS, p, np.nan)
         if far is not None:
             p = np.where(far == 0, p, np.where(far < 0, 0.0, np.nan))
-        self._note("the exponential of what has no exponent in the field", p)
+        self._note("the exponential of what has no exponent in the field", p, a)
         unknown = np.full(p.shape, np.nan)
         return Value(p, unknown if far is None else np.where(far < 0, 0.0, unknown))
 
@@ -287,7 +331,7 @@ class FieldDomain(Maxima):
         square = self._exp(self.mul(a, self.number(2.0)), None).p
         one = np.ones((1, 1))
         p = P.sub(one, P.mul(2 * one, P.inverse(P.add(square, one))))
-        self._note("tanh where exp(2x) + 1 is 0 or unknown", p)
+        self._note("tanh where exp(2x) + 1 is 0 or unknown", p, a)
         return Value(p, np.full(p.shape, np.nan))
 
     def _log2(self, a: Value) -> Value:
@@ -298,22 +342,24 @@ class FieldDomain(Maxima):
         q, turned = self.field.log(a.p)
         zero = a.p == 0
         q, turned = (np.where(zero, 0.0, part) for part in (q, turned))
-        self._note("the logarithm of an unknown", q)
+        self._note("the logarithm of an unknown", q, a)
         far = np.where(zero, -np.inf, 0.0) if zero.any() else None
         return Value(np.where(zero, 0.0, np.nan), Q.mul(q, log2e), far, Q.mul(turned, log2e))
 
     def _rsqrt(self, a: Value) -> Value:
-        """The reciprocal of the root that is a square itself. Raises: Redraw where none exists."""
+        """The reciprocal of the root that is a square itself; unknown where there is none."""
         if a.far is not None or a.turn is not None:
             return self._unknown(a, "the root of an infinity or of a logarithm")
         P = self.field.P
-        self.roots = True
+        self.roots = self.roots or self.where()
+        if self._site is not None:
+            self.places.add(self._site.named)
         root = P.power(a.p, (P.n + 1) // 4)
-        if (P.canonical(P.mul(root, root)) != P.canonical(a.p))[~np.isnan(a.p)].any():
-            where = self.where()
-            raise Redraw(f"draw after draw has no such root: {where}", where)
-        p = P.inverse(root)
-        self._note("the root of 0 or of an unknown", p)
+        none = (P.canonical(P.mul(root, root)) != P.canonical(a.p)) & ~np.isnan(a.p)
+        if none.any():
+            self.rootless = self.rootless or self.where()
+        p = np.where(none, np.nan, P.inverse(root))
+        self._note("the root of 0, of an unknown or of no square", p, a)
         return Value(p, np.full(p.shape, np.nan))
 
     # ---- sums and shapes -------------------------------------------------------------------------

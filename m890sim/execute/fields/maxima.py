@@ -41,7 +41,8 @@ class Maxima:
             if guard.real is not None and guard.far is None:
                 # An exact 0 (a sum over no key) is what a guard is for.
                 zero = (a.p == 0) & (sign * guard.real > 0)
-                return Value(np.where(zero, guard.p, a.p), np.where(zero, guard.q, a.q), a.far)
+                p, q = np.where(zero, guard.p, a.p), np.where(zero, guard.q, a.q)
+                return Value(p, q, a.far, a.turn)
         if self.mode == "sum":
             # A clamp must show: as a sum, max(s, 0) would be s.
             if b.real is not None and b.far is None:

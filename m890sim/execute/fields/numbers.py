@@ -9,10 +9,13 @@ from fractions import Fraction
 import numpy as np
 
 from m890sim.execute.fields.field import Field
+from m890sim.execute.fields.modular import F64
 from m890sim.execute.fields.values import Value
 from m890sim.kernel import ir
 
 FAR = 1e9  # a literal of this size or more stands for an infinity: a mask, or a first maximum
+NEAR_AGAIN = 1e4  # infinite units that a factor makes smaller than this are finite numbers again
+_MOST = 64  # different infinite units of an array that are written as rationals
 _NEAR = 1e-6  # relative; literals this near to a constant of the language are that constant
 _CONSTANTS = {"LOG2E": math.log2(math.e), "LN2": math.log(2.0)}
 
@@ -31,6 +34,20 @@ def number(field: Field, value: float) -> Value:
     exact = Fraction(rounded)
     above, below = exact.numerator, exact.denominator
     return Value(field.P.fraction(above, below), field.Q.fraction(above, below), real=rounded)
+
+
+def rationals(field: Field, values: F64) -> tuple[F64, F64]:
+    """Real numbers as exact rationals, both parts; unknown where not finite, or for many."""
+    p, q = np.full(values.shape, np.nan), np.full(values.shape, np.nan)
+    different = np.unique(values[np.isfinite(values)])
+    if len(different) <= _MOST:
+        for value in different:
+            exact = Fraction(float(value))
+            above, below = exact.numerator, exact.denominator
+            here = values == value
+            p[here] = field.P.fraction(above, below)[0, 0]
+            q[here] = field.Q.fraction(above, below)[0, 0]
+    return p, q
 
 
 def is_constant(value: float) -> bool:

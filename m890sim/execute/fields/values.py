@@ -23,10 +23,11 @@ class Value:
     """An array over the field; parts that nobody has asked for yet are not computed.
 
     real: the value as a real number, for numbers that the kernel writes. A view (`pick`) knows its
-    parent, because `far` and `turn` of a tile come into being when they are first written.
+    parent, because `far` and `turn` of a tile come into being when they are first written. kinds:
+    what a second run knows of each element's origin (`fields/polynomials.py`), None in others.
     """
 
-    __slots__ = ("_far", "_index", "_p", "_parent", "_q", "_turn", "real")
+    __slots__ = ("_far", "_index", "_kinds", "_p", "_parent", "_q", "_turn", "real")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Value:
     ) -> None:
         self._p, self._q, self._far, self._turn, self.real = p, q, far, turn, real
         self._parent, self._index = parent, index
+        self._kinds: F64 | None = None
 
     @property
     def p(self) -> F64:
@@ -66,6 +68,15 @@ class Value:
         """Multiples of the half turn, None where there are none."""
         found = self._beyond("_turn")
         return found if found is not None and found.any() else None
+
+    @property
+    def kinds(self) -> F64 | None:
+        """Numbers of the elements' origins; broadcast as arithmetic does."""
+        return self._beyond("_kinds")
+
+    @kinds.setter
+    def kinds(self, numbers: F64 | None) -> None:
+        self._kinds = numbers
 
     def _beyond(self, name: str) -> F64 | None:
         if self._parent is None:
@@ -94,20 +105,24 @@ class Value:
     def map(self, apply: Callable[[F64], F64]) -> Value:
         """The same rearrangement of every part."""
         far, turn = self.far, self.turn
-        return Value(
+        found = Value(
             apply(self.p),
             apply(self.q),
             None if far is None else apply(far),
             None if turn is None else apply(turn),
         )
+        kinds = self.kinds
+        if kinds is not None:
+            found.kinds = apply(np.broadcast_to(kinds, self.p.shape))
+        return found
 
     def assign(self, place: Any, value: Value) -> None:
         """self[place] = value, broadcast."""
         # All that is still to be computed may read what is written here.
-        p, q, far, turn = value.p, value.q, value.far, value.turn
+        p, q, far, turn, kinds = value.p, value.q, value.far, value.turn, value.kinds
         self.p[place] = p
         self.q[place] = q
-        for name, part in (("_far", far), ("_turn", turn)):
+        for name, part in (("_far", far), ("_turn", turn), ("_kinds", kinds)):
             mine = self._beyond(name)
             if part is not None and mine is None:
                 self._begin(name)
