@@ -21,11 +21,10 @@ from m890sim.chip import ChipSpec
 from m890sim.errors import TaskError
 from m890sim.judge.arguments import sequence_of
 from m890sim.kernel.ir import Kernel
-from m890sim.schedule import Edit, EditError
+from m890sim.schedule import Edit, EditError, check_edit
 from m890sim.schedule.actions import STOP
 from m890sim.session import Facade, KernelSession, LogEntry, Memory
 from m890sim.session.arguments import choice_of, count_of, integer_of, penalty_of
-from m890sim.session.edits import check_edit
 from m890sim.workloads import KERNELS, Case, Task
 
 Observation = dict[str, Any]  # name -> float32 array

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from m890sim.agents.dice import Dice
 from m890sim.kernel import ir
-from m890sim.schedule import EDITS, Argument, Edit, EditError, Site
+from m890sim.schedule import EDITS, Argument, Edit, Site
 from m890sim.schedule.tree import node, sites
 from m890sim.session import Facade, context_of
 
@@ -70,7 +70,7 @@ def _everywhere(session: Facade, move: Move, dice: Dice) -> int:
     made = 0
     for choices in reversed(_places(session, move)):
         if move.reach != SOME or dice.chance(0.5):
-            made += attempt(session, dice.pick(choices))
+            made += session.attempt(dice.pick(choices))
     return made
 
 
@@ -82,7 +82,7 @@ def _at_first(session: Facade, move: Move, dice: Dice) -> int:
             key = edit if move.reach == ONE else _kind(session.kernel, edit.site)
             groups.setdefault(key, []).append(edit)
     for alike in dice.shuffled(list(groups.values())):
-        made = sum(attempt(session, edit) for edit in reversed(alike))
+        made = sum(session.attempt(edit) for edit in reversed(alike))
         if made:
             return made
     return 0
@@ -103,15 +103,6 @@ def _places(session: Facade, move: Move) -> list[list[Edit]]:
         if choices:
             found.append(choices)
     return found
-
-
-def attempt(session: Facade, edit: Edit) -> bool:
-    """Apply an edit where it is legal; whether it was."""
-    try:
-        session.apply(edit)
-    except EditError:
-        return False
-    return True
 
 
 def _kind(kernel: ir.Kernel, site: Site) -> tuple[str, ...]:

@@ -17,18 +17,22 @@ from m890sim import schedule
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError, LanguageError, LimitError, TaskError
 from m890sim.judge import check_fits, reference_cycles
+from m890sim.judge.arguments import cases_of
 from m890sim.judge.evaluation import chosen_distributions, judge_case
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
-from m890sim.schedule import Context, Edit, EditError
-from m890sim.session.edits import check_built, check_edit, context_of, rewritten
+from m890sim.messages import described
+from m890sim.schedule import Context, Edit, EditError, check_edit
+from m890sim.session.arguments import chip_of, integer_of, task_of
+from m890sim.session.edits import check_built, context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
 from m890sim.timing import TIMING_VERSION, Attribution, Timing
-from m890sim.workloads import Case, Task, lower_bound, simulate
+from m890sim.workloads import Case, Task, load_kernel, lower_bound, simulate
 
 STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB each
 RESULTS = 50_000  # remembered (kernel, chip, case) results, about 2 kB each
+MOST_KEPT = 2**40  # no bound that anyone reaches
 REFUSALS = 1024  # illegal edits of one kernel whose reason is kept
 
 # A message begins with "file:line:column: CODE ", with "CODE ", or with neither.
@@ -98,6 +102,7 @@ class Space:
     context: Context
     reference_cycles: tuple[int, ...]  # by case
     lower_bound_cycles: tuple[int, ...]  # by case
+    named: dict[str, Any]  # the digests of what is measured, as a report has them
     # By digest; kernels of one digest may differ in their comments. A digest takes less time than
     # a kernel's hash, as the text of statements is remembered, and it is needed anyway.
     states: dict[str, tuple[State, ...]] = field(default_factory=dict, repr=False)
@@ -108,12 +113,12 @@ class Memory:
 
     Timings and verdicts are kept by (digest of the kernel, chip, case, timing version), verdicts
     also by the gate. states: kernels that are kept with their edits, results: timings and verdicts
-    that are kept; when either is full it is emptied.
+    that are kept; when either is full it is emptied. Raises: TypeError, ValueError.
     """
 
     def __init__(self, states: int = STATES, results: int = RESULTS) -> None:
-        if min(states, results) < 1:
-            raise ValueError(f"states and results must be at least 1, not {states} and {results}")
+        integer_of("states", states, 1, MOST_KEPT)
+        integer_of("results", results, 1, MOST_KEPT)
         self.timed = 0  # (kernel, case) simulations that were run
         self.judged = 0  # (kernel, case) gates that were run
         self._most_states = states
@@ -124,21 +129,31 @@ class Memory:
         self._watched: set[Case] = set()
 
     def watch(self, case: Case) -> None:
-        """Trace this case from now on whenever it is timed, for the next `traced` of the kernel."""
+        """Trace this case from now on whenever it is timed, for the next `traced` of the kernel.
+
+        Raises: TypeError for what is no case.
+        """
+        if not isinstance(case, Case):
+            raise TypeError(f"a case must be a Case, not {described(case)}")
         self._watched.add(case)
 
     def traced(self, space: Space, state: State, case: Case) -> Timing:
         """The traced run of a kernel, once for nothing where the case is watched.
 
-        Raises: BindError, LimitError.
+        Raises: BindError, LimitError; TypeError.
         """
+        _check_parts(space, state)
         kept, state.traced = state.traced, None
         if kept is not None and kept[0] == case:
             return kept[1]
         return simulate(state.kernel, case, space.chip, trace=True)
 
     def space(self, task: Task, chip: ChipSpec, cases: tuple[Case, ...]) -> Space:
-        """The space of a task, chip and cases; times the reference on first use."""
+        """The space of a task, chip and cases; times the reference on first use.
+
+        Raises: TypeError; TaskError for a case of another task.
+        """
+        task, chip, cases = task_of(task), chip_of(chip), cases_of(task, cases)
         key = (task, chip, cases)
         if key not in self._spaces:
             self._spaces[key] = Space(
@@ -148,11 +163,23 @@ class Memory:
                 context_of(task, chip),
                 tuple(reference_cycles(task.reference_name, case, chip) for case in cases),
                 tuple(lower_bound(case, chip, task.allowed_dtypes).cycles for case in cases),
+                {
+                    "task": task.digest,
+                    "chip": chip.digest,
+                    "cases": tuple(case.digest for case in cases),
+                    "reference": digest(load_kernel(task.reference_name)),
+                },
             )
         return self._spaces[key]
 
     def state(self, space: Space, kernel: Kernel) -> State:
-        """The state of a kernel, one for all kernels that are equal, comments included."""
+        """The state of a kernel, one for all kernels that are equal, comments included.
+
+        The kernel is kept as it is: nobody else may hold it (`copies.Copies`). Raises: TypeError.
+        """
+        _check_parts(space)
+        if type(kernel) is not Kernel:
+            raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
         made = State(kernel)
         alike = space.states.get(made.digest, ())
         for state in alike:
@@ -170,13 +197,15 @@ class Memory:
 
     def check(self, space: Space, state: State) -> None:
         """Raises: LanguageError, LimitError, or TaskError where it does not fit the task."""
+        _check_parts(space, state)
         if not state.checked:
             check_built(state.kernel)
             check_fits(state.kernel, space.task)
             state.checked = state.sound = True
 
     def edits(self, space: Space, state: State) -> tuple[Edit, ...]:
-        """The legal edits of a kernel."""
+        """The legal edits of a kernel. Raises: TypeError."""
+        _check_parts(space, state)
         if state.edits is None:
             state.edits = tuple(schedule.legal_edits(state.kernel, space.context))
         return state.edits
@@ -185,13 +214,12 @@ class Memory:
         """The state after an edit. Raises: EditError; TypeError for a name, site or argument of
         another type than an edit has.
         """
-        try:
-            found = state.successors.get(edit)
-        except TypeError:
-            found = None  # it cannot be hashed: `check_edit` says why
+        _check_parts(space, state)
+        # Before the look-up: what compares as it likes would find, or become, another's edit.
+        check_edit(edit)
+        found = state.successors.get(edit)
         if found is not None:
             return found
-        check_edit(edit)
         reason = state.refusals.get(edit)
         if reason is not None:
             raise EditError(reason)
@@ -208,8 +236,17 @@ class Memory:
         return found
 
     def outcome(self, space: Space, state: State) -> Outcome:
-        """The cycles of a kernel on every case of the space."""
+        """The cycles of a kernel on every case of the space.
+
+        Raises: TypeError; ValueError for a kernel that was changed after its digest was taken.
+        """
+        _check_parts(space, state)
         if state.outcome is None:
+            if digest(state.kernel) != state.digest:
+                raise ValueError(
+                    f"the kernel {state.kernel.name!r:.60} was changed after it was loaded; "
+                    "kernels are frozen, load the changed one"
+                )
             refusal = None if state.sound else self._refusal(space, state)
             state.outcome = Outcome.of(
                 self._timing(space, state, number) if refusal is None else refused
@@ -221,8 +258,11 @@ class Memory:
         """What the gate says of a kernel: the language's rules, the task's, then the values.
 
         Small cases come first, and the first one that fails ends it.
-        Raises: judge.BelowLowerBoundError.
+        Raises: judge.BelowLowerBoundError; TypeError.
         """
+        _check_parts(space, state)
+        if not isinstance(gate, Gate):
+            raise TypeError(f"gate must be a Gate, not {described(gate)}")
         found = state.verdicts.get(gate)
         if found is None:
             found = self._judge(space, state, gate)
@@ -276,6 +316,13 @@ class Memory:
         except TaskError as error:
             return Verdict(False, WRONG, _PLACE.sub("", str(error)))
         return None
+
+
+def _check_parts(space: object, state: object = None) -> None:
+    if not isinstance(space, Space):
+        raise TypeError(f"space must be what Memory.space gave, not {described(space)}")
+    if state is not None and not isinstance(state, State):
+        raise TypeError(f"state must be what Memory.state gave, not {described(state)}")
 
 
 def _refused(space: Space, refusal: Verdict | None) -> tuple[CaseCycles, ...]:
