@@ -29,6 +29,8 @@ from m890sim.workloads import DISTRIBUTIONS, Case, Task
 VERIFY = ("best", "always", "never")
 _STRENGTH = {"never": 0, "best": 1, "always": 2}
 
+_SNAPSHOT = 11  # parts of a snapshot
+
 T = TypeVar("T")
 
 
@@ -453,6 +455,42 @@ class KernelSession:
         other._accepted, other._best = self._accepted.copy(), self._best
         other._path, other._edits = self._path, self._edits
         return other
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """All of the session but its memory, for `restored`; what pickles hold."""
+        space, gate = self._space, self._gate
+        fixed = (space.task, space.cases, space.chip, self._budget, self._verify, gate)
+        spent = (tuple(self._log), dict(self._accepted), self._best)
+        return (*fixed, *spent, tuple(state.kernel for state in self._path), self._edits)
+
+    @staticmethod
+    def restored(snapshot: tuple[Any, ...], memory: Memory | None = None) -> KernelSession:
+        """The session of a snapshot, with all that it had spent; it then goes its own way.
+
+        Raises: TypeError for what is no snapshot.
+        """
+        if not isinstance(snapshot, tuple) or len(snapshot) != _SNAPSHOT:
+            raise TypeError(f"snapshot must be what snapshot() gave, not {described(snapshot)}")
+        task, cases, chip, budget, verify, gate, log, accepted, best, path, edits = snapshot
+        made = KernelSession(
+            task,
+            cases,
+            chip,
+            start=path[0],
+            budget=budget,
+            verify=verify,
+            seed=gate.seed,
+            distributions=gate.distributions,
+            rows=gate.rows,
+            memory=memory,
+        )
+        made._path = tuple(made.memory.state(made._space, kernel) for kernel in path)
+        made._edits, made._log, made._accepted, made._best = edits, list(log), accepted, best
+        made._seen = {entry.digest: entry.index for entry in log}
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KernelSession.restored, (self.snapshot(),)
 
     def __copy__(self) -> KernelSession:
         return self.clone()
