@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 
 from m890sim.agents.dice import Dice
 from m890sim.kernel import ir
+from m890sim.messages import described
 from m890sim.schedule import EDITS, Argument, Edit, Site
 from m890sim.schedule.tree import node, sites
-from m890sim.session import Facade, context_of
+from m890sim.session import Facade, KernelSession, context_of
+from m890sim.session.arguments import choice_of
 
 ONE, ALIKE, SOME, ALL, ANY = "one", "alike", "some", "all", "any"
 # Reach -> how often it is tried before any experience: what helps in one place often does in all.
@@ -43,7 +45,13 @@ class Move:
 
 
 def perform(session: Facade, move: Move) -> int:
-    """Apply a move; the number of edits that were made."""
+    """Apply a move; the number of edits that were made. Raises: TypeError, ValueError."""
+    if not isinstance(session, (Facade, KernelSession)):
+        raise TypeError(f"session must be a Facade or a KernelSession, not {described(session)}")
+    if not isinstance(move, Move):
+        raise TypeError(f"move must be a Move, not {described(move)}")
+    choice_of("the name of a move", move.name, tuple(EDITS))
+    choice_of("reach", move.reach, tuple(REACHES))
     dice = Dice(move.draw)
     if move.reach in (ONE, ALIKE):
         return _at_first(session, move, dice)

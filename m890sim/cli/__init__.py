@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from m890sim.cli import (
     docs,
@@ -19,6 +21,7 @@ from m890sim.cli import (
     judge,
     ladder,
     leaderboard,
+    notes,
     optimize,
     run,
     submit,
@@ -85,17 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = f"{error.filename}: " if error.filename else ""
         return _refuse(f"{name}{error.strerror or error}")
     except KeyboardInterrupt:
-        print("\nm890: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted(last=argv is None)
     except MemoryError:
         return _refuse("out of memory; run fewer or smaller cases (--case)")
     except Exception as error:
         if os.environ.get("M890_TRACEBACK"):
             raise
-        print(
+        notes.tell(
             f"m890: fault of the simulator: {type(error).__name__}: {error}\n"
-            "This is a bug, please report it; M890_TRACEBACK=1 shows where it happened.",
-            file=sys.stderr,
+            "This is a bug, please report it; M890_TRACEBACK=1 shows where it happened."
         )
         return FAULT
     return status
@@ -103,8 +104,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _refuse(message: str) -> int:
     # Messages that name a file and a line stand alone, so that editors can jump to them.
-    print(message if _has_place(message) else f"m890: {message}", file=sys.stderr)
+    notes.tell(message if _has_place(message) else f"m890: {message}")
     return REFUSED
+
+
+def _interrupted(last: bool) -> int:
+    """Say so, undisturbed by more Ctrl-C; where this is the process's last word, until it ends."""
+    before = None
+    while True:
+        try:
+            with suppress(ValueError):  # not in the main thread: no signal comes here
+                before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            break
+        except KeyboardInterrupt:
+            continue  # one more, before the line above took hold
+    notes.tell("\nm890: interrupted")
+    if before is not None and not last:
+        signal.signal(signal.SIGINT, before)
+    return INTERRUPTED
 
 
 def _has_place(message: str) -> bool:

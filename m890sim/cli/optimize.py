@@ -6,10 +6,11 @@ import argparse
 import math
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import notes, show
 from m890sim.cli.cycles import cycle_picture, legend
 from m890sim.errors import M890Error
 
@@ -96,7 +97,7 @@ def number_of(least: int) -> Any:
 
 def _optimize(args: argparse.Namespace) -> int:
     if args.agent == "list":
-        return _list_agents()
+        return _list_agents(args.json)
     path = _resumed(args) if args.resume else _created(args)
     if not args.json:
         print(f"run directory: {path}", flush=True)
@@ -171,9 +172,10 @@ def _watched(path: Path, quiet: bool) -> Outcome:
 
         def told(entry: LogEntry, best: float) -> None:
             done = entry.index + 1
-            tell(done, total or 0, best_label(best))
+            with suppress(OSError):  # a terminal that has gone ends no search
+                tell(done, total or 0, best_label(best))
             if plain and (done == total or done % every == 0):
-                print(f"evaluation {done} of {total}: {best_label(best)}", file=sys.stderr)
+                notes.tell(f"evaluation {done} of {total}: {best_label(best)}")
 
         return optimize(path, told)
 
@@ -301,9 +303,13 @@ def _print_yardsticks(outcome: Outcome) -> None:
     )
 
 
-def _list_agents() -> int:
+def _list_agents(json: bool) -> int:
     from m890sim.agents.registry import AGENTS, DEFAULT_AGENT
 
+    if json:
+        found = [{"name": agent.name, "text": agent.text} for agent in AGENTS.values()]
+        show.print_json({"agents": found, "default": DEFAULT_AGENT})
+        return 0
     rows = [
         [agent.name + (" (default)" if agent.name == DEFAULT_AGENT else ""), agent.text]
         for agent in AGENTS.values()
