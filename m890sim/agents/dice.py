@@ -64,10 +64,9 @@ class Dice:
                 f"{len(weights)} weights"
             )
         try:
-            total = sum(weights)
-        except TypeError:
+            place = self._next() * sum(weights)
+        except (TypeError, OverflowError):
             raise TypeError(f"weights must be numbers, not {described(weights)}") from None
-        place = self._next() * total
         for thing, weight in zip(things, weights, strict=True):
             place -= weight
             if place < 0:

@@ -174,6 +174,8 @@ def optimize(path: Path | str, told: Told | None = None) -> Outcome:
     if told is not None and not callable(told):
         raise TypeError(f"told must be a function or None, not {described(told)}")
     path = Path(path)
+    with errors_of(Path(f"{path!s:.200}"), "look for the run directory"):
+        path.is_dir()  # a name that cannot be one is told before anything is read
     recorder = Recorder(path, told)
     try:
         try:

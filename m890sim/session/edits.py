@@ -13,8 +13,8 @@ from m890sim.kernel.ir import Kernel
 from m890sim.language import check
 from m890sim.messages import described
 from m890sim.schedule import DEFAULT_CONTEXT, Context, Edit, EditError, check_edit
-from m890sim.session.arguments import chip_of, task_of
-from m890sim.workloads import Task, load_kernel
+from m890sim.session.arguments import chip_of, kernel_of, task_of
+from m890sim.workloads import Task
 
 
 def context_of(task: Task | str | None = None, chip: ChipSpec | str | None = None) -> Context:
@@ -97,7 +97,7 @@ def checked_kernel(kernel: Any) -> Kernel:
     Raises: TypeError for another type; TaskError, LanguageError, LimitError.
     """
     if not isinstance(kernel, Kernel):
-        return load_kernel(kernel)
+        return kernel_of(kernel)
     check_built(kernel)
     return kernel
 

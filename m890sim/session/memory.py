@@ -143,6 +143,8 @@ class Memory:
         Raises: BindError, LimitError; TypeError.
         """
         _check_parts(space, state)
+        if not isinstance(case, Case):
+            raise TypeError(f"a case must be a Case, not {described(case)}")
         kept, state.traced = state.traced, None
         if kept is not None and kept[0] == case:
             return kept[1]
@@ -153,7 +155,10 @@ class Memory:
 
         Raises: TypeError; TaskError for a case of another task.
         """
-        task, chip, cases = task_of(task), chip_of(chip), cases_of(task, cases)
+        task, chip = task_of(task), chip_of(chip)
+        if type(cases) is not tuple or not all(isinstance(case, Case) for case in cases):
+            raise TypeError(f"cases must be a tuple of cases, not {described(cases)}")
+        cases = cases_of(task, cases)
         key = (task, chip, cases)
         if key not in self._spaces:
             self._spaces[key] = Space(
@@ -177,7 +182,7 @@ class Memory:
 
         The kernel is kept as it is: nobody else may hold it (`copies.Copies`). Raises: TypeError.
         """
-        _check_parts(space)
+        _check_space(space)
         if type(kernel) is not Kernel:
             raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
         made = State(kernel)
@@ -318,10 +323,14 @@ class Memory:
         return None
 
 
-def _check_parts(space: object, state: object = None) -> None:
+def _check_space(space: object) -> None:
     if not isinstance(space, Space):
         raise TypeError(f"space must be what Memory.space gave, not {described(space)}")
-    if state is not None and not isinstance(state, State):
+
+
+def _check_parts(space: object, state: object) -> None:
+    _check_space(space)
+    if not isinstance(state, State):
         raise TypeError(f"state must be what Memory.state gave, not {described(state)}")
 
 
