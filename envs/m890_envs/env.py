@@ -192,7 +192,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         resets: whether a reset comes before the step. Raises: TypeError, ValueError for what lies
         outside the action space; ResetNeeded where no episode is going on.
         """
-        number = self._number(action)
+        number = self._viewer.actions.number_of(action)
         if not (self._running or resets):
             self._require_reset()
             raise ResetNeeded("the episode has ended; call reset() before the next step")

@@ -24,7 +24,7 @@ from m890sim.errors import BelowLowerBoundError, M890Error
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
 from m890sim.messages import described
-from m890sim.schedule import Edit, EditError
+from m890sim.schedule import Edit, EditError, check_edit
 from m890sim.session.arguments import flag_of
 from m890sim.session.copies import Copies, entry_copy
 from m890sim.session.records import LogEntry
@@ -237,6 +237,8 @@ class Facade:
     @_shut
     def apply(self, edit: Edit) -> Kernel:
         """Edit the kernel and return it. Raises: EditError; nothing has changed then."""
+        # Before any look-up: what compares as it likes would pass for another edit.
+        check_edit(edit)
         behind = _behind(self)
         behind.session.apply(edit)
         return behind.kernel()
@@ -245,6 +247,7 @@ class Facade:
     def attempt(self, edit: Edit) -> bool:
         """Edit the kernel where that is legal; whether it was. Raises: TypeError for no edit."""
         try:
+            check_edit(edit)
             _session(self).apply(edit)
         except EditError:
             return False

@@ -210,8 +210,8 @@ class Memory:
 
     def edits(self, space: Space, state: State) -> tuple[Edit, ...]:
         """The legal edits of a kernel. Raises: TypeError."""
-        _check_parts(space, state)
-        if state.edits is None:
+        if type(state) is not State or state.edits is None:
+            _check_parts(space, state)
             state.edits = tuple(schedule.legal_edits(state.kernel, space.context))
         return state.edits
 
@@ -219,12 +219,14 @@ class Memory:
         """The state after an edit. Raises: EditError; TypeError for a name, site or argument of
         another type than an edit has.
         """
-        _check_parts(space, state)
-        # Before the look-up: what compares as it likes would find, or become, another's edit.
-        check_edit(edit)
-        found = state.successors.get(edit)
+        try:
+            found = state.successors.get(edit)
+        except (TypeError, AttributeError):
+            found = None  # no state, or an edit without a hash: the checks below say so
         if found is not None:
             return found
+        _check_parts(space, state)
+        check_edit(edit)
         reason = state.refusals.get(edit)
         if reason is not None:
             raise EditError(reason)
@@ -245,8 +247,8 @@ class Memory:
 
         Raises: TypeError; ValueError for a kernel that was changed after its digest was taken.
         """
-        _check_parts(space, state)
-        if state.outcome is None:
+        if type(state) is not State or state.outcome is None:
+            _check_parts(space, state)
             if digest(state.kernel) != state.digest:
                 raise ValueError(
                     f"the kernel {state.kernel.name!r:.60} was changed after it was loaded; "
