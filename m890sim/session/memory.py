@@ -48,6 +48,7 @@ class State:
 
     __slots__ = (
         "_digest",
+        "_digested",
         "checked",
         "edits",
         "extras",
@@ -72,6 +73,15 @@ class State:
         self.extras: dict[Hashable, Any] = {}
         self.traced: tuple[Case, Timing] | None = None  # of a watched case, until it is taken
         self._digest = ""
+        # What a digest is taken of, as it was: to compare these takes no time.
+        self._digested = (kernel.name, kernel.params, kernel.body)
+
+    @property
+    def changed(self) -> bool:
+        """Whether somebody exchanged parameters or statements of the kernel, frozen as it is."""
+        kernel = self.kernel
+        name, params, body = self._digested
+        return not (kernel.name is name and kernel.params is params and kernel.body is body)
 
     @property
     def digest(self) -> str:
@@ -249,7 +259,7 @@ class Memory:
         """
         if type(state) is not State or state.outcome is None:
             _check_parts(space, state)
-            if digest(state.kernel) != state.digest:
+            if state.changed:
                 raise ValueError(
                     f"the kernel {state.kernel.name!r:.60} was changed after it was loaded; "
                     "kernels are frozen, load the changed one"
