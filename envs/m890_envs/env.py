@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +20,11 @@ from m890sim.chip import ChipSpec
 from m890sim.errors import TaskError
 from m890sim.judge.arguments import sequence_of
 from m890sim.kernel.ir import Kernel
-from m890sim.schedule import Edit, EditError
+from m890sim.messages import described
+from m890sim.schedule import Edit, EditError, check_edit
 from m890sim.schedule.actions import STOP
 from m890sim.session import Facade, KernelSession, LogEntry, Memory
 from m890sim.session.arguments import choice_of, count_of, integer_of, penalty_of
-from m890sim.session.edits import check_edit
 from m890sim.workloads import KERNELS, Case, Task
 
 Observation = dict[str, Any]  # name -> float32 array
@@ -139,12 +138,14 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         self._template.load(start_of(self._template.task, start))
         self._viewer = Viewer(self._template, sites, shown)
         self._session = self._template
-        self._start: Any = None  # of this episode, where it is not the environment's
-        self._history: list[int] = []  # actions since the reset
+        self._steps = 0  # since the reset
+        self._outside = False  # whether somebody was given this episode's session
+        self._place = self._session.position()  # of the kernel that the view shows, where so
         self._running = False
         self._entry: LogEntry
         self._view: View
         self._best = self._before = 0.0  # log2 of the best speedup, now and at the reset
+        self._rewarded = 0.0  # what rewards are differences of, at the last one
         self.action_space = spaces.Discrete(self._viewer.actions.n)
         self.observation_space = self._viewer.space()
 
@@ -154,13 +155,19 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     def session(self) -> Facade:
         """The session of this episode: the kernel, the log of its evaluations, the best one.
 
-        What it evaluates counts in the episode.
+        What it evaluates counts in the episode, and what it gains is in the next reward. A kernel
+        that it leaves without an evaluation is evaluated when its view is needed; where nothing is
+        left for that, the episode goes back to the last kernel that was.
         """
+        if not self._outside:
+            self._outside, self._place = True, self._session.position()
         return Facade(self._session)
 
     def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which actions are legal now: bool array (n,), a fresh one."""
         self._require_reset()
+        if self._outside:
+            self._catch_up()
         return self._view.mask.astype(np.bool_)
 
     def edit_of(self, action: int) -> Edit | None:
@@ -179,9 +186,23 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         check_edit(edit)
         return self._viewer.actions.id_of(self._session.kernel, edit)
 
+    def check_action(self, action: int, *, resets: bool = False) -> int:
+        """An action that `step` takes now, as an int; changes nothing.
+
+        resets: whether a reset comes before the step. Raises: TypeError, ValueError for what lies
+        outside the action space; ResetNeeded where no episode is going on.
+        """
+        number = self._viewer.actions.number_of(action)
+        if not (self._running or resets):
+            self._require_reset()
+            raise ResetNeeded("the episode has ended; call reset() before the next step")
+        return number
+
     def timing_after(self, action: int) -> tuple[str, Callable[[], object]] | None:
         """As `KernelSession.timing_after`; None also where the action edits nothing."""
         number = self._number(action)
+        if self._outside and self._running:
+            self._catch_up()
         place = bisect_left(self._view.ids, number) if self._running else 0
         if not self._running or place == len(self._view.ids) or self._view.ids[place] != number:
             return None
@@ -207,38 +228,36 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         else:
             session = self._blank()
             session.load(start_of(session.task, start))
-        self._session, self._start, self._history = session, start, []
-        self._entry = session.evaluate()
-        self._view = self._viewer.view(session, self._entry)
-        self._best = self._before = math.log2(session.best_speedup)
+        self._session, self._steps, self._outside = session, 0, False
+        self._show(session.evaluate())
+        self._before = self._best
         self._running = True
-        return self._observation(), self._info(0, "")
+        self._rewarded = self._worth()
+        return self._observation(), self._info(0, reason_of(self._entry))
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
         """Apply an action. Raises: TypeError, ValueError for what lies outside the action space."""
-        number = self._number(action)
-        if not self._running:
-            self._require_reset()
-            raise ResetNeeded("the episode has ended; call reset() before the next step")
-        session, view = self._session, self._view
-        before = self._worth()
-        illegal, why = 0, ""
-        if number != STOP:
+        number = self.check_action(action)
+        session = self._session
+        if self._outside:
+            self._catch_up()
+        view, illegal, why = self._view, 0, ""
+        if number != STOP and self._outside and session.left == 0:
+            why = "the budget was spent before this step, through the session; nothing was edited"
+        elif number != STOP:
             place = bisect_left(view.ids, number)
             if place < len(view.ids) and view.ids[place] == number:
                 session.apply(view.edits[place])
-                entry = self._entry = session.evaluate()
-                self._view = self._viewer.view(session, entry)
-                self._best = math.log2(session.best_speedup)
-                if entry.failed:
-                    why = f"{entry.code} {entry.message}"
+                self._show(session.evaluate())
+                why = reason_of(self._entry)
             else:
                 illegal, why = 1, self._refusal(number)
-        self._history.append(number)
+        self._steps += 1
         terminated = number == STOP
-        truncated = not terminated and (len(self._history) == self.horizon or session.left == 0)
+        truncated = not terminated and (self._steps == self.horizon or session.left == 0)
         self._running = not (terminated or truncated)
-        reward = self._worth() - before - illegal * self.penalty
+        before, self._rewarded = self._rewarded, self._worth()
+        reward = self._rewarded - before - illegal * self.penalty
         return self._observation(), reward, terminated, truncated, self._info(illegal, why)
 
     def render(self) -> Any:
@@ -251,6 +270,8 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             gym.logger.warn("render() needs a render_mode: gym.make(..., render_mode='ansi')")
             return None
         self._require_reset()
+        if self._outside:
+            self._catch_up()
         case = self._viewer.shown
         if self.render_mode == "ansi":
             return report(self._session, self._entry, self._view.program, case)
@@ -264,23 +285,50 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         other.__dict__.update(self.__dict__)
         other._template = self._template.clone()
         other._session = self._session.clone()
-        other._history = self._history.copy()
         other._np_random = None
         return other
 
+    def __deepcopy__(self, _memo: object) -> KernelEditEnv:
+        return self.clone()
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as the arguments and the actions since the reset; the memory stays behind."""
-        playing = hasattr(self, "_view")
-        return _restore, (
-            type(self),
-            self._arguments,
-            self.spec,
-            playing,
-            self._start,
-            self._history,
-        )
+        """Pickled with the session's log and all that was spent; the memory stays behind."""
+        place = None
+        if hasattr(self, "_view"):
+            if self._outside:
+                self._catch_up()
+            fixed = self._steps, self._running, self._before, self._rewarded
+            place = (self._session.snapshot(), *fixed)
+        return _restore, (type(self), self._arguments, self.spec, place)
 
     # Parts.
+
+    def _show(self, entry: LogEntry) -> None:
+        """Make the view that of the session's kernel, which `entry` is the evaluation of."""
+        session = self._session
+        self._entry, self._view = entry, self._viewer.view(session, entry)
+        self._best = math.log2(session.best_speedup)
+        if self._outside:
+            self._place = session.position()
+
+    def _catch_up(self) -> None:
+        """Follow what was done through `session` since the view was made."""
+        session = self._session
+        if session.digest != self._entry.digest:
+            if session.left != 0 or session.knows(session.digest):
+                self._show(session.evaluate())
+            else:
+                session.go_to(self._place)
+        self._best = math.log2(session.best_speedup)
+
+    def _resume(
+        self, snapshot: Any, steps: int, running: bool, before: float, rewarded: float
+    ) -> None:
+        """Go on from where another environment with these arguments was."""
+        self._session = KernelSession.restored(snapshot, self._template.memory)
+        self._steps, self._running = steps, running
+        self._before, self._rewarded = before, rewarded
+        self._show(self._session.evaluate())
 
     def _blank(self) -> KernelSession:
         """A session with nothing evaluated yet, otherwise as the template."""
@@ -302,15 +350,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             raise ResetNeeded("call reset() first")
 
     def _number(self, action: int) -> int:
-        try:
-            number = operator.index(action)
-        except TypeError as error:
-            raise TypeError(f"an action must be an integer, not {action!r}") from error
-        if not 0 <= number < self._viewer.actions.n:
-            raise ValueError(
-                f"an action must lie in 0 ... {self._viewer.actions.n - 1}, not {number}"
-            )
-        return number
+        return self._viewer.actions.number_of(action)
 
     def _worth(self) -> float:
         """What rewards are differences of."""
@@ -338,7 +378,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             rounded(math.log2(entry.speedup)),
             entry.correct is not False,
             1.0 if budget is None else max(0, budget - session.spent) / budget,
-            1.0 if horizon is None else max(0, horizon - len(self._history)) / horizon,
+            1.0 if horizon is None else max(0, horizon - self._steps) / horizon,
         )
         return {
             "case": view.case.copy(),
@@ -361,7 +401,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             "evaluations_left": np.int64(-1 if left is None else left),
             "illegal": np.int8(illegal),
             "speedup": np.float64(entry.speedup),
-            "steps": np.int64(len(self._history)),
+            "steps": np.int64(self._steps),
             "why": why,
         }
 
@@ -374,10 +414,10 @@ def start_option(options: Any) -> Any:
     if options is None:
         return None
     if not isinstance(options, Mapping):
-        raise TypeError(f"options must be a dict or None, not {options!r:.60}")
+        raise TypeError(f"options must be a dict or None, not {described(options)}")
     unknown = [key for key in options if key != "start"]
     if unknown:
-        raise ValueError(f"options may have 'start' alone, not {unknown[0]!r:.60}")
+        raise ValueError(f"options may have 'start' alone, not {described(unknown[0])}")
     return options.get("start")
 
 
@@ -388,7 +428,7 @@ def start_of(task: Task, start: Kernel | str | Path) -> Kernel | str | Path:
     kernel.
     """
     if not isinstance(start, (Kernel, str, Path)):
-        raise TypeError(f"start must be a Kernel, a name or a path, not {start!r:.60}")
+        raise TypeError(f"start must be a Kernel, a name or a path, not {described(start)}")
     if start == "reference":
         return task.reference_name
     if start != "textbook":
@@ -399,18 +439,16 @@ def start_of(task: Task, start: Kernel | str | Path) -> Kernel | str | Path:
     raise TaskError(f"task {task.name} has no textbook kernel; start from 'reference'")
 
 
+def reason_of(entry: LogEntry) -> str:
+    """Why a kernel failed; "" where it did not."""
+    return f"{entry.code} {entry.message}" if entry.failed else ""
+
+
 def _restore(
-    kind: type[KernelEditEnv],
-    arguments: dict[str, Any],
-    spec: Any,
-    playing: bool,
-    start: Any,
-    history: list[int],
+    kind: type[KernelEditEnv], arguments: dict[str, Any], spec: Any, place: Any
 ) -> KernelEditEnv:
     env = kind(**arguments)
     env.spec = spec
-    if playing:
-        env.reset(options=None if start is None else {"start": start})
-        for action in history:
-            env.step(action)
+    if place is not None:
+        env._resume(*place)
     return env

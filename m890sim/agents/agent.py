@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from m890sim.messages import described
 from m890sim.session import BudgetError, Facade, KernelSession
+from m890sim.session.arguments import integer_of
 from m890sim.session.facade import Told
 
 
@@ -44,8 +46,15 @@ def run_agent(agent: Agent, session: Facade | KernelSession, seed: int) -> None:
 
     The agent gets the facade of a session, never the session itself. The start kernel is evaluated
     first, so that every agent begins with the same entry.
+    Raises: TypeError, ValueError for wrong arguments; what the agent raises.
     """
-    facade = Facade(session) if isinstance(session, KernelSession) else session
+    if not isinstance(agent, Agent):
+        raise TypeError(f"agent must be an Agent, as get_agent gives it, not {described(agent)}")
+    if not isinstance(session, (Facade, KernelSession)):
+        raise TypeError(f"session must be a Facade or a KernelSession, not {described(session)}")
+    integer_of("seed", seed, 0)
+    facade = session if isinstance(session, Facade) else Facade(session)
+    del session  # the agent's frames lead here
     if facade.budget is None:
         raise ValueError("an agent needs a session with a budget")
     try:

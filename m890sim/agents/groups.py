@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from m890sim.agents.moves import attempt, kind_of
+from m890sim.agents.moves import kind_of
 from m890sim.kernel import ir
 from m890sim.schedule import Argument, Edit
 from m890sim.schedule.tree import sites
@@ -67,7 +67,7 @@ def perform_all(session: Facade, edits: tuple[Edit, ...]) -> int:
 
     Returns how many still applied.
     """
-    return sum(attempt(session, edit) for edit in reversed(edits))
+    return sum(session.attempt(edit) for edit in reversed(edits))
 
 
 def size_of(kernel: ir.Kernel) -> float:

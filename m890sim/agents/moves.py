@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 
 from m890sim.agents.dice import Dice
 from m890sim.kernel import ir
-from m890sim.schedule import EDITS, Argument, Edit, EditError, Site
+from m890sim.messages import described
+from m890sim.schedule import EDITS, Argument, Edit, Site
 from m890sim.schedule.tree import node, sites
-from m890sim.session import Facade, context_of
+from m890sim.session import Facade, KernelSession, context_of
+from m890sim.session.arguments import choice_of
 
 ONE, ALIKE, SOME, ALL, ANY = "one", "alike", "some", "all", "any"
 # Reach -> how often it is tried before any experience: what helps in one place often does in all.
@@ -43,7 +45,13 @@ class Move:
 
 
 def perform(session: Facade, move: Move) -> int:
-    """Apply a move; the number of edits that were made."""
+    """Apply a move; the number of edits that were made. Raises: TypeError, ValueError."""
+    if not isinstance(session, (Facade, KernelSession)):
+        raise TypeError(f"session must be a Facade or a KernelSession, not {described(session)}")
+    if not isinstance(move, Move):
+        raise TypeError(f"move must be a Move, not {described(move)}")
+    choice_of("the name of a move", move.name, tuple(EDITS))
+    choice_of("reach", move.reach, tuple(REACHES))
     dice = Dice(move.draw)
     if move.reach in (ONE, ALIKE):
         return _at_first(session, move, dice)
@@ -70,7 +78,7 @@ def _everywhere(session: Facade, move: Move, dice: Dice) -> int:
     made = 0
     for choices in reversed(_places(session, move)):
         if move.reach != SOME or dice.chance(0.5):
-            made += attempt(session, dice.pick(choices))
+            made += session.attempt(dice.pick(choices))
     return made
 
 
@@ -82,7 +90,7 @@ def _at_first(session: Facade, move: Move, dice: Dice) -> int:
             key = edit if move.reach == ONE else _kind(session.kernel, edit.site)
             groups.setdefault(key, []).append(edit)
     for alike in dice.shuffled(list(groups.values())):
-        made = sum(attempt(session, edit) for edit in reversed(alike))
+        made = sum(session.attempt(edit) for edit in reversed(alike))
         if made:
             return made
     return 0
@@ -103,15 +111,6 @@ def _places(session: Facade, move: Move) -> list[list[Edit]]:
         if choices:
             found.append(choices)
     return found
-
-
-def attempt(session: Facade, edit: Edit) -> bool:
-    """Apply an edit where it is legal; whether it was."""
-    try:
-        session.apply(edit)
-    except EditError:
-        return False
-    return True
 
 
 def _kind(kernel: ir.Kernel, site: Site) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from m890sim.agents.plan import gate_settings, plan_of
 from m890sim.agents.reading import RunError
 from m890sim.agents.registry import AgentError, get_agent
 from m890sim.kernel.ir import Kernel
+from m890sim.messages import described
 from m890sim.session import LogEntry, Memory
 
 Told = Callable[[LogEntry, float], None]  # (an evaluation, the best speedup so far)
@@ -160,14 +161,21 @@ class Recorder:
         )
 
 
-def optimize(path: Path, told: Told | None = None) -> Outcome:
+def optimize(path: Path | str, told: Told | None = None) -> Outcome:
     """Run the plan of a run directory to its end, from wherever it is.
 
     told: called after every evaluation, also after those that are repeated. On Ctrl-C the run ends
     with the best so far, and can be resumed.
     Raises: RunError where the directory is damaged, foreign, in use or cannot be written; all that
-    it held is still there. KeyboardInterrupt on Ctrl-C before anything is new.
+    it held is still there. KeyboardInterrupt on Ctrl-C before anything is new. TypeError.
     """
+    if not isinstance(path, (str, Path)):
+        raise TypeError(f"path must be a text or a Path, not {described(path)}")
+    if told is not None and not callable(told):
+        raise TypeError(f"told must be a function or None, not {described(told)}")
+    path = Path(path)
+    with errors_of(Path(f"{path!s:.200}"), "look for the run directory"):
+        path.is_dir()  # a name that cannot be one is told before anything is read
     recorder = Recorder(path, told)
     try:
         try:

@@ -182,7 +182,7 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
     except DifferError as error:
         raise DifferError(f"{where}: {MANIFEST}: {error}; nothing was changed") from error
     except (KeyError, TypeError, ValueError, AttributeError, M890Error) as error:
-        detail = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        detail = f"{error} is missing" if isinstance(error, KeyError) else f"{error!s:.300}"
         raise RunError(f"{where}: {MANIFEST} is damaged: {detail}; nothing was changed") from error
     said = {key: value for key, value in manifest.items() if key not in FREE}
     found = {key: value for key, value in again.items() if key not in FREE}

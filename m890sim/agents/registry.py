@@ -8,6 +8,7 @@ from m890sim.agents.baselines import RandomSearch, RandomWalk
 from m890sim.agents.climbing import Greedy
 from m890sim.agents.population import Beam, Evolution
 from m890sim.errors import M890Error
+from m890sim.messages import described
 
 AGENTS: dict[str, Agent] = {
     agent.name: agent
@@ -21,7 +22,9 @@ class AgentError(M890Error):
 
 
 def get_agent(name: str) -> Agent:
-    """The agent of that name. Raises: AgentError with the known names."""
+    """The agent of that name. Raises: AgentError with the known names; TypeError for no text."""
+    if not isinstance(name, str):
+        raise TypeError(f"an agent's name must be a text, not {described(name)}")
     if name not in AGENTS:
-        raise AgentError(f"unknown agent {name!r}; there are: {', '.join(AGENTS)}")
+        raise AgentError(f"unknown agent {described(name)}; there are: {', '.join(AGENTS)}")
     return AGENTS[name]

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from m890sim.cli import show
+from m890sim.cli.files import read_text
 from m890sim.errors import M890Error
+
+MOST_DOCUMENT = 16 * 2**20  # bytes
 
 _BLOCK = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z_ -]+?) -->\n).*?(?P<end><!-- end generated -->)", re.S
@@ -155,7 +158,7 @@ def _docs(args: argparse.Namespace) -> int:
     root = args.root or find_root()
     stale = []
     for path in documents(root):
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MOST_DOCUMENT)
         try:
             made = renew(text)
         except M890Error as error:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import notes, show
 from m890sim.errors import CodedError, LanguageError, M890Error, TaskError
+from m890sim.messages import shown
 
 if TYPE_CHECKING:
     from m890sim.chip import ChipSpec
@@ -158,7 +159,7 @@ def _check(args: argparse.Namespace) -> int:
         except M890Error as error:
             result["ok"] = False
             errors.extend(_as_data(error))
-            print(_shown(error, name), file=sys.stderr)
+            notes.tell(_shown(error, name))
         results.append(result)
     refused = [result for result in results if not result["ok"]]
     if args.json:
@@ -171,7 +172,7 @@ def _check(args: argparse.Namespace) -> int:
             print(f"{result['kernel']}: right ({instructions}, {phases})")
     count = sum(len(result["errors"]) for result in refused)
     if count > 1:
-        print(f"m890: {count} errors", file=sys.stderr)
+        notes.tell(f"m890: {count} errors")
     return 2 if refused else 0
 
 
@@ -252,8 +253,27 @@ def _fmt(args: argparse.Namespace) -> int:
 
 
 def _text_of(name: str) -> str:
+    from m890sim.language import DEFAULT_LIMITS
+
     # Bytes, not text mode: "\r\n" is a difference that fmt mends.
-    return Path(name).read_bytes().decode("utf-8")
+    return read_text(Path(name), DEFAULT_LIMITS.source_bytes)
+
+
+def read_text(path: Path, most: int) -> str:
+    """The text of a file of at most `most` bytes, line ends as they are.
+
+    Raises: M890Error for more or for what is no UTF-8; OSError.
+    """
+    with open(path, "rb") as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise M890Error(
+            f"{shown(str(path), 200)} has more than {most:,} bytes; give a shorter file"
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise M890Error(f"{shown(str(path), 200)} is no text in UTF-8") from error
 
 
 def _kernels(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import show
-from m890sim.cli.files import load, task_of
+from m890sim.cli.files import load, read_text, task_of
 from m890sim.errors import TaskError
 
 if TYPE_CHECKING:
@@ -22,12 +22,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from m890sim.kernel import print_kernel
     from m890sim.session import KernelSession, parse_script
+    from m890sim.session.script import MOST_SCRIPT
 
-    script = Path(args.script)
-    try:
-        lines = parse_script(script.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise TaskError(f"{script} is no text in UTF-8; a script has one edit a line") from error
+    lines = parse_script(read_text(Path(args.script), MOST_SCRIPT))
     kernel = load(args.kernel)
     task, remark = task_of(kernel, args.kernel, args.task)
     out = None if args.out is None else Path(args.out)
@@ -98,11 +95,12 @@ def _print(
 def markdown_scripts(folder: Path) -> str:
     """Each script of a folder, named after its task, as a table: from the reference, on m890."""
     from m890sim.session import KernelSession, parse_script
+    from m890sim.session.script import MOST_SCRIPT
 
     parts = []
     for path in sorted(folder.glob("*.txt")):
         session = KernelSession(path.stem, verify="never")
-        rows = _rows(session, parse_script(path.read_text(encoding="utf-8")))
+        rows = _rows(session, parse_script(read_text(path, MOST_SCRIPT)))
         cells = [
             [
                 f"`{row['line']}`" if row["line"] else "the reference",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from m890sim.errors import LanguageError, LimitError
 from m890sim.kernel import ir
 from m890sim.language import check
+from m890sim.messages import described
 from m890sim.schedule import legality
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
@@ -16,6 +17,7 @@ from m890sim.schedule.edit import (
     EditError,
     EditSpec,
     Site,
+    check_edit,
 )
 from m890sim.schedule.table import EDITS
 from m890sim.schedule.tree import node, sites
@@ -31,6 +33,7 @@ __all__ = [
     "Site",
     "apply",
     "candidates",
+    "check_edit",
     "legal_edits",
     "offers",
     "rewrite",
@@ -40,8 +43,11 @@ __all__ = [
 def rewrite(kernel: ir.Kernel, edit: Edit, context: Context = DEFAULT_CONTEXT) -> ir.Kernel:
     """The changed kernel, by the edit's own preconditions alone.
 
-    Raises: EditError for an unknown edit or a failed precondition.
+    Raises: EditError for an unknown edit or a failed precondition; TypeError for what is no kernel,
+    edit or context.
     """
+    check_edit(edit)
+    _check_arguments(kernel, context)
     if edit.name not in EDITS:
         raise EditError(f"unknown edit {edit.name!r}; `m890 edits` lists them")
     changed = EDITS[edit.name].rewrite(kernel, edit.site, edit.argument, context)
@@ -67,7 +73,11 @@ def apply(kernel: ir.Kernel, edit: Edit, context: Context = DEFAULT_CONTEXT) -> 
 
 
 def candidates(kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT) -> Iterator[Edit]:
-    """Edits worth trying, in the order of EDITS, then of the text; not all of them are legal."""
+    """Edits worth trying, in the order of EDITS, then of the text; not all of them are legal.
+
+    Raises: TypeError for what is no kernel or context.
+    """
+    _check_arguments(kernel, context)
     places: list[tuple[Site, ir.Stmt | None]] = [((), None), *sites(kernel)]
     for name, spec in EDITS.items():
         for site, stmt in places:
@@ -90,9 +100,21 @@ def legal_edits(
 
     What is found out is remembered for the nodes that it was found out about, so the kernel after
     an edit takes a fraction of the first one's time.
+    Raises: TypeError for what is no kernel or context.
     """
+    _check_arguments(kernel, context)
     if name is None:
         return legality.legal_edits(EDITS, kernel, context)
     if name not in EDITS:
         raise EditError(f"unknown edit {name!r}; `m890 edits` lists them")
     return legality.legal_edits_of(EDITS, name, kernel, context)
+
+
+def _check_arguments(kernel: object, context: object) -> None:
+    if not isinstance(kernel, ir.Kernel):
+        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
+    if not isinstance(context, Context):
+        raise TypeError(
+            f"context must be a Context, as m890sim.session.context_of gives it, "
+            f"not {described(context)}"
+        )

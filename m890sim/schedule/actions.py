@@ -7,6 +7,7 @@ an id keeps its meaning as long as `sites` stays the same.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.kernel import ir
+from m890sim.messages import described
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
     Argument,
@@ -21,12 +23,14 @@ from m890sim.schedule.edit import (
     Edit,
     EditError,
     Site,
+    check_edit,
     refuse,
 )
 from m890sim.schedule.table import EDITS
 from m890sim.schedule.tree import sites as sites_of
 
 STOP = 0
+MOST_SITES = 65_536  # a mask has a number for each and every row
 # The first bank of a tile by its part of the SRAM, so that a row means the same on every chip.
 QUARTERS = ("first quarter", "second quarter", "third quarter", "fourth quarter")
 LAST_BANK = "last bank"
@@ -106,14 +110,19 @@ class Actions:
 
     A place is a statement's position in source order, parents first, counted from 1; place 0 is the
     kernel itself. For `set_tunable` it is the tunable's position among the kernel's. Statements
-    beyond the last place have no id. Raises: ValueError for fewer than one site.
+    beyond the last place have no id. Raises: TypeError, ValueError for a number of sites that
+    cannot be.
     """
 
     __slots__ = ("_bank_rows", "context", "n", "sites")
 
     def __init__(self, sites: int, context: Context = DEFAULT_CONTEXT) -> None:
-        if sites < 1:
-            raise ValueError(f"sites must be at least 1, not {sites}")
+        if type(sites) is not int:
+            raise TypeError(f"sites must be an integer, not {described(sites)}")
+        if not 1 <= sites <= MOST_SITES:
+            raise ValueError(f"sites must be 1 ... {MOST_SITES}, not {described(sites)}")
+        if not isinstance(context, Context):
+            raise TypeError(f"context must be a Context, not {described(context)}")
         self.sites = sites
         self.context = context
         self.n = 1 + len(ROWS) * sites  # ids are 0 ... n - 1
@@ -126,10 +135,10 @@ class Actions:
         """The edit that an id names in a kernel, to be tried; None for STOP.
 
         Raises: EditError where the kernel has no such place, or the row offers nothing there;
-        ValueError for no id.
+        TypeError, ValueError for no id.
         """
-        if not 0 <= action < self.n:
-            raise ValueError(f"an action must lie in 0 ... {self.n - 1}, not {action}")
+        action = self.number_of(action)
+        _check_kernel(kernel)
         if action == STOP:
             return None
         row, place = divmod(action - 1, self.sites)
@@ -149,21 +158,39 @@ class Actions:
             raise refuse(stmt, f"{name}{found} has nothing to do here")
         return Edit(name, site, argument)
 
+    def number_of(self, action: Any) -> int:
+        """An id that anyone may have made up, as an int. Raises: TypeError, ValueError."""
+        try:
+            if isinstance(action, bool):
+                raise TypeError
+            number = operator.index(action)
+        except TypeError:
+            raise TypeError(f"an action must be an integer, not {described(action)}") from None
+        if not 0 <= number < self.n:
+            raise ValueError(f"an action must lie in 0 ... {self.n - 1}, not {described(number)}")
+        return number
+
     def id_of(self, kernel: ir.Kernel, edit: Edit) -> int | None:
-        """The id of an edit of a kernel; None where it has none."""
+        """The id of an edit of a kernel; None where it has none. Raises: TypeError, EditError."""
+        check_edit(edit)
         return next(iter(self.by_id(kernel, (edit,))), None)
 
     def by_id(self, kernel: ir.Kernel, edits: Iterable[Edit]) -> dict[int, Edit]:
-        """Id -> edit of those edits of a kernel that have one."""
+        """Id -> edit of those edits of a kernel that have one. Raises: TypeError."""
+        _check_kernel(kernel)
         places: dict[Site, int] = {(): 0}
         _number(kernel.body, (), places)
         found: dict[int, Edit] = {}
         most = self.sites
-        for edit in edits:
-            row = _NUMBER.get((edit.name, edit.argument))
-            place = places.get(edit.site, most)
-            if row is None:
-                row, place = self._special(kernel, edit, place)
+        for edit in _edits(edits):
+            try:
+                row = _NUMBER.get((edit.name, edit.argument))
+                place = places.get(edit.site, most)
+                if row is None:
+                    row, place = self._special(kernel, edit, place)
+            except TypeError:
+                check_edit(edit)  # parts that have no hash are none that an edit has
+                raise
             if row is not None and place < most:
                 found[1 + row * most + place] = edit
         return found
@@ -181,7 +208,10 @@ class Actions:
         return None, place
 
     def mask(self, kernel: ir.Kernel, legal: Iterable[Edit]) -> np.ndarray[Any, np.dtype[np.int8]]:
-        """int8 array (n,): 1 for STOP and for the id of every given edit, 0 elsewhere."""
+        """int8 array (n,): 1 for STOP and for the id of every given edit, 0 elsewhere.
+
+        Raises: TypeError.
+        """
         mask = np.zeros(self.n, dtype=np.int8)
         mask[STOP] = 1
         mask[list(self.by_id(kernel, legal))] = 1
@@ -195,6 +225,21 @@ class Actions:
         if part in QUARTERS:
             return QUARTERS.index(part) * banks // 4
         return part
+
+
+def _check_kernel(kernel: object) -> None:
+    if not isinstance(kernel, ir.Kernel):
+        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
+
+
+def _edits(edits: Any) -> Iterable[Edit]:
+    """The edits. Raises: TypeError for what are none."""
+    if not isinstance(edits, Iterable) or isinstance(edits, Edit):
+        raise TypeError(f"edits must be edits in a sequence, not {described(edits)}")
+    for edit in edits:
+        if type(edit) is not Edit:
+            raise TypeError(f"an edit must be an Edit, not {described(edit)}")
+        yield edit
 
 
 def _number(body: tuple[ir.Stmt, ...], prefix: Site, places: dict[Site, int]) -> None:

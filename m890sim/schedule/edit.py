@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from m890sim.errors import M890Error
 from m890sim.isa import OPS
 from m890sim.kernel import ir
+from m890sim.messages import described
 
 # Where an edit acts: positions of children from the kernel's body down (`ir.children` counts the
 # `then` of an If before its `orelse`); () is the kernel itself.
@@ -15,9 +17,11 @@ Site = tuple[int, ...]
 Argument = int | str | tuple[int | str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One change of a kernel: the name of a row of EDITS, where, and with what."""
+class Edit(NamedTuple):
+    """One change of a kernel: the name of a row of EDITS, where, and with what.
+
+    A tuple, so that nobody can change one: a memory and all its sessions share their edits.
+    """
 
     name: str
     site: Site = ()
@@ -30,6 +34,41 @@ class Edit:
 
 class EditError(M890Error):
     """An edit that does not apply; the message says which precondition failed, and where."""
+
+
+MOST_NAME, MOST_DEPTH, MOST_INTEGER = 100, 64, 2**64  # of an edit's texts, site and integers
+
+
+def check_edit(edit: object) -> None:
+    """Whether an edit can be one at all: types, and sizes that a message can show.
+
+    Exact types: what is looked up in tables that others share must compare as it looks.
+    Raises: TypeError for another type, EditError for a part beyond a bound.
+    """
+    if type(edit) is not Edit:
+        raise TypeError(f"edit must be an Edit, not {described(edit)}")
+    name, site, argument = edit
+    if type(name) is not str:
+        raise TypeError(f"an edit's name must be a text, not {described(name)}")
+    if type(site) is not tuple or not all(type(index) is int for index in site):
+        raise TypeError(f"an edit's site must be a tuple of integers, not {described(site)}")
+    parts = argument if type(argument) is tuple else () if argument is None else (argument,)
+    if not all(type(part) in (int, str) for part in parts):
+        raise TypeError(
+            "an edit's argument must be None, an integer, a text or a tuple of these, "
+            f"not {described(argument)}"
+        )
+    if len(site) > MOST_DEPTH or len(parts) > MOST_DEPTH:
+        found = max(len(site), len(parts))
+        raise EditError(f"a site or an argument may have {MOST_DEPTH} parts, not {found:,}")
+    for part in (name, *site, *parts):
+        if isinstance(part, str):
+            if len(part) > MOST_NAME:
+                raise EditError(
+                    f"a text of an edit may have {MOST_NAME} characters, this one has {len(part):,}"
+                )
+        elif not -MOST_INTEGER < part < MOST_INTEGER:
+            raise EditError(f"an edit's integers must lie within 64 bits, not {described(part)}")
 
 
 @dataclass(frozen=True, slots=True)

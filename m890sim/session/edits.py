@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from m890sim import schedule
-from m890sim.chip import ChipSpec, get_chip
+from m890sim.chip import ChipSpec
 from m890sim.errors import M890Error
 from m890sim.kernel.ir import Kernel
 from m890sim.language import check_built
-from m890sim.schedule import DEFAULT_CONTEXT, Context, Edit, EditError
-from m890sim.workloads import Task, get_task, load_kernel
+from m890sim.messages import described
+from m890sim.schedule import DEFAULT_CONTEXT, Context, Edit, EditError, check_edit
+from m890sim.session.arguments import chip_of, kernel_of, task_of
+from m890sim.workloads import Task
 
 
 def context_of(task: Task | str | None = None, chip: ChipSpec | str | None = None) -> Context:
     """What legality takes from a task (its dtypes) and a chip (its queues and SRAM banks).
 
     None stands for the defaults of `schedule.Context`: the dtypes of the attention tasks, `m890`.
-    Raises: TaskError, ChipError for an unknown name.
+    Raises: TaskError, ChipError for an unknown name; TypeError.
     """
-    chosen = get_task(task) if isinstance(task, str) else task
-    spec = get_chip(chip) if isinstance(chip, str) else chip
+    chosen = None if task is None else task_of(task)
+    spec = None if chip is None else chip_of(chip)
     return Context(
-        dtypes=chosen.allowed_dtypes if chosen else DEFAULT_CONTEXT.dtypes,
-        queues=spec.dma_queues if spec else DEFAULT_CONTEXT.queues,
-        banks=spec.sram_banks if spec else DEFAULT_CONTEXT.banks,
-        positive=chosen.positive if chosen else DEFAULT_CONTEXT.positive,
+        dtypes=DEFAULT_CONTEXT.dtypes if chosen is None else chosen.allowed_dtypes,
+        queues=DEFAULT_CONTEXT.queues if spec is None else spec.dma_queues,
+        banks=DEFAULT_CONTEXT.banks if spec is None else spec.sram_banks,
+        positive=DEFAULT_CONTEXT.positive if chosen is None else chosen.positive,
     )
 
 
@@ -39,10 +41,10 @@ def legal_edits(
     """Every edit that applies to a kernel, in the order of EDITS, then of the text.
 
     kernel: a Kernel, a built-in name or a path. Raises: TaskError, ChipError for an unknown name,
-    LanguageError or LimitError for a refused file or Kernel, TypeError.
+    LanguageError or LimitError for a refused kernel; TypeError.
     """
-    chosen = _checked(kernel)
-    return schedule.legal_edits(chosen, context_of(task, chip))
+    context = context_of(task, chip)
+    return schedule.legal_edits(checked_kernel(kernel), context)
 
 
 def apply(
@@ -56,19 +58,15 @@ def apply(
     task and chip: as for `legal_edits`; what is legal there applies here.
     Raises: EditError, saying which precondition failed and where; else as `legal_edits`.
     """
-    chosen = _checked(kernel)
-    return schedule.apply(chosen, edit, context_of(task, chip))
-
-
-def _checked(kernel: Kernel | str | Path) -> Kernel:
-    if not isinstance(kernel, Kernel):
-        return load_kernel(kernel)
-    check_built(kernel)
-    return kernel
+    check_edit(edit)
+    context = context_of(task, chip)
+    return applied(checked_kernel(kernel), edit, context)
 
 
 def edit_to_data(edit: Edit) -> dict[str, Any]:
-    """An edit as plain data for JSON: name, site, argument (tuples as lists)."""
+    """An edit as plain data for JSON: name, site, argument (tuples as lists). Raises: TypeError."""
+    if type(edit) is not Edit:
+        raise TypeError(f"edit must be an Edit, not {described(edit)}")
     argument = list(edit.argument) if isinstance(edit.argument, tuple) else edit.argument
     return {"name": edit.name, "site": list(edit.site), "argument": argument}
 
@@ -76,36 +74,37 @@ def edit_to_data(edit: Edit) -> dict[str, Any]:
 def edit_from_data(data: Mapping[str, Any]) -> Edit:
     """The inverse of `edit_to_data`. Raises: ValueError for anything else."""
     try:
-        name, site, argument = data["name"], tuple(data["site"]), data["argument"]
-    except (KeyError, TypeError) as error:
+        name, site, argument = data["name"], data["site"], data["argument"]
+    except (LookupError, TypeError) as error:
         raise ValueError(
-            f"an edit must have a name, a site (a list) and an argument, not {data!r}"
+            f"an edit must have a name, a site (a list) and an argument, not {described(data, 120)}"
         ) from error
     if isinstance(argument, list):
         argument = tuple(argument)
-    parts = argument if isinstance(argument, tuple) else () if argument is None else (argument,)
-    if not isinstance(name, str) or not all(type(index) is int for index in site):
-        raise ValueError(f"an edit's name must be a text and its site integers, not {data!r}")
-    if not all(type(part) in (int, str) for part in parts):
-        raise ValueError(f"an edit's argument must be integers and texts, not {argument!r}")
-    return Edit(name, site, argument)
+    if not isinstance(site, (list, tuple)):
+        raise ValueError(f"an edit's site must be a list of integers, not {described(site)}")
+    edit = Edit(name, tuple(site), argument)
+    try:
+        check_edit(edit)
+    except (TypeError, EditError) as error:
+        raise ValueError(str(error)) from error
+    return edit
 
 
-def check_edit(edit: Any) -> None:
-    """Raises: TypeError where an edit's name, site or argument is of a type that no edit has."""
-    if not isinstance(edit, Edit):
-        raise TypeError(f"edit must be an Edit, not {edit!r:.60}")
-    if not isinstance(edit.name, str):
-        raise TypeError(f"an edit's name must be a text, not {edit.name!r:.60}")
-    if not isinstance(edit.site, tuple) or not all(type(index) is int for index in edit.site):
-        raise TypeError(f"an edit's site must be a tuple of integers, not {edit.site!r:.60}")
-    argument = edit.argument
-    parts = argument if isinstance(argument, tuple) else () if argument is None else (argument,)
-    if not all(type(part) in (int, str) for part in parts):
-        raise TypeError(
-            "an edit's argument must be None, an integer, a text or a tuple of these, "
-            f"not {argument!r:.60}"
-        )
+def checked_kernel(kernel: Any) -> Kernel:
+    """A kernel that keeps the rules of the language, be it built by code, named or in a file.
+
+    Raises: TypeError for another type; TaskError, LanguageError, LimitError.
+    """
+    if not isinstance(kernel, Kernel):
+        return kernel_of(kernel)
+    check_built(kernel)
+    return kernel
+
+
+def applied(kernel: Kernel, edit: Edit, context: Context) -> Kernel:
+    """`schedule.apply` of an edit that anyone may have made up. Raises: EditError."""
+    return _made_up(schedule.apply, kernel, edit, context)
 
 
 def rewritten(kernel: Kernel, edit: Edit, context: Context) -> Kernel:
@@ -114,8 +113,14 @@ def rewritten(kernel: Kernel, edit: Edit, context: Context) -> Kernel:
     Rewrites take the arguments that their row offers; any other one that they stumble over is
     refused. Raises: EditError.
     """
+    return _made_up(schedule.rewrite, kernel, edit, context)
+
+
+def _made_up(
+    change: Callable[[Kernel, Edit, Context], Kernel], kernel: Kernel, edit: Edit, context: Context
+) -> Kernel:
     try:
-        return schedule.rewrite(kernel, edit, context)
+        return change(kernel, edit, context)
     except M890Error:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):

@@ -1,22 +1,32 @@
 """Facade: a session behind a boundary, for agents, searches and policies that are not trusted.
 
-In one process Python keeps nothing from code that wants it (`gc`, `inspect`, imports): the facade
-keeps honest code honest, and gives a process boundary one object to serve. What it promises is that
-no attribute of it, or of anything it returns, leads to the session: every timing, trace and verdict
-that comes out was counted, and nothing that a kernel is measured by can be changed.
+In one process Python keeps nothing from code that wants it: the facade keeps honest code honest,
+and gives a process boundary one object to serve. What it promises:
+- every timing, trace and verdict that comes out was counted;
+- nothing that comes out is what a kernel is measured by: kernels, task, chip, cases and entries are
+  copies, and kernels that come in are copied, so that changing one changes no result;
+- no attribute of a facade, of what it returns, or of what it raises leads to the session.
+It does not hide the session from `gc`, from imports, from what functions keep (`__globals__`,
+`__closure__`), nor from the frames of those who called the agent.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from m890sim.chip import ChipSpec
-from m890sim.errors import BelowLowerBoundError
+from m890sim.errors import BelowLowerBoundError, M890Error
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
-from m890sim.schedule import Edit
+from m890sim.messages import described
+from m890sim.schedule import Edit, EditError, check_edit
+from m890sim.session.arguments import flag_of
+from m890sim.session.copies import Copies, entry_copy
 from m890sim.session.records import LogEntry
 from m890sim.session.session import KernelSession
 from m890sim.session.session import Position as _Position
@@ -24,22 +34,104 @@ from m890sim.timing import Timing
 from m890sim.workloads import Case, Task
 
 Told = Callable[[LogEntry], None]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 MOST_SOURCE = 1_000_000  # characters of a source; the language's own limit lies below
+
+
+class _Behind:
+    """What is behind a facade: the session, and the copies that were given out."""
+
+    __slots__ = ("_entries", "_measured", "copies", "session", "sources", "told")
+
+    def __init__(self, session: KernelSession, told: Told | None, sources: bool) -> None:
+        self.session, self.told, self.sources = session, told, sources
+        self.copies = Copies()
+        self._entries: dict[int, tuple[LogEntry, LogEntry]] = {}  # index -> (entry, copy)
+        self._measured: tuple[Task, ChipSpec, tuple[Case, ...]] | None = None
+
+    def measured(self) -> tuple[Task, ChipSpec, tuple[Case, ...]]:
+        """Copies of task, chip and cases."""
+        if self._measured is None:
+            session = self.session
+            task = replace(session.task, cases=tuple(map(replace, session.task.cases)))
+            self._measured = task, replace(session.chip), tuple(map(replace, session.cases))
+        return self._measured
+
+    def entry(self, entry: LogEntry) -> LogEntry:
+        """The copy of an entry, the same one as long as the entry is the same."""
+        known = self._entries.get(entry.index)
+        if known is None or known[0] is not entry:
+            known = self._entries[entry.index] = entry, entry_copy(entry)
+        return known[1]
+
+    def kernel(self) -> Kernel:
+        """A copy of the session's kernel, the same one as long as that is the same."""
+        return self.copies.kernel(self.session.kernel)
+
+
+def _guard() -> tuple[Callable[[Facade, _Behind], None], Callable[[Facade], _Behind]]:
+    """Two functions that keep what is behind a facade and find it again."""
+    behind: WeakKeyDictionary[Facade, _Behind] = WeakKeyDictionary()
+
+    def keep(facade: Facade, found: _Behind) -> None:
+        if facade in behind:
+            raise ValueError("this facade has its session already; make another one")
+        behind[facade] = found
+
+    def find(facade: Facade) -> _Behind:
+        return behind[facade]
+
+    return keep, find
+
+
+def _shut(method: Callable[P, R]) -> Callable[P, R]:
+    """The method, whose errors leave the frames behind the facade there."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except BaseException as error:
+            shut = error
+        _forget_frames(shut)
+        raise shut
+
+    del call.__wrapped__  # it would raise with all frames
+    return call
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Cut the frames off an error and off all that it was raised from; faults keep their text."""
+    seen: set[int] = set()
+    errors: list[BaseException | None] = [error]
+    while errors:
+        found = errors.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        errors += [found.__cause__, found.__context__]
+        if not isinstance(found, (M890Error, TypeError, ValueError)) and isinstance(
+            found, Exception
+        ):
+            found.add_note("".join(traceback.format_tb(found.__traceback__)))
+        found.__traceback__ = None
 
 
 class Place:
     """A place in a session to come back to: a kernel and the edits that led to it."""
 
-    __slots__ = ("__weakref__", "_edits", "_kernel")
+    __slots__ = ("__weakref__", "_edits")
 
-    def __init__(self, kernel: Kernel, edits: tuple[Edit, ...]) -> None:
-        self._kernel, self._edits = kernel, edits
+    def __init__(self, edits: tuple[Edit, ...] = ()) -> None:
+        self._edits = edits
 
     @property
     def kernel(self) -> Kernel:
-        """The kernel there."""
-        return self._kernel
+        """A copy of the kernel there. Raises: ValueError for a place of no session."""
+        position, copies = _place(self)
+        return copies.kernel(position.kernel)
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -55,6 +147,7 @@ class Facade:
     told: called with every new entry of the log, before the agent sees it; what it raises goes
     through the agent to the caller. sources: whether kernels may be handed in, and not made by
     edits alone. A clone can look around, but not spend.
+    Raises: TypeError for wrong arguments, ValueError where it has a session.
     """
 
     __slots__ = ("__weakref__",)
@@ -63,29 +156,27 @@ class Facade:
         self, session: KernelSession, *, told: Told | None = None, sources: bool = True
     ) -> None:
         if not isinstance(session, KernelSession):
-            raise TypeError(f"session must be a KernelSession, not {session!r:.60}")
+            raise TypeError(f"session must be a KernelSession, not {described(session)}")
         if told is not None and not callable(told):
-            raise TypeError(f"told must be a function or None, not {told!r:.60}")
-        if self in _GUARDED:
-            raise ValueError("this facade has its session already; make another one")
-        _GUARDED[self] = (session, told, sources)
+            raise TypeError(f"told must be a function or None, not {described(told)}")
+        _keep(self, _Behind(session, told, flag_of("sources", sources)))
 
     # What kernels are measured on.
 
     @property
     def task(self) -> Task:
         """The task."""
-        return _session(self).task
+        return _behind(self).measured()[0]
 
     @property
     def chip(self) -> ChipSpec:
         """The chip."""
-        return _session(self).chip
+        return _behind(self).measured()[1]
 
     @property
     def cases(self) -> tuple[Case, ...]:
         """The cases that an evaluation times, in order."""
-        return _session(self).cases
+        return _behind(self).measured()[2]
 
     @property
     def verify(self) -> str:
@@ -97,7 +188,7 @@ class Facade:
     @property
     def kernel(self) -> Kernel:
         """The kernel as it is now."""
-        return _session(self).kernel
+        return _behind(self).kernel()
 
     @property
     def digest(self) -> str:
@@ -109,15 +200,16 @@ class Facade:
         """The edits since the kernel was loaded, first to last."""
         return _session(self).edits
 
+    @_shut
     def load(self, source: Kernel | str) -> Kernel:
         """Hand in a kernel, as text or as code has built it, and go on with it.
 
         Names and paths are not looked up: the text is the kernel. The edits begin anew.
-        Raises: LanguageError, LimitError, TaskError for what is refused; ValueError where this
-        session takes edits alone. The session is then as before.
+        Raises: LanguageError, LimitError, TaskError, TypeError for what is refused; ValueError
+        where this session takes edits alone. The session is then as before.
         """
-        session, _, sources = _GUARDED[self]
-        if not sources:
+        behind = _behind(self)
+        if not behind.sources:
             raise ValueError("this session takes edits alone; use apply() with an edit")
         if isinstance(source, str):
             if len(source) > MOST_SOURCE:
@@ -126,14 +218,18 @@ class Facade:
                 )
             source = parse(source, filename="<source>")
         elif not isinstance(source, Kernel):
-            raise TypeError(f"source must be the text of a kernel or a Kernel, not {source!r:.60}")
-        session.load(source)
-        return session.kernel
+            raise TypeError(
+                f"source must be the text of a kernel or a Kernel, not {described(source)}"
+            )
+        behind.session.load(source)
+        return behind.kernel()
 
+    @_shut
     def restart(self) -> None:
         """Go back to the kernel that was loaded."""
         _session(self).restart()
 
+    @_shut
     def legal_edits(self, name: str | None = None) -> tuple[Edit, ...]:
         """Every edit that `apply` takes now, in the order of EDITS, then of the text.
 
@@ -141,29 +237,44 @@ class Facade:
         """
         return _session(self).legal_edits(name)
 
+    @_shut
     def apply(self, edit: Edit) -> Kernel:
         """Edit the kernel and return it. Raises: EditError; nothing has changed then."""
-        return _session(self).apply(edit)
+        # Before any look-up: what compares as it likes would pass for another edit.
+        check_edit(edit)
+        behind = _behind(self)
+        behind.session.apply(edit)
+        return behind.kernel()
 
+    @_shut
+    def attempt(self, edit: Edit) -> bool:
+        """Edit the kernel where that is legal; whether it was. Raises: TypeError for no edit."""
+        try:
+            check_edit(edit)
+            _session(self).apply(edit)
+        except EditError:
+            return False
+        return True
+
+    @_shut
     def undo(self) -> Edit:
         """Take back the last edit and return it. Raises: ValueError where there is none."""
         return _session(self).undo()
 
+    @_shut
     def position(self) -> Place:
         """This place, to come back to with `go_to`; costs nothing."""
-        session = _session(self)
-        place = Place(session.kernel, session.edits)
-        _PLACES[place] = session.position()
+        behind = _behind(self)
+        place = Place(behind.session.edits)
+        _PLACES[place] = behind.session.position(), behind.copies
         return place
 
+    @_shut
     def go_to(self, place: Place) -> None:
         """Go on from a place of this session. Raises: ValueError for one of another kind."""
         if not isinstance(place, Place):
-            raise TypeError(f"place must be what position() gave, not {place!r:.60}")
-        found = _PLACES.get(place)
-        if found is None:
-            raise ValueError("this place is no session's; go to what position() gave")
-        _session(self).go_to(found)
+            raise TypeError(f"place must be what position() gave, not {described(place)}")
+        _session(self).go_to(_place(place)[0])
 
     # Evaluations.
 
@@ -185,45 +296,54 @@ class Facade:
     @property
     def log(self) -> tuple[LogEntry, ...]:
         """Every evaluation that counted, in order."""
-        return _session(self).log
+        behind = _behind(self)
+        return tuple(map(behind.entry, behind.session.log))
 
     @property
     def best(self) -> LogEntry | None:
         """The best evaluation so far, the first of equal ones; None before any may count."""
-        return _session(self).best
+        behind = _behind(self)
+        best = behind.session.best
+        return None if best is None else behind.entry(best)
 
     @property
     def best_kernel(self) -> Kernel | None:
         """The kernel of `best`."""
-        return _session(self).best_kernel
+        behind = _behind(self)
+        best = behind.session.best_kernel
+        return None if best is None else behind.copies.kernel(best)
 
     @property
     def best_speedup(self) -> float:
         """Speedup of `best`; 1.0, the reference's own, where there is none."""
         return _session(self).best_speedup
 
+    @_shut
     def evaluate(self, verify: str | None = None) -> LogEntry:
         """As `KernelSession.evaluate`, always with the session's own `verify`.
 
         So an entry never changes after it was told. Raises: BudgetError where nothing is left;
         ValueError for another `verify`.
         """
-        session, told, _ = _GUARDED[self]
+        behind = _behind(self)
+        session, told = behind.session, behind.told
         if verify is not None and verify != session.verify:
             raise ValueError(
-                f"an agent's session has verify={session.verify!r}, not {verify!r:.60}"
+                f"an agent's session has verify={session.verify!r}, not {described(verify)}"
             )
         spent = session.spent
         try:
             entry = session.evaluate()
         except BelowLowerBoundError:
             if told is not None and session.spent > spent:
-                told(session.log[-1])
+                told(behind.entry(session.log[-1]))
             raise
+        found = behind.entry(entry)
         if told is not None and session.spent > spent:
-            told(entry)
-        return entry
+            told(found)
+        return found
 
+    @_shut
     def traced(self, case: Case | str) -> Timing:
         """The run of a case with every instruction recorded, of a kernel that was evaluated.
 
@@ -235,16 +355,16 @@ class Facade:
             raise ValueError(
                 "a trace is a timing, and this kernel was not evaluated yet; call evaluate() first"
             )
-        return session.traced(_own(session, case))
+        return session.traced(case)
 
     # The session as a whole.
 
+    @_shut
     def clone(self) -> Facade:
         """A copy that can look around, but not spend: evaluations all count in one place."""
-        session, _, sources = _GUARDED[self]
-        other = object.__new__(Facade)
-        _GUARDED[other] = (session.clone(budget=session.spent), None, sources)
-        return other
+        behind = _behind(self)
+        clone = behind.session.clone(budget=behind.session.spent)
+        return Facade(clone, sources=behind.sources)
 
     __copy__ = clone
 
@@ -254,27 +374,22 @@ class Facade:
     def __reduce_ex__(self, _protocol: Any) -> Any:
         raise TypeError("a session cannot be pickled; send its report()")
 
+    @_shut
     def report(self) -> dict[str, Any]:
         """The session as plain data for JSON: yardsticks, budget, where it is, best, log."""
         return _session(self).report()
 
 
-# Facade -> the session behind it: no attribute leads from one to the other.
-_GUARDED: WeakKeyDictionary[Facade, tuple[KernelSession, Told | None, bool]] = WeakKeyDictionary()
-_PLACES: WeakKeyDictionary[Place, _Position] = WeakKeyDictionary()
+_keep, _behind = _guard()
+_PLACES: WeakKeyDictionary[Place, tuple[_Position, Copies]] = WeakKeyDictionary()
+
+
+def _place(place: Place) -> tuple[_Position, Copies]:
+    found = _PLACES.get(place)
+    if found is None:
+        raise ValueError("this place is no session's; go to what position() gave")
+    return found
 
 
 def _session(facade: Facade) -> KernelSession:
-    return _GUARDED[facade][0]
-
-
-def _own(session: KernelSession, case: Any) -> Case:
-    """One of the session's cases. Raises: TypeError, ValueError."""
-    if not isinstance(case, (str, Case)):
-        raise TypeError(f"a case must be a Case or its name, not {case!r:.60}")
-    for known in session.cases:
-        if case is known or case == known or case == known.name:
-            return known
-    names = ", ".join(known.name for known in session.cases)
-    found = case if isinstance(case, str) else case.name
-    raise ValueError(f"the session times {names}; {found!r:.60} is none of these cases")
+    return _behind(facade).session

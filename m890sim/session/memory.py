@@ -17,19 +17,23 @@ from m890sim import schedule
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError, LanguageError, LimitError, TaskError
 from m890sim.judge import check_fits, reference_cycles
+from m890sim.judge.arguments import cases_of
 from m890sim.judge.evaluation import chosen_distributions, judge_case
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
 from m890sim.language import check_built, check_size
-from m890sim.schedule import Context, Edit, EditError
-from m890sim.session.edits import check_edit, context_of, rewritten
+from m890sim.messages import described
+from m890sim.schedule import Context, Edit, EditError, check_edit
+from m890sim.session.arguments import chip_of, integer_of, task_of
+from m890sim.session.edits import context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
 from m890sim.timing import TIMING_VERSION, Attribution, Timing
-from m890sim.workloads import Case, Task, lower_bound, simulate_checked
+from m890sim.workloads import Case, Task, load_kernel, lower_bound, simulate_checked
 
 STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB each
 RESULTS = 50_000  # remembered (kernel, chip, case) results, about 2 kB each
+MOST_KEPT = 2**40  # no bound that anyone reaches
 REFUSALS = 1024  # illegal edits of one kernel whose reason is kept
 
 # A message begins with "file:line:column: CODE ", with "CODE ", or with neither.
@@ -45,6 +49,7 @@ class State:
 
     __slots__ = (
         "_digest",
+        "_digested",
         "checked",
         "edits",
         "extras",
@@ -73,6 +78,15 @@ class State:
         self.extras: dict[Hashable, Any] = {}
         self.traced: tuple[Case, Timing] | None = None  # of a watched case, until it is taken
         self._digest = ""
+        # What a digest is taken of, as it was: to compare these takes no time.
+        self._digested = (kernel.name, kernel.params, kernel.body)
+
+    @property
+    def changed(self) -> bool:
+        """Whether somebody exchanged parameters or statements of the kernel, frozen as it is."""
+        kernel = self.kernel
+        name, params, body = self._digested
+        return not (kernel.name is name and kernel.params is params and kernel.body is body)
 
     @property
     def digest(self) -> str:
@@ -103,6 +117,7 @@ class Space:
     context: Context
     reference_cycles: tuple[int, ...]  # by case
     lower_bound_cycles: tuple[int, ...]  # by case
+    named: dict[str, Any]  # the digests of what is measured, as a report has them
     # By digest; kernels of one digest may differ in their comments. A digest takes less time than
     # a kernel's hash, as the text of statements is remembered, and it is needed anyway.
     states: dict[str, tuple[State, ...]] = field(default_factory=dict, repr=False)
@@ -113,12 +128,12 @@ class Memory:
 
     Timings and verdicts are kept by (digest of the kernel, chip, case, timing version), verdicts
     also by the gate. states: kernels that are kept with their edits, results: timings and verdicts
-    that are kept; when either is full it is emptied.
+    that are kept; when either is full it is emptied. Raises: TypeError, ValueError.
     """
 
     def __init__(self, states: int = STATES, results: int = RESULTS) -> None:
-        if min(states, results) < 1:
-            raise ValueError(f"states and results must be at least 1, not {states} and {results}")
+        integer_of("states", states, 1, MOST_KEPT)
+        integer_of("results", results, 1, MOST_KEPT)
         self.timed = 0  # (kernel, case) simulations that were run
         self.judged = 0  # (kernel, case) gates that were run
         self._most_states = states
@@ -129,21 +144,36 @@ class Memory:
         self._watched: set[Case] = set()
 
     def watch(self, case: Case) -> None:
-        """Trace this case from now on whenever it is timed, for the next `traced` of the kernel."""
+        """Trace this case from now on whenever it is timed, for the next `traced` of the kernel.
+
+        Raises: TypeError for what is no case.
+        """
+        if not isinstance(case, Case):
+            raise TypeError(f"a case must be a Case, not {described(case)}")
         self._watched.add(case)
 
     def traced(self, space: Space, state: State, case: Case) -> Timing:
         """The traced run of a kernel, once for nothing where the case is watched.
 
-        Raises: BindError, LimitError.
+        Raises: BindError, LimitError; TypeError.
         """
+        _check_parts(space, state)
+        if not isinstance(case, Case):
+            raise TypeError(f"a case must be a Case, not {described(case)}")
         kept, state.traced = state.traced, None
         if kept is not None and kept[0] == case:
             return kept[1]
         return simulate_checked(state.kernel, case, space.chip, trace=True)
 
     def space(self, task: Task, chip: ChipSpec, cases: tuple[Case, ...]) -> Space:
-        """The space of a task, chip and cases; times the reference on first use."""
+        """The space of a task, chip and cases; times the reference on first use.
+
+        Raises: TypeError; TaskError for a case of another task.
+        """
+        task, chip = task_of(task), chip_of(chip)
+        if type(cases) is not tuple or not all(isinstance(case, Case) for case in cases):
+            raise TypeError(f"cases must be a tuple of cases, not {described(cases)}")
+        cases = cases_of(task, cases)
         key = (task, chip, cases)
         if key not in self._spaces:
             self._spaces[key] = Space(
@@ -153,11 +183,23 @@ class Memory:
                 context_of(task, chip),
                 tuple(reference_cycles(task.reference_name, case, chip) for case in cases),
                 tuple(lower_bound(case, chip, task.allowed_dtypes).cycles for case in cases),
+                {
+                    "task": task.digest,
+                    "chip": chip.digest,
+                    "cases": tuple(case.digest for case in cases),
+                    "reference": digest(load_kernel(task.reference_name)),
+                },
             )
         return self._spaces[key]
 
     def state(self, space: Space, kernel: Kernel) -> State:
-        """The state of a kernel, one for all kernels that are equal, comments included."""
+        """The state of a kernel, one for all kernels that are equal, comments included.
+
+        The kernel is kept as it is: nobody else may hold it (`copies.Copies`). Raises: TypeError.
+        """
+        _check_space(space)
+        if type(kernel) is not Kernel:
+            raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
         made = State(kernel)
         alike = space.states.get(made.digest, ())
         for state in alike:
@@ -175,6 +217,7 @@ class Memory:
 
     def check(self, space: Space, state: State) -> None:
         """Raises: LanguageError, LimitError, or TaskError where it does not fit the task."""
+        _check_parts(space, state)
         if not state.checked:
             check_built(state.kernel)
             check_fits(state.kernel, space.task)
@@ -183,12 +226,14 @@ class Memory:
     def edits(self, space: Space, state: State, name: str | None = None) -> tuple[Edit, ...]:
         """The legal edits of a kernel, or those of one name. Raises: EditError for an unknown one.
 
-        The same object each time.
+        The same object each time. Raises: TypeError.
         """
         if name is None:
-            if state.edits is None:
+            if type(state) is not State or state.edits is None:
+                _check_parts(space, state)
                 state.edits = tuple(schedule.legal_edits(state.kernel, space.context))
             return state.edits
+        _check_parts(space, state)
         found = state.named.get(name)
         if found is None:
             if state.edits is None or name not in schedule.EDITS:
@@ -204,10 +249,11 @@ class Memory:
         """
         try:
             found = state.successors.get(edit)
-        except TypeError:
-            found = None  # it cannot be hashed: `check_edit` says why
+        except (TypeError, AttributeError):
+            found = None  # no state, or an edit without a hash: the checks below say so
         if found is not None:
             return found
+        _check_parts(space, state)
         check_edit(edit)
         reason = state.refusals.get(edit)
         if reason is not None:
@@ -229,8 +275,17 @@ class Memory:
         return found
 
     def outcome(self, space: Space, state: State) -> Outcome:
-        """The cycles of a kernel on every case of the space."""
-        if state.outcome is None:
+        """The cycles of a kernel on every case of the space.
+
+        Raises: TypeError; ValueError for a kernel that was changed after its digest was taken.
+        """
+        if type(state) is not State or state.outcome is None:
+            _check_parts(space, state)
+            if state.changed:
+                raise ValueError(
+                    f"the kernel {state.kernel.name!r:.60} was changed after it was loaded; "
+                    "kernels are frozen, load the changed one"
+                )
             refusal = None if state.sound else self._refusal(space, state, state.offered)
             state.outcome = Outcome.of(
                 self._timing(space, state, number) if refusal is None else refused
@@ -242,8 +297,11 @@ class Memory:
         """What the gate says of a kernel: the language's rules, the task's, then the values.
 
         Small cases come first, and the first one that fails ends it.
-        Raises: judge.BelowLowerBoundError.
+        Raises: judge.BelowLowerBoundError; TypeError.
         """
+        _check_parts(space, state)
+        if not isinstance(gate, Gate):
+            raise TypeError(f"gate must be a Gate, not {described(gate)}")
         found = state.verdicts.get(gate)
         if found is None:
             found = self._judge(space, state, gate)
@@ -304,6 +362,17 @@ class Memory:
         except TaskError as error:
             return Verdict(False, WRONG, _PLACE.sub("", str(error)))
         return None
+
+
+def _check_space(space: object) -> None:
+    if not isinstance(space, Space):
+        raise TypeError(f"space must be what Memory.space gave, not {described(space)}")
+
+
+def _check_parts(space: object, state: object) -> None:
+    _check_space(space)
+    if not isinstance(state, State):
+        raise TypeError(f"state must be what Memory.state gave, not {described(state)}")
 
 
 def _refused(space: Space, refusal: Verdict | None) -> tuple[CaseCycles, ...]:

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 
 from m890sim.errors import M890Error
 from m890sim.kernel.printer import print_head
-from m890sim.schedule import EDITS, Argument, Edit, EditError, Site
+from m890sim.messages import described
+from m890sim.schedule import EDITS, Argument, Edit, EditError, Site, check_edit
 from m890sim.schedule.tree import sites
 from m890sim.session.session import KernelSession
 
 MOST = 1000  # edits that one line may make
+MOST_SCRIPT = 2**20  # bytes of a script
+MOST_LINE = 1000  # characters
 
 
 class ScriptError(M890Error):
@@ -44,19 +47,33 @@ class ScriptLine:
 
 
 def parse_script(text: str) -> list[ScriptLine]:
-    """The lines of a script. Raises: ScriptError with the line's number."""
+    """The lines of a script. Raises: ScriptError with the line's number; TypeError for no text."""
+    if not isinstance(text, str):
+        raise TypeError(f"a script must be a text, not {described(text)}")
+    if len(text) > MOST_SCRIPT:
+        raise ScriptError(f"a script may have {MOST_SCRIPT:,} characters, not {len(text):,}")
     found = []
     for number, full in enumerate(text.splitlines(), 1):
+        if len(full) > MOST_LINE:
+            raise ScriptError(
+                f"line {number}: a line may have {MOST_LINE:,} characters, not {len(full):,}"
+            )
         line = full.partition("#")[0].strip()
         if not line:
             continue
         name, _, rest = line.partition(" ")
         if name not in EDITS:
-            raise ScriptError(f"line {number}: unknown edit {name!r}; `m890 edits` lists them")
+            raise ScriptError(
+                f"line {number}: unknown edit {described(name)}; `m890 edits` lists them"
+            )
         rest = rest.strip()
         plain = rest.rstrip("*")
         stars = len(rest) - len(plain) if not plain or plain.endswith(" ") else 0
         argument, where = _argument(plain.strip() if stars else rest)
+        try:
+            check_edit(Edit(name, (), argument))
+        except (TypeError, EditError) as error:
+            raise ScriptError(f"line {number}: {error}") from error
         found.append(ScriptLine(number, name, argument, where, min(stars, 2)))
     return found
 
@@ -70,7 +87,7 @@ def _argument(rest: str) -> tuple[Argument, str]:
         return None, rest
     try:
         value = ast.literal_eval(word)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None, rest
     return value, rest[len(word) :].strip()
 
@@ -78,8 +95,11 @@ def _argument(rest: str) -> tuple[Argument, str]:
 def run_line(session: KernelSession, line: ScriptLine) -> int:
     """Make the edits of a line; how many there were.
 
-    Raises: ScriptError where no legal edit fits (the session is then as before).
+    Raises: ScriptError where no legal edit fits (the session is then as before); TypeError.
     """
+    _check_session(session)
+    if not isinstance(line, ScriptLine):
+        raise TypeError(f"line must be what parse_script gives, not {described(line)}")
     made = _pass(session, line)
     while line.stars == 2 and made < MOST and (more := _pass(session, line)):
         made += more
@@ -94,10 +114,16 @@ def run_line(session: KernelSession, line: ScriptLine) -> int:
 def run_script(session: KernelSession, text: str) -> None:
     """Make all edits of a script on the session's kernel; evaluates nothing.
 
-    Raises: ScriptError; what the lines before it did stays done.
+    Raises: ScriptError; what the lines before it did stays done. TypeError.
     """
+    _check_session(session)
     for line in parse_script(text):
         run_line(session, line)
+
+
+def _check_session(session: object) -> None:
+    if not isinstance(session, KernelSession):
+        raise TypeError(f"session must be a KernelSession, not {described(session)}")
 
 
 def _pass(session: KernelSession, line: ScriptLine) -> int:

@@ -11,21 +11,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from m890sim.chip import ChipSpec, get_chip
+from m890sim.chip import ChipSpec
 from m890sim.errors import BelowLowerBoundError, M890Error
 from m890sim.judge.arguments import cases_of, distributions_of
+from m890sim.judge.evaluation import package_version
 from m890sim.kernel.ir import Kernel
 from m890sim.language import check_built
-from m890sim.schedule import Edit
-from m890sim.session.arguments import choice_of, count_of, kernel_of, seed_of
+from m890sim.messages import described
+from m890sim.schedule import Edit, EditError
+from m890sim.session.arguments import chip_of, choice_of, count_of, kernel_of, seed_of, task_of
+from m890sim.session.copies import Copies
 from m890sim.session.edits import edit_to_data
 from m890sim.session.memory import Gate, Memory, Space, State
 from m890sim.session.records import LogEntry
 from m890sim.timing import TIMING_VERSION, Timing
-from m890sim.workloads import DISTRIBUTIONS, Case, Task, get_task
+from m890sim.workloads import DISTRIBUTIONS, Case, Task
 
 VERIFY = ("best", "always", "never")
 _STRENGTH = {"never": 0, "best": 1, "always": 2}
+
+_SNAPSHOT = 11  # parts of a snapshot
 
 T = TypeVar("T")
 
@@ -102,14 +107,9 @@ class KernelSession:
         memory: Memory | None = None,
     ) -> None:
         budget = count_of("budget", budget, 0)
-        chosen = get_task(task) if isinstance(task, str) else task
-        spec = get_chip(chip) if isinstance(chip, str) else chip
-        if not isinstance(chosen, Task):
-            raise TypeError(f"task must be a Task or its name, not {chosen!r:.60}")
-        if not isinstance(spec, ChipSpec):
-            raise TypeError(f"chip must be a ChipSpec or its name, not {spec!r:.60}")
+        chosen, spec = task_of(task), chip_of(chip)
         if memory is not None and not isinstance(memory, Memory):
-            raise TypeError(f"memory must be a Memory or None, not {memory!r:.60}")
+            raise TypeError(f"memory must be a Memory or None, not {described(memory)}")
         self._memory = memory if memory is not None else Memory()
         self._budget = budget
         self._verify = choice_of("verify", verify, VERIFY)
@@ -186,7 +186,10 @@ class KernelSession:
         or LimitError for a refused text. The session is then as before.
         """
         chosen = kernel_of(kernel)
-        check_built(chosen)  # what no text can say may have no digest
+        if chosen is kernel:
+            # Its maker may hold it still, and what no text can say need not even have a digest.
+            chosen = Copies().kernel(chosen)
+            check_built(chosen)
         state = self.memory.state(self._space, chosen)
         self.memory.check(self._space, state)
         self._path, self._edits = (state,), ()
@@ -208,14 +211,21 @@ class KernelSession:
         """Edit the kernel and return it.
 
         The result is taken as the edit's preconditions promise it; the gate checks it in full.
-        Raises: EditError, saying which precondition failed and where; nothing has changed then.
+        Raises: EditError, saying which precondition failed and where; TypeError for what is no
+        edit. Nothing has changed then.
         """
-        if not isinstance(edit, Edit):
-            raise TypeError(f"edit must be an Edit, not {edit!r}")
         state = self.memory.successor(self._space, self._path[-1], edit)
         self._path = (*self._path, state)
         self._edits = (*self._edits, edit)
         return state.kernel
+
+    def attempt(self, edit: Edit) -> bool:
+        """Edit the kernel where that is legal; whether it was. Raises: TypeError for no edit."""
+        try:
+            self.apply(edit)
+        except EditError:
+            return False
+        return True
 
     def undo(self) -> Edit:
         """Take back the last edit and return it; evaluations stay spent.
@@ -238,7 +248,7 @@ class KernelSession:
         Log, budget and best stay. Raises: ValueError for a place of another kind of session.
         """
         if not isinstance(position, Position):
-            raise TypeError(f"position must be a Position, not {position!r:.60}")
+            raise TypeError(f"position must be a Position, not {described(position)}")
         if position._space is not self._space:
             raise ValueError(
                 "the position belongs to a session with another task, cases, chip or memory"
@@ -249,27 +259,47 @@ class KernelSession:
         """`make(kernel)`, worked out once for a kernel and kept in the memory.
 
         For what follows from the kernel, the task, the cases and the chip alone: masks, features.
-        The value is shared by all sessions and must not be changed.
+        The value is shared by all sessions and must not be changed. Raises: TypeError for a key
+        without a hash, or a `make` that is no function.
         """
         state = self._path[-1]
-        if key not in state.extras:
+        try:
+            known = key in state.extras
+        except TypeError:
+            raise TypeError(f"key must be hashable, not {described(key)}") from None
+        if not known:
+            if not callable(make):
+                raise TypeError(f"make must be a function of a kernel, not {described(make)}")
             state.extras[key] = make(state.kernel)
         value: T = state.extras[key]
         return value
 
-    def watch(self, case: Case) -> None:
+    def watch(self, case: Case | str) -> None:
         """Keep a trace of this case when a kernel is timed on it, for the next `traced`.
 
-        All sessions of the memory share this; it changes no result.
+        All sessions of the memory share this; it changes no result. Raises: TypeError, ValueError
+        for what is none of the session's cases.
         """
-        self.memory.watch(case)
+        self.memory.watch(self.own_case(case))
 
-    def traced(self, case: Case) -> Timing:
+    def traced(self, case: Case | str) -> Timing:
         """The kernel's run of a case with every instruction recorded (`Timing.trace`).
 
-        Raises: BindError, LimitError where the kernel cannot be timed.
+        Raises: BindError, LimitError where the kernel cannot be timed; TypeError, ValueError for
+        what is none of the session's cases.
         """
-        return self.memory.traced(self._space, self._path[-1], case)
+        return self.memory.traced(self._space, self._path[-1], self.own_case(case))
+
+    def own_case(self, case: Case | str) -> Case:
+        """One of the session's cases, by itself or by its name. Raises: TypeError, ValueError."""
+        if not isinstance(case, (str, Case)):
+            raise TypeError(f"a case must be a Case or its name, not {described(case)}")
+        for known in self.cases:
+            if case is known or case == known or case == known.name:
+                return known
+        names = ", ".join(known.name for known in self.cases)
+        found = case if isinstance(case, str) else case.name
+        raise ValueError(f"the session times {names}; {described(found)} is none of these cases")
 
     # Evaluations.
 
@@ -304,7 +334,9 @@ class KernelSession:
         return 1.0 if self._best is None else self._log[self._best].speedup
 
     def knows(self, digest: str) -> bool:
-        """Whether the kernel of that digest was evaluated."""
+        """Whether the kernel of that digest was evaluated. Raises: TypeError."""
+        if not isinstance(digest, str):
+            raise TypeError(f"digest must be a text, as `digest` gives it, not {described(digest)}")
         return digest in self._seen
 
     def evaluate(self, verify: str | None = None) -> LogEntry:
@@ -428,6 +460,42 @@ class KernelSession:
         other._path, other._edits = self._path, self._edits
         return other
 
+    def snapshot(self) -> tuple[Any, ...]:
+        """All of the session but its memory, for `restored`; what pickles hold."""
+        space, gate = self._space, self._gate
+        fixed = (space.task, space.cases, space.chip, self._budget, self._verify, gate)
+        spent = (tuple(self._log), dict(self._accepted), self._best)
+        return (*fixed, *spent, tuple(state.kernel for state in self._path), self._edits)
+
+    @staticmethod
+    def restored(snapshot: tuple[Any, ...], memory: Memory | None = None) -> KernelSession:
+        """The session of a snapshot, with all that it had spent; it then goes its own way.
+
+        Raises: TypeError for what is no snapshot.
+        """
+        if not isinstance(snapshot, tuple) or len(snapshot) != _SNAPSHOT:
+            raise TypeError(f"snapshot must be what snapshot() gave, not {described(snapshot)}")
+        task, cases, chip, budget, verify, gate, log, accepted, best, path, edits = snapshot
+        made = KernelSession(
+            task,
+            cases,
+            chip,
+            start=path[0],
+            budget=budget,
+            verify=verify,
+            seed=gate.seed,
+            distributions=gate.distributions,
+            rows=gate.rows,
+            memory=memory,
+        )
+        made._path = tuple(made.memory.state(made._space, kernel) for kernel in path)
+        made._edits, made._log, made._accepted, made._best = edits, list(log), accepted, best
+        made._seen = {entry.digest: entry.index for entry in log}
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KernelSession.restored, (self.snapshot(),)
+
     def __copy__(self) -> KernelSession:
         return self.clone()
 
@@ -436,21 +504,39 @@ class KernelSession:
         return self.clone()
 
     def report(self) -> dict[str, Any]:
-        """The session as plain data for JSON: yardsticks, budget, where it is, best, log."""
+        """The session as plain data for JSON: what it measures by, where it is, best, log.
+
+        Task, chip, cases and reference are named by their digests too: names can be anyone's.
+        """
         best = self.best
-        space = self._space
-        yardsticks = zip(space.cases, space.reference_cycles, space.lower_bound_cycles, strict=True)
+        space, named = self._space, self._space.named
+        yardsticks = zip(
+            space.cases,
+            named["cases"],
+            space.reference_cycles,
+            space.lower_bound_cycles,
+            strict=True,
+        )
         return {
             "task": space.task.name,
+            "task_digest": named["task"],
             "chip": space.chip.name,
+            "chip_digest": named["chip"],
+            "reference": {"name": space.task.reference_name, "digest": named["reference"]},
+            "version": package_version(),
             "timing_version": TIMING_VERSION,
             "verify": self.verify,
             "seed": self._gate.seed,
             "distributions": list(self._gate.distributions or DISTRIBUTIONS),
             "rows": self._gate.rows,
             "cases": [
-                {"case": case.name, "reference_cycles": reference, "lower_bound_cycles": bound}
-                for case, reference, bound in yardsticks
+                {
+                    "case": case.name,
+                    "case_digest": digest,
+                    "reference_cycles": reference,
+                    "lower_bound_cycles": bound,
+                }
+                for case, digest, reference, bound in yardsticks
             ],
             "budget": self.budget,
             "spent": self.spent,

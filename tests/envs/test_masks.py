@@ -86,7 +86,7 @@ def test_illegal_action_changes_nothing_and_says_why(make: Make) -> None:
     after, reward, terminated, truncated, found = env.step(illegal)
     assert reward == -0.01 and not terminated and not truncated
     assert found["illegal"] == 1 and found["why"]
-    assert env.session.kernel is kernel
+    assert env.session.kernel == kernel
     assert found["evaluations"] == info["evaluations"] == 1
     assert np.array_equal(found["action_mask"], info["action_mask"])
     assert found["steps"] == 1

@@ -96,5 +96,5 @@ def test_number_outside_is_refused() -> None:
     for action in (-1, Actions(4).n):
         with pytest.raises(ValueError, match=r"an action must lie in 0 \.\.\."):
             Actions(4).edit_of(kernel, action)
-    with pytest.raises(ValueError, match="sites must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="sites must be 1 ... 65536, not 0"):
         Actions(0)

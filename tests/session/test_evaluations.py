@@ -180,7 +180,7 @@ def test_small_memory_forgets(make: Make) -> None:
 
 
 def test_empty_memory_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1, not 0 and 5"):
+    with pytest.raises(ValueError, match="states must be at least 1, not 0"):
         Memory(states=0, results=5)
 
 

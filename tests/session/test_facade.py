@@ -210,7 +210,7 @@ def test_places_come_back_and_foreign_ones_are_refused(memory: Memory) -> None:
     assert used.edits == (edit,) == after.edits
     assert used.undo() == edit
     with pytest.raises(ValueError, match="this place is no session's"):
-        used.go_to(Place(first, ()))
+        used.go_to(Place())
     with pytest.raises(TypeError, match="place must be what position"):
         used.go_to(None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="another task, cases, chip or memory"):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from m890sim.chip import get_chip
+from m890sim.judge.evaluation import package_version
+from m890sim.kernel import digest
 from m890sim.schedule import Edit
 from m890sim.session import KernelSession, edit_from_data
 from m890sim.timing import TIMING_VERSION
-from m890sim.workloads import DISTRIBUTIONS, lower_bound_cycles
+from m890sim.workloads import DISTRIBUTIONS, get_task, load_kernel, lower_bound_cycles
 from tests.session.toys import CASE, fences
 
 Make = Callable[..., KernelSession]
@@ -27,8 +30,23 @@ def test_report_of_a_new_session(make: Make) -> None:
     assert found["edits"] == found["log"] == []
     assert found["start"] == found["digest"] == session.digest
     (case,) = found["cases"]
-    assert case["case"] == "toy"
+    assert case["case"] == "toy" and case["case_digest"] == CASE.digest
     assert case["lower_bound_cycles"] == lower_bound_cycles(CASE, session.chip)
+
+
+def test_report_names_what_it_measures_by_digest(make: Make) -> None:
+    """A chip with other numbers under the name of a preset had the preset's report."""
+    found = make().report()
+    other = get_chip("m890").replace(vector_f32_lanes=4096)
+    changed = make(chip=other).report()
+    assert changed["chip"] == found["chip"] == "m890"
+    assert found["chip_digest"] == get_chip("m890").digest != changed["chip_digest"] == other.digest
+    task = get_task("extend")
+    assert found["task_digest"] == task.digest and found["version"] == package_version()
+    assert found["reference"] == {
+        "name": "attention_reference",
+        "digest": digest(load_kernel("attention_reference")),
+    }
 
 
 def test_report_is_json_and_tells_the_whole_story(make: Make) -> None:
