@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.execute.accesses import Claims, Numbers
-from m890sim.execute.compile import Phase, Program, Work
+from m890sim.execute.compile import Phase, Program
 from m890sim.execute.domain import Domain
 from m890sim.execute.fused import Fused
 from m890sim.execute.lane_flow import Groups, LaneCompiler, Lanes, LaneStep
@@ -18,6 +18,7 @@ from m890sim.execute.lanes import LaneCode, LaneEnv, LaneScope, Unbatched, compi
 from m890sim.execute.launch import Launch
 from m890sim.execute.scalars import Site, value_of
 from m890sim.execute.tiles import Tile
+from m890sim.execute.work import Work, arithmetic
 from m890sim.isa import OPS, OpSpec
 from m890sim.kernel import ir
 
@@ -63,7 +64,7 @@ class Values(LaneCompiler):
         self.most = self._lanes_of(stmt, scope, len(items))
         self.loaded = _loaded_only(stmt)
         phase = self.phase(stmt, like, scope)
-        self.work.add(len(items), len(items) * phase.instructions)
+        self.work.add(len(items) * like.trips, len(items) * phase.instructions)
         runner = Groups(self, phase, scope.env)
         for group in groups.each(items):
             parts = -(-group.count // self.most)
@@ -204,6 +205,12 @@ class Values(LaneCompiler):
         domain, meaning = self.domain, spec.meaning
         places = [place for _, _, place in shapes]
         known: set[tuple[tuple[int, int], ...]] = set()  # shapes that agree
+        spend, cost = self.work.spend, [0, 0]
+
+        def measure(lanes: int) -> None:
+            """Count what the instruction does to the operands at hand."""
+            found = {name: place.shape for name, _, place in shapes}
+            cost[:] = [lanes * n for n in arithmetic(spec, found)]
 
         def check() -> None:
             found = tuple([place.shape for place in places])
@@ -224,6 +231,8 @@ class Values(LaneCompiler):
                     view = source.borrow(env, lanes.count)
                     target.reach(env)
                     check()
+                    measure(lanes.count)
+                    spend(*cost)
                     if view is not None and view.shape[-2:] == target.shape:
                         target.lend(view)
                         return
@@ -232,6 +241,8 @@ class Values(LaneCompiler):
                     source.locate(env)
                     target.locate(env)
                     check()
+                    measure(lanes.count)
+                    spend(*cost)
                 if isinstance(source, TensorLanes):
                     source.load(target.target(env), env, lanes, self.before)
                 else:
@@ -248,6 +259,7 @@ class Values(LaneCompiler):
                 arguments[key] = place.read(env)
             targets[:] = [(place.target(env), dtype) for _, place, dtype in writes]
             check()
+            measure(1 if self.lanes is None else self.lanes.count)
             unchanged.note(env)
 
         fused = self.fused.get(spec.name)
@@ -259,6 +271,7 @@ class Values(LaneCompiler):
                     prepare(env)
                 for key, code in moving:
                     arguments[key] = code(env)
+                spend(*cost)
                 run(arguments, targets)
 
             return quick
@@ -269,6 +282,7 @@ class Values(LaneCompiler):
                 prepare(env)
             for key, code in moving:
                 arguments[key] = code(env)
+            spend(*cost)
             results = meaning(domain, arguments)
             for name, (target, dtype) in zip(names, targets, strict=True):
                 domain.write(target, results[name], dtype)
