@@ -25,7 +25,7 @@ class Limits:
     items: int = 5_000_000  # E506: work items of a case, all phases together
     run_instructions: int = 5_000_000  # E505: of a functional run, far slower than a timed one
     run_products: int = 250_000_000_000  # E510: multiply-adds of matmuls in a functional run
-    run_elements: int = 4_000_000_000  # E510: elements of all its other instructions
+    run_elements: int = 8_000_000_000  # E510: elements of all its other instructions
     memory_bytes: int = 512 * 2**20  # E509: tensors and tiles of a functional run
 
     def __post_init__(self) -> None:
