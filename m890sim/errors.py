@@ -166,4 +166,5 @@ CODES: dict[str, str] = {
     "E507": "transfers queued too far ahead of time",
     "E508": "a scalar beyond 2**62 in the launch",
     "E509": "tensors and tiles of a functional run that take too much memory",
+    "E510": "too many multiply-adds or elements in a functional run",
 }

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from m890sim.errors import ExecutionError, LimitError
 from m890sim.execute.accesses import Claims
-from m890sim.execute.compile import Phase, Program, Work, tensor_uses
+from m890sim.execute.compile import Phase, Program, tensor_uses
 from m890sim.execute.domain import Domain
 from m890sim.execute.lane_flow import Groups, LaneCompiler, LaneStep
 from m890sim.execute.lane_operands import claims_of
 from m890sim.execute.lane_values import Values
 from m890sim.execute.lanes import LaneCode, LaneEnv, LaneScope, Unbatched, compile_lanes, uniform
 from m890sim.execute.launch import Launch
+from m890sim.execute.work import Work
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.language import Limits
@@ -47,6 +48,7 @@ def run_batches(
     """Run the given items of each phase; values go to the program's tensors.
 
     Raises: Unbatched where a run item by item is needed; it may have written to the tensors.
+    LimitError E510.
     """
     claims = {
         name: claims_of(name, tensor.dims, kernel)
@@ -76,7 +78,11 @@ def run_batches(
                 values.run(stmt, phase, scope, numbers, before, walk.phase_groups(stmt, phase, dry))
                 values.forget()
                 before += phase.items
-    except (ExecutionError, LimitError):
+    except LimitError as error:
+        if error.code == "E510":  # counted exactly: item by item it would come to the same
+            raise
+        raise Unbatched from None
+    except ExecutionError:
         raise Unbatched from None
     written = {
         name: np.array(np.broadcast_to(claim.owner > 0, program.tensors[name].dims))

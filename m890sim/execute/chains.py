@@ -63,7 +63,8 @@ class Instruction:
     moving: Sequence[tuple[str, Callable[[LaneEnv], int]]]
     reads: Sequence[tuple[str, TileLanes]]
     writes: Sequence[tuple[str, TileLanes, str | None]]
-    check: Callable[[], None]
+    settle: Callable[[], None]  # compares extents, and measures what it does
+    pay: Callable[[], None]  # counts that. Raises: LimitError E510
     targets: list[tuple[Any, str | None]] = field(default_factory=list)
 
     def prepare(self, env: LaneEnv) -> None:
@@ -71,7 +72,7 @@ class Instruction:
         for key, place in self.reads:
             self.arguments[key] = place.read(env)
         self.targets[:] = [(place.target(env), dtype) for _, place, dtype in self.writes]
-        self.check()
+        self.settle()
 
     def renew(self) -> None:
         """Look at the tiles' memory again, where all bounds are as before. Raises: Unbatched."""
@@ -186,8 +187,8 @@ def _chain_for(part: Part, done: list[LaneStep], behind: list[tuple[int, list[Pa
 class Chain:
     """Operations that run together; those in a row that go row by row are compiled."""
 
-    __slots__ = ("_domain", "_known", "_moving", "_places", "_segments", "_tiles", "_unchanged",
-                 "parts")  # fmt: skip
+    __slots__ = ("_domain", "_known", "_moving", "_paying", "_places", "_segments", "_tiles",
+                 "_unchanged", "parts")  # fmt: skip
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
@@ -199,6 +200,7 @@ class Chain:
         self._segments: list[Segment] = []
         self._unchanged: Any = None
         self._moving: list[Instruction] = []
+        self._paying: list[Callable[[], None]] = []
 
     def begin(self) -> None:
         """All parts are there."""
@@ -210,6 +212,7 @@ class Chain:
             for part in self.parts
             if part.instruction is not None and part.instruction.moving
         ]
+        self._paying = [p.instruction.pay for p in self.parts if p.first and p.instruction]
 
     def forget(self) -> None:
         """Let go of all arrays."""
@@ -223,6 +226,8 @@ class Chain:
             self._prepare(env)
         for instruction in self._moving:
             instruction.set(env)
+        for pay in self._paying:
+            pay()
         for segment in self._segments:
             segment.run(self._domain)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from m890sim.errors import LimitError
 from m890sim.execute.domain import Domain
 from m890sim.execute.instructions import Step, compile_instruction
 from m890sim.execute.launch import Launch
@@ -19,48 +18,11 @@ from m890sim.execute.operands import World, tile_extents
 from m890sim.execute.scalars import Code, Env, Scope, Site, as_code, compile_scalar, constant
 from m890sim.execute.tensors import Tensor, Turn
 from m890sim.execute.tiles import Tile
+from m890sim.execute.work import Work, trip_work
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.language import Limits
-
-
-@dataclass(slots=True)
-class Work:
-    """What has been run, and how much may be."""
-
-    limits: Limits
-    instructions: int = 0
-    trips: int = 0
-    bytes: int = 0
-
-    def add(self, trips: int, instructions: int) -> None:
-        """Count a loop before it runs. Raises: LimitError E505, E506."""
-        self.trips += trips
-        self.instructions += instructions
-        names = ("run_instructions", "instructions")
-        limit, name = min((getattr(self.limits, name), name) for name in names)
-        if self.instructions > limit:
-            raise LimitError(
-                "E505",
-                f"the run comes to more than {limit:,} instructions; use larger tiles or raise "
-                f"limits.{name}",
-            )
-        if self.trips > limit:
-            raise LimitError(
-                "E506",
-                f"the run comes to more than {limit:,} loop trips and work items; use larger steps",
-            )
-
-    def allocate(self, what: str, elements: int, itemsize: int) -> None:
-        """Count memory before it is taken. Raises: LimitError E509."""
-        self.bytes += elements * itemsize
-        limit = self.limits.memory_bytes
-        if self.bytes > limit:
-            raise LimitError(
-                "E509",
-                f"{what} brings the functional run to {self.bytes:,} bytes of at most {limit:,}; "
-                "use a smaller case or raise limits.memory_bytes",
-            )
+from m890sim.language.limits import check_items
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +34,7 @@ class Phase:
     extents: tuple[int, ...]
     steps: tuple[Step, ...]
     instructions: int  # of one item, without those in loops and branches
+    trips: int  # what one item counts against the limit of loop trips
     shared: tuple[Tensor, ...]
 
     @property
@@ -126,10 +89,10 @@ class Compiler:
     def program(self) -> Program:
         """The whole kernel.
 
-        Raises: ExecutionError for what the launch already shows, LimitError E509.
+        Raises: ExecutionError for what the launch already shows, LimitError E506 and E509.
         """
         self.work, self.tensors, turn = Work(self.limits), {}, Turn()
-        self.world = World(self.domain, self.launch, self.tensors, turn)
+        self.world = World(self.domain, self.launch, self.tensors, turn, self.work)
         scope = Scope(dict(self.launch.scope.names), self.launch.scope.tables)
         self._parameters()
         phases: list[Phase] = []
@@ -142,7 +105,9 @@ class Compiler:
                 self._scratch(stmt, scope)
             elif isinstance(stmt, ir.Cores):
                 phases.append(self._phase(stmt, _Block(scope.inner(), {})))
-        self._owners(sum(phase.items for phase in phases))
+        items = sum(phase.items for phase in phases)
+        check_items(items, self.limits)
+        self._owners(items)
         return Program(phases, self.tensors, scope.env, self.work, turn)
 
     def _site(self, stmt: ir.Stmt, what: str, block: _Block | None = None) -> Site:
@@ -203,7 +168,8 @@ class Compiler:
         steps, instructions = self._block(stmt.body, inside)
         loads, stores = tensor_uses(stmt.body)
         shared = tuple(t for name, t in self.tensors.items() if name in loads and name in stores)
-        return Phase(stmt.vars, slots, extents, steps, instructions, shared)
+        trips = trip_work(stmt.body)
+        return Phase(stmt.vars, slots, extents, steps, instructions, trips, shared)
 
     def _block(self, body: tuple[ir.Stmt, ...], block: _Block) -> tuple[tuple[Step, ...], int]:
         """Steps of a block, in order, and how many of them are instructions."""
@@ -264,14 +230,14 @@ class Compiler:
         slot = inside.scope.bind(stmt.var)
         inside = replace(inside, loops=(*block.loops, (stmt.var, slot)))
         steps, instructions = self._block(stmt.body, inside)
-        work = self.work
+        work, each = self.work, trip_work(stmt.body)
 
         def loop(env: Env) -> None:
             first, end, by = start(env), stop(env), step(env)
             if by < 1:
                 raise site.error("E415", f"the step is {by}; it must be at least 1", env)
             trips = max(0, -((first - end) // by))
-            work.add(trips, trips * instructions)
+            work.add(trips * each, trips * instructions)
             for value in range(first, end, by):
                 env[slot] = value
                 for run in steps:

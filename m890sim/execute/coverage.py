@@ -15,7 +15,7 @@ from typing import Any, SupportsIndex, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from m890sim.execute.compile import Phase, Work
+from m890sim.execute.compile import Phase
 from m890sim.execute.domain import Domain
 from m890sim.execute.lane_flow import Groups, LaneCompiler, LanePhase, Lanes, LaneStep
 from m890sim.execute.lanes import (
@@ -29,6 +29,7 @@ from m890sim.execute.lanes import (
 )
 from m890sim.execute.launch import Launch, make_launch
 from m890sim.execute.sample import Shadow
+from m890sim.execute.work import Work, trip_work
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.printer import print_expr, print_head
@@ -236,8 +237,8 @@ class _Walker(LaneCompiler):
     def run(self, stmt: ir.Cores, scope: LaneScope, wanted: Collection[Goal]) -> None:
         """Walk a phase, group after group, until all that is wanted has been found."""
         extents = tuple(_constant(extent, scope) for extent in stmt.extents)
-        like = Phase(stmt.vars, (), extents, (), 0, ())
-        self.work.add(like.items, 0)
+        like = Phase(stmt.vars, (), extents, (), 0, trip_work(stmt.body), ())
+        self.work.add(like.items * like.trips, 0)
         phase = self.phase(stmt, like, scope)
         groups = Groups(self, phase, scope.env)
         for lanes in groups.each(np.arange(like.items)):

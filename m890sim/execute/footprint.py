@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m890sim.execute.accesses import Access, Claims, Numbers
-from m890sim.execute.compile import Compiler, Phase, Program, Work, tensor_uses
+from m890sim.execute.compile import Compiler, Phase, Program, tensor_uses
 from m890sim.execute.domain import Domain
 from m890sim.execute.items import run_items
 from m890sim.execute.lane_flow import Groups, LaneCompiler, LanePhase, Lanes, LaneStep
@@ -22,6 +22,7 @@ from m890sim.execute.lane_operands import claims_of, entries_of
 from m890sim.execute.lanes import LaneEnv, LaneScope, Unbatched, compile_lanes
 from m890sim.execute.launch import Launch, make_launch
 from m890sim.execute.sample import Shadow, addresses_only
+from m890sim.execute.work import Work
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS, Limits
 
@@ -190,7 +191,7 @@ class _Accesses(LaneCompiler):
             shared = name in loads and name in stores
             claims.readers = np.zeros_like(claims.owner) if shared else None
         phase: LanePhase = self.phase(stmt, like, scope)
-        self.work.add(like.items, like.items * phase.instructions)
+        self.work.add(like.items * like.trips, like.items * phase.instructions)
         groups = Groups(self, phase, scope.env)
         for lanes in groups.each(np.arange(like.items)):
             self.lanes = lanes

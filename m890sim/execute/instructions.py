@@ -20,6 +20,7 @@ from m890sim.execute.operands import (
 from m890sim.execute.scalars import Code, Env, Scope, Site, as_code, compile_scalar
 from m890sim.execute.tensors import TensorPiece
 from m890sim.execute.tiles import Tile, TilePiece
+from m890sim.execute.work import arithmetic
 from m890sim.isa import OPS, OpSpec
 from m890sim.kernel import ir
 
@@ -134,12 +135,16 @@ def _plain(call: _Call, world: World) -> Step:
     reads, fixed = call.reads, call.fixed
     (piece,) = call.writes
     name, dtype, target = piece.operand.name, _rounding(call, piece), _tile_place(piece).target
+    spec, spend, sized = call.spec, world.work.spend, _sized(call.spec)
 
     def step(env: Env) -> None:
         arguments = dict(fixed)
         for key, read in reads:
             arguments[key] = read(env)
-        write(target(env), meaning(domain, arguments)[name], dtype)
+        place = target(env)
+        shapes = {key: (place if key == name else arguments[key]).shape for key in sized}
+        spend(*arithmetic(spec, shapes))
+        write(place, meaning(domain, arguments)[name], dtype)
 
     return step
 
@@ -148,15 +153,17 @@ def _general(call: _Call, world: World) -> Step:
     """Several tiles are written, or extents must be compared first."""
     domain, write, meaning = world.domain, world.domain.write, call.spec.meaning
     writes = [(p.operand.name, _tile_place(p).target, _rounding(call, p)) for p in call.writes]
+    spec, spend, sized = call.spec, world.work.spend, _sized(call.spec)
 
     def step(env: Env) -> None:
         arguments = dict(call.fixed)
         for key, read in call.reads:
             arguments[key] = read(env)
         targets = {key: target(env) for key, target, _ in writes}
+        arrays = {**arguments, **targets}
         if call.checks:
-            arrays = {**arguments, **targets}
             call.compare({key: arrays[key].shape for key in call.refs if key in arrays}, env)
+        spend(*arithmetic(spec, {key: arrays[key].shape for key in sized}))
         results = meaning(domain, arguments)
         for key, _, dtype in writes:
             write(targets[key], results[key], dtype)
@@ -171,7 +178,7 @@ def _store(call: _Call, world: World) -> Step:
     place, name = piece.place, piece.operand.name
     if not isinstance(place, TensorPiece):
         raise ValueError(f"{call.spec.name} writes no HBM")
-    dtype = _rounding(call, piece)
+    dtype, spend = _rounding(call, piece), world.work.spend
 
     def step(env: Env) -> None:
         arguments = dict(call.fixed)
@@ -181,9 +188,15 @@ def _store(call: _Call, world: World) -> Step:
         if call.checks:
             shapes = {key: arguments[key].shape for key in call.refs if key in arguments}
             call.compare({**shapes, name: shape}, env)
+        spend(0, shape[0] * shape[1])
         place.put(meaning(domain, arguments)[name], dtype)
 
     return step
+
+
+def _sized(spec: OpSpec) -> tuple[str, ...]:
+    """The operands whose extents say how much arithmetic an instruction does."""
+    return ("a", "b") if spec.family == "matrix" else (spec.size_of,)
 
 
 def _rounding(call: _Call, piece: Piece) -> str | None:

@@ -24,7 +24,7 @@ def run_items(
     before = 0
     for phase, items in zip(program.phases, todo, strict=True):
         _begin(program, phase, before)
-        program.work.add(len(items), len(items) * phase.instructions)
+        program.work.add(len(items) * phase.trips, len(items) * phase.instructions)
         env, turn, steps, slots = program.env, program.turn, phase.steps, phase.slots
         for item in items:
             turn.item = before + item + 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from m890sim.execute.compile import Phase, Work
+from m890sim.execute.compile import Phase
 from m890sim.execute.lanes import (
     LaneCode,
     LaneEnv,
@@ -28,6 +28,7 @@ from m890sim.execute.lanes import (
     uniform,
 )
 from m890sim.execute.launch import Launch
+from m890sim.execute.work import Work, trip_work
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 
@@ -133,14 +134,14 @@ class LaneCompiler:
         slot = inside.bind(stmt.var, max(start.bound, stop.bound) + by.bound)
         body, instructions = self.block(stmt.body, inside)
         steps = self.together(body)
-        work = self.work
+        work, each = self.work, trip_work(stmt.body)
 
         def loop(env: LaneEnv) -> None:
             first, step = start(env), uniform(by(env))
             if step < 1:
                 raise Unbatched
             trips = uniform(_trips(first, stop(env), step))
-            work.add(trips * self.count, trips * instructions * self.count)
+            work.add(trips * each * self.count, trips * instructions * self.count)
             for n in range(trips):
                 env[slot] = first + n * step
                 for run in steps:

@@ -93,6 +93,7 @@ class FloatParts:
                 unchanged.note(env)
             if moving:
                 i.set(env)
+            i.pay()
             run()
 
         return Part(i, *_touched(i), call=call, first=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from m890sim.execute.accesses import Claims, Numbers
 from m890sim.execute.chains import Instruction, arrange, transfer
-from m890sim.execute.compile import Phase, Program, Work
+from m890sim.execute.compile import Phase, Program
 from m890sim.execute.domain import Domain
 from m890sim.execute.lane_flow import Groups, LaneCompiler, Lanes, LaneStep
 from m890sim.execute.lane_operands import TensorLanes, TileLanes, Unchanged, agree, entries_of
@@ -19,6 +19,7 @@ from m890sim.execute.lanes import LaneCode, LaneEnv, LaneScope, Unbatched, compi
 from m890sim.execute.launch import Launch
 from m890sim.execute.scalars import Site, value_of
 from m890sim.execute.tiles import Tile
+from m890sim.execute.work import Work, arithmetic
 from m890sim.isa import OPS, OpSpec
 from m890sim.kernel import ir
 
@@ -63,7 +64,7 @@ class Values(LaneCompiler):
         self.most = self._lanes_of(stmt, scope, len(items))
         self.loaded = _loaded_only(stmt)
         phase = self.phase(stmt, like, scope)
-        self.work.add(len(items), len(items) * phase.instructions)
+        self.work.add(len(items) * like.trips, len(items) * phase.instructions)
         runner = Groups(self, phase, scope.env)
         for group in groups.each(items):
             parts = -(-group.count // self.most)
@@ -218,6 +219,20 @@ class Values(LaneCompiler):
                     raise Unbatched
                 known.add(found)
 
+        spend, cost = self.work.spend, [0, 0]
+
+        def measure() -> None:
+            """What the instruction does in a lane, by the extents at hand."""
+            cost[:] = arithmetic(spec, {name: place.shape for name, _, place in shapes})
+
+        def settle() -> None:
+            check()
+            measure()
+
+        def pay() -> None:
+            lanes = 1 if self.lanes is None else self.lanes.count
+            spend(lanes * cost[0], lanes * cost[1])
+
         if spec.family == "dma":
             (_, source), (_, target, _) = reads[0], writes[0]
             borrows = isinstance(target, TileLanes) and target.tile.name in self.loaded
@@ -229,6 +244,8 @@ class Values(LaneCompiler):
                 if borrows:
                     view = source.borrow(env, lanes.count)
                     target.reach(env)
+                    measure()
+                    pay()
                     if view is not None and source.shape == target.shape:
                         target.lend(view)
                         return
@@ -237,7 +254,8 @@ class Values(LaneCompiler):
                 else:
                     source.locate(env)
                     target.locate(env)
-                    check()
+                    settle()
+                    pay()
                 if isinstance(source, TensorLanes):
                     source.load(target.target(env), env, lanes, self.before)
                 else:
@@ -247,7 +265,7 @@ class Values(LaneCompiler):
                 return move
             loads = isinstance(target, TileLanes)
             return transfer(move, target if loads else source, loads)
-        instruction = Instruction(spec.name, dict(fixed), moving, reads, writes, check)
+        instruction = Instruction(spec.name, dict(fixed), moving, reads, writes, settle, pay)
         self.held.append(instruction)
         arguments, targets = instruction.arguments, instruction.targets
         names = [name for name, _, _ in writes]
@@ -267,6 +285,7 @@ class Values(LaneCompiler):
                 instruction.prepare(env)
                 unchanged.note(env)
             instruction.set(env)
+            pay()
             run()
 
         return step

@@ -11,6 +11,7 @@ from m890sim.execute.launch import Launch
 from m890sim.execute.scalars import Env, Scope, Site, as_code, compile_scalar, constant, value_of
 from m890sim.execute.tensors import At, Entry, Named, Span, Tensor, TensorPiece, Turn
 from m890sim.execute.tiles import Tile, TilePiece
+from m890sim.execute.work import Work
 from m890sim.isa import Operand
 from m890sim.kernel import ir
 
@@ -26,6 +27,7 @@ class World:
     launch: Launch
     tensors: Mapping[str, Tensor]
     turn: Turn
+    work: Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Prepared:
         Raises: ExecutionError, LimitError.
         """
         program, domain = self._program, self._domain
-        program.work.instructions = program.work.trips = 0
+        program.work.restart()
         try:
             for name, tensor in program.tensors.items():
                 if tensor.kind == "input":

@@ -26,6 +26,8 @@ class Limits:
     instructions: int = 50_000_000  # E505: dispatched instructions of a case
     items: int = 5_000_000  # E506: work items of a case, all phases together
     run_instructions: int = 5_000_000  # E505: of a functional run, far slower than a timed one
+    run_products: int = 250_000_000_000  # E510: multiply-adds of matmuls in a functional run
+    run_elements: int = 8_000_000_000  # E510: elements of all its other instructions
     memory_bytes: int = 512 * 2**20  # E509: tensors and tiles of a functional run
 
     def __post_init__(self) -> None:

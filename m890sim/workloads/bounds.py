@@ -22,7 +22,8 @@ from m890sim.workloads.case import Case, Demand
 class LowerBound:
     """The bound and its parts, all in cycles.
 
-    cycles = max(memory, launch + load + max(matrix, elements) + store).
+    cycles = max(memory, launch + load + max(matrix, elements) + store); where nothing is loaded,
+    work begins before a transfer is issued: without load, and `dma_issue_cycles` earlier.
     """
 
     cycles: int  # the bound, >= 1
@@ -98,8 +99,9 @@ def lower_bound(
     memory = max(ends)
     cycles = memory
     if matrix or elements:
-        first = load if loaded else 0
-        cycles = max(memory, launch + first + max(matrix, elements) + store)
+        # Without a load nothing waits for a transfer to be issued.
+        first = launch + load if loaded else launch - chip.dma_issue_cycles
+        cycles = max(memory, first + max(matrix, elements) + store)
     return LowerBound(cycles, launch, load, matrix, elements, store, memory)
 
 
@@ -132,7 +134,8 @@ def _elements_cycles(demand: Demand, chip: ChipSpec) -> int:
     # ACC is fp32, so the vector unit reads it at its fp32 rate; what it sums up itself from narrow
     # operands never was in ACC, but took it an element a product.
     fp32 = Fraction(1, chip.vector_f32_lanes)
-    argument = min(fp32, Fraction(demand.exponent_products, widest))
+    # A form of exp2 multiplies and adds (`scale=`, `bias=`): the last product takes no pass.
+    argument = min(fp32, Fraction(max(0, demand.exponent_products - 1), widest))
     exponential = argument + Fraction(OPS["exp2"].passes["vector"], widest)
     other = min(fp32, Fraction(demand.narrow_elements, widest))
     cycles = max(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -234,3 +235,15 @@ def test_integers_that_a_kernel_works_out_count_against_the_limit(outer: str) ->
     run(body)
     with pytest.raises(LimitError, match="E506 the launch runs through more than 1000000 loop"):
         run(body, limits=Limits(instructions=100_000))
+
+
+def test_the_most_slots_take_little_memory_and_many_phases_no_more() -> None:
+    run()  # the engine is compiled
+    body = "    for z{0} in cores(1):\n        e{0} = acc(0, {0}, slots=40)\n"
+    tracemalloc.start()
+    try:
+        run("".join(body.format(n) for n in range(400)) + BODY)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 * 2**20

@@ -167,7 +167,8 @@ def test_elements_floor_is_below_every_split(exponentials, others, lanes, rate, 
         0, 0, 0, others, exponentials=exponentials, exponent_products=products, narrow_elements=2
     )
     widest = max(lanes)
-    each = min(Fraction(1, lanes[0]), Fraction(products, widest)) + Fraction(6, widest)
+    score = Fraction(max(0, products - 1), widest)  # exp2 forms the last product
+    each = min(Fraction(1, lanes[0]), score) + Fraction(6, widest)
     other = min(Fraction(1, lanes[0]), Fraction(2, widest))
     best = min(
         max(

@@ -74,9 +74,10 @@ class RowSoftmaxCase(DrawnCase):
     def demand(self) -> Demand:
         """x in, o out; a row's exponentials but one, and an element passes once after the sum."""
         moved = self.work * ELEMENT_BYTES
+        if self.columns == 1:  # a row of one element is 1, and one such element serves all stores
+            return Demand(0, moved, 0, elements=1)
         exponentials = self.work - self.rows
-        loaded = moved if exponentials else 0  # a row of one element is 1
-        return Demand(loaded, moved, 0, elements=self.work, exponentials=exponentials)
+        return Demand(moved, moved, 0, elements=self.work, exponentials=exponentials)
 
     def _draw(self, stream: Stream, distribution: str) -> dict[str, Array]:
         logits = stream.normal(self.rows, self.columns).astype(np.float64)

@@ -1,0 +1,115 @@
+"""How much a functional run has done, and how much it may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from m890sim.errors import LimitError
+from m890sim.isa import OpSpec
+from m890sim.kernel import ir
+from m890sim.language import Limits
+
+OPERATIONS = 16  # on integers that take about as long as a loop trip
+
+
+@dataclass(slots=True)
+class Work:
+    """What has been run, and how much may be."""
+
+    limits: Limits
+    instructions: int = 0
+    trips: int = 0
+    bytes: int = 0
+    products: int = 0
+    elements: int = 0
+
+    def add(self, trips: int, instructions: int) -> None:
+        """Count a loop before it runs. Raises: LimitError E505, E506."""
+        self.trips += trips
+        self.instructions += instructions
+        names = ("run_instructions", "instructions")
+        limit, name = min((getattr(self.limits, name), name) for name in names)
+        if self.instructions > limit:
+            raise LimitError(
+                "E505",
+                f"the run comes to more than {limit:,} instructions; use larger tiles or raise "
+                f"limits.{name}",
+            )
+        if self.trips > limit:
+            raise LimitError(
+                "E506",
+                f"the run comes to more than {limit:,} work items and loop trips, or {OPERATIONS} "
+                "operations on integers for each; use larger steps",
+            )
+
+    def allocate(self, what: str, elements: int, itemsize: int) -> None:
+        """Count memory before it is taken. Raises: LimitError E509."""
+        self.bytes += elements * itemsize
+        limit = self.limits.memory_bytes
+        if self.bytes > limit:
+            raise LimitError(
+                "E509",
+                f"{what} brings the functional run to {self.bytes:,} bytes of at most {limit:,}; "
+                "use a smaller case or raise limits.memory_bytes",
+            )
+
+    def spend(self, products: int, elements: int) -> None:
+        """Count an instruction's arithmetic before it is done. Raises: LimitError E510."""
+        self.products += products
+        self.elements += elements
+        limits = self.limits
+        if self.products > limits.run_products or self.elements > limits.run_elements:
+            found, name = (
+                (f"{limits.run_products:,} multiply-adds", "run_products")
+                if self.products > limits.run_products
+                else (f"{limits.run_elements:,} elements of its other instructions", "run_elements")
+            )
+            raise LimitError(
+                "E510",
+                f"the run comes to more than {found}; compute less, run fewer items, or raise "
+                f"limits.{name}",
+            )
+
+    def restart(self) -> None:
+        """Count from 0 again; memory stays taken."""
+        self.instructions = self.trips = self.products = self.elements = 0
+
+
+def arithmetic(spec: OpSpec, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Multiply-adds and elements of an instruction, of its operands' last two extents."""
+    if spec.family == "matrix":
+        return shapes["a"][-2] * shapes["a"][-1] * shapes["b"][-1], 0
+    rows, cols = shapes[spec.size_of][-2:]
+    return 0, rows * cols
+
+
+def trip_work(body: tuple[ir.Stmt, ...]) -> int:
+    """What a pass through a body counts against the limit of loop trips: 1, and its integers."""
+    operations = 0
+    for stmt in ir.walk(body):
+        for expr in _expressions(stmt):
+            operations += sum(isinstance(n, (ir.Op, ir.TableRef)) for n in ir.walk_expr(expr))
+    return 1 + operations // OPERATIONS
+
+
+def _expressions(stmt: ir.Stmt) -> list[ir.Expr]:
+    if isinstance(stmt, ir.Let):
+        return [stmt.value]
+    if isinstance(stmt, ir.If):
+        return [stmt.condition]
+    if isinstance(stmt, ir.Loop):
+        return [stmt.start, stmt.stop, stmt.step]
+    if not isinstance(stmt, ir.Instr):
+        return []
+    parts: list[object] = []
+    for ref in (*stmt.operands, *[value for _, value in stmt.keywords]):
+        pieces = (ref.rows, ref.cols) if isinstance(ref, ir.TileRef) else (ref,)
+        for piece in ref.index if isinstance(ref, ir.TensorRef) else pieces:
+            if isinstance(piece, ir.Slice):
+                parts += [piece.start, piece.stop, piece.step]
+            elif isinstance(piece, ir.Gather):
+                parts += [piece.start, piece.stop]
+            else:
+                parts.append(piece)
+    return [part for part in parts if isinstance(part, (ir.Op, ir.TableRef))]
