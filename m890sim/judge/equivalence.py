@@ -210,9 +210,9 @@ def _draw(
                 return _different(name, missing, "is never written")
             doubts[name] = _compare(run.outputs[name], value, field)
         opaque = None
-        if any(each.there for each in doubts.values()) and (
-            domain.roots or domain.outside or _has_numbers(kernel)
-        ):
+        unknown = any(each.unknown.any() for each in doubts.values())
+        wrong = any(each.wrong.any() for each in doubts.values())
+        if unknown or (wrong and (domain.roots or _has_numbers(kernel))):
             again = partial(_opaque_run, kernel, arguments, domain, random)
             cleared, opaque = dispel(again, expected, field)
             doubts = {name: cleared[name].within(doubt) for name, doubt in doubts.items()}

@@ -28,11 +28,6 @@ class Doubt:
     wrong: Bools
     unknown: Bools
 
-    @property
-    def there(self) -> bool:
-        """Whether there is any."""
-        return bool(self.wrong.any() or self.unknown.any())
-
     def within(self, before: Doubt) -> Doubt:
         """Of the elements that were in doubt before."""
         asked = before.wrong | before.unknown
