@@ -214,8 +214,7 @@ def _draw(
         wrong = any(each.wrong.any() for each in doubts.values())
         if unknown or (wrong and (domain.roots or _has_numbers(kernel))):
             again = partial(_opaque_run, kernel, arguments, domain, random)
-            cleared, opaque = dispel(again, expected, field)
-            doubts = {name: cleared[name].within(doubt) for name, doubt in doubts.items()}
+            doubts, opaque = dispel(again, expected, field, doubts)
         for name, doubt in doubts.items():
             if doubt.wrong.any():
                 stored = partial(domain.stored, run.outputs[name])

@@ -28,35 +28,44 @@ class Doubt:
     wrong: Bools
     unknown: Bools
 
+    @property
+    def asked(self) -> Bools:
+        """Elements that are in doubt."""
+        return self.wrong | self.unknown
+
     def within(self, before: Doubt) -> Doubt:
         """Of the elements that were in doubt before."""
-        asked = before.wrong | before.unknown
-        return Doubt(self.wrong & asked, self.unknown & asked)
+        return Doubt(self.wrong & before.asked, self.unknown & before.asked)
 
 
 def dispel(
     run: Callable[[bool], tuple[OpaqueDomain, Mapping[str, Value]]],
     expected: Mapping[str, Value],
     field: Field,
-) -> tuple[Mapping[str, Doubt], OpaqueDomain]:
+    doubts: Mapping[str, Doubt],
+) -> tuple[dict[str, Doubt], OpaqueDomain]:
     """Run with two or more sets of random functions, and compare what stays the same.
 
-    run: one run with new random functions: its domain and outputs; with True, roots change in their
-    signs alone. Of such runs there are many: a root by itself has no sign, and an element that
-    takes two values over all of them hangs on one sign: it is wrong where neither is right.
+    doubts: what the first run left. run: one run with new random functions: its domain and
+    outputs; with True, roots change in their signs alone. Of such runs there are many: a root by
+    itself has no sign, and an element that takes two values over all of them hangs on one sign: it
+    is wrong where neither is right.
     """
     domain, outputs = run(False)
     first = {name: _Faces(outputs[name], value, field) for name, value in expected.items()}
     _see(first, run(False)[1])
-    if not domain.roots or any(faces.steady_wrong.any() for faces in first.values()):
-        return {name: faces.doubt(signs=False) for name, faces in first.items()}, domain
+    left = {name: faces.doubt(signs=False).within(doubts[name]) for name, faces in first.items()}
+    settled = not any(doubt.unknown.any() for doubt in left.values())
+    if settled or not domain.roots or any(doubt.wrong.any() for doubt in left.values()):
+        return left, domain
     _, outputs = run(True)
     first = {name: _Faces(outputs[name], value, field) for name, value in expected.items()}
     for _ in range(1, _SIGNS):
         _see(first, run(True)[1])
-        if not any(faces.hopeful for faces in first.values()):
+        if not any((faces.hopeful & doubts[name].asked).any() for name, faces in first.items()):
             break
-    return {name: faces.doubt(signs=True) for name, faces in first.items()}, domain
+    found = {name: f.doubt(signs=True).within(doubts[name]) for name, f in first.items()}
+    return found, domain
 
 
 def _see(first: Mapping[str, _Faces], outputs: Mapping[str, Value]) -> None:
@@ -94,9 +103,10 @@ class _Faces:
         return found
 
     @property
-    def hopeful(self) -> bool:
-        """Whether further runs may say more: an element took two values at most."""
-        return bool((~self.beyond & ~self.parts[0].more).any())
+    def hopeful(self) -> Bools:
+        """Elements that took two values at most: further runs may say more of them."""
+        found: Bools = ~self.beyond & ~self.parts[0].more
+        return found
 
     def doubt(self, signs: bool) -> Doubt:
         wrong = self.steady_wrong
