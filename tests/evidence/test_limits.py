@@ -103,6 +103,7 @@ def test_run_that_was_never_judged_is_no_submission(
             "evaluation": None,
             "gates": None,
             "hidden": None,
+            "coverage": None,
         }
 
     (tmp_path / "folder").mkdir()
