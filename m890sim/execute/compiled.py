@@ -332,10 +332,12 @@ def run_chain(table: np.ndarray[Any, np.dtype[np.int64]], lanes: int, rows: int)
                     )
                 elif op <= ROW_SUM:
                     for _ in range(first, last):
-                        if op == ROW_MAX or cols <= _UNCUT:
+                        if op == ROW_MAX:
                             _put(dst, _fold(op, a, cols))
+                        elif cols <= _UNCUT:  # NumPy adds up from 0.0: no sum is -0.0
+                            _put(dst, _fold(op, a, cols) + np.float32(0.0))
                         else:
-                            _put(dst, _row_sum(a, cols))
+                            _put(dst, _row_sum(a, cols) + np.float32(0.0))
                         dst += by
                         a += by_a
                 else:

@@ -6,7 +6,6 @@ S slots of the paged cache, HQ query heads, HKV key heads, D elements a head.
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 NARROW_ELEMENTS = 4  # of a head, where a kernel is shown to do the same whatever their number
 MOST_SEQUENCES = 2**14  # of a case
+LEAST_SCALE, MOST_SCALE = 2.0**-20, 2.0**20  # factors of logits that fp32 has room around
 ELEMENT_BYTES = 2  # the tasks' tensors are bf16
 
 
@@ -295,10 +295,12 @@ class AttentionCase(Case):
 
 
 def check_scale(scale: float | None) -> None:
-    """Raises: TypeError, ValueError for a factor of the logits that is no number above 0."""
+    """Raises: TypeError, ValueError for a factor of the logits that is no number in the range."""
     if scale is None:
         return
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)):
-        raise TypeError(f"scale must be a number or None, not {scale!r:.60}")
-    if not 0 < scale < math.inf:
-        raise ValueError(f"scale must be above 0 and finite, not {scale!r:.60}")
+    if type(scale) not in (int, float):
+        raise TypeError(f"scale must be a number or None, not {described(scale)}")
+    if not LEAST_SCALE <= scale <= MOST_SCALE:
+        raise ValueError(
+            f"scale must lie from {LEAST_SCALE} to {MOST_SCALE}, not {described(scale)}"
+        )

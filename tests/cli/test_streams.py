@@ -99,13 +99,18 @@ def test_many_interrupts_end_as_one(tmp_path: Path) -> None:
         [sys.executable, "-m", "m890sim.cli", *given],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # A shell starts what runs in its background with SIGINT ignored, and children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     log = out / "evaluations.jsonl"
     end = time.monotonic() + 90
-    while time.monotonic() < end and not (log.exists() and log.read_bytes().count(b"\n") > 1):
-        time.sleep(0.05)
-    while running.poll() is None and time.monotonic() < end:
-        os.kill(running.pid, signal.SIGINT)
-        time.sleep(0.03)
-    assert running.wait(30) == 130
+    try:
+        while time.monotonic() < end and not (log.exists() and log.read_bytes().count(b"\n") > 1):
+            time.sleep(0.05)
+        while running.poll() is None and time.monotonic() < end:
+            os.kill(running.pid, signal.SIGINT)
+            time.sleep(0.03)
+        assert running.wait(30) == 130
+    finally:
+        running.kill()
     assert all(json.loads(line) for line in log.read_text("utf-8").splitlines())

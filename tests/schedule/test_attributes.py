@@ -60,7 +60,7 @@ def test_dtype_is_set() -> None:
     ("name", "place", "argument", "message"),
     [
         ("set_slots", "b = ", 5, "the slots of b is 5, it must lie from 1 to 4"),
-        ("set_slots", "b = ", True, "must be an integer, not True"),
+        ("set_slots", "b = ", "2", "must be an integer, not '2'"),
         ("set_slots", "load", 2, "this statement declares no tile"),
         ("set_queue", "load", 4, "the queue is 4, it must lie from 0 to 3"),
         ("set_queue", "exp2", 1, "only load and store have a queue"),

@@ -152,7 +152,9 @@ def test_edits_that_are_offered_need_no_check_before_a_kernel_is_timed(
     session = make(verify="never", memory=Memory())
     expected = make(verify="never", memory=Memory())
     session.evaluate()
-    monkeypatch.setattr("m890sim.session.memory.check_built", lambda _kernel: pytest.fail("checked"))
+    monkeypatch.setattr(
+        "m890sim.session.memory.check_built", lambda _kernel: pytest.fail("checked")
+    )
     for edit in reversed(fences(session.kernel)):
         session.apply(edit)
     found = session.evaluate()

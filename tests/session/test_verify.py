@@ -171,5 +171,7 @@ def test_kernel_that_the_language_refuses_is_not_even_timed(make: Make, verify: 
 def test_legal_edits_vouch_for_what_they_make(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     session = make(memory=Memory(), verify="never")
     session.apply(session.legal_edits()[0])
-    monkeypatch.setattr("m890sim.session.memory.check_built", lambda _kernel: pytest.fail("checked"))
+    monkeypatch.setattr(
+        "m890sim.session.memory.check_built", lambda _kernel: pytest.fail("checked")
+    )
     assert session.evaluate().accepted
