@@ -135,15 +135,16 @@ def _plain(call: _Call, world: World) -> Step:
     reads, fixed = call.reads, call.fixed
     (piece,) = call.writes
     name, dtype, target = piece.operand.name, _rounding(call, piece), _tile_place(piece).target
-    spec, spend, sized = call.spec, world.work.spend, _sized(call.spec)
+    touch, sized = world.work.touch, call.spec.size_of
+    if call.spec.family == "matrix":
+        return _general(call, world)
 
     def step(env: Env) -> None:
         arguments = dict(fixed)
         for key, read in reads:
             arguments[key] = read(env)
         place = target(env)
-        shapes = {key: (place if key == name else arguments[key]).shape for key in sized}
-        spend(*arithmetic(spec, shapes))
+        touch((place if sized == name else arguments[sized]).shape)
         write(place, meaning(domain, arguments)[name], dtype)
 
     return step

@@ -54,6 +54,12 @@ class Work:
                 "use a smaller case or raise limits.memory_bytes",
             )
 
+    def touch(self, shape: tuple[int, ...]) -> None:
+        """Count the elements of an instruction that does no multiply-adds. Raises: as `spend`."""
+        self.elements += shape[-2] * shape[-1]
+        if self.elements > self.limits.run_elements:
+            self.spend(0, 0)
+
     def spend(self, products: int, elements: int) -> None:
         """Count an instruction's arithmetic before it is done. Raises: LimitError E510."""
         self.products += products
@@ -86,11 +92,34 @@ def arithmetic(spec: OpSpec, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int
 
 def trip_work(body: tuple[ir.Stmt, ...]) -> int:
     """What a pass through a body counts against the limit of loop trips: 1, and its integers."""
-    operations = 0
-    for stmt in ir.walk(body):
+    return 1 + _operations(body) // OPERATIONS
+
+
+def _operations(body: tuple[ir.Stmt, ...]) -> int:
+    """Operations on integers in a body.
+
+    Remembered, as a kernel is compiled for one case after another; by identity, as to hash a body
+    takes as long as to count.
+    """
+    found = _counted.get(id(body))
+    if found is not None and found[0] is body:
+        return found[1]
+    count = 0
+    for stmt in body:
         for expr in _expressions(stmt):
-            operations += sum(isinstance(n, (ir.Op, ir.TableRef)) for n in ir.walk_expr(expr))
-    return 1 + operations // OPERATIONS
+            count += sum(isinstance(n, (ir.Op, ir.TableRef)) for n in ir.walk_expr(expr))
+        if isinstance(stmt, ir.If):
+            count += _operations(stmt.then) + _operations(stmt.orelse)
+        elif isinstance(stmt, (ir.Loop, ir.Stage, ir.Cores)):
+            count += _operations(stmt.body)
+    if len(_counted) >= _MOST_COUNTED:
+        _counted.clear()
+    _counted[id(body)] = body, count
+    return count
+
+
+_counted: dict[int, tuple[tuple[ir.Stmt, ...], int]] = {}
+_MOST_COUNTED = 1024
 
 
 def _expressions(stmt: ir.Stmt) -> list[ir.Expr]:

@@ -153,9 +153,11 @@ def judge_case(
     thorough: bool = False,
     tell: Callable[[int, str], None] = lambda step, text: None,
     tolerance: float | None = None,
+    timed: tuple[int | None, int | None] = (None, None),
 ) -> CaseResult:
-    """One case of `evaluate`, for a kernel that was checked; tolerance: the task's where None.
+    """One case of `evaluate`, for a kernel that was checked.
 
+    tolerance: the task's where None. timed: cycles and instructions, where they are known.
     Raises: BelowLowerBoundError.
     """
     reference = reference_cycles(task.reference_name, case, chip)
@@ -166,8 +168,10 @@ def judge_case(
     count = chosen_rows(case, rows)
     seen = 0
     try:
-        timing = simulate_checked(kernel, case, chip)
-        cycles, instructions = timing.cycles, timing.instructions
+        cycles, instructions = timed
+        if cycles is None:
+            timing = simulate_checked(kernel, case, chip)
+            cycles, instructions = timing.cycles, timing.instructions
         checker = Checker(kernel, task, case, tolerance)
         for step, distribution in enumerate(distributions):
             tell(step, distribution)

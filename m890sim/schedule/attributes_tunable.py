@@ -64,8 +64,8 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     name, value = _asked(kernel, site, argument)
     if is_of_parts(kernel, name):
         require_parts(kernel, name)
-    else:
-        Blocks(kernel, name, value).check()
+    elif value not in legal_values(kernel, name):
+        Blocks(kernel, name, value).check()  # says why
     params = tuple(
         dataclasses.replace(p, default=value) if p.kind == "tunable" and p.name == name else p
         for p in kernel.params

@@ -20,7 +20,7 @@ from m890sim.judge import check_fits, reference_cycles
 from m890sim.judge.arguments import cases_of
 from m890sim.judge.evaluation import chosen_distributions, judge_case
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
-from m890sim.kernel import digest
+from m890sim.kernel import computed, digest
 from m890sim.kernel.ir import Kernel
 from m890sim.language import check_built, check_size
 from m890sim.messages import described
@@ -50,6 +50,7 @@ class State:
     __slots__ = (
         "_digest",
         "_digested",
+        "_values",
         "checked",
         "edits",
         "extras",
@@ -77,7 +78,7 @@ class State:
         self.verdicts: dict[Gate, Verdict] = {}
         self.extras: dict[Hashable, Any] = {}
         self.traced: tuple[Case, Timing] | None = None  # of a watched case, until it is taken
-        self._digest = ""
+        self._digest = self._values = ""
         # What a digest is taken of, as it was: to compare these takes no time.
         self._digested = (kernel.name, kernel.params, kernel.body)
 
@@ -94,6 +95,13 @@ class State:
         if not self._digest:
             self._digest = digest(self.kernel)
         return self._digest
+
+    @property
+    def values_digest(self) -> str:
+        """The same of what decides its values (`kernel.computed`)."""
+        if not self._values:
+            self._values = digest(computed(self.kernel))
+        return self._values
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +134,10 @@ class Space:
 class Memory:
     """Timings, verdicts, legal edits and successors of kernels, shared by sessions.
 
-    Timings and verdicts are kept by (digest of the kernel, chip, case, timing version), verdicts
-    also by the gate. states: kernels that are kept with their edits, results: timings and verdicts
-    that are kept; when either is full it is emptied. Raises: TypeError, ValueError.
+    Timings are kept by (digest of the kernel, chip, case, timing version), verdicts on a case by
+    the digest of what decides the kernel's values, the chip, the case and the gate. states: kernels
+    that are kept with their edits, results: timings and verdicts that are kept; when either
+    is full it is emptied. Raises: TypeError, ValueError.
     """
 
     def __init__(self, states: int = STATES, results: int = RESULTS) -> None:
@@ -332,10 +341,14 @@ class Memory:
         for number, case in enumerate(sorted(space.cases, key=lambda case: case.work)):
             here = names if gate.rows is None else dealt(names, number)
             version = (TIMING_VERSION, task.name, task.outputs, task.tolerance, here)
-            key = (state.digest, space.chip, case, version, gate)
+            # A kernel that is timed can be shown wrong by its values alone.
+            timing = self._timing(space, state, space.cases.index(case))
+            timed = timing.cycles is not None and timing.cycles >= timing.lower_bound_cycles
+            own = state.values_digest if timed else state.digest
+            key = (own, timed, space.chip, case, version, gate)
             verdict = self._verdicts.get(key)
             if verdict is None:
-                verdict = _judge_case(space, state.kernel, case, gate, here)
+                verdict = _judge_case(space, state.kernel, case, gate, here, timing)
                 self.judged += 1
                 if len(self._verdicts) >= self._most_results:
                     self._verdicts = {}
@@ -406,7 +419,12 @@ def _time(
 
 
 def _judge_case(
-    space: Space, kernel: Kernel, case: Case, gate: Gate, distributions: tuple[str, ...]
+    space: Space,
+    kernel: Kernel,
+    case: Case,
+    gate: Gate,
+    distributions: tuple[str, ...],
+    timing: CaseCycles,
 ) -> Verdict:
     quick = gate.rows is not None
     found = judge_case(
@@ -418,6 +436,7 @@ def _judge_case(
         distributions,
         gate.rows,
         tolerance=space.task.tolerance * QUICK_TOLERANCE if quick else None,
+        timed=(timing.cycles, timing.instructions),
     )
     if found.correct:
         return Verdict(True)

@@ -11,7 +11,7 @@ import pytest
 
 from m890sim.errors import ExecutionError
 from m890sim.execute import Execution, FloatDomain, execute_kernel
-from m890sim.kernel import ir
+from m890sim.kernel import computed, ir
 from tests.execute.naive import Naive, Undefined, plain_matmul
 from tests.generators import Program, random_inputs, random_program
 
@@ -108,6 +108,20 @@ def test_slots_stages_order_queues_and_fences_never_change_results() -> None:
         changed += plain != program.kernel
         assert_same(run(program, plain), full_run(seed))
     assert changed > len(SEEDS) // 2
+
+
+def test_what_decides_the_values_is_all_that_execution_reads() -> None:
+    shorter = 0
+    for seed in SEEDS:
+        program = program_of(seed)
+        kept = computed(program.kernel)
+        left = list(ir.walk(kept.body))
+        assert computed(kept) == kept
+        assert not any(isinstance(s, ir.Instr) and s.op == "fence" for s in left)
+        assert all(s.order == "block" for s in left if isinstance(s, ir.Cores))
+        shorter += len(left) < len(list(ir.walk(program.kernel.body)))
+        assert_same(run(program, kept), full_run(seed))
+    assert shorter > len(SEEDS) // 2
 
 
 def without_instruction(body: tuple[ir.Stmt, ...], victim: ir.Stmt) -> tuple[ir.Stmt, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from m890sim import parse
+from m890sim.kernel import print_kernel
 from m890sim.kernel.ir import Kernel
 from m890sim.schedule import Edit
 from m890sim.session import KernelSession, Memory
@@ -27,6 +28,7 @@ def mutant(old: str, new: str) -> Kernel:
 WRONG = mutant("causal_mask(s[:rows, :cols], row=i * BQ, col=j)", "fence()")
 # Faster than the reference, so that it would be the best.
 FAST_AND_WRONG = mutant("range(0, i * BQ + rows, BK)", "range(0, i * BQ, BK)")
+SLOTS = ("kt = sram(BK, D, bf16)", "kt = sram(BK, D, bf16, slots=2)")
 TRAPS = mutant("q[first + i * BQ : first + i * BQ + rows", "q[first + 99 : first + 99 + rows")
 
 
@@ -42,10 +44,29 @@ def test_best_checks_only_what_would_be_the_best(make: Make) -> None:
     session.undo()
     session.apply(fences(session.kernel)[0])
     assert session.evaluate().correct is True
-    assert memory.judged == 2
+    assert memory.judged == 1, "without a fence it computes what was judged"
     assert session.best is not None and session.best.index == 2
     assert session.best_kernel is session.kernel
     assert session.best_speedup == session.best.speedup > 1.0
+
+
+def test_a_verdict_on_values_is_shared_and_one_on_room_is_not(make: Make) -> None:
+    memory = Memory()
+    session = make(memory=memory, verify="always")
+    session.evaluate()
+    session.load(mutant(*SLOTS))
+    assert session.evaluate().correct is True
+    assert memory.judged == 1
+    session.load(FAST_AND_WRONG)
+    first = session.evaluate()
+    assert memory.judged == 2
+    session.load(parse(print_kernel(FAST_AND_WRONG).replace(*SLOTS)))
+    again = session.evaluate()
+    assert memory.judged == 2
+    assert (first.correct, first.message) == (again.correct, again.message)
+    session.load(mutant("bf16)", "bf16, slots=999)"))
+    refused = session.evaluate()
+    assert refused.correct is not True and refused.code == "E301"
 
 
 def test_equal_cycles_do_not_replace_the_best(make: Make) -> None:
