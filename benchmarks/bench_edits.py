@@ -27,7 +27,7 @@ from m890sim.kernel import print_kernel
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
 from m890sim.schedule import legal_edits, legality, rewrite
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
 from m890sim.session import context_of
 from m890sim.workloads import Case, Task, get_task, load_kernel, simulate
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from m890sim.agents.moves import kind_of
 from m890sim.kernel import ir
 from m890sim.schedule import Argument, Edit
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
 from m890sim.session import Facade
 
 SLOT = 0.7  # a slot more counts as so many statements

@@ -14,7 +14,7 @@ from m890sim.agents.dice import Dice
 from m890sim.kernel import ir
 from m890sim.messages import described
 from m890sim.schedule import EDITS, Argument, Edit, Site
-from m890sim.schedule.tree import node, sites
+from m890sim.schedule.core.tree import node, sites
 from m890sim.session import Facade, KernelSession, context_of
 from m890sim.session.arguments import choice_of
 

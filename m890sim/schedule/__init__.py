@@ -9,6 +9,7 @@ from m890sim.kernel import ir
 from m890sim.language import check
 from m890sim.messages import described
 from m890sim.schedule import legality
+from m890sim.schedule.core.tree import node, sites
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
     Argument,
@@ -20,7 +21,6 @@ from m890sim.schedule.edit import (
     check_edit,
 )
 from m890sim.schedule.table import EDITS
-from m890sim.schedule.tree import node, sites
 
 __all__ = [
     "DEFAULT_CONTEXT",

@@ -16,6 +16,7 @@ import numpy as np
 
 from m890sim.kernel import ir
 from m890sim.messages import described
+from m890sim.schedule.core.tree import sites as sites_of
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
     Argument,
@@ -27,7 +28,6 @@ from m890sim.schedule.edit import (
     refuse,
 )
 from m890sim.schedule.table import EDITS
-from m890sim.schedule.tree import sites as sites_of
 
 STOP = 0
 MOST_SITES = 65_536  # a mask has a number for each and every row

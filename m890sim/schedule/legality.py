@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from m890sim.kernel import ir
-from m890sim.schedule import tree
+from m890sim.schedule.core import tree
+from m890sim.schedule.core.fingerprints import Token, of_kernel
 from m890sim.schedule.edit import (
     INSTRUCTIONS,
     Argument,
@@ -21,7 +22,6 @@ from m890sim.schedule.edit import (
     Site,
     head_of,
 )
-from m890sim.schedule.tokens import Token, of_kernel
 
 _MOST_ANSWERS = 40_000  # for one context, about 1 kB each
 _MOST_EDITS = 100_000

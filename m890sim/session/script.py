@@ -17,7 +17,7 @@ from m890sim.errors import M890Error
 from m890sim.kernel.printer import print_head
 from m890sim.messages import described
 from m890sim.schedule import EDITS, Argument, Edit, EditError, Site, check_edit
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
 from m890sim.session.session import KernelSession
 
 MOST = 1000  # edits that one line may make

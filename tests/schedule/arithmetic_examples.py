@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import parse
-from m890sim.schedule import tree
-from m890sim.schedule.arithmetic import ROWS
+from m890sim.schedule.core import tree
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Site
+from m890sim.schedule.edits.arithmetic.rows import ROWS
 
 EDITS = {row.name: row for row in ROWS}
 

@@ -7,7 +7,7 @@ import pytest
 from m890sim import parse, print_kernel
 from m890sim.kernel import ir
 from m890sim.schedule import Edit, EditError, rewrite
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
 
 HEAD = """from m890sim.lang import *
 

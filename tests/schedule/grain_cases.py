@@ -12,7 +12,7 @@ from m890sim.kernel import ir, print_kernel
 from m890sim.kernel.printer import print_head
 from m890sim.language import check, parse
 from m890sim.schedule import DEFAULT_CONTEXT, EDITS, Edit, EditError, rewrite
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
 from m890sim.session.script import parse_script
 from m890sim.workloads import AttentionCase
 

@@ -7,9 +7,9 @@ from textwrap import dedent, indent
 
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
+from m890sim.schedule.core.tree import sites
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context, Site
-from m890sim.schedule.motion import ROWS
-from m890sim.schedule.tree import sites
+from m890sim.schedule.edits.motion.rows import ROWS
 from m890sim.workloads import AttentionCase
 from tests.level_cases import TINY_LEVELS
 

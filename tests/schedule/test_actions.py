@@ -9,7 +9,7 @@ import pytest
 
 from m890sim.schedule import EDITS, Context, Edit, EditError, candidates, legal_edits
 from m890sim.schedule.actions import ROWS, STOP, Actions
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
 from m890sim.workloads import KERNELS, load_kernel
 
 GOLDEN = Path(__file__).parent / "golden" / "actions.txt"

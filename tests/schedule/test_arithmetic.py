@@ -6,7 +6,8 @@ import pytest
 
 from m890sim.kernel import ir
 from m890sim.language import check
-from m890sim.schedule import legal_edits, tree
+from m890sim.schedule import legal_edits
+from m890sim.schedule.core import tree
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, EditError
 from tests.schedule.arithmetic_examples import (
     EDITS,

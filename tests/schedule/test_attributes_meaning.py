@@ -15,8 +15,8 @@ from m890sim.judge import row_errors
 from m890sim.kernel import ir
 from m890sim.language import check
 from m890sim.schedule import Context, Edit, EditError, legal_edits, rewrite
-from m890sim.schedule.attributes import ROWS
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
+from m890sim.schedule.edits.attributes.rows import ROWS
 from m890sim.workloads import AttentionCase
 from tests.generators import Program, random_inputs, random_program
 

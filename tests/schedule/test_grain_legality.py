@@ -8,9 +8,9 @@ from m890sim.errors import M890Error
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
 from m890sim.schedule import DEFAULT_CONTEXT, Edit, EditError, legal_edits, rewrite
+from m890sim.schedule.core.tree import sites
 from m890sim.schedule.edit import head_of
-from m890sim.schedule.grain import ROWS
-from m890sim.schedule.tree import sites
+from m890sim.schedule.edits.grain.rows import ROWS
 from m890sim.workloads import KERNELS
 from tests.generators import random_program
 from tests.schedule import grain_cases

@@ -11,7 +11,7 @@ from m890sim.execute import run_kernel
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import parse
 from m890sim.schedule import Edit, EditError, apply, rewrite
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
 from tests.schedule.grain_cases import legal
 
 HEAD = """from m890sim.lang import *

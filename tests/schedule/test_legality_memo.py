@@ -21,8 +21,8 @@ from m890sim.schedule import (
     legality,
     rewrite,
 )
+from m890sim.schedule.core.tree import node, sites
 from m890sim.schedule.edit import head_of
-from m890sim.schedule.tree import node, sites
 from m890sim.session import context_of
 from m890sim.workloads import load_kernel
 from tests.generators import random_program

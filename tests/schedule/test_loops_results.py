@@ -13,8 +13,8 @@ from m890sim.execute import run_kernel
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
 from m890sim.schedule import DEFAULT_CONTEXT, EDITS, Edit, EditError
-from m890sim.schedule.loops import ROWS
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
+from m890sim.schedule.edits.loops.rows import ROWS
 from m890sim.workloads import AttentionCase
 from tests.generators import random_inputs, random_program
 

@@ -12,8 +12,8 @@ from m890sim import execute, load_kernel
 from m890sim.execute import run_kernel
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
+from m890sim.schedule.core.tree import sites
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context, EditError, Site
-from m890sim.schedule.tree import sites
 from m890sim.workloads import KERNELS, LEVELS
 from tests.execute.pipelined import assert_same_dataflow
 from tests.execute.test_generated import PlainDomain

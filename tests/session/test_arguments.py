@@ -14,7 +14,7 @@ from m890sim import get_task, load_kernel, schedule
 from m890sim.errors import LimitError, M890Error, TaskError
 from m890sim.kernel import ir
 from m890sim.schedule import Edit, EditError
-from m890sim.schedule.tree import sites
+from m890sim.schedule.core.tree import sites
 from m890sim.session import Facade, KernelSession, Memory
 from tests.session.junk import JUNK
 

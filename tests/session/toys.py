@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from m890sim.kernel import ir
 from m890sim.schedule import Context, Edit, EditError, EditSpec, Site
-from m890sim.schedule.tree import node, replace, sites
+from m890sim.schedule.core.tree import node, replace, sites
 from m890sim.workloads import AttentionCase
 
 # Small, so that the functional gate takes milliseconds.

@@ -1,0 +1,1 @@
+"""What edits ask of a kernel: each analysis once."""

@@ -1,0 +1,1 @@
+"""Whether a tunable is the size of a block and nothing else."""

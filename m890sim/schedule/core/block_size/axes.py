@@ -1,0 +1,325 @@
+"""Whether the operands of an instruction are blocks of a tunable's size, or pieces of blocks."""
+
+from __future__ import annotations
+
+from m890sim.isa import OPS
+from m890sim.kernel import ir
+from m890sim.kernel.forms import Form, Forms, Range
+from m890sim.kernel.shapes import same_value, simplify
+from m890sim.schedule.core.block_size.kinds import FREE, Kind, kind_of, length_of, uncut, wholes
+from m890sim.schedule.core.block_size.memo import Known
+from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.tree import substitute
+from m890sim.schedule.edit import EditError, refuse
+
+Axis = tuple[ir.Expr, Kind]  # an operand's extent along one axis
+
+
+class Axes:
+    """The walk: what is known of names and tiles at the statement being read."""
+
+    def __init__(
+        self, kernel: ir.Kernel, name: str, *sizes: int, known: Known | None = None
+    ) -> None:
+        self.kernel = kernel
+        self.name = name
+        tunables = kernel.tunables
+        self.sizes = sizes
+        self.multiples = frozenset(size for size in sizes if size % tunables[name] == 0)
+        self.legal = frozenset(sizes)  # that nothing was found against yet
+        self.values = tunables
+        self.known = known
+        self.env = 0  # stands for all that is known of names, tiles and blocks here
+        self.ahead: ir.Loop | None = None  # the last loop whose legality depends on what follows
+        self.kinds: dict[str, Kind] = {name: Kind("size")}
+        self.lets: dict[str, ir.Expr] = {}
+        self.tiles: dict[str, ir.TileDecl] = {}
+        self.dims = {p.name: p.dims for p in kernel.params if p.kind == "tensor"}
+        self.bounds: dict[str, tuple[ir.Expr, ...]] = {}  # block variable -> what cut extents meet
+        self.strides: dict[str, ir.Expr] = {}  # block variable -> what a position moves by
+        self.used = False
+        self.symbols = frozenset(kernel.symbols)
+        # While names keep their values: the axis, the sizes that it allows, whether it uses them.
+        self.pieces: dict[tuple[ir.Slice, ir.Expr], tuple[Axis, frozenset[int], bool]] = {}
+        self.guards: list[ir.Expr] = []  # end - point, where an `if` says point < end
+        self.items: set[str] = set()  # block variables of the phase
+        self.open: list[str] = []  # all block variables around the statement
+        self.reduced: frozenset[str] = frozenset()
+
+    def keep(self, sizes: frozenset[int], stmt: ir.Stmt, reason: str) -> None:
+        """Only these sizes may still be legal, for that reason."""
+        self.legal &= sizes
+        if not self.legal:
+            raise self.refuse(stmt, reason)
+
+    def refuse(self, stmt: ir.Stmt, reason: str) -> EditError:
+        return refuse(stmt, f"{self.name} is not only the size of a block: {reason}")
+
+    def kind(self, expr: ir.Expr, stmt: ir.Stmt) -> Kind:
+        """The kind of an expression; where it is no assignment, with what it cuts off checked."""
+        found = kind_of(expr, self.kinds)
+        if found is None:
+            raise self.refuse(stmt, "an expression is neither a position nor an extent")
+        if found.exact:
+            self.keep(
+                self.multiples, stmt, "a position is divided, which only a multiple keeps whole"
+            )
+        if found is not FREE:
+            self.used = True
+            if not isinstance(stmt, (ir.Let, ir.If)):
+                for part in ir.walk_expr(self.inline(expr)):
+                    if isinstance(part, ir.Op) and part.op == "min":
+                        self.cut(part, stmt)
+        return found
+
+    def cut(self, expr: ir.Op, stmt: ir.Stmt) -> None:
+        """A min(size, rest): the rest must not be below zero, whatever the size."""
+        words = [kind_of(arg, self.kinds) for arg in expr.args]
+        pair = [None if k is None else k.word for k in words]
+        if sorted(str(word) for word in pair) != ["point", "size"]:
+            return
+        rest = expr.args[pair.index("point")]
+        deps = words[pair.index("point")]
+        assert deps is not None
+        for variable in deps.deps:
+            if any(same_value(rest, bound) for bound in self.bounds.get(variable, ())):
+                return
+            if variable not in self.bounds:  # a count of blocks of several kinds: flags select
+                return
+        if any(same_value(rest, bound) for bound in self.guards):
+            return
+        raise self.refuse(stmt, "what min() cuts off belongs to no loop, phase or `if` around it")
+
+    def free(self, expr: ir.Expr, stmt: ir.Stmt, what: str) -> None:
+        if self.kind(expr, stmt).word != "free":
+            raise self.refuse(stmt, f"it stands in {what}")
+
+    def inline(self, expr: ir.Expr) -> ir.Expr:
+        return substitute(expr, self.lets)
+
+    # ---- instructions ----
+
+    def instruction(self, stmt: ir.Instr) -> None:
+        row = OPS[stmt.op]
+        settings = {s.name: s for s in row.settings}
+        for name, value in stmt.keywords:
+            if name in settings and not isinstance(value, (str, bool, ir.TileRef)):
+                word = self.kind(value, stmt).word
+                if word not in (
+                    ("free", "point", "clip") if settings[name].kind == "int" else ("free",)
+                ) or (name in ("group", "window") and word != "free"):
+                    raise self.refuse(stmt, f"it stands in {name}=")
+        shapes = {o.name: o.shape for o in row.operands}
+        axes: dict[str, list[Axis]] = {}
+        for name, _, written, operand in operand_roles(stmt):
+            if isinstance(operand, ir.TileRef):
+                pair = self.tile_axes(operand, stmt)
+            elif isinstance(operand, ir.TensorRef):
+                pair = self.tensor_axes(operand, stmt, written)
+            else:
+                continue
+            for letter, axis in zip(shapes[name][:2], pair, strict=True):
+                if not (shapes[name].endswith("b") and axis[0] == ir.Const(1)):
+                    axes.setdefault(letter, []).append(axis)
+        for letter, found in axes.items():
+            self.agree(found if letter != "1" else [*found, (ir.Const(1), FREE)], stmt)
+        self.reduce(stmt, axes)
+
+    def reduce(self, stmt: ir.Instr, axes: dict[str, list[Axis]]) -> None:
+        """Notes the block variables that an instruction reduces over."""
+        gone = {"row": "N", "col": "M", "matmul": "K"}.get(stmt.op.split("_")[0])
+        if stmt.op.endswith("_mask") or (gone is None and stmt.keyword("row_sum") is None):
+            return
+        for _, kind in axes.get(gone or "N", ()):
+            if kind.word == "size":
+                raise self.refuse(stmt, f"{stmt.op} runs over a whole block, also where it is cut")
+            # An axis that ends with the item's block is masked: the loop around it was asked.
+            if kind.deps & self.items and kind.word != "point":
+                raise self.refuse(stmt, f"{stmt.op} runs over the block of a work item")
+            self.reduced |= kind.deps - self.items
+
+    def tile_axes(self, ref: ir.TileRef, stmt: ir.Instr) -> list[Axis]:
+        tile = self.tiles[ref.tile]
+        axes = []
+        for key in ((ref.rows, tile.rows), (ref.cols, tile.cols)):
+            found = self.pieces.get(key)
+            if found is None:
+                used, self.used = self.used, False
+                legal, self.legal = self.legal, frozenset(self.sizes)
+                axis = self.piece(*key, stmt)
+                found = self.pieces[key] = (axis, self.legal, self.used)
+                self.used, self.legal = used, legal
+            axis, legal, used = found
+            self.used = self.used or used
+            self.keep(legal, stmt, "a slice is not certain to stay within its tile")
+            axes.append(axis)
+        return axes[::-1] if ref.transposed else axes
+
+    def piece(self, piece: ir.Slice, dim: ir.Expr, stmt: ir.Instr) -> Axis:
+        """One axis of a piece of a tile, which must stay within the tile."""
+        size = self.kind(dim, stmt)
+        if piece == ir.FULL:
+            return self.inline(dim), size
+        kinds = [
+            self.kind(part, stmt)
+            for part in (piece.start, piece.stop, piece.step)
+            if part is not None
+        ]
+        if all(k == FREE for k in kinds):
+            if size != FREE:
+                raise self.refuse(stmt, "a fixed piece of a block is not one of every block")
+            return length_of(piece, self.inline(dim), self.lets), FREE
+        if piece.step is not None or any(k.word == "reach" for k in kinds):
+            raise self.refuse(stmt, "a slice of a tile has a step, or may leave the tile")
+        stop = piece.stop if piece.stop is not None else dim
+        if piece.stop is not None and piece.stop != dim:
+            inside = self.within(piece.stop, dim)
+            self.keep(inside, stmt, "a slice is not certain to stay within its tile")
+        word = "clip" if any(k != FREE for k in kinds) else "free"
+        if kinds and kinds[-1].word in ("size", "point") and piece.start is None:
+            word = kinds[-1].word
+        deps = frozenset().union(*(k.deps for k in kinds)) if kinds else frozenset()
+        return length_of(ir.Slice(piece.start, stop), self.inline(dim), self.lets), Kind(word, deps)
+
+    def within(self, stop: ir.Expr, dim: ir.Expr) -> frozenset[int]:
+        """The sizes for which a slice certainly ends within its dimension."""
+        end, extent = self.inline(stop), self.inline(dim)
+        return frozenset(size for size in self.sizes if self.at_most(end, extent, size))
+
+    def at_most(self, left: ir.Expr, right: ir.Expr, size: int) -> bool:
+        """Whether left <= right, for a size of the block."""
+        forms = Forms()
+        self.values = {**self.values, self.name: size}
+        most, least = self.most(forms, left), self.most(forms, right)
+        if most is None or least is None:
+            return False
+        low = forms.range(forms.subtract(least, most)).low
+        return low is not None and low >= 0
+
+    def most(self, forms: Forms, expr: ir.Expr) -> Form | None:
+        """An upper bound of an extent, in symbols; None where there is no simple one."""
+        if isinstance(expr, ir.Const):
+            return Form(int(expr.value))
+        if isinstance(expr, ir.Name):
+            if expr.id in self.values:
+                return Form(self.values[expr.id])
+            if expr.id in self.symbols:
+                return forms.name(expr.id, Range(0, None))
+            return None
+        if not isinstance(expr, ir.Op) or len(expr.args) != 2:
+            return None
+        left, right = (self.most(forms, arg) for arg in expr.args)
+        if expr.op == "+" and left is not None and right is None:
+            # x + y // 2 <= max(x, x + y): a piece that ends within the rest of a block.
+            for whole in self.wholes(forms, expr.args[1]):
+                end = self.most(forms, simplify(ir.Op("+", (expr.args[0], whole))))
+                if end is not None:
+                    return forms.extreme("max", left, end)
+            return None
+        if expr.op == "min":
+            if left is None or right is None:
+                return left or right
+            return left if left.value is not None else right
+        if left is None or right is None:
+            return None
+        if expr.op in ("+", "*"):
+            return forms.add(left, right) if expr.op == "+" else forms.multiply(left, right)
+        if expr.op == "//" and isinstance(expr.args[1], ir.Const) and expr.args[1].value >= 1:
+            return forms.divide("//", left, right)
+        if expr.op == "//" and not any(
+            isinstance(part, ir.Op) and part.op == "min" for part in ir.walk_expr(expr.args[1])
+        ):
+            return forms.divide("//", left, right)  # the divisor is a number of heads, say
+        return forms.extreme("max", left, right) if expr.op == "max" else None
+
+    def wholes(self, forms: Forms, share: ir.Expr) -> list[ir.Expr]:
+        """What an extent is a share of: y for y // 2, y * g for y // 2 * g."""
+        if not (isinstance(share, ir.Op) and share.op == "*"):
+            return wholes(share)
+        share, factor = share.args
+        if any(isinstance(part, ir.Op) and part.op == "min" for part in ir.walk_expr(factor)):
+            return []  # `most` would be no value of it
+        value = self.most(forms, factor)
+        low = None if value is None else forms.range(value).low
+        if low is None or low < 0:
+            return []
+        return [ir.Op("*", (whole, factor)) for whole in wholes(share)]
+
+    def tensor_axes(self, ref: ir.TensorRef, stmt: ir.Instr, written: bool) -> list[Axis]:
+        extents: list[Axis] = []
+        deps: set[str] = set()
+        for entry, dim in zip(ref.index, self.dims[ref.tensor], strict=True):
+            if not isinstance(entry, (ir.Slice, ir.Gather)):
+                self.free(entry, stmt, f"a single index of {ref.tensor}")
+                continue
+            start, stop = (
+                FREE if part is None else self.kind(part, stmt)
+                for part in (entry.start, entry.stop)
+            )
+            deps |= start.deps if start.exact else self.moved_by(entry.start)
+            if start == FREE and stop == FREE:
+                extents.append((length_of(entry, dim, self.lets), FREE))
+                continue
+            if any(k.word not in ("free", "point", "clip") for k in (start, stop)):
+                raise self.refuse(stmt, f"a piece of {ref.tensor} is not cut off by min()")
+            self.strided(entry.start, start, stmt)
+            length = length_of(entry, dim, self.lets)
+            extents.append((length, Kind("clip", start.deps | stop.deps)))
+        if written:
+            missing = [name for name in self.open if name not in deps]
+            if missing:
+                raise self.refuse(stmt, f"a store does not follow {missing[0]}")
+            if not self.reduced.isdisjoint(self.open):
+                raise self.refuse(stmt, "a loop that reduces over its blocks stores")
+        columns = extents.pop() if extents else (ir.Const(1), FREE)
+        rows: Axis = (ir.Const(1), FREE)
+        for number, (extent, kind) in enumerate(extents):
+            both = extent if not number else ir.Op("*", (rows[0], extent))
+            rows = (both, kind if kind != FREE else rows[1])
+        return [rows, columns]
+
+    def strided(self, start: ir.Expr | None, kind: Kind, stmt: ir.Instr) -> None:
+        """Blocks must follow one another: a position moves by one block's size, up or down."""
+        if start is None or kind.exact:
+            return
+        place = uncut(self.inline(start))
+        for name in self.moved_by(start):
+            stride = self.strides[name]
+            following = substitute(place, {name: self.following(name)})
+            if not (
+                same_value(ir.Op("-", (following, place)), stride)
+                or same_value(ir.Op("-", (place, following)), stride)
+            ):
+                raise self.refuse(stmt, f"blocks of {name} do not follow one another")
+
+    def moved_by(self, start: ir.Expr | None) -> frozenset[str]:
+        """The block variables that move a position.
+
+        What is added as a share of something cut off, `j + cols // 2`, divides a block of another
+        size: it moves nothing.
+        """
+        if isinstance(start, ir.Op) and start.op in ("+", "-"):
+            return frozenset().union(*map(self.moved_by, start.args))
+        kind = None if start is None else kind_of(start, self.kinds)
+        return frozenset() if kind is None or kind.cut else kind.deps
+
+    def following(self, name: str) -> ir.Expr:
+        """The next value of a block variable."""
+        step = self.strides[name] if self.kinds[name].word == "point" else ir.Const(1)
+        return ir.Op("+", (ir.Name(name), step))
+
+    def agree(self, axes: list[Axis], stmt: ir.Instr) -> None:
+        """Extents that an instruction wants equal must be equal for every size."""
+        if all(kind == FREE for _, kind in axes):
+            return
+        first, kind = axes[0]
+        for extent, other in axes[1:]:
+            if extent == first or same_value(extent, first):
+                continue
+            # Rows of whole groups, (rows // G) * G: equal for multiples if they are equal now.
+            alike = kind.word == other.word == "clip" and kind.deps == other.deps
+            self.keep(
+                self.multiples if alike else frozenset(),
+                stmt,
+                "extents are equal only for its present value",
+            )

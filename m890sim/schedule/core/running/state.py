@@ -1,0 +1,350 @@
+"""What a loop of online softmax carries from one iteration to the next: found by data flow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from m890sim.kernel import ir
+from m890sim.schedule.core.effects import known_effects, names_in, operand_roles
+from m890sim.schedule.core.pieces import covers
+from m890sim.schedule.core.running.weights import (
+    ONE,
+    PLAIN,
+    Factor,
+    Kind,
+    added,
+    exponential,
+    factor_of,
+    level,
+    multiplied,
+    plus,
+    scaled,
+    weight,
+)
+from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.tree import Body
+from m890sim.schedule.edit import EditError, refuse
+
+CELL = ir.Const(1)
+Log = list[tuple[ir.TileRef, Kind | None]]
+_UNKNOWN = "holds no weight of the running maximum that could be brought to another one"
+
+
+class _Found(Exception):
+    """The factor of the maximum in a loop's weights."""
+
+    def __init__(self, factor: Factor) -> None:
+        self.factor = factor
+
+
+class State:
+    """One pass over a loop's body, with the kind of what every tile holds.
+
+    maximum: the tile of the running maximum. states: the tiles that are weighed by it, by factor.
+    outside: tiles declared outside the loops and written in one of them. tiles: declarations.
+    factor: None while it is looked for.
+    """
+
+    def __init__(
+        self,
+        maximum: str,
+        states: set[str],
+        outside: set[str],
+        tiles: Mapping[str, ir.TileDecl],
+        factor: Factor | None,
+    ) -> None:
+        self.maximum, self.factor = maximum, factor
+        self.tiles = dict(tiles)
+        self.logs: dict[str, Log] = {}
+        self.fresh: set[str] = set()  # tiles declared in the loop
+        self.parents: list[int] = [-1]  # version -> the one that it is the larger of
+        start = plus((), factor if factor is not None else ((("?",), ONE[0][1]),), -1)
+        self.first: dict[str, Kind | None] = {name: None for name in outside}
+        self.first |= {name: weight({0: start}, False, name) for name in states}
+        self.first[maximum] = level({0: ONE}, True)
+
+    # ---- tiles ----
+
+    def read(self, ref: ir.TileRef, stmt: ir.Stmt) -> Kind:
+        """The kind of a piece of a tile."""
+        wanted = dataclasses.replace(ref, transposed=False) if ref.transposed else ref
+        seen: list[ir.TileRef] = []
+        kinds: list[Kind | None] = []
+        for written, kind in reversed(self.logs.get(ref.tile, [])):
+            seen.append(written)
+            kinds.append(kind)
+            if written == wanted or covers(seen, wanted):
+                break
+        else:
+            # A tile of the iteration's own holds nothing but what was written to it.
+            if not kinds or ref.tile not in self.fresh:
+                kinds.append(self.first.get(ref.tile, PLAIN))
+        found = kinds[0]
+        if found is None or any(kind != found for kind in kinds):
+            raise refuse(stmt, f"this reads a piece of `{ref.tile}` that {_UNKNOWN}")
+        return found
+
+    def write(self, ref: ir.TileRef, kind: Kind | None) -> None:
+        self.logs.setdefault(ref.tile, []).append((ref, kind))
+
+    # ---- statements ----
+
+    def body(self, body: Body) -> None:
+        for stmt in body:
+            if isinstance(stmt, ir.Instr):
+                self.instruction(stmt)
+            elif isinstance(stmt, ir.TileDecl):
+                self.logs[stmt.name] = []
+                self.first[stmt.name] = None
+                self.tiles[stmt.name] = stmt
+                self.fresh.add(stmt.name)
+            elif isinstance(stmt, ir.Stage):
+                self.body(stmt.body)
+                self._forget(stmt.body)
+            elif isinstance(stmt, ir.If):
+                self._branches(stmt)
+            elif isinstance(stmt, ir.Loop):
+                self._inner(stmt)
+
+    def _branches(self, stmt: ir.If) -> None:
+        before = {name: list(log) for name, log in self.logs.items()}
+        ends: list[dict[str, Log]] = []
+        for branch in (stmt.then, stmt.orelse):
+            self.logs = {name: list(log) for name, log in before.items()}
+            self.body(branch)
+            self._forget(branch)
+            ends.append(self.logs)
+        joined = {name: list(log) for name, log in before.items()}
+        for mine, other in (ends, ends[::-1]):
+            self.logs = other
+            for name, log in mine.items():
+                for ref, kind in log[len(before.get(name, ())) :]:
+                    try:
+                        same = kind is not None and self.read(ref, stmt) == kind
+                    except EditError:
+                        # Written in one branch only; nothing may count on it but what is plain.
+                        same = kind == PLAIN and not other.get(name) and name in self.fresh
+                    joined.setdefault(name, []).append((ref, kind if same else None))
+        self.logs = joined
+
+    def _inner(self, stmt: ir.Loop) -> None:
+        before = {name: len(log) for name, log in self.logs.items()}
+        self.body(stmt.body)
+        added = {n: log[before.get(n, 0) :] for n, log in self.logs.items()}
+        # Where all is plain that the body writes, it is so in the iterations to come.
+        steady = all(kind == PLAIN for new in added.values() for _, kind in new)
+        for name, new in added.items():
+            if new:
+                log = self.logs[name]
+                plain = steady and name in self.fresh and all(kind == PLAIN for _, kind in log)
+                del log[before.get(name, 0) :]
+                log.append((ir.TileRef(name), PLAIN if plain else None))
+
+    def _forget(self, body: Body) -> None:
+        """The names of a block end: pieces written with them are known no longer."""
+        ended = {s.name for s in body if isinstance(s, (ir.Let, ir.TileDecl))}
+        if not ended:
+            return
+        for name, log in self.logs.items():
+            plain = name in self.fresh and all(kind == PLAIN for _, kind in log)
+            for place, (ref, _) in enumerate(log):
+                if ended & set(names_in(ref)):
+                    log[place] = (ir.TileRef(name), PLAIN if plain else None)
+
+    # ---- instructions ----
+
+    def instruction(self, stmt: ir.Instr) -> None:
+        if stmt.op == "store":
+            raise refuse(stmt, "the loop stores: every part of its range would")
+        kinds: dict[str, Kind] = {}
+        targets: dict[str, ir.TileRef] = {}
+        values: dict[str, ir.Expr] = {}
+        rows: set[tuple[ir.Slice, ir.Expr | None]] = set()
+        for name, read, written, value in operand_roles(stmt):
+            if isinstance(value, ir.TileRef):
+                if read:
+                    kinds[name] = self.read(value, stmt)
+                if written:
+                    targets[name] = value
+                if written or not kinds[name].plain:
+                    rows.add(self.rows(value, stmt))
+            elif isinstance(value, ir.Const | ir.Name | ir.Op):
+                values[name] = value
+        result = self.result(stmt, kinds, values)
+        if result is None:
+            raise refuse(stmt, f"the result of {stmt.op} {_UNKNOWN}")
+        if len(rows) > 1 and not (result.plain and all(k.plain for k in kinds.values())):
+            raise refuse(stmt, f"{stmt.op} takes its operands from different rows")
+        if stmt.op == "max" and not result.plain and self.tiles[targets["dst"].tile].cols != CELL:
+            raise refuse(stmt, f"`{targets['dst'].tile}` is no maximum of whole rows")
+        for name, ref in targets.items():
+            total = name == "row_sum" and result.weight
+            kind = dataclasses.replace(result, pure=False) if total else result
+            self.require_wide(ref, kind, stmt)
+            self.write(ref, kind)
+
+    def require_wide(self, ref: ir.TileRef, kind: Kind, stmt: ir.Instr) -> None:
+        """Refuses a maximum that is rounded: the parts are weighed by what `maximum` holds."""
+        if kind.weight or len(kind.maxima) != 1:
+            return
+        whole = kind.maxima[0][1] == ONE
+        own, dtype = self.tiles[self.maximum].dtype, self.tiles[ref.tile].dtype
+        if kind.pure and dtype != (own if whole else "f32"):
+            found = f"`{ref.tile}` holds the maximum in {dtype}"
+            raise refuse(stmt, f"{found}, the parts are weighed by `{self.maximum}` in {own}")
+        if whole and dtype not in (own, "f32"):
+            raise refuse(stmt, f"`{ref.tile}` rounds what hangs on the maximum to {dtype}")
+
+    def rows(self, ref: ir.TileRef, stmt: ir.Instr) -> tuple[ir.Slice, ir.Expr | None]:
+        """The rows of an operand; equal where row n of one belongs to row n of another."""
+        if ref.transposed or ref.rows.step is not None:
+            return ir.Slice(step=ir.Name(ref.tile)), None  # equal to no other
+        return ref.rows, self.tiles[ref.tile].rows if ref.rows.stop is None else None
+
+    def result(
+        self, stmt: ir.Instr, kinds: dict[str, Kind], values: dict[str, ir.Expr]
+    ) -> Kind | None:
+        op = stmt.op
+        if all(kind == PLAIN for kind in kinds.values()):
+            return PLAIN
+        if op == "copy":
+            return kinds["src"]
+        if op in ("add", "sub", "mul", "div"):
+            return self.binary(op, kinds["a"], kinds.get("b"), values.get("b"))
+        if op == "max":
+            return self.larger(kinds["a"], kinds.get("b"))
+        if op == "fma":
+            product = self.binary("mul", kinds["a"], kinds.get("b"), values.get("b"))
+            if product is None:
+                return None
+            return self.binary("add", product, kinds.get("c"), values.get("c"))
+        if op == "row_sum" and kinds["src"].weight and not kinds["src"].state:
+            return dataclasses.replace(kinds["src"], pure=False)
+        if op == "row_max" and not kinds["src"].weight:
+            return dataclasses.replace(kinds["src"], pure=False)
+        if op.endswith("_mask") and not kinds["dst"].weight:
+            return dataclasses.replace(kinds["dst"], pure=False)
+        if op == "matmul":
+            a, b, dst = kinds["a"], kinds["b"], kinds.get("dst")
+            if b != PLAIN or not (a == PLAIN or a.weight) or a.state:
+                return None
+            product = dataclasses.replace(a, pure=False)
+            return product if dst is None else added(dst, product)
+        if op in ("exp", "exp2"):
+            return self.power(op, kinds, values)
+        if op == "recip" and set(kinds) == {"src"} and not values:
+            one = weight({}, True)
+            return multiplied(one, kinds["src"], -1) if kinds["src"].weight else None
+        return None
+
+    def binary(self, op: str, a: Kind, b: Kind | None, value: ir.Expr | None) -> Kind | None:
+        """add, sub, mul or div of a tile, and a tile or a value."""
+        if b is not None:
+            if op in ("add", "sub"):
+                return added(a, b, 1 if op == "add" else -1)
+            return multiplied(a, b, 1 if op == "mul" else -1)
+        assert value is not None
+        if op in ("add", "sub"):
+            return added(a, PLAIN)
+        if op == "div":
+            value = ir.Op("/", (ir.Const(1.0), value))
+        return scaled(a, factor_of(value))
+
+    def larger(self, a: Kind, b: Kind | None) -> Kind | None:
+        """The larger of a running maximum and something plain is the next running maximum."""
+        pair = [kind for kind in (a, b) if kind is not None and kind != PLAIN]
+        versions = []
+        for kind in pair:
+            if kind.weight or not kind.pure or len(kind.maxima) != 1 or kind.maxima[0][1] != ONE:
+                return None
+            versions.append(kind.maxima[0][0])
+        if len(versions) == 2:
+            for old, new in (versions, versions[::-1]):
+                at = new
+                while at not in (old, -1):
+                    at = self.parents[at]
+                if at == old:
+                    return level({new: ONE}, True)
+            return None
+        self.parents.append(versions[0])
+        return level({len(self.parents) - 1: ONE}, True)
+
+    def power(self, op: str, kinds: dict[str, Kind], values: dict[str, ir.Expr]) -> Kind | None:
+        """exp and exp2, with scale and bias."""
+        found: Kind | None = kinds["src"]
+        for name, step in (("scale", "mul"), ("bias", "add")):
+            if found is not None and (name in kinds or name in values):
+                found = self.binary(step, found, kinds.get(name), values.get(name))
+        result = None if found is None else exponential(found, op == "exp2")
+        if self.factor is None and result is not None and result.pure and len(result.maxima) == 2:
+            (old, factor), (_, other) = result.maxima
+            if old == 0 and not plus(factor, other):
+                raise _Found(factor)
+        return result
+
+    def ends(self, pieces: dict[str, ir.TileRef], stmt: ir.Stmt) -> None:
+        """Refuses a body that does not leave the maximum and the states as it found them."""
+        assert self.factor is not None
+        last = self.read(pieces[self.maximum], stmt)
+        if last.weight or not last.pure or len(last.maxima) != 1 or last.maxima[0][1] != ONE:
+            raise refuse(stmt, f"`{self.maximum}` is no running maximum at the end of the loop")
+        for name, piece in pieces.items():
+            if name == self.maximum:
+                continue
+            wanted = weight({last.maxima[0][0]: plus((), self.factor, -1)}, False, name)
+            if self.read(piece, stmt) != wanted:
+                raise refuse(stmt, f"`{name}` is no sum that is weighed by `{self.maximum}`")
+
+
+def weights_of(
+    loop: ir.Loop,
+    maximum: str,
+    pieces: dict[str, ir.TileRef],
+    outside: set[str],
+    tiles: Mapping[str, ir.TileDecl],
+) -> Factor:
+    """The factor of the maximum in the weights of a loop's sums: they are e ** (factor * x - ...).
+
+    maximum: a tile of `pieces`; the others are sums. outside, tiles: as for State, the declarations
+    outside the loop. Raises: EditError where the loop is no online softmax with this maximum and
+    these sums.
+    """
+
+    def make() -> Factor | EditError:
+        try:
+            return _weights_of(loop, maximum, pieces, outside, tiles)
+        except EditError as error:
+            return error
+
+    carried = tuple(pieces.items())
+    inside = known_effects(loop)
+    decls = [decl for name, decl in tiles.items() if name in inside.reads or name in inside.writes]
+    found = _WEIGHTS.get((loop, *decls), make, maximum, carried, frozenset(outside))
+    if isinstance(found, EditError):
+        raise EditError(str(found))
+    return found
+
+
+_WEIGHTS: Remembered[Factor | EditError] = Remembered(2_000)
+
+
+def _weights_of(
+    loop: ir.Loop,
+    maximum: str,
+    pieces: dict[str, ir.TileRef],
+    outside: set[str],
+    tiles: Mapping[str, ir.TileDecl],
+) -> Factor:
+    states = set(pieces) - {maximum}
+    factor: Factor | None = None
+    try:
+        State(maximum, states, outside, tiles, None).body(loop.body)
+    except _Found as found:
+        factor = found.factor
+    if factor is None:
+        raise refuse(loop, f"no sum is brought from one maximum in `{maximum}` to the next")
+    walk = State(maximum, states, outside, tiles, factor)
+    walk.body(loop.body)
+    walk.ends(pieces, loop)
+    return factor

@@ -1,0 +1,1 @@
+"""Edits of vector and SFU instructions."""

@@ -1,0 +1,147 @@
+"""The arithmetic edit that uses a result again in place of computing it again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeVar
+
+from m890sim.kernel import ir
+from m890sim.schedule.core import tree
+from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.pieces import (
+    COMPUTE,
+    declaration,
+    home_of,
+    instruction_at,
+    mentions,
+    nothing,
+    same_shape,
+    tile_operand,
+    tiles_of,
+    touches,
+    writes,
+)
+from m890sim.schedule.edit import (
+    Argument,
+    Context,
+    EditSpec,
+    Site,
+    head_of,
+    heads,
+    refuse,
+)
+
+_T = TypeVar("_T")
+
+
+def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+    """An instruction that computes what another tile holds already goes; its readers use that tile.
+
+    mul(u, m, 2.0); ...; mul(v, m, 2.0); add(d, s, v)  ->  mul(u, m, 2.0); ...; add(d, s, u)
+
+    The earlier instruction stands in the same block and has the same operands, keywords, dtype and
+    shape of result. Nothing between writes what it reads or its result. v is written here alone,
+    read only further down in this block, in the same piece; u is not written until the last of
+    these reads. v's declaration goes too.
+    """
+    stmt = instruction_at(kernel, site, *COMPUTE)
+    result = tile_operand(stmt, stmt.operands[0], "dst")
+    body, index = tree.block(kernel, site)
+    first, place = _same_before(kernel, site, stmt, body, index)
+    kept = tile_operand(first, first.operands[0], "dst")
+    sources = tiles_of(*(value for _, read, _, value in operand_roles(stmt) if read))
+    if kept.tile in sources or result.tile in sources:
+        raise refuse(stmt, f"{stmt.op} reads the tile that it writes")
+    for between in body[place + 1 : index]:
+        if writes(between, {*sources, kept.tile}):
+            raise refuse(between, f"an operand of {stmt.op} or `{kept.tile}` is written in between")
+    old, home = declaration(kernel, site, result.tile), home_of(kernel, site, result.tile)
+    new = declaration(kernel, site, kept.tile)
+    if old.dtype != new.dtype or old.space != new.space:
+        raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` differ in dtype or memory")
+    if not same_shape(kernel, site, kept, result):
+        raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
+    after = body[index + 1 :]
+    scope, at = tree.block(kernel, home)
+    inside = sum(mentions(part, result.tile) for part in after)
+    if sum(mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
+        raise refuse(stmt, f"`{result.tile}` is used before this, or outside the block")
+    readers = [n for n, part in enumerate(after) if touches(part, result.tile)]
+    last = readers[-1] if readers else -1
+    for part in after[: last + 1]:
+        if writes(part, {kept.tile, result.tile}):
+            raise refuse(part, f"`{kept.tile}` or `{result.tile}` is written again before its use")
+    renamed = tuple(_with_piece(part, result, kept) for part in after[: last + 1])
+    shorter = tree.replace(kernel, site, *renamed, count=len(renamed) + 1)
+    return tree.replace(shorter, home)
+
+
+def _same_before(
+    kernel: ir.Kernel, site: Site, stmt: ir.Instr, body: tuple[ir.Stmt, ...], index: int
+) -> tuple[ir.Instr, int]:
+    """The nearest earlier instruction of the block that computes the same."""
+    if stmt.op.endswith("_mask") or stmt.keyword("row_sum") is not None:
+        raise refuse(stmt, f"{stmt.op} writes more than one new tile, or works in place")
+    for place in reversed(tree.instructions(body).get(stmt.op, ())):
+        other = body[place]
+        if place >= index:
+            continue
+        if (
+            isinstance(other, ir.Instr)
+            and other.op == stmt.op
+            and other.operands[1:] == stmt.operands[1:]
+            and other.keywords == stmt.keywords
+            and other.operands[0] != stmt.operands[0]
+        ):
+            return other, place
+    raise refuse(stmt, "no instruction before it in its block computes the same")
+
+
+def _with_piece(stmt: ir.Stmt, old: ir.TileRef, new: ir.TileRef) -> ir.Stmt:
+    """The statement with one piece of a tile replaced by another; refuses other pieces of it."""
+    if not touches(stmt, old.tile):
+        return stmt
+    if isinstance(stmt, ir.Instr):
+        return dataclasses.replace(
+            stmt,
+            operands=tuple(_piece(stmt, value, old, new) for value in stmt.operands),
+            keywords=tuple((k, _piece(stmt, value, old, new)) for k, value in stmt.keywords),
+        )
+    if isinstance(stmt, ir.If):
+        then = tuple(_with_piece(child, old, new) for child in stmt.then)
+        orelse = tuple(_with_piece(child, old, new) for child in stmt.orelse)
+        return dataclasses.replace(stmt, then=then, orelse=orelse)
+    if isinstance(stmt, (ir.Loop, ir.Stage)):
+        inner = tuple(_with_piece(child, old, new) for child in stmt.body)
+        return dataclasses.replace(stmt, body=inner)
+    return stmt
+
+
+def _piece(stmt: ir.Instr, value: _T, old: ir.TileRef, new: ir.TileRef) -> _T | ir.TileRef:
+    if not isinstance(value, ir.TileRef) or value.tile != old.tile:
+        return value
+    if (value.rows, value.cols) != (old.rows, old.cols):
+        raise refuse(stmt, f"another piece of `{old.tile}` is read here")
+    return dataclasses.replace(new, transposed=value.transposed)
+
+
+_NONE = (object(),)
+
+
+def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
+    """Scope of cse where no such instruction stands above in the block: then it never applies."""
+    body, index = tree.block(kernel, site)
+    places = tree.instructions(body).get(head_of(stmt))
+    return _NONE if places is not None and places[0] >= index else None
+
+
+ROWS: tuple[EditSpec, ...] = (
+    EditSpec(
+        "cse",
+        "use what another tile of the block holds already",
+        nothing(*COMPUTE),
+        cse,
+        heads(*COMPUTE),
+        _alone,
+    ),
+)

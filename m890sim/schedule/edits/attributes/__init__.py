@@ -1,0 +1,1 @@
+"""Edits of slots, banks, queues, orders and tunables."""

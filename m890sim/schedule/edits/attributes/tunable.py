@@ -1,0 +1,136 @@
+"""The edit of tunables, for those that are the size of a block and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from m890sim.kernel import ir
+from m890sim.schedule.core.block_size.walk import Blocks, legal_sizes
+from m890sim.schedule.edit import Argument, Context, EditError, EditSpec, Site, heads
+from m890sim.schedule.edits.grain.part_counts import is_of_parts, require_parts
+
+MOST = 4096
+STEPS = ("double", "halve", "next")
+
+
+def stepped(value: int, step: str) -> int:
+    """The value after a step; "next" is the next of 2**n and 3 * 2**n: 3, 4, 6, 8, 12."""
+    if step == "double":
+        return 2 * value
+    if step == "halve":
+        return value // 2
+    power = 1 << (value.bit_length() - 1)
+    return power * 2 if 2 * value >= 3 * power else max(power * 3 // 2, value + 1)
+
+
+def _arguments(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+) -> Iterator[Argument]:
+    if stmt is None:
+        for name in kernel.tunables:
+            for step in STEPS:
+                yield name, step
+
+
+def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+    """Changes the size of a block.
+
+    before: def f(x: Tensor["T", "D"], ..., BQ: Tunable = 64):
+    after:  def f(x: Tensor["T", "D"], ..., BQ: Tunable = 128):
+
+    Argument: the tunable and "double", "halve" (of an even one) or "next" (of 2**n and 3 * 2**n).
+    The result lies from 1 to 4096. A Tunable is a number that its author lets others choose; this
+    edit checks that the kernel uses it as the size of a block, where any size computes the same, up
+    to the order of float additions and the running maximum that they are scaled by:
+    - every expression with it has a kind (`attributes_kinds`): a number of blocks in `cores` and
+      `range`, the step of a loop, a tile's extent, positions, extents cut off by min() at the end;
+      no remainder, queue, slot, single index, and no piece of a tensor with an uncut extent;
+    - extents, and shares of them (rows // 2 and the rest), stay within their tiles and equal where
+      an instruction wants them equal, and what min() cuts off is not negative: it belongs to the
+      loop's stop, the phase's extent or an `if`;
+    - a block of a work item is not reduced over, and its stores are placed by its number;
+    - a loop over blocks that reduces over them stores nothing, and the tiles that it carries are
+      running results: maxima of a block's maxima, sums of a block's sums, both perhaps times what
+      is the same for all blocks (a Scalar that a maximum is multiplied by is positive). What is
+      summed up may hang on running maxima where exp or exp2 of them scales the sum so far; that
+      this is the power which the maxima ask for is up to the author;
+    - no other tile keeps what a loop's last block left there, and every block is used whole: parts
+      of it are not reduced over, and what is done to one part is done to the others that follow it
+      (`attributes_whole`).
+    Or that it is the number of parts of a range, or their least length, as split_range writes it:
+    `grain_parts.require_parts` says what has to hold.
+    """
+    name, value = _asked(kernel, site, argument)
+    if is_of_parts(kernel, name):
+        require_parts(kernel, name)
+    elif value not in legal_values(kernel, name):
+        Blocks(kernel, name, value).check()  # says why
+    params = tuple(
+        dataclasses.replace(p, default=value) if p.kind == "tunable" and p.name == name else p
+        for p in kernel.params
+    )
+    return dataclasses.replace(kernel, params=params)
+
+
+def _asked(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[str, int]:
+    """The tunable and its new value. Raises: EditError for what cannot be asked."""
+    if site or not isinstance(argument, tuple) or len(argument) != 2 or argument[1] not in STEPS:
+        raise EditError("set_tunable acts on the kernel, with a tunable and one of " + str(STEPS))
+    name, step = str(argument[0]), str(argument[1])
+    if name not in kernel.tunables:
+        raise EditError(f"the kernel has no tunable {name!r}")
+    old = kernel.tunables[name]
+    if old < 1 or (step == "halve" and old % 2):
+        raise EditError(f"{name} is {old}, which cannot be halved" if old > 0 else f"{name} < 1")
+    value = stepped(old, step)
+    if value > MOST:
+        raise EditError(f"{name} would be {value}, the most is {MOST}")
+    return name, value
+
+
+def _require(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
+    """As set_tunable, for all steps of a tunable at once."""
+    name, value = _asked(kernel, site, argument)
+    if value not in legal_values(kernel, name):
+        raise EditError(f"{name} is not only the size of a block")
+
+
+_latest: tuple[ir.Kernel, dict[str, frozenset[int]]] | None = None
+
+
+def legal_values(kernel: ir.Kernel, name: str) -> frozenset[int]:
+    """The values, of 1 and those one step from a tunable's, that it may have."""
+    global _latest
+    known = _latest
+    if known is None or known[0] is not kernel:
+        known = _latest = (kernel, {})
+    found = known[1].get(name)
+    if found is None:
+        found = known[1][name] = _legal(kernel, name)
+    return found
+
+
+def _legal(kernel: ir.Kernel, name: str) -> frozenset[int]:
+    old = kernel.tunables[name]
+    sizes = (*(stepped(old, step) for step in STEPS), 1)
+    if not is_of_parts(kernel, name):
+        return legal_sizes(kernel, name, sizes)
+    try:
+        require_parts(kernel, name)
+    except EditError:
+        return frozenset()
+    return frozenset(sizes)
+
+
+ROWS: tuple[EditSpec, ...] = (
+    EditSpec(
+        "set_tunable",
+        "change the size of a block",
+        _arguments,
+        set_tunable,
+        heads("Kernel"),
+        None,
+        _require,
+    ),
+)

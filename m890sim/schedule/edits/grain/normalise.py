@@ -1,0 +1,152 @@
+"""Normalising once: a factor of the rows moves from a matmul's operand to its result."""
+
+from __future__ import annotations
+
+from m890sim.kernel import ir, shapes
+from m890sim.schedule.core import tree
+from m890sim.schedule.core.bounds import Facts, Sum
+from m890sim.schedule.core.effects import known_effects, names_in
+from m890sim.schedule.core.float_values import finite
+from m890sim.schedule.core.pieces import (
+    ONE,
+    covers,
+    declaration,
+    instruction_at,
+    join,
+    mentions,
+    nothing,
+    piece_shape,
+    reader_of,
+    require_dead,
+    require_unwritten,
+    same_shape,
+    tile_operand,
+    tiles_of,
+    touches,
+    written_before,
+)
+from m890sim.schedule.core.room import require_place
+from m890sim.schedule.edit import Argument, Context, Site, refuse
+
+RANGE = ("f32", "bf16")  # hold what a row is before it is divided
+normalise_arguments = nothing("div", "mul")
+
+
+def normalise_last(
+    kernel: ir.Kernel, site: Site, argument: Argument, context: Context
+) -> ir.Kernel:
+    """A division of the rows of a matmul's operand becomes one of its result.
+
+    before: div(p, p, l)
+            matmul(out, p, v)
+    after:  matmul(out, p, v)
+            div(out, out, l)
+
+    before: fill(out, 0.0)
+            for j in range(0, n, BK):
+                div(p, w, l)
+                matmul(out, p, v, accumulate=True)
+    after:  fill(out, 0.0)
+            for j in range(0, n, BK):
+                copy(p, w)
+                matmul(out, p, v, accumulate=True)
+            div(out, out, l)
+
+    Works for div and mul. The result is rounded in other places; where a divisor is 0 or infinite,
+    infinities and NaNs may differ.
+    Preconditions:
+    - the divisor is a value, or a tile of one column that does not change before the matmul;
+    - the quotient, of an operand of its own shape, is what the matmul streams; the matmul is the
+      next use of it, and nothing else reads it; its tile is of f32 or bf16;
+    - accumulate=True: the matmul is all that its loop does to the result, the divisor does not
+      change in the loop, and the result is filled with 0 in front of the loop; or, outside of
+      loops, filled with 0 in front of the matmul, nothing else using it in between;
+    - a loop that the division leaves certainly has an iteration, or instructions before it have
+      written the pieces of the result and of the divisor.
+    """
+    first = instruction_at(kernel, site, "div", "mul")
+    result = tile_operand(first, first.operands[0], "dst")
+    source, divisor = tile_operand(first, first.operands[1], "a"), first.operands[2]
+    pair = reader_of(kernel, site, first, result)
+    second = pair.second
+    if second.op != "matmul" or second.operands[1] != result:
+        raise refuse(second, f"the next use of `{result.tile}` is no matmul that streams it")
+    target = tile_operand(second, second.operands[0], "dst")
+    if result.tile in tiles_of(second.operands[2], divisor) or target.tile in tiles_of(divisor):
+        raise refuse(first, f"`{result.tile}` has more than one part in the two instructions")
+    if isinstance(divisor, ir.TileRef):
+        if not shapes.same_value(piece_shape(kernel, site, divisor)[1], ONE, kernel.tunables):
+            raise refuse(first, f"`{divisor.tile}` has more than one column")
+    elif not finite(divisor):
+        raise refuse(first, "the divisor must be finite")
+    if not same_shape(kernel, site, source, result):
+        raise refuse(first, f"`{source.tile}` and `{result.tile}` may differ in shape")
+    decl = declaration(kernel, site, result.tile)
+    if decl.dtype not in RANGE:
+        raise refuse(decl, f"`{result.tile}` may not hold undivided rows")
+    require_dead(kernel, pair, result)
+    require_unwritten(pair, tiles_of(divisor))
+    require_place(kernel, first)
+    kept: tuple[ir.Stmt, ...] = ()
+    if source != result:
+        kept = (ir.Instr("copy", (result, source), (), first.comments, first.loc),)
+    last = ir.Instr(first.op, (target, target, divisor), _engine(first), loc=first.loc)
+    if second.keyword("accumulate") is not True or _filled(kernel, pair.second_site, target):
+        return join(kernel, site, pair, second, last, early=kept)
+    loop_site = _loop_of(kernel, site, first)
+    loop = tree.node(kernel, loop_site)
+    assert isinstance(loop, ir.Loop)
+    if mentions(loop, target.tile) != 1:
+        raise refuse(loop, f"the loop does more to `{target.tile}` than this matmul")
+    inside = known_effects(loop)
+    if inside.writes & tiles_of(divisor):
+        raise refuse(loop, "the divisor changes in the loop")
+    named = {*names_in(target), *names_in(divisor), *tiles_of(target, divisor)}
+    if named & inside.defines:
+        name = min(named & inside.defines)
+        raise refuse(loop, f"`{name}` is defined in the loop, which the division has to leave")
+    if not _filled(kernel, loop_site, target):
+        raise refuse(loop, f"`{target.tile}` is not filled with 0 in front of the loop")
+    if not _runs(kernel, loop_site, loop):
+        for piece in (target, divisor):
+            if isinstance(piece, ir.TileRef) and not written_before(kernel, loop_site, piece):
+                found = f"`{piece.tile}` is not certainly written before it, in this piece"
+                raise refuse(loop, f"the loop may have no iteration, and {found}")
+    if not kept and len(tree.block(kernel, site)[0]) == 1:
+        raise refuse(first, "nothing would be left of the block around it")
+    changed = join(kernel, site, pair, second, early=kept)
+    return tree.replace(changed, loop_site, tree.node(changed, loop_site), last)
+
+
+def _engine(stmt: ir.Instr) -> tuple[tuple[str, ir.Keyword], ...]:
+    return tuple((name, value) for name, value in stmt.keywords if name == "engine")
+
+
+def _filled(kernel: ir.Kernel, site: Site, target: ir.TileRef) -> bool:
+    """Whether the last that happens to a piece before a statement of its block is a fill with 0."""
+    body, index = tree.block(kernel, site)
+    for stmt in reversed(body[:index]):
+        if touches(stmt, target.tile):
+            return (
+                isinstance(stmt, ir.Instr)
+                and stmt.op == "fill"
+                and stmt.operands[1] == ir.Const(0.0)
+                and isinstance(stmt.operands[0], ir.TileRef)
+                and covers([stmt.operands[0]], target)
+            )
+    return False
+
+
+def _runs(kernel: ir.Kernel, site: Site, loop: ir.Loop) -> bool:
+    facts = Facts(kernel, site)
+    return facts.prove(facts.sum(loop.start).plus(facts.sum(loop.stop), -1).plus(Sum(1)))
+
+
+def _loop_of(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:
+    """The loop that a statement is in, directly or in one of its stages."""
+    around = site[:-1]
+    if around and isinstance(tree.node(kernel, around), ir.Stage):
+        around = around[:-1]
+    if not around or not isinstance(tree.node(kernel, around), ir.Loop):
+        raise refuse(stmt, "the matmul adds to what is no fresh 0, and is not directly in a loop")
+    return around

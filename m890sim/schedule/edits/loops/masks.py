@@ -1,0 +1,183 @@
+"""Edits of masks and conditions: guard a mask, drop a condition that is decided."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from m890sim.kernel import ir
+from m890sim.kernel.shapes import slice_extent
+from m890sim.schedule.core.bounds import Facts
+from m890sim.schedule.core.copying import (
+    MOST_NESTING,
+    Namer,
+    all_names,
+    inlined,
+    require_shallow,
+    touched,
+    unwritten_reads,
+)
+from m890sim.schedule.core.scope_keys import Remembered, extents, surroundings
+from m890sim.schedule.core.tree import Body, block, node, replace, sites
+from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
+
+MASKS = ("causal_mask", "window_mask", "limit_mask")
+_TRUTHS: Remembered[bool | None] = Remembered(10_000)  # of conditions where they stand
+
+
+def mask_condition(kernel: ir.Kernel, site: Site, mask: ir.Instr) -> ir.Expr:
+    """True exactly where a mask hits an element of its (not empty) tile."""
+    ref = mask.operands[0]
+    if not isinstance(ref, ir.TileRef):
+        raise refuse(mask, f"{mask.op} has no tile")
+    tile = _declaration(kernel, site, ref.tile)
+    rows, cols = slice_extent(ref.rows, tile.rows), slice_extent(ref.cols, tile.cols)
+    if mask.op == "limit_mask":
+        return ir.Op(">", (cols, _setting(mask, "limit")))
+    row, col = _setting(mask, "row"), _setting(mask, "col")
+    if mask.op == "causal_mask":
+        # The first row sees least; its group is the row itself.
+        last = ir.Op("-", (_plus(col, cols), ir.Const(1)))
+        return ir.Op(">", (last, row))
+    # The last row has left most columns behind it.
+    span: ir.Expr = ir.Op("-", (rows, ir.Const(1)))
+    group = _setting(mask, "group")
+    if group != ir.Const(1):
+        span = ir.Op("//", (span, group))
+    end = ir.Op("-", (_plus(row, span), _setting(mask, "window")))
+    return ir.Op("<=", (col, end))
+
+
+def _setting(mask: ir.Instr, name: str) -> ir.Expr:
+    value = mask.keyword(name, ir.Const(1))
+    if value is None or isinstance(value, str | bool | ir.TileRef):
+        raise refuse(mask, f"{mask.op} has no integer `{name}`")
+    return value
+
+
+def _plus(left: ir.Expr, right: ir.Expr) -> ir.Expr:
+    return right if left == ir.Const(0) else ir.Op("+", (left, right))
+
+
+def _declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
+    for length in range(len(site), 0, -1):
+        body, place = block(kernel, site[:length])
+        for stmt in reversed(body[:place]):
+            if isinstance(stmt, ir.TileDecl) and stmt.name == name:
+                return stmt
+    raise EditError(f"the tile `{name}` is not declared")
+
+
+def guard_mask_arguments(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+) -> Iterator[Argument]:
+    """No argument, at every mask."""
+    if isinstance(stmt, ir.Instr) and stmt.op in MASKS:
+        yield None
+
+
+def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+    """A mask runs only where it can hit an element; one that never can is removed.
+
+    causal_mask(s[:rows, :cols], row=i, col=j)
+    ->
+    if j + cols - 1 > i:
+        causal_mask(s[:rows, :cols], row=i, col=j)
+
+    Of a window_mask: where its first column has left the last row's window; of a limit_mask: where
+    the tile has more columns than the limit.
+    Preconditions: a mask, and its condition is not certain to hold where it stands; the kernel
+    stays within the limits on depth.
+    """
+    mask, condition = require_guard(kernel, site)
+    if condition is None:
+        return replace(kernel, site)
+    bare = dataclasses.replace(mask, comments=ir.NO_COMMENTS)
+    return replace(kernel, site, ir.If(condition, (bare,), comments=mask.comments, loc=mask.loc))
+
+
+def require_guard(kernel: ir.Kernel, site: Site, *rest: object) -> tuple[ir.Instr, ir.Expr | None]:
+    """The mask and its guard; None where it never hits an element."""
+    mask = node(kernel, site)
+    if not isinstance(mask, ir.Instr) or mask.op not in MASKS:
+        raise refuse(mask, "the edit acts on causal_mask, window_mask and limit_mask")
+    condition = mask_condition(kernel, site, mask)
+    truth = Facts(kernel, site).truth(condition)
+    if truth is True:
+        raise refuse(mask, f"the {mask.op} is certain to hit an element, a guard has no use")
+    if truth is False:
+        return mask, None
+    if len(site) + 2 > MOST_NESTING:
+        raise refuse(mask, f"blocks would nest deeper than {MOST_NESTING}, the most for edits")
+    require_shallow(mask, condition)
+    return mask, condition
+
+
+def guard_mask_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """The mask, its tile's extents, and what is known of integers there."""
+    ref = stmt.operands[0] if isinstance(stmt, ir.Instr) else None
+    names = (ref.tile,) if isinstance(ref, ir.TileRef) else ()
+    return (stmt, *extents(kernel, site, names), *surroundings(kernel, site))
+
+
+def drop_guard_arguments(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+) -> Iterator[Argument]:
+    """No argument, at every `if`."""
+    if isinstance(stmt, ir.If):
+        yield None
+
+
+def drop_guard(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+    """An `if` whose condition is decided by what surrounds it is replaced by the branch it takes.
+
+    for n in range(a):           for n in range(a):
+        if n < a:           ->       load(...)
+            load(...)
+        else: ...
+
+    Preconditions: the condition certainly holds, or certainly does not, by the bounds of loops and
+    work items, the conditions around and the values of tunables; what goes holds no tensor's last
+    access and no write that the text needs before a later read.
+    """
+    stmt = node(kernel, site)
+    if not isinstance(stmt, ir.If):
+        raise refuse(stmt, "the edit acts on an `if`, this is none")
+    condition = stmt.condition
+    truth = _TRUTHS.get(
+        (condition, *surroundings(kernel, site)),
+        lambda: Facts(kernel, site).truth(condition),
+    )
+    if truth is None:
+        raise refuse(stmt, "nothing around this `if` decides its condition")
+    kept, dropped = (stmt.then, stmt.orelse) if truth else (stmt.orelse, stmt.then)
+    unwritten = unwritten_reads(kernel, site, kept)
+    if unwritten:
+        raise refuse(stmt, f"`{unwritten[0]}` is read in it and written only further down")
+    body = inlined(kernel, Namer(kernel), kept)
+    if body and stmt.comments != ir.NO_COMMENTS and body[0].comments == ir.NO_COMMENTS:
+        body = (dataclasses.replace(body[0], comments=stmt.comments), *body[1:])
+    changed = replace(kernel, site, *body)
+    if dropped:
+        _require_still_written(changed, stmt, dropped)
+    return changed
+
+
+def _require_still_written(changed: ir.Kernel, stmt: ir.If, dropped: Body) -> None:
+    """Refuses to remove the last access of a tensor, or a write that the text needs."""
+    reads, writes = touched(dropped)
+    needed = (reads | writes) - set(all_names(dropped))
+    tensors = {p.name for p in changed.params if p.kind == "tensor"}
+    read_left: set[str] = set()
+    written_left: set[str] = set()
+    for _, other in sites(changed):
+        if isinstance(other, ir.Instr):
+            now_read, now_written = touched((other,))
+            for name in now_read & needed - tensors:
+                if name not in written_left:
+                    raise refuse(stmt, f"what the edit would remove writes `{name}` first")
+            read_left |= now_read
+            written_left |= now_written
+    lost = sorted((reads - read_left | writes - written_left) & tensors)
+    if lost:
+        raise refuse(stmt, f"what the edit would remove has the only access of `{lost[0]}`")
