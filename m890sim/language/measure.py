@@ -15,8 +15,8 @@ from m890sim.kernel.structure import check_structure
 from m890sim.kernel.transform import expressions
 from m890sim.language.limits import DIMENSION, Limits
 from m890sim.language.report import HOLE, Report
+from m890sim.language.reserved import MAX_STAGE
 from m890sim.language.source import is_plain
-from m890sim.language.words import MAX_STAGE
 from m890sim.messages import described, shown
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
