@@ -85,6 +85,8 @@ DEFAULT_CONTEXT = Context()
 
 
 Scope = Callable[[ir.Kernel, Site, ir.Stmt], tuple[object, ...] | None]
+# The changed kernel, or where building it takes long what builds it.
+Planned = ir.Kernel | Callable[[], ir.Kernel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,10 @@ class EditSpec:
     """One row of EDITS.
 
     arguments: the arguments worth trying at a node (the kernel where `site` is ()), cheap and
-    without a guarantee. rewrite: the changed kernel; raises EditError where a precondition fails.
-    What rewrite returns passes the language's check and means the same; the docstring of `rewrite`
-    shows before -> after.
+    without a guarantee. plan: the edit itself: the changed kernel, or a function that builds it;
+    raises EditError where a precondition fails. What it gives passes the language's check and means
+    the same; its docstring shows before -> after. A function is given only where all preconditions
+    hold and the kernel changes: to know that an edit is legal, it need not be built.
 
     The rest makes `legal_edits` fast and changes no result:
     - heads: where `arguments` may give anything: names of instructions, and of the IR's other
@@ -102,8 +105,8 @@ class EditSpec:
     - scope: objects on which arguments and legality at a statement depend, and on nothing else but
       the context; compared by identity, as edited kernels share nodes. None, or where it gives
       None: on the whole kernel.
-    - require: raises EditError exactly where `rewrite` does, or where it would change nothing, for
-      the arguments that `arguments` gives; builds no kernel. None: `rewrite` is tried.
+    - require: raises EditError exactly where `plan` does, or where it would change nothing, for
+      the arguments that `arguments` gives; builds no kernel. None: `plan` is tried.
     - placing: whether arguments or legality depend on the slots, banks, queues or orders that
       statements name. The answers of all other rows are shared by kernels that differ in these.
     """
@@ -111,11 +114,29 @@ class EditSpec:
     name: str
     text: str  # the effect in one line
     arguments: Callable[[ir.Kernel, Site, ir.Stmt | None, Context], Iterable[Argument]]
-    rewrite: Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]
+    plan: Callable[[ir.Kernel, Site, Argument, Context], Planned]
     heads: frozenset[str] | None = None
     scope: Scope | None = None
     require: Callable[[ir.Kernel, Site, Argument, Context], object] | None = None
     placing: bool = False
+
+    def rewrite(
+        self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context
+    ) -> ir.Kernel:
+        """The changed kernel. Raises: EditError where a precondition fails."""
+        planned = self.plan(kernel, site, argument, context)
+        return planned if isinstance(planned, ir.Kernel) else planned()
+
+    def applies(self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> bool:
+        """Whether the edit is legal and changes something."""
+        try:
+            if self.require is not None:
+                self.require(kernel, site, argument, context)
+                return True
+            planned = self.plan(kernel, site, argument, context)
+        except EditError:
+            return False
+        return not isinstance(planned, ir.Kernel) or planned != kernel
 
 
 def head_of(stmt: ir.Stmt | ir.Kernel | None) -> str:
