@@ -106,7 +106,7 @@ class Macro:
 
     def __str__(self) -> str:
         argument = "" if self.argument is None else f"({self.argument})"
-        return f"{self.name}{argument} {'at ' if self.reach in KINDS else ''}{self.reach}"
+        return f"{self.name}{argument}, {self.reach}"
 
 
 def _macros() -> Iterator[tuple[int, Macro]]:

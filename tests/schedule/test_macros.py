@@ -56,7 +56,7 @@ def test_macro_is_legal_exactly_where_it_is_performed(name: str, context: Contex
     assert mask.shape == (actions.n,) and mask.dtype == "int8" and mask[0] == 1
     for action in range(1, actions.n):
         try:
-            changed, made = actions.perform(kernel, action)
+            _, made = actions.perform(kernel, action)
         except EditError as error:
             assert not mask[action] and str(error)
             continue
@@ -92,10 +92,11 @@ def test_all_fences_go_at_once() -> None:
 
 def test_reach_confines_the_edit() -> None:
     kernel, actions = load_kernel("attention_reference"), MacroActions()
+    kinds = kinds_of(kernel)
     loads = {
         site
         for site, stmt in sites(kernel)
-        if isinstance(stmt, ir.Instr) and stmt.op == "load" and "tensor 2" in kinds_of(kernel)[site]
+        if isinstance(stmt, ir.Instr) and stmt.op == "load" and "tensor 2" in kinds[site]
     }
     _, made = actions.perform(kernel, number_of("set_queue", 1, "tensor 2"))
     assert {edit.site for edit in made} == loads and loads
@@ -167,8 +168,8 @@ def test_numbered_kinds_take_all_that_follow() -> None:
 @pytest.mark.parametrize(
     ("macro", "message"),
     [
-        (("guard_mask",), "guard_mask everywhere: the kernel has no such place"),
-        (("pipeline", 1, "loop 3"), "at loop 3: the kernel has no such place"),
+        (("guard_mask",), "guard_mask, everywhere: the kernel has no such place"),
+        (("pipeline", 1, "loop 3"), "pipeline.1., loop 3: the kernel has no such place"),
         (("set_slots", 1, "tile 1"), "line 7: set_slots has nothing to do here"),
     ],
 )
