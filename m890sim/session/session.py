@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -417,17 +416,6 @@ class KernelSession:
             self._keep_best(settled, state.kernel)
         return settled
 
-    def timing_after(self, edit: Edit) -> tuple[str, Callable[[], None]] | None:
-        """Digest of the kernel that `apply(edit)` would give, and a job for any thread to time it.
-
-        The memory knows its cycles then, and the job gives nothing back; nothing is spent and
-        nothing else changes. None where they are known already. Raises: EditError.
-        """
-        state = self.memory.successor(self._space, _end(self._path), edit)
-        if state.outcome is not None:
-            return None
-        return state.digest, partial(_time_ahead, self.memory, self._space, state)
-
     def _settle(self, entry: LogEntry, state: State, mode: str) -> LogEntry:
         """The entry, with the gate's verdict where the mode asks for it."""
         if entry.correct is not None:
@@ -587,7 +575,3 @@ def _product(entry: LogEntry) -> int:
     """The product of the cycles: the smaller, the better; only for kernels that were timed."""
     assert entry.outcome.product is not None
     return entry.outcome.product
-
-
-def _time_ahead(memory: Memory, space: Space, state: State) -> None:
-    memory.outcome(space, state)

@@ -15,7 +15,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import m890_envs
-from m890_envs import FIXED, IDS, KernelEditEnv, MaskInObservation
+from m890_envs import FIXED, IDS, FlatMaskedObservation, KernelEditEnv, MaskInObservation
 from m890_envs.fields import INFO
 from m890sim.workloads import get_task
 from tests.envs.walks import QUICK, walk
@@ -36,6 +36,7 @@ def test_rendering_passes_gymnasiums_checker() -> None:
 @pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")
 def test_mask_in_the_observation_passes_gymnasiums_checker(make: Make) -> None:
     check_env(MaskInObservation(make()), skip_render_check=True)
+    check_env(FlatMaskedObservation(make("M890/VectorAddMacro-v0")), skip_render_check=True)
 
 
 if importlib.util.find_spec("stable_baselines3"):
@@ -115,7 +116,7 @@ def test_arrays_are_fresh_at_every_call(make: Make) -> None:
         ({"horizon": 0}, "horizon must be at least 1 or None, not 0"),
         ({"budget": 1}, "budget must be at least 2 or None, not 1"),
         ({"reward": "big"}, "reward must be one of best, current, final, not 'big'"),
-        ({"render_mode": "human"}, "render_mode must be one of ansi, rgb_array"),
+        ({"render_mode": "svg"}, "render_mode must be one of human, ansi, rgb_array"),
         ({"shown": "add"}, "shown must be one of add-512x256"),
         ({"sites": 0}, "sites must be at least 1"),
         ({"verify": "maybe"}, "verify must be one of"),

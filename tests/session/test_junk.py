@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import m890sim
-from m890_envs import KernelEditEnv, KernelEditVectorEnv, MaskInObservation
+from m890_envs import KernelEditEnv, MaskInObservation
 from m890sim import agents, schedule, session
 from m890sim.agents import AgentSession, Dice
 from m890sim.agents.optimize import optimize
@@ -56,12 +56,6 @@ def env() -> KernelEditEnv:
     return found
 
 
-def vector() -> KernelEditVectorEnv:
-    found = KernelEditVectorEnv([env] * 2, threads=1)
-    found.reset()
-    return found
-
-
 def space() -> Any:
     used = made()
     return MEMORY.space(used.task, used.chip, used.cases)
@@ -87,7 +81,6 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "KernelSession.own_case": lambda x: made().own_case(x),
     "KernelSession.knows": lambda x: made().knows(x),
     "KernelSession.evaluate": lambda x: made().evaluate(x),
-    "KernelSession.timing_after": lambda x: made().timing_after(x),
     "KernelSession.clone": lambda x: made().clone(budget=x),
     "Facade": Facade,
     "Facade.told": lambda x: Facade(made(), told=x),
@@ -196,16 +189,10 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "Dice.weighted.weights": lambda x: Dice(0).weighted([1], x),
     "Dice.shuffled": lambda x: Dice(0).shuffled(x),
     "KernelEditEnv.step": lambda x: env().step(x),
-    "KernelEditEnv.check_action": lambda x: env().check_action(x),
     "KernelEditEnv.edit_of": lambda x: env().edit_of(x),
     "KernelEditEnv.action_of": lambda x: env().action_of(x),
-    "KernelEditEnv.timing_after": lambda x: env().timing_after(x),
     "KernelEditEnv.reset": lambda x: env().reset(seed=x),
     "KernelEditEnv.reset.options": lambda x: env().reset(options=x),
-    "KernelEditVectorEnv": KernelEditVectorEnv,
-    "KernelEditVectorEnv.threads": lambda x: KernelEditVectorEnv([env], threads=x),
-    "KernelEditVectorEnv.step": lambda x: vector().step(x),
-    "KernelEditVectorEnv.step.first": lambda x: vector().step([x, 0]),
     "MaskInObservation": MaskInObservation,
 }
 
