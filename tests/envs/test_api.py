@@ -19,6 +19,7 @@ from m890_envs import FIXED, IDS, FlatMaskedObservation, KernelEditEnv, MaskInOb
 from m890_envs.fields import INFO
 from m890sim.workloads import get_task
 from tests.envs.walks import QUICK, walk
+from tests.envs.window import Pygame
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., KernelEditEnv]
@@ -29,7 +30,11 @@ def test_id_passes_gymnasiums_checker(make: Make, name: str) -> None:
     check_env(make(name, **QUICK.get(name, {})), skip_render_check=True)
 
 
-def test_rendering_passes_gymnasiums_checker() -> None:
+def test_rendering_passes_gymnasiums_checker(monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("pygame") is None:
+        monkeypatch.setitem(sys.modules, "pygame", Pygame())
+    else:
+        monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     check_env(gym.make("M890/VectorAdd-v1", render_mode="ansi").unwrapped)
 
 

@@ -6,7 +6,6 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -17,6 +16,7 @@ from m890_envs import KernelEditEnv
 from m890_envs.font import write_text
 from m890sim.language import parse
 from m890sim.schedule.macros import EVERYWHERE, Macro
+from tests.envs.window import Pygame
 
 Make = Callable[..., KernelEditEnv]
 
@@ -79,44 +79,6 @@ def test_rgb_array_names_the_last_edit_and_the_speedup(
     single.step(single.action_of(legal))
     single.render()
     assert f"last edit: {legal}" in written
-
-
-class Pygame:
-    """As much of pygame as a window needs; keeps what is shown."""
-
-    def __init__(self) -> None:
-        self.shown: list[Any] = []
-        self.size: tuple[int, int] | None = None
-        self.closed = 0
-        self.display = self.surfarray = self.event = self.time = self
-
-    def set_mode(self, size: tuple[int, int]) -> Pygame:
-        self.size = size
-        return self
-
-    def get_size(self) -> tuple[int, int] | None:
-        return self.size
-
-    def make_surface(self, found: Any) -> Any:
-        assert found.shape[:2] == self.size
-        return found
-
-    def blit(self, surface: Any, place: tuple[int, int]) -> None:
-        self.shown.append(surface)
-
-    def Clock(self) -> Pygame:
-        return self
-
-    def quit(self) -> None:
-        self.closed += 1
-
-    def tick(self, frames: int) -> None:
-        assert frames == 4
-
-    def _nothing(self, *_: Any) -> None:
-        """init, set_caption, pump, flip"""
-
-    init = set_caption = pump = flip = _nothing
 
 
 def test_human_shows_every_step_in_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
