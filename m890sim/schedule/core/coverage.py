@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import effects_of, operand_roles
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import Body
 
 _Span = tuple[ir.Expr, ir.Expr, ir.Expr | None]  # start, stop, step

@@ -9,7 +9,8 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, uses_tile
+from m890sim.schedule.core.copying import Namer
+from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
 from m890sim.schedule.edit import Argument, Context, Site, refuse
 
 SFU = frozenset(name for name, row in OPS.items() if row.family == "sfu")
@@ -49,21 +50,9 @@ def tile_operand(stmt: ir.Instr, value: object, name: str) -> ir.TileRef:
 # ---- pieces ----
 
 
-def declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
-    """The declaration that `name` means at a site."""
-    for length in range(len(site), 0, -1):
-        body, index = tree.block(kernel, site[:length])
-        place = tree.tiles(body).get(name, index)
-        if place < index:
-            stmt = body[place]
-            assert isinstance(stmt, ir.TileDecl)
-            return stmt
-    raise refuse(tree.node(kernel, site), f"`{name}` is no tile that is visible here")
-
-
 def piece_shape(kernel: ir.Kernel, site: Site, ref: ir.TileRef) -> tuple[ir.Expr, ir.Expr]:
     """Rows and columns of a piece of a tile."""
-    decl = declaration(kernel, site, ref.tile)
+    decl = tree.declaration(kernel, site, ref.tile)
     return shapes.piece_shape(ref, (decl.rows, decl.cols))
 
 
@@ -130,11 +119,6 @@ def _shows(dim: ir.Expr, written: ir.Slice, wanted: ir.Slice) -> bool:
 # ---- who reads a tile ----
 
 
-def touches(stmt: ir.Stmt, tile: str) -> bool:
-    """Whether a statement, or one below it, reads or writes a tile."""
-    return uses_tile(stmt, tile)
-
-
 def written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
     """Whether instructions before a site, in its block or around it, certainly wrote a piece."""
     written: list[ir.TileRef] = []
@@ -147,7 +131,7 @@ def written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
                     for _, _, write, value in operand_roles(part)
                     if write and isinstance(value, ir.TileRef) and value.tile == piece.tile
                 ]
-    return holds(declaration(kernel, site, piece.tile), written, piece)
+    return holds(tree.declaration(kernel, site, piece.tile), written, piece)
 
 
 def writes(stmt: ir.Stmt, tiles: set[str]) -> bool:
@@ -184,7 +168,7 @@ def read_later(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
                 return True
             if covered and (covers(covered, piece) if inner else _whole(covered)):
                 return False
-        if tree.tiles(body).get(piece.tile, index) < index:
+        if tree.contents(body).tiles.get(piece.tile, index) < index:
             return False
         parent = tree.node(kernel, site[: length - 1]) if length > 1 else None
         if isinstance(parent, ir.Loop):
@@ -237,24 +221,14 @@ def _exposed_in(body: tuple[ir.Stmt, ...], tile: str, covered: list[ir.TileRef])
     return any(_exposed(stmt, tile, covered) for stmt in body)
 
 
-def home_of(kernel: ir.Kernel, site: Site, name: str) -> Site:
-    """Where a tile is declared."""
-    for length in range(len(site), 0, -1):
-        body, index = tree.block(kernel, site[:length])
-        place = tree.tiles(body).get(name, index)
-        if place < index:
-            return (*site[: length - 1], site[length - 1] - index + place)
-    raise refuse(tree.node(kernel, site), f"`{name}` is no tile that is visible here")
-
-
-def mentions(stmt: ir.Stmt, tile: str) -> int:
+def count_mentions(stmt: ir.Stmt, tile: str) -> int:
     """Operands that name a tile, in a statement and below."""
-    if not uses_tile(stmt, tile):
+    if not touches(stmt, tile):
         return 0
     if isinstance(stmt, ir.Instr):
         values = (*stmt.operands, *(value for _, value in stmt.keywords))
         return sum(isinstance(value, ir.TileRef) and value.tile == tile for value in values)
-    return sum(mentions(child, tile) for child in ir.children(stmt))
+    return sum(count_mentions(child, tile) for child in ir.children(stmt))
 
 
 # ---- a result and its reader ----
@@ -351,12 +325,12 @@ def companion(
 
     One row or column where the piece certainly has one, else as large as the piece's tile.
     """
-    decl = declaration(kernel, site, like.tile)
+    decl = tree.declaration(kernel, site, like.tile)
     dims, pieces = [], []
     for dim, piece in ((decl.rows, like.rows), (decl.cols, like.cols)):
         one = shapes.slice_extent(piece, dim) == ONE
         dims.append(ONE if one else dim)
         pieces.append(ir.FULL if one else piece)
-    name = tree.fresh(kernel, stem)
+    name = Namer(kernel).fresh(stem)
     made = ir.TileDecl(name, "sram", dims[0], dims[1], dtype)
     return made, ir.TileRef(name, pieces[0], pieces[1])

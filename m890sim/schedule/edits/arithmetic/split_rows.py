@@ -12,7 +12,6 @@ from m890sim.schedule.core.effects import effects_of, operand_roles
 from m890sim.schedule.core.pieces import (
     ONE,
     SFU,
-    declaration,
     instruction_at,
     merged,
     nothing,
@@ -21,6 +20,7 @@ from m890sim.schedule.core.pieces import (
 )
 from m890sim.schedule.core.room import require_place, within_room
 from m890sim.schedule.core.scope_keys import extents
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
 
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all

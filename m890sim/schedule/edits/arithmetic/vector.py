@@ -14,7 +14,6 @@ from m890sim.schedule.core.float_values import (
 from m890sim.schedule.core.pieces import (
     changed,
     companion,
-    declaration,
     instruction_at,
     join,
     merged,
@@ -27,6 +26,7 @@ from m890sim.schedule.core.pieces import (
     tiles_of,
 )
 from m890sim.schedule.core.room import in_statement, in_tiles, require_place
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import (
     Argument,

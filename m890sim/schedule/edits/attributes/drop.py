@@ -9,17 +9,18 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
 from m890sim.kernel.transform import map_pieces
-from m890sim.schedule.core.effects import effects_of, operand_roles
-from m890sim.schedule.core.tile_scope import (
-    accesses,
+from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
+from m890sim.schedule.core.tree import (
+    Body,
+    block,
+    declaration,
+    home_of,
+    node,
     parent_of,
-    reads,
+    replace,
     scope_of,
-    tile_of,
-    touches,
-    writes,
+    with_next,
 )
-from m890sim.schedule.core.tree import Body, block, node, replace, with_next
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import (
     Argument,
@@ -119,7 +120,7 @@ def _require_unused(kernel: ir.Kernel, site: Site, *rest: object) -> None:
     stmt = node(kernel, site)
     if not isinstance(stmt, (ir.TileDecl, ir.HbmDecl)):
         raise refuse(stmt, "this statement declares neither a tile nor HBM scratch")
-    if touches(scope_of(kernel, site), stmt.name):
+    if any(touches(later, stmt.name) for later in scope_of(kernel, site)):
         raise refuse(stmt, f"{stmt.name} is used")
 
 
@@ -150,8 +151,8 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     to, source = stmt.operands
     if not isinstance(to, ir.TileRef) or not isinstance(source, ir.TileRef):
         raise refuse(stmt, "the copy is not one of a tile")
-    place, copied = tile_of(kernel, site, to.tile)
-    original = tile_of(kernel, site, source.tile)[1]
+    place, copied = home_of(kernel, site, to.tile), declaration(kernel, site, to.tile)
+    original = declaration(kernel, site, source.tile)
     if to.tile == source.tile or (to.rows, to.cols) != (source.rows, source.cols):
         raise refuse(stmt, f"{to.tile} and {source.tile} are not the same piece of two tiles")
     if copied.dtype != original.dtype:
@@ -159,15 +160,14 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     if not (same_value(copied.rows, original.rows) and same_value(copied.cols, original.cols)):
         raise refuse(stmt, f"{to.tile} and {source.tile} are declared with different extents")
     after = scope_of(kernel, site)
-    users = [n for n, s in enumerate(after) if touches((s,), to.tile)]
+    users = [n for n, s in enumerate(after) if touches(s, to.tile)]
     last = users[-1] + 1 if users else 0
-    if writes(after, to.tile) or _uses(scope_of(kernel, place), to.tile) > 1 + _uses(
-        after, to.tile
-    ):
+    used = _uses(scope_of(kernel, place), to.tile)
+    if to.tile in known_effects(*after).writes or used > 1 + _uses(after, to.tile):
         raise refuse(stmt, f"{to.tile} is also written, or read outside the block behind the copy")
     if any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(place), len(site))):
         _require_same_piece(after[:last], to)
-    if writes(after[:last], source.tile):
+    if source.tile in known_effects(*after[:last]).writes:
         raise refuse(stmt, f"{source.tile} is written while {to.tile} is still read")
 
     def renamed(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
@@ -200,7 +200,7 @@ def _require_same_piece(body: Body, copied: ir.TileRef) -> None:
 
 def _uses(body: Body, name: str) -> int:
     """Instructions that read or write a tile."""
-    return sum(isinstance(s, ir.Instr) and any(accesses(s, name)) for s in ir.walk(body))
+    return sum(isinstance(s, ir.Instr) and touches(s, name) for s in ir.walk(body))
 
 
 # ---- dead instructions ----
@@ -241,7 +241,7 @@ def _require_dead(kernel: ir.Kernel, site: Site, *rest: object) -> None:
 
 def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) -> None:
     """Raises EditError where something may read the piece that an instruction writes."""
-    top = len(tile_of(kernel, site, ref.tile)[0])
+    top = len(home_of(kernel, site, ref.tile))
     looped = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(top, len(site)))
     for depth in range(len(site), top - 1, -1):
         place = site[:depth]
@@ -259,7 +259,7 @@ def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) 
         # of it, but the language's check of what is written first goes by the text all the same.
         around, own = ir.children(parent), place[-1]
         others = (around[:own] if looped else ()) + around[own + 1 :]
-        if reads(others, ref.tile):
+        if ref.tile in known_effects(*others).reads:
             raise refuse(stmt, f"{ref.tile} is read before it is written again")
 
 

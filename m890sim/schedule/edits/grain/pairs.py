@@ -12,7 +12,7 @@ from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import bounds as loops_bounds
 from m890sim.schedule.core.copying import Namer, require_room
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
 from m890sim.schedule.edits.grain.heads import Packer

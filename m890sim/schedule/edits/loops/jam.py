@@ -21,7 +21,7 @@ from m890sim.schedule.core.copying import (
 )
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.sizes import nodes, size_of, statements
 from m890sim.schedule.core.tree import Body, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse

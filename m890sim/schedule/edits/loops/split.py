@@ -10,7 +10,8 @@ from m890sim.kernel.transform import copied_block, names_in
 from m890sim.schedule.core.bounds import Facts, Sum, written
 from m890sim.schedule.core.copying import may_fail, require_nodes, require_room, require_shallow
 from m890sim.schedule.core.faults import require_inside
-from m890sim.schedule.core.scope_keys import Remembered, extents, surroundings
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.scope_keys import extents, surroundings
 from m890sim.schedule.core.sizes import nodes, nodes_in, size_of
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, Site, refuse
