@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import substitute
 from m890sim.schedule.core.copying import Namer, require_room, require_shallow, staged
 from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.tree import node, replace, substitute
+from m890sim.schedule.core.tree import node, replace
 from m890sim.schedule.edit import Argument, Context, Site, refuse
 from m890sim.schedule.edits.loops.interchange import require_independent
 from m890sim.schedule.edits.loops.unroll import add, subtract, times
