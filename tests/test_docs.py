@@ -18,6 +18,7 @@ from m890sim.errors import CODES, M890Error
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = documents(ROOT)
 README = ROOT / "README.md"
+PROSE = [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 
 def name_of(path: Path) -> str:
@@ -34,7 +35,7 @@ def test_generated_tables_are_fresh(path: Path, golden: Callable[[Path, str], No
     golden(path, renew(path.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"], ids=name_of)
+@pytest.mark.parametrize("path", PROSE, ids=name_of)
 def test_prose_wraps_at_120_columns(path: Path) -> None:
     fenced, wide = False, []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
