@@ -7,8 +7,9 @@ import math
 from collections.abc import Iterator
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import effects_of, names_in
+from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.pieces import (
     companion,

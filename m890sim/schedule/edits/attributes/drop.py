@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
+from m890sim.kernel.transform import map_pieces
 from m890sim.schedule.core.effects import effects_of, operand_roles
 from m890sim.schedule.core.tile_scope import (
     accesses,
@@ -133,7 +134,18 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         _require_same_piece(after[:last], to)
     if writes(after[:last], source.tile):
         raise refuse(stmt, f"{source.tile} is written while {to.tile} is still read")
-    changed = tuple(_renamed(s, to.tile, source.tile, original.space) for s in after[:last])
+
+    def renamed(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
+        if piece.tile != to.tile:
+            return piece
+        spaces = {operand.name: operand.spaces for operand in OPS[reader.op].operands}
+        for name, _, _, value in operand_roles(reader):
+            if value is piece and original.space not in spaces[name]:
+                found = f"{reader.op} takes no tile in {original.space.upper()}"
+                raise refuse(reader, f"{found}, where {source.tile} lies")
+        return dataclasses.replace(piece, tile=source.tile)
+
+    changed = map_pieces(after[:last], renamed)
     return lambda: replace(kernel, site, *changed, count=1 + last)
 
 
@@ -154,35 +166,6 @@ def _require_same_piece(body: Body, copied: ir.TileRef) -> None:
 def _uses(body: Body, name: str) -> int:
     """Instructions that read or write a tile."""
     return sum(isinstance(s, ir.Instr) and any(accesses(s, name)) for s in ir.walk(body))
-
-
-def _renamed(stmt: ir.Stmt, old: str, new: str, space: str) -> ir.Stmt:
-    """The statement with another tile, in `space`, in place of one that it only reads."""
-    if not isinstance(stmt, ir.Instr):
-        if not touches((stmt,), old):
-            return stmt
-        if isinstance(stmt, ir.If):
-            then = tuple(_renamed(s, old, new, space) for s in stmt.then)
-            orelse = tuple(_renamed(s, old, new, space) for s in stmt.orelse)
-            return dataclasses.replace(stmt, then=then, orelse=orelse)
-        if isinstance(stmt, (ir.Loop, ir.Stage)):
-            inside = tuple(_renamed(s, old, new, space) for s in stmt.body)
-            return dataclasses.replace(stmt, body=inside)
-        return stmt
-    spaces = {operand.name: operand.spaces for operand in OPS[stmt.op].operands}
-    for name, _, _, value in operand_roles(stmt):
-        if isinstance(value, ir.TileRef) and value.tile == old and space not in spaces[name]:
-            raise refuse(stmt, f"{stmt.op} takes no tile in {space.upper()}, where {new} lies")
-
-    operands = tuple(
-        dataclasses.replace(v, tile=new) if isinstance(v, ir.TileRef) and v.tile == old else v
-        for v in stmt.operands
-    )
-    keywords = tuple(
-        (k, dataclasses.replace(v, tile=new) if isinstance(v, ir.TileRef) and v.tile == old else v)
-        for k, v in stmt.keywords
-    )
-    return dataclasses.replace(stmt, operands=operands, keywords=keywords)
 
 
 # ---- dead instructions ----

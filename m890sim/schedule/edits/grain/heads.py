@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from m890sim.kernel import ir, shapes
-from m890sim.language.measure import statement_expressions
+from m890sim.kernel.transform import expressions
 from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.scope_keys import Remembered
@@ -151,7 +151,7 @@ def _divided(stmt: ir.Stmt) -> _Divisions:
 def _divisions(stmt: ir.Stmt) -> _Divisions:
     own = tuple(
         (op.args[0].id, op.args[1])
-        for expr in statement_expressions(stmt)
+        for expr in expressions(stmt)
         for op in ir.walk_expr(expr)
         if isinstance(op, ir.Op) and op.op == "//" and isinstance(op.args[0], ir.Name)
     )
@@ -189,7 +189,7 @@ class Packer:
     def wrong(self, stmt: ir.Stmt) -> EditError | None:
         """Why the expressions of a statement cannot be those of a group."""
         try:
-            for expr in statement_expressions(stmt):
+            for expr in expressions(stmt):
                 self.expr(expr, stmt)
         except EditError as error:
             return error

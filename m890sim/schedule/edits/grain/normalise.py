@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.bounds import Facts, Sum
-from m890sim.schedule.core.effects import known_effects, names_in
+from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.pieces import (
     ONE,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import bounds as loops_bounds
 from m890sim.schedule.core.copying import Namer, require_room
-from m890sim.schedule.core.effects import names_in
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.core.tree import node, replace

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.copying import Namer, require_room, require_shallow
-from m890sim.schedule.core.effects import known_effects, names_in, uses_tile
+from m890sim.schedule.core.effects import known_effects, uses_tile
 from m890sim.schedule.core.running.carried import (
     Shape,
     beginning,

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.bounds import Facts, Sum
 from m890sim.schedule.core.copying import all_names, may_fail, staged, touched
-from m890sim.schedule.core.effects import names_in
 from m890sim.schedule.core.scope_keys import Remembered, surroundings
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse

@@ -7,12 +7,12 @@ from collections import Counter
 from functools import partial
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import copied
 from m890sim.schedule.core.copying import (
     MOST_NODES,
     MOST_STATEMENTS,
     Namer,
     all_names,
-    copied,
     operators,
     require_nodes,
     require_room,

@@ -6,15 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import copied_block, names_in
 from m890sim.schedule.core.bounds import Facts, Sum, written
-from m890sim.schedule.core.copying import (
-    copied_block,
-    may_fail,
-    require_nodes,
-    require_room,
-    require_shallow,
-)
-from m890sim.schedule.core.effects import names_in
+from m890sim.schedule.core.copying import may_fail, require_nodes, require_room, require_shallow
 from m890sim.schedule.core.faults import require_inside
 from m890sim.schedule.core.scope_keys import Remembered, extents, surroundings
 from m890sim.schedule.core.sizes import nodes, nodes_in, size_of

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import copied_block
 from m890sim.schedule.core.bounds import Facts, Sum
 from m890sim.schedule.core.copying import (
     Namer,
-    copied_block,
     inlined,
     require_room,
     require_shallow,
