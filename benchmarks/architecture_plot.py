@@ -2,8 +2,8 @@
 
     python benchmarks/architecture_plot.py [--out docs/architecture.svg]
 
-A row is a layer, the lowest first. A dot says that the row's layer imports the column's. Layers import only those above them, so every dot lies left
-of the diagonal.
+A row is a layer, the lowest first. A dot says that the row's layer imports the column's. Layers
+import only those above them, so every dot lies left of the diagonal.
 """
 
 from __future__ import annotations
