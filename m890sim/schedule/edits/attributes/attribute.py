@@ -10,7 +10,7 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import instruction
 from m890sim.schedule.core.effects import operand_roles, touches
-from m890sim.schedule.core.tree import declaration, node, replace, scope_of
+from m890sim.schedule.core.tree import contents, declaration, node, replace, scope_of
 from m890sim.schedule.core.use_lists import of_dtypes
 from m890sim.schedule.edit import (
     Argument,
