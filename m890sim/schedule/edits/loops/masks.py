@@ -15,8 +15,8 @@ from m890sim.schedule.core.copying import (
     inlined,
     require_shallow,
     touched,
-    unwritten_reads,
 )
+from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.scope_keys import Remembered, extents, surroundings
 from m890sim.schedule.core.tree import Body, block, node, replace, sites
 from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.coverage import uncovered_read
 from m890sim.schedule.core.effects import effects_of, known_effects, names_in
+from m890sim.schedule.core.liveness import uncovered_read
 from m890sim.schedule.core.tree import Body, block, last_block, node, replace, tiles, with_children
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
