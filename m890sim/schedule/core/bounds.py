@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import islice
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import names_in
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.tree import block, node
 from m890sim.schedule.edit import Site
 

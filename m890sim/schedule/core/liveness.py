@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import effects_of, names_in, operand_roles, uses_tile
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import effects_of, operand_roles, uses_tile
 from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.core.tile_scope import tile_of
 from m890sim.schedule.core.tree import Body, block, node
