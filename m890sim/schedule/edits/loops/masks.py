@@ -14,8 +14,8 @@ from m890sim.schedule.core.copying import (
     inlined,
     require_shallow,
     touched,
-    unwritten_reads,
 )
+from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.scope_keys import extents, surroundings
 from m890sim.schedule.core.tree import Body, declaration, node, replace, sites
