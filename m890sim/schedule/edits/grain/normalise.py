@@ -33,13 +33,7 @@ RANGE = ("f32", "bf16")  # hold what a row is before it is divided
 normalise_arguments = nothing("div", "mul")
 
 
-@edit(
-    57,
-    "divide a matmul's result once instead of its operand",
-    on=frozenset(("div", "mul")),
-    arguments=normalise_arguments,
-    exact=False,
-)
+@edit(57, on=frozenset(("div", "mul")), arguments=normalise_arguments, exact=False)
 def normalise_last(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:

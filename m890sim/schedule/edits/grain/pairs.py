@@ -37,13 +37,7 @@ def pair_arguments(
         yield from COUNTS
 
 
-@edit(
-    56,
-    "take 2 or 4 neighbouring key heads into one work item, in runs of one token",
-    on="Cores",
-    arguments=pair_arguments,
-    exact=False,
-)
+@edit(56, on="Cores", arguments=pair_arguments, exact=False)
 def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Neighbouring key heads become one item: the keys of a token are one run in HBM.
 

@@ -22,13 +22,7 @@ def interchange_arguments(
         yield None
 
 
-@edit(
-    27,
-    "two perfectly nested loops change places",
-    on="Loop",
-    arguments=interchange_arguments,
-    exact=True,
-)
+@edit(27, on="Loop", arguments=interchange_arguments, exact=True)
 def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two perfectly nested loops change places.
 

@@ -74,13 +74,7 @@ def guard_mask_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[obje
     return (stmt, *extents(kernel, site, names), *surroundings(kernel, site))
 
 
-@edit(
-    29,
-    "a mask runs only where it can hit an element",
-    on=frozenset(MASKS),
-    scope=guard_mask_scope,
-    exact=True,
-)
+@edit(29, on=frozenset(MASKS), scope=guard_mask_scope, exact=True)
 def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """A mask runs only where it can hit an element; one that never can is removed.
 
@@ -111,7 +105,7 @@ def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return lambda: replace(kernel, site, guarded)
 
 
-@edit(30, "an `if` that is decided is replaced by the branch it takes", on="If", exact=True)
+@edit(30, on="If", exact=True)
 def drop_guard(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An `if` whose condition is decided by what surrounds it is replaced by the branch it takes.
 

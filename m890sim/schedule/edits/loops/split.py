@@ -26,13 +26,7 @@ def split_loop_arguments(
         yield from range(min(4, sum(1 for _ in _questions(stmt.body))))
 
 
-@edit(
-    28,
-    "a loop becomes two, parted where a condition or a mask of its body turns",
-    on="Loop",
-    arguments=split_loop_arguments,
-    exact=True,
-)
+@edit(28, on="Loop", arguments=split_loop_arguments, exact=True)
 def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """A loop becomes two, one behind the other, parted where a condition of its body may change.
 
