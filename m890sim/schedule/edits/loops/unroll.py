@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.bounds import Facts, Sum
+from m890sim.kernel.forms import Form
 from m890sim.schedule.core.copying import (
     Namer,
     copied_block,
@@ -19,6 +19,7 @@ from m890sim.schedule.core.copying import (
     without_stages,
 )
 from m890sim.schedule.core.faults import require_inside
+from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.sizes import size_of
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, Site, refuse
@@ -64,10 +65,10 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
     depth and its numbers, and the language finds nothing wrong with the second iteration.
     """
     loop = require_unroll(kernel, site)
-    facts = Facts(kernel, site)
-    step = facts.sum(loop.step)
-    length = facts.sum(loop.stop).plus(facts.sum(loop.start), -1)
-    even = not step.terms and _divides(length, 2 * step.constant)
+    known = integers_at(kernel, site)
+    step = known.form(loop.step).value
+    length = known.forms.subtract(known.form(loop.stop), known.form(loop.start))
+    even = step is not None and _divides(length, 2 * step)
     namer = Namer(kernel)
     var = namer.fresh(loop.var)
     names = {loop.var: var}
@@ -187,7 +188,7 @@ def _iteration(kernel: ir.Kernel, site: Site, loop: ir.Loop, value: ir.Expr, oth
     )
     body = (ir.Let(loop.var, value, loc=loop.loc), *body)
     runs = _runs(loop)
-    if Facts(kernel, site).truth(runs) is True:
+    if integers_at(kernel, site).runs(loop):
         return inlined(kernel, namer, body, others)
     return (ir.If(runs, body, loc=loop.loc),)
 
@@ -235,5 +236,5 @@ def times(left: ir.Expr, right: ir.Expr | int) -> ir.Expr:
     return ir.Op("*", (left, right))
 
 
-def _divides(value: Sum, divisor: int) -> bool:
-    return value.constant % divisor == 0 and all(c % divisor == 0 for c in value.terms.values())
+def _divides(value: Form, divisor: int) -> bool:
+    return value.constant % divisor == 0 and all(c % divisor == 0 for _, c in value.terms)
