@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import effects_of, names_in, operand_roles
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import effects_of, operand_roles
 from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.core.tree import Body
 

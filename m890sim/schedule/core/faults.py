@@ -10,7 +10,8 @@ from __future__ import annotations
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form, Forms, Range
 from m890sim.kernel.shapes import form_of
-from m890sim.schedule.core.effects import effects_of, names_in
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.fingerprints import bag_of_block
 from m890sim.schedule.core.integers.proofs import needed
 from m890sim.schedule.core.integers.surroundings import surroundings

@@ -7,14 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import (
-    effects_of,
-    known_effects,
-    names_in,
-    operand_roles,
-    uses_tile,
-)
+from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, uses_tile
 from m890sim.schedule.edit import Argument, Context, Site, refuse
 
 SFU = frozenset(name for name, row in OPS.items() if row.family == "sfu")

@@ -229,18 +229,7 @@ def _splice(kernel: ir.Kernel, site: Site, count: int, added: Body) -> ir.Kernel
     return dataclasses.replace(kernel, body=body)
 
 
-# ---- expressions and names ----
-
-
-def substitute(expr: ir.Expr, names: dict[str, ir.Expr]) -> ir.Expr:
-    """The expression with names replaced by expressions."""
-    if isinstance(expr, ir.Name):
-        return names.get(expr.id, expr)
-    if isinstance(expr, ir.Op):
-        return ir.Op(expr.op, tuple(substitute(a, names) for a in expr.args))
-    if isinstance(expr, ir.TableRef):
-        return ir.TableRef(expr.table, substitute(expr.index, names))
-    return expr
+# ---- names ----
 
 
 def names_of(kernel: ir.Kernel) -> set[str]:

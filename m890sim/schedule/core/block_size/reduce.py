@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.block_size.kinds import Kind
-from m890sim.schedule.core.effects import names_in
 from m890sim.schedule.core.float_values import positive
 from m890sim.schedule.core.loop_flow import Flow, Write
 from m890sim.schedule.edit import EditError

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form, Forms
 from m890sim.kernel.shapes import form_of
-from m890sim.schedule.core.effects import names_in
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
 from m890sim.schedule.edit import Site
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.coverage import uncovered_read
-from m890sim.schedule.core.effects import known_effects, names_in, operand_roles
+from m890sim.schedule.core.effects import known_effects, operand_roles
 from m890sim.schedule.core.pieces import covers
 from m890sim.schedule.core.running.weights import number_of
 from m890sim.schedule.core.tree import Body

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import known_effects, names_in, operand_roles
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import known_effects, operand_roles
 from m890sim.schedule.core.pieces import covers
 from m890sim.schedule.core.running.weights import (
     ONE,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import known_effects, names_in
+from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.pieces import (
@@ -26,12 +27,19 @@ from m890sim.schedule.core.pieces import (
     written_before,
 )
 from m890sim.schedule.core.room import require_place
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 RANGE = ("f32", "bf16")  # hold what a row is before it is divided
 normalise_arguments = nothing("div", "mul")
 
 
+@edit(
+    57,
+    "divide a matmul's result once instead of its operand",
+    on=frozenset(("div", "mul")),
+    arguments=normalise_arguments,
+    exact=False,
+)
 def normalise_last(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:
