@@ -2,15 +2,13 @@
 
     python benchmarks/architecture_plot.py [--out docs/architecture.svg]
 
-A row is a layer, the lowest first. A dot says that the row's layer imports the column's; it is the
-larger the more files do. Layers import only those above them, so every dot lies left
-of the diagonal.
+A row is a layer, the lowest first. A dot says that the row's layer imports the column's. Layers
+import only those above them, so every dot lies left of the diagonal.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections import Counter
 from html import escape
@@ -24,10 +22,10 @@ LEFT, TOP, CELL, TEXT = 118, 92, 27, 400
 INK, FAINT, GRID, DOT = "#1f2328", "#656d76", "#d8dee4", "#2f6feb"
 
 
-def measure() -> tuple[Counter[str], Counter[tuple[str, str]]]:
-    """Lines of every layer, and files of a layer that import another."""
+def measure() -> tuple[Counter[str], set[tuple[str, str]]]:
+    """Lines of every layer, and which imports which."""
     lines: Counter[str] = Counter()
-    edges: Counter[tuple[str, str]] = Counter()
+    edges: set[tuple[str, str]] = set()
     for path in modules():
         part = part_of(path)
         if part in FACADE | STANDALONE:
@@ -74,16 +72,15 @@ def draw() -> str:
         parts.append(f'<rect {place} width="{CELL}" height="{CELL}" fill="{GRID}"/>')
         text(right + 56, y + 4, about(lines[part]), FAINT, text_anchor="end")
         text(right + 70, y + 4, LAYERS[part])
-    for (part, other), count in sorted(edges.items()):
-        radius = 3.5 + 1.8 * math.floor(math.log2(count))
-        place = f'cx="{middle[other]:.1f}" cy="{row[part]:.1f}" r="{radius:.1f}"'
+    for part, other in sorted(edges):
+        place = f'cx="{middle[other]:.1f}" cy="{row[part]:.1f}" r="6"'
         told = f"{part} imports {other}"
         parts.append(f'<circle {place} fill="{DOT}"><title>{escape(told)}</title></circle>')
     text(right + 56, TOP - 8, "lines", FAINT, text_anchor="end")
     text(
         LEFT,
         bottom + 22,
-        "A dot: the row's layer imports the column's, in more files the larger.",
+        "A dot: the row's layer imports the column's.",
         FAINT,
     )
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'

@@ -8,9 +8,9 @@ from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.integers.proofs import integers_at
+from m890sim.schedule.core.liveness import Written, written_before
 from m890sim.schedule.core.pieces import (
     ONE,
-    covers,
     declaration,
     instruction_at,
     join,
@@ -24,7 +24,6 @@ from m890sim.schedule.core.pieces import (
     tile_operand,
     tiles_of,
     touches,
-    written_before,
 )
 from m890sim.schedule.core.room import require_place
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
@@ -135,13 +134,11 @@ def _filled(kernel: ir.Kernel, site: Site, target: ir.TileRef) -> bool:
     body, index = tree.block(kernel, site)
     for stmt in reversed(body[:index]):
         if touches(stmt, target.tile):
-            return (
-                isinstance(stmt, ir.Instr)
-                and stmt.op == "fill"
-                and stmt.operands[1] == ir.Const(0.0)
-                and isinstance(stmt.operands[0], ir.TileRef)
-                and covers([stmt.operands[0]], target)
-            )
+            if not isinstance(stmt, ir.Instr) or stmt.op != "fill":
+                return False
+            filled = Written(declaration(kernel, site, target.tile))
+            filled.write(stmt)
+            return stmt.operands[1] == ir.Const(0.0) and filled.covers(target)
     return False
 
 

@@ -13,10 +13,10 @@ from m890sim.schedule.core.copying import (
     inlined,
     require_shallow,
     touched,
-    unwritten_reads,
 )
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.scope_keys import Remembered, extents
 from m890sim.schedule.core.tree import Body, block, node, replace, sites
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse

@@ -15,11 +15,11 @@ from m890sim.schedule.core.copying import (
     require_shallow,
     staged,
     top_names,
-    unwritten_reads,
     without_stages,
 )
 from m890sim.schedule.core.faults import require_inside
 from m890sim.schedule.core.integers.proofs import integers_at
+from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.sizes import size_of
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
