@@ -9,10 +9,10 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
 from m890sim.kernel.transform import copied_block, rename_block
 from m890sim.language.limits import DEFAULT_LIMITS
-from m890sim.schedule.core.effects import effects_of, operand_roles
+from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.core.sizes import nodes, size_of, statements
-from m890sim.schedule.core.tree import Body, block, in_stages, names_of
+from m890sim.schedule.core.tree import Body, in_stages, names_of
 from m890sim.schedule.edit import Site, refuse
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
@@ -190,39 +190,6 @@ def _always_read(expr: ir.Expr) -> Iterator[ir.Expr]:
             yield from _always_read(arg)
 
 
-def first_read_before(body: Body) -> dict[str, bool]:
-    """Tiles and scratch that a block touches but does not declare -> whether a read comes first."""
-    return _FIRST.get((body,), lambda: _first_read_before(body))
-
-
-_FIRST: Remembered[dict[str, bool]] = Remembered(5_000)
-
-
-def _first_read_before(body: Body) -> dict[str, bool]:
-    found: dict[str, bool] = {}
-    declared: set[str] = set()
-    for stmt in ir.walk(body):
-        if isinstance(stmt, ir.TileDecl):
-            declared.add(stmt.name)
-        elif isinstance(stmt, ir.Instr):
-            accesses = list(_accesses(stmt))
-            for name, read, _ in accesses:
-                if read and name not in declared:
-                    found.setdefault(name, True)
-            for name, _, written in accesses:
-                if written and name not in declared:
-                    found.setdefault(name, False)
-    return found
-
-
-def _accesses(stmt: ir.Instr) -> Iterator[tuple[str, bool, bool]]:
-    for _, read, written, value in operand_roles(stmt):
-        if isinstance(value, ir.TileRef):
-            yield value.tile, read, written
-        elif isinstance(value, ir.TensorRef):
-            yield value.tensor, read, written
-
-
 def touched(body: Body) -> tuple[set[str], set[str]]:
     """Tiles and tensors that a block reads, and those that it writes; the caller's own sets."""
     reads: set[str] = set()
@@ -232,28 +199,3 @@ def touched(body: Body) -> tuple[set[str], set[str]]:
         reads |= found.reads
         writes |= found.writes
     return reads, writes
-
-
-def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
-    """What a block, put at a site, would read before any write of it in the text.
-
-    In a loop the language lets such a read pass, as an earlier iteration may have written; moved
-    out of the loop, or out of an `if` in it, it is an error.
-    """
-    wanted = {name for name, read in first_read_before(body).items() if read}
-    wanted -= {p.name for p in kernel.params}
-    unwritten = set()
-    for stmt in _before(kernel, site) if wanted else ():
-        if isinstance(stmt, ir.TileDecl | ir.HbmDecl) and stmt.name in wanted:
-            unwritten.add(stmt.name)
-            wanted.discard(stmt.name)
-        elif wanted:
-            wanted -= effects_of(stmt).writes
-    return sorted(unwritten | wanted)
-
-
-def _before(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
-    """Statements that stand before the one at a site, nearest first; not those around it."""
-    for length in range(len(site), 0, -1):
-        body, place = block(kernel, site[:length])
-        yield from reversed(body[:place])

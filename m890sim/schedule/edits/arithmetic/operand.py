@@ -11,6 +11,7 @@ from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.float_values import finite
+from m890sim.schedule.core.liveness import written_before
 from m890sim.schedule.core.pieces import (
     companion,
     declaration,
@@ -19,7 +20,6 @@ from m890sim.schedule.core.pieces import (
     reader_of,
     tile_operand,
     writes,
-    written_before,
 )
 from m890sim.schedule.core.room import in_tiles, require_place
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse

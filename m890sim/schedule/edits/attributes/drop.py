@@ -9,7 +9,8 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
 from m890sim.kernel.transform import map_pieces
-from m890sim.schedule.core.effects import effects_of, operand_roles
+from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.liveness import written_pieces
 from m890sim.schedule.core.tile_scope import (
     accesses,
     parent_of,
@@ -194,35 +195,28 @@ def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
 
 def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) -> None:
-    """Raises EditError where something may read the piece that an instruction writes."""
-    top = len(tile_of(kernel, site, ref.tile)[0])
-    looped = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(top, len(site)))
-    for depth in range(len(site), top - 1, -1):
-        place = site[:depth]
-        body, index = block(kernel, place)
+    """Raises EditError where something may read the piece that an instruction writes.
+
+    Any read of the tile counts, also of what was written in between.
+    """
+    home = tile_of(kernel, site, ref.tile)[0]
+    looped = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(home), len(site)))
+    enough = {(ref.rows, ref.cols), (ir.FULL, ir.FULL)}  # pieces that are all of it
+    for length in range(len(site), len(home) - 1, -1):
+        body, index = block(kernel, site[:length])
         for later in body[index + 1 :]:
-            if ref.tile in effects_of(later).reads:
+            if reads((later,), ref.tile):
                 raise refuse(stmt, f"{ref.tile} is read afterwards")
-            # Names of an inner block mean something else outside it: only the whole tile counts.
-            if isinstance(later, ir.Instr) and _overwrites(later, ref, depth == len(site)):
+            if isinstance(later, ir.Instr) and any(
+                (piece.rows, piece.cols) in enough for piece in written_pieces(later, ref.tile)
+            ):
                 return
-        parent = parent_of(kernel, place)
-        if depth == top or parent is None:
+        if length == len(home):
             return
         # In a loop, what stands before comes after, too. The `orelse` behind a `then` reads nothing
         # of it, but the language's check of what is written first goes by the text all the same.
-        around, own = ir.children(parent), place[-1]
-        others = (around[:own] if looped else ()) + around[own + 1 :]
-        if reads(others, ref.tile):
+        around, own = ir.children(node(kernel, site[: length - 1])), site[length - 1]
+        if reads((around[:own] if looped else ()) + around[own + 1 :], ref.tile):
             raise refuse(stmt, f"{ref.tile} is read before it is written again")
-
-
-def _overwrites(stmt: ir.Instr, ref: ir.TileRef, same_block: bool) -> bool:
-    """Whether an instruction that does not read a tile writes all of a piece of it."""
-    for _, _, written, value in operand_roles(stmt):
-        if written and isinstance(value, ir.TileRef) and value.tile == ref.tile:
-            if (value.rows, value.cols) == (ir.FULL, ir.FULL):
-                return True
-            if same_block and (value.rows, value.cols) == (ref.rows, ref.cols):
-                return True
-    return False
+        # Names of an inner block mean something else outside it: only the whole tile counts.
+        enough = {(ir.FULL, ir.FULL)}

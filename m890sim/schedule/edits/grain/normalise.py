@@ -5,12 +5,12 @@ from __future__ import annotations
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.bounds import Facts, Sum
 from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.float_values import finite
+from m890sim.schedule.core.integers.proofs import integers_at
+from m890sim.schedule.core.liveness import Written, written_before
 from m890sim.schedule.core.pieces import (
     ONE,
-    covers,
     declaration,
     instruction_at,
     join,
@@ -24,7 +24,6 @@ from m890sim.schedule.core.pieces import (
     tile_operand,
     tiles_of,
     touches,
-    written_before,
 )
 from m890sim.schedule.core.room import require_place
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
@@ -109,7 +108,7 @@ def normalise_last(
         raise refuse(loop, f"`{name}` is defined in the loop, which the division has to leave")
     if not _filled(kernel, loop_site, target):
         raise refuse(loop, f"`{target.tile}` is not filled with 0 in front of the loop")
-    if not _runs(kernel, loop_site, loop):
+    if not integers_at(kernel, loop_site).runs(loop):
         for piece in (target, divisor):
             if isinstance(piece, ir.TileRef) and not written_before(kernel, loop_site, piece):
                 found = f"`{piece.tile}` is not certainly written before it, in this piece"
@@ -129,19 +128,12 @@ def _filled(kernel: ir.Kernel, site: Site, target: ir.TileRef) -> bool:
     body, index = tree.block(kernel, site)
     for stmt in reversed(body[:index]):
         if touches(stmt, target.tile):
-            return (
-                isinstance(stmt, ir.Instr)
-                and stmt.op == "fill"
-                and stmt.operands[1] == ir.Const(0.0)
-                and isinstance(stmt.operands[0], ir.TileRef)
-                and covers([stmt.operands[0]], target)
-            )
+            if not isinstance(stmt, ir.Instr) or stmt.op != "fill":
+                return False
+            filled = Written(declaration(kernel, site, target.tile))
+            filled.write(stmt)
+            return stmt.operands[1] == ir.Const(0.0) and filled.covers(target)
     return False
-
-
-def _runs(kernel: ir.Kernel, site: Site, loop: ir.Loop) -> bool:
-    facts = Facts(kernel, site)
-    return facts.prove(facts.sum(loop.start).plus(facts.sum(loop.stop), -1).plus(Sum(1)))
 
 
 def _loop_of(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.coverage import uncovered_read
 from m890sim.schedule.core.effects import effects_of, known_effects
+from m890sim.schedule.core.liveness import uncovered_read
 from m890sim.schedule.core.tree import Body, block, last_block, node, replace, tiles, with_children
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
