@@ -21,7 +21,7 @@ class Index:
         self.kernel = kernel
         self.nodes: dict[Site, ir.Stmt] = {}  # in source order, parents first
         self.blocks: dict[Site, tuple[Body, int]] = {}  # as `block` gives them
-        self.known: dict[Site, tuple[object, ...]] = {}  # as `surroundings` gives them
+        self.known: dict[Site, object] = {}  # as `surroundings` gives them
         self._add(kernel.body, (), 0)
 
     def _add(self, body: Body, prefix: Site, first: int) -> None:

@@ -32,14 +32,7 @@ def _sides(
         yield from ("a", "b")
 
 
-@edit(
-    46,
-    "scale an operand before the loop instead of every product in it",
-    on="matmul",
-    arguments=_sides,
-    scope=in_tiles,
-    exact=False,
-)
+@edit(46, on="matmul", arguments=_sides, scope=in_tiles, exact=False)
 def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A factor of a matmul's result goes into an operand, once, before the loop.
 

@@ -28,13 +28,7 @@ def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] |
     return _NONE if places is not None and places[0] >= index else None
 
 
-@edit(
-    51,
-    "use what another tile of the block holds already",
-    on=heads(*COMPUTE),
-    scope=_alone,
-    exact=True,
-)
+@edit(51, on=heads(*COMPUTE), scope=_alone, exact=True)
 def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An instruction that computes what another tile holds already goes; its readers use that tile.
 

@@ -26,13 +26,7 @@ def _eighths(
         yield from _EIGHTHS
 
 
-@edit(
-    53,
-    "give the last rows of an exp2 to the vector unit, in tiles of their own",
-    on="exp2",
-    arguments=_eighths,
-    exact=True,
-)
+@edit(53, on="exp2", arguments=_eighths, exact=True)
 def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The last rows of an exp2 go to the vector unit, into a tile of their own.
 

@@ -41,14 +41,7 @@ def _with_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object,
 _with_extents_and_room = within_room(_with_extents)
 
 
-@edit(
-    49,
-    "split an SFU instruction into two, over its first and its last rows",
-    on=heads(*SFU),
-    arguments=_parts,
-    scope=_with_extents_and_room,
-    exact=True,
-)
+@edit(49, on=heads(*SFU), arguments=_parts, scope=_with_extents_and_room, exact=True)
 def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An SFU instruction becomes two, over the first and the last of its rows.
 
@@ -138,13 +131,7 @@ def half(
     return dataclasses.replace(ref, rows=ir.Slice(start, middle))
 
 
-@edit(
-    50,
-    "make one of two SFU instructions over adjoining rows",
-    on=heads(*SFU),
-    scope=_with_extents_and_room,
-    exact=True,
-)
+@edit(50, on=heads(*SFU), scope=_with_extents_and_room, exact=True)
 def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring SFU instructions over adjoining rows become one.
 

@@ -71,15 +71,7 @@ def _slots_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, 
     return (stmt, parent if staged else None)
 
 
-@edit(
-    1,
-    "give a tile 1 to 4 slots",
-    on="TileDecl",
-    arguments=_slots_arguments,
-    scope=_slots_scope,
-    placing=True,
-    exact=True,
-)
+@edit(1, on="TileDecl", arguments=_slots_arguments, scope=_slots_scope, placing=True, exact=True)
 def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Gives a tile another number of copies.
 
@@ -119,15 +111,7 @@ def _queue_arguments(
     return (n for n in range(context.queues) if now != ir.Const(n))
 
 
-@edit(
-    2,
-    "send a transfer through another queue",
-    on=_DMA,
-    arguments=_queue_arguments,
-    scope=statement,
-    placing=True,
-    exact=True,
-)
+@edit(2, on=_DMA, arguments=_queue_arguments, scope=statement, placing=True, exact=True)
 def set_queue(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Sends a transfer through another DMA queue.
 
@@ -164,15 +148,7 @@ def _bank_arguments(
         yield ANYWHERE
 
 
-@edit(
-    3,
-    "fix or free the first bank of a tile",
-    on="TileDecl",
-    arguments=_bank_arguments,
-    scope=statement,
-    placing=True,
-    exact=True,
-)
+@edit(3, on="TileDecl", arguments=_bank_arguments, scope=statement, placing=True, exact=True)
 def set_bank(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Fixes the first bank of an SRAM tile, or leaves it to the chip again.
 
@@ -201,15 +177,7 @@ def _order_arguments(
     return (order for order in ir.ORDERS if order != stmt.order)
 
 
-@edit(
-    4,
-    "spread work items in another order",
-    on="Cores",
-    arguments=_order_arguments,
-    scope=statement,
-    placing=True,
-    exact=True,
-)
+@edit(4, on="Cores", arguments=_order_arguments, scope=statement, placing=True, exact=True)
 def set_order(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Spreads the work items of a phase over the cores in another order.
 
@@ -238,14 +206,7 @@ def _engine_arguments(
     return (engine for engine in OPS[stmt.op].engines if engine != now)
 
 
-@edit(
-    5,
-    "run an instruction on another engine",
-    on=_SEVERAL,
-    arguments=_engine_arguments,
-    scope=statement,
-    exact=True,
-)
+@edit(5, on=_SEVERAL, arguments=_engine_arguments, scope=statement, exact=True)
 def set_engine(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Runs an instruction on another engine that can run it.
 
@@ -276,14 +237,7 @@ def _dtype_arguments(
     return (d for d in context.dtypes if d != stmt.dtype and d in WIDE_ENOUGH[stmt.dtype])
 
 
-@edit(
-    6,
-    "keep a tile in another dtype",
-    on="TileDecl",
-    arguments=_dtype_arguments,
-    scope=of_dtypes,
-    exact=False,
-)
+@edit(6, on="TileDecl", arguments=_dtype_arguments, scope=of_dtypes, exact=False)
 def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Keeps a tile in another dtype.
 

@@ -33,7 +33,7 @@ Arguments = Iterable[Argument]
 # ---- fences ----
 
 
-@edit(7, "remove a fence", on="fence", scope=statement, exact=True)
+@edit(7, on="fence", scope=statement, exact=True)
 def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Removes a fence.
 
@@ -49,7 +49,7 @@ def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return lambda: replace(kernel, site)
 
 
-@edit(8, "put a fence behind a statement", on=heads(*FENCED), scope=with_next, exact=True)
+@edit(8, on=heads(*FENCED), scope=with_next, exact=True)
 def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts a fence behind a statement.
 
@@ -75,9 +75,7 @@ def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 # ---- tiles ----
 
 
-@edit(
-    9, "drop a tile that nothing uses", on=heads("TileDecl", "HbmDecl"), scope=of_tiles, exact=True
-)
+@edit(9, on=heads("TileDecl", "HbmDecl"), scope=of_tiles, exact=True)
 def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops the declaration of a tile, or of HBM scratch, that nothing uses.
 
@@ -98,7 +96,7 @@ def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 # ---- copies ----
 
 
-@edit(10, "read the original of a copy", on="copy", scope=of_tiles, exact=True)
+@edit(10, on="copy", scope=of_tiles, exact=True)
 def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops a copy; what read the copy reads the original.
 
@@ -172,13 +170,7 @@ def _uses(body: Body, name: str) -> int:
 # ---- dead instructions ----
 
 
-@edit(
-    11,
-    "drop what nothing reads",
-    on=heads("Instr") - {"fence", "store"},
-    scope=of_tiles,
-    exact=True,
-)
+@edit(11, on=heads("Instr") - {"fence", "store"}, scope=of_tiles, exact=True)
 def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops an instruction whose result nothing reads.
 

@@ -39,13 +39,7 @@ def pack_arguments(
         yield KEEP
 
 
-@edit(
-    54,
-    "pack the query heads of a group into the rows of a tile",
-    on="Cores",
-    arguments=pack_arguments,
-    exact=False,
-)
+@edit(54, on="Cores", arguments=pack_arguments, exact=False)
 def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The query heads of a group become the rows of one tile: row = token * G + head.
 

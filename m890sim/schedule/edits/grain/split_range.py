@@ -38,13 +38,7 @@ def split_arguments(
             yield from PARTS
 
 
-@edit(
-    55,
-    "cut the range of an online softmax into parts that a second phase merges",
-    on="Cores",
-    arguments=split_arguments,
-    exact=False,
-)
+@edit(55, on="Cores", arguments=split_arguments, exact=False)
 def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The range of an online softmax is cut into parts; a second phase weighs and adds them up.
 

@@ -29,7 +29,6 @@ def _up(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -
 
 @edit(
     16,
-    "move a statement out of the loop, branch or stage around it",
     on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
     arguments=_up,
     scope=of_tiles,

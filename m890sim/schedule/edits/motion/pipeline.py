@@ -49,14 +49,7 @@ def _with_its_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[objec
     return (stmt, kernel.params, len(site), *map(known.of, sorted(found.writes - found.defines)))
 
 
-@edit(
-    18,
-    "put a loop's statements into 1, 2 or 3 stages",
-    on="Loop",
-    arguments=_counts,
-    scope=_with_its_tiles,
-    exact=True,
-)
+@edit(18, on="Loop", arguments=_counts, scope=_with_its_tiles, exact=True)
 def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts the statements of a loop into 1, 2 or 3 stages; slots of tiles grow to what they need.
 

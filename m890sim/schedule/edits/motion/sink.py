@@ -30,7 +30,6 @@ def _down(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context)
 
 @edit(
     17,
-    "move a statement into the block below that alone uses it",
     on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
     arguments=_down,
     scope=of_tiles,

@@ -125,14 +125,7 @@ def _in_its_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, 
     return (stmt, around, kernel.params)
 
 
-@edit(
-    19,
-    "move a stage's last statement into the next stage",
-    on="Stage",
-    arguments=_stages,
-    scope=_in_its_loop,
-    exact=True,
-)
+@edit(19, on="Stage", arguments=_stages, scope=_in_its_loop, exact=True)
 def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the last statement of a stage to the beginning of the next one.
 
@@ -171,14 +164,7 @@ def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return replace(kernel, site[:-1], with_slots(kernel, dataclasses.replace(loop, body=body)))
 
 
-@edit(
-    20,
-    "move a stage's first statement into the stage before",
-    on="Stage",
-    arguments=_stages,
-    scope=_in_its_loop,
-    exact=True,
-)
+@edit(20, on="Stage", arguments=_stages, scope=_in_its_loop, exact=True)
 def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the first statement of a stage to the end of the one before.
 
@@ -216,9 +202,7 @@ def _staged(
         yield None
 
 
-@edit(
-    21, "remove the stages of a loop", on="Loop", arguments=_staged, scope=_in_its_loop, exact=True
-)
+@edit(21, on="Loop", arguments=_staged, scope=_in_its_loop, exact=True)
 def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Removes the stages of a loop; their statements stay in the order of the text.
 
