@@ -16,7 +16,7 @@ from m890sim.schedule.edits.loops.items import (
     reverse_items,
     swap_order_of_items,
 )
-from m890sim.schedule.edits.loops.jam import require_jam, unroll_jam
+from m890sim.schedule.edits.loops.jam import unroll_jam
 from m890sim.schedule.edits.loops.masks import (
     MASKS,
     drop_guard,
@@ -141,6 +141,5 @@ ROWS: tuple[EditSpec, ...] = (
         unroll_jam,
         _PHASE,
         None,
-        require_jam,
     ),
 )
