@@ -22,7 +22,7 @@ from m890sim.schedule.core.pieces import (
     written_before,
 )
 from m890sim.schedule.core.room import in_tiles, require_place
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
 def _sides(
@@ -32,6 +32,14 @@ def _sides(
         yield from ("a", "b")
 
 
+@edit(
+    46,
+    "scale an operand before the loop instead of every product in it",
+    on="matmul",
+    arguments=_sides,
+    scope=in_tiles,
+    exact=False,
+)
 def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A factor of a matmul's result goes into an operand, once, before the loop.
 
@@ -123,15 +131,3 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
     if found is None:
         raise refuse(stmt, reason)
     return found
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "scale_operand",
-        "scale an operand before the loop instead of every product in it",
-        _sides,
-        scale_operand,
-        heads("matmul"),
-        in_tiles,
-    ),
-)

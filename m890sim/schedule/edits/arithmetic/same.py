@@ -14,24 +14,29 @@ from m890sim.schedule.core.pieces import (
     home_of,
     instruction_at,
     mentions,
-    nothing,
     same_shape,
     tile_operand,
     tiles_of,
     touches,
     writes,
 )
-from m890sim.schedule.edit import (
-    Argument,
-    Context,
-    EditSpec,
-    Site,
-    head_of,
-    heads,
-    refuse,
+from m890sim.schedule.edit import Argument, Context, Site, edit, head_of, heads, refuse
+
+
+def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
+    """Scope of cse where no such instruction stands above in the block: then it never applies."""
+    body, index = tree.block(kernel, site)
+    places = tree.instructions(body).get(head_of(stmt))
+    return _NONE if places is not None and places[0] >= index else None
+
+
+@edit(
+    51,
+    "use what another tile of the block holds already",
+    on=heads(*COMPUTE),
+    scope=_alone,
+    exact=True,
 )
-
-
 def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An instruction that computes what another tile holds already goes; its readers use that tile.
 
@@ -104,22 +109,3 @@ def _same_before(
 
 
 _NONE = (object(),)
-
-
-def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
-    """Scope of cse where no such instruction stands above in the block: then it never applies."""
-    body, index = tree.block(kernel, site)
-    places = tree.instructions(body).get(head_of(stmt))
-    return _NONE if places is not None and places[0] >= index else None
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "cse",
-        "use what another tile of the block holds already",
-        nothing(*COMPUTE),
-        cse,
-        heads(*COMPUTE),
-        _alone,
-    ),
-)

@@ -18,7 +18,7 @@ from m890sim.schedule.core.pieces import (
     touches,
 )
 from m890sim.schedule.core.room import require_place
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 from m890sim.schedule.edits.arithmetic.split_rows import cut_of, half, require_apart
 
 _EIGHTHS = (4, 5, 6)  # of the rows for the SFU, the faster of the two engines
@@ -31,6 +31,13 @@ def _eighths(
         yield from _EIGHTHS
 
 
+@edit(
+    53,
+    "give the last rows of an exp2 to the vector unit, in tiles of their own",
+    on="exp2",
+    arguments=_eighths,
+    exact=True,
+)
 def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The last rows of an exp2 go to the vector unit, into a tile of their own.
 
@@ -133,14 +140,3 @@ def _halves(
             )
         )
     return made[0], made[1]
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "share_rows",
-        "give the last rows of an exp2 to the vector unit, in tiles of their own",
-        _eighths,
-        share_rows,
-        heads("exp2"),
-    ),
-)

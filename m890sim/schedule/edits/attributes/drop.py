@@ -21,16 +21,7 @@ from m890sim.schedule.core.tile_scope import (
 )
 from m890sim.schedule.core.tree import Body, block, node, replace, with_next
 from m890sim.schedule.core.use_lists import of_tiles
-from m890sim.schedule.edit import (
-    Argument,
-    Context,
-    EditSpec,
-    Site,
-    always,
-    heads,
-    refuse,
-    statement,
-)
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse, statement
 
 # A fence is worth trying only where a porter would write one: behind what takes long.
 FENCED = ("load", "store", "matmul")
@@ -40,13 +31,8 @@ Arguments = Iterable[Argument]
 # ---- fences ----
 
 
-def _remove_fence_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, ir.Instr) and stmt.op == "fence" else ()
-
-
-def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(7, "remove a fence", on="fence", scope=statement, exact=True)
+def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Removes a fence.
 
     before: matmul(s, qt, kt.T)
@@ -58,16 +44,11 @@ def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     stmt = node(kernel, site)
     if not isinstance(stmt, ir.Instr) or stmt.op != "fence":
         raise refuse(stmt, "this statement is no fence")
-    return replace(kernel, site)
+    return lambda: replace(kernel, site)
 
 
-def _add_fence_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, ir.Instr) and stmt.op in FENCED else ()
-
-
-def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(8, "put a fence behind a statement", on=heads(*FENCED), scope=with_next, exact=True)
+def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts a fence behind a statement.
 
     before: load(kt, k[j : j + BK, h, :])
@@ -76,10 +57,6 @@ def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     The statement stands inside a phase and not beside stages, and no fence follows it yet.
     """
-    return replace(kernel, site, _require_add(kernel, site), ir.Instr("fence"))
-
-
-def _require_add(kernel: ir.Kernel, site: Site, *rest: object) -> ir.Stmt:
     stmt = node(kernel, site)
     parent = parent_of(kernel, site)
     if parent is None:
@@ -90,19 +67,16 @@ def _require_add(kernel: ir.Kernel, site: Site, *rest: object) -> ir.Stmt:
     for fence in body[index : index + 2]:
         if isinstance(fence, ir.Instr) and fence.op == "fence":
             raise refuse(stmt, "there is a fence here already")
-    return stmt
+    return lambda: replace(kernel, site, stmt, ir.Instr("fence"))
 
 
 # ---- tiles ----
 
 
-def _drop_tile_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, (ir.TileDecl, ir.HbmDecl)) else ()
-
-
-def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(
+    9, "drop a tile that nothing uses", on=heads("TileDecl", "HbmDecl"), scope=of_tiles, exact=True
+)
+def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops the declaration of a tile, or of HBM scratch, that nothing uses.
 
     before: alpha = sram(BQ, 1, f32)
@@ -111,28 +85,19 @@ def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     No instruction reads or writes it.
     """
-    _require_unused(kernel, site)
-    return replace(kernel, site)
-
-
-def _require_unused(kernel: ir.Kernel, site: Site, *rest: object) -> None:
     stmt = node(kernel, site)
     if not isinstance(stmt, (ir.TileDecl, ir.HbmDecl)):
         raise refuse(stmt, "this statement declares neither a tile nor HBM scratch")
     if touches(scope_of(kernel, site), stmt.name):
         raise refuse(stmt, f"{stmt.name} is used")
+    return lambda: replace(kernel, site)
 
 
 # ---- copies ----
 
 
-def _drop_copy_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, ir.Instr) and stmt.op == "copy" else ()
-
-
-def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(10, "read the original of a copy", on="copy", scope=of_tiles, exact=True)
+def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops a copy; what read the copy reads the original.
 
     before: copy(b[:n], a[:n])
@@ -181,7 +146,7 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         return dataclasses.replace(piece, tile=source.tile)
 
     changed = map_pieces(after[:last], renamed)
-    return replace(kernel, site, *changed, count=1 + last)
+    return lambda: replace(kernel, site, *changed, count=1 + last)
 
 
 def _require_same_piece(body: Body, copied: ir.TileRef) -> None:
@@ -206,13 +171,14 @@ def _uses(body: Body, name: str) -> int:
 # ---- dead instructions ----
 
 
-def _drop_dead_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, ir.Instr) and stmt.op not in ("fence", "store") else ()
-
-
-def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(
+    11,
+    "drop what nothing reads",
+    on=heads("Instr") - {"fence", "store"},
+    scope=of_tiles,
+    exact=True,
+)
+def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops an instruction whose result nothing reads.
 
     before: fill(s[:rows], 0.0)
@@ -223,11 +189,6 @@ def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     instruction of the same block with the same slices, or one of the whole tile), or until the tile
     goes out of scope. Around a loop, its earlier statements count as later ones.
     """
-    _require_dead(kernel, site)
-    return replace(kernel, site)
-
-
-def _require_dead(kernel: ir.Kernel, site: Site, *rest: object) -> None:
     stmt = node(kernel, site)
     if not isinstance(stmt, ir.Instr) or stmt.op == "fence":
         raise refuse(stmt, "this statement is no instruction that writes a tile")
@@ -237,6 +198,7 @@ def _require_dead(kernel: ir.Kernel, site: Site, *rest: object) -> None:
         if not isinstance(value, ir.TileRef):
             raise refuse(stmt, "a store's result leaves the kernel's tiles")
         _check_dead(kernel, site, stmt, value)
+    return lambda: replace(kernel, site)
 
 
 def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) -> None:
@@ -272,51 +234,3 @@ def _overwrites(stmt: ir.Instr, ref: ir.TileRef, same_block: bool) -> bool:
             if same_block and (value.rows, value.cols) == (ref.rows, ref.cols):
                 return True
     return False
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "remove_fence",
-        "remove a fence",
-        _remove_fence_arguments,
-        remove_fence,
-        heads("fence"),
-        statement,
-        always,
-    ),
-    EditSpec(
-        "add_fence",
-        "put a fence behind a statement",
-        _add_fence_arguments,
-        add_fence,
-        heads(*FENCED),
-        with_next,
-        _require_add,
-    ),
-    EditSpec(
-        "drop_tile",
-        "drop a tile that nothing uses",
-        _drop_tile_arguments,
-        drop_tile,
-        heads("TileDecl", "HbmDecl"),
-        of_tiles,
-        _require_unused,
-    ),
-    EditSpec(
-        "drop_copy",
-        "read the original of a copy",
-        _drop_copy_arguments,
-        drop_copy,
-        heads("copy"),
-        of_tiles,
-    ),
-    EditSpec(
-        "drop_dead",
-        "drop what nothing reads",
-        _drop_dead_arguments,
-        drop_dead,
-        heads("Instr") - {"fence", "store"},
-        of_tiles,
-        _require_dead,
-    ),
-)

@@ -27,12 +27,19 @@ from m890sim.schedule.core.pieces import (
     written_before,
 )
 from m890sim.schedule.core.room import require_place
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 RANGE = ("f32", "bf16")  # hold what a row is before it is divided
 normalise_arguments = nothing("div", "mul")
 
 
+@edit(
+    57,
+    "divide a matmul's result once instead of its operand",
+    on=frozenset(("div", "mul")),
+    arguments=normalise_arguments,
+    exact=False,
+)
 def normalise_last(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:

@@ -11,7 +11,7 @@ from m890sim.schedule.core.bounds import Facts, Sum
 from m890sim.schedule.core.copying import all_names, may_fail, staged, touched
 from m890sim.schedule.core.scope_keys import Remembered, surroundings
 from m890sim.schedule.core.tree import Body, node, replace
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
 def interchange_arguments(
@@ -22,6 +22,13 @@ def interchange_arguments(
         yield None
 
 
+@edit(
+    27,
+    "two perfectly nested loops change places",
+    on="Loop",
+    arguments=interchange_arguments,
+    exact=True,
+)
 def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two perfectly nested loops change places.
 

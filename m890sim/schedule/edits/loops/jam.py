@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterable
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import Transformer, copied, header, names_in, substitute
@@ -16,16 +17,31 @@ from m890sim.schedule.core.copying import (
     require_shallow,
 )
 from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.fingerprints import bag_of_block, bag_of_kernel
 from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.core.sizes import nodes, statements
 from m890sim.schedule.core.tree import Body, replace
-from m890sim.schedule.edit import Argument, Context, Planned, Site, refuse
-from m890sim.schedule.edits.loops.items import phase_at
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
+from m890sim.schedule.edits.loops.items import on_variables, phase_at
 from m890sim.schedule.edits.loops.unroll import add, subtract, times
+
+
+def _whatever_order(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: the kernel and the phase, whatever the order of the statements in each block."""
+    return (bag_of_kernel(kernel), *bag_of_block((stmt,)))
+
 
 SECOND = "'"  # ends a name of the second item, which no kernel has, until it gets a free one
 
 
+@edit(
+    35,
+    "two neighbouring work items become one, done side by side",
+    on="Cores",
+    arguments=on_variables,
+    scope=_whatever_order,
+    exact=True,
+)
 def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two neighbouring work items become one, which does them side by side, in ping-pong.
 
@@ -59,7 +75,7 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     several = frozenset(name for name, count in counts.items() if count > 1)
     shared, before = found.defines - _differing(stmt.body, var), None
     while shared != before:
-        jam, before = _Jam(set(shared), several), shared
+        before, jam = shared, _Jam(set(shared), several)
         body = jam.block(stmt.body, {var})
         shared = jam.shared
 
@@ -104,19 +120,19 @@ def _differing(body: Body, var: str) -> set[str]:
     return found
 
 
-_Flow = tuple[frozenset[str], set[str]]  # where one of the first differs, so do the second
+_Flow = tuple[Iterable[str], set[str]]  # where one of the first differs, so do the second
 _FLOWS: Remembered[tuple[_Flow, ...]] = Remembered(20_000)
 
 
 def _flows(stmt: ir.Stmt) -> tuple[_Flow, ...]:
     found = effects_of(stmt)
     if isinstance(stmt, ir.Instr):
-        return ((_used(stmt), found.writes),)
+        return (found.touched, found.writes), (found.scalars, found.writes)
     if isinstance(stmt, ir.Let):
-        return ((_used(stmt), found.defines),)
+        return ((found.uses, found.defines),)
 
     def make() -> tuple[_Flow, ...]:
-        bounds = frozenset(name for expr in header(stmt) for name in names_in(expr))
+        bounds = tuple(name for expr in header(stmt) for name in names_in(expr))
         below = [flow for child in ir.children(stmt) for flow in _flows(child)]
         return ((bounds, found.writes - found.defines), *below)
 
@@ -160,14 +176,16 @@ class _Jam:
             return (dataclasses.replace(stmt, body=self.inner(stmt.body, names)),)
         if isinstance(stmt, (ir.Loop, ir.If)):
             return self.known(stmt, names)
-        same = names.isdisjoint(_used(stmt))
+        found = effects_of(stmt)
         if isinstance(stmt, ir.Instr):
+            same = names.isdisjoint(found.touched) and names.isdisjoint(found.scalars)
             if stmt.op == "fence" or (same and stmt.op != "store"):
                 return (stmt,)
-            self.shared -= effects_of(stmt).writes
+            self.shared -= found.writes
         else:
             assert isinstance(stmt, (ir.Let, ir.TileDecl))
-            if stmt.name in self.shared or (same and isinstance(stmt, ir.Let)):
+            same = isinstance(stmt, ir.Let) and names.isdisjoint(found.uses)
+            if same or stmt.name in self.shared:
                 return (stmt,)
             names.add(stmt.name)
         return stmt, self.second(stmt)
@@ -205,36 +223,35 @@ class _Jam:
         if not names.isdisjoint((*names_in(stmt.start), *names_in(stmt.step))):
             return self.apart(stmt, names)
         stop = _of_second(stmt.stop, names)
-        if stop is stmt.stop:
-            return (dataclasses.replace(stmt, body=self.inner(stmt.body, names)),)
         both = ir.Op("min", (stmt.stop, stop))
-        main = dataclasses.replace(stmt, stop=both, body=self.inner(stmt.body, names))
         # Where the first loop leaves its iterations: start + a multiple of the step.
         count: ir.Expr = ir.Op("max", (ir.Const(0), subtract(both, stmt.start)))
         if stmt.step != ir.Const(1):
             count = ir.Op("ceil_div", (count, stmt.step))
         behind = add(stmt.start, times(count, stmt.step))
         require_shallow(stmt, behind)
+        if stop is stmt.stop:
+            return (dataclasses.replace(stmt, body=self.inner(stmt.body, names)),)
+        main = dataclasses.replace(stmt, stop=both, body=self.inner(stmt.body, names))
         rest = ir.Let(f"{stmt.var}_rest{SECOND}", behind, loc=stmt.loc)
         tail = dataclasses.replace(stmt, start=ir.Name(rest.name), comments=ir.NO_COMMENTS)
         return main, rest, *self.apart(tail, names)
 
     def branch(self, stmt: ir.If, names: set[str]) -> Body:
         condition = _of_second(stmt.condition, names)
+        both = ir.Op("and", (stmt.condition, condition))
+        require_shallow(stmt, both)
         if condition is stmt.condition:
             then, orelse = self.inner(stmt.then, names), self.inner(stmt.orelse, names)
             return (dataclasses.replace(stmt, then=then, orelse=orelse),)
         if not stmt.orelse and all(isinstance(child, ir.Instr) for child in stmt.then):
             return self.apart(stmt, names)
-        both = ir.Op("and", (stmt.condition, condition))
-        require_shallow(stmt, both)
         # Every declaration takes memory of its own: that of a tile in a branch that will be written
         # twice stands in front of the `if` instead.
         hoisted: Body = ()
         kept: Body = ()
         for child in stmt.then:
-            once = isinstance(child, ir.TileDecl) and child.name not in self.several
-            if once and child.name not in self.shared:
+            if isinstance(child, ir.TileDecl) and child.name not in self.several | self.shared:
                 hoisted += self.pair(child, names)
             else:
                 kept += (child,)
@@ -268,8 +285,8 @@ class _FreeNames(Transformer):
         self.names: dict[str, str] = {}
 
     def define(self, name: str) -> None:
-        free = self.namer.fresh(name.removesuffix(SECOND))
-        self.names |= {name.removesuffix(SECOND): free, name.removesuffix(SECOND) + SECOND: free}
+        plain = name.removesuffix(SECOND)
+        self.names[plain] = self.names[plain + SECOND] = self.namer.fresh(plain)
 
     def name(self, name: str) -> str:
         return self.names[name] if name.endswith(SECOND) else name

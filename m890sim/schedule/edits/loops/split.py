@@ -13,7 +13,7 @@ from m890sim.schedule.core.faults import require_inside
 from m890sim.schedule.core.scope_keys import Remembered, extents, surroundings
 from m890sim.schedule.core.sizes import nodes, nodes_in, size_of
 from m890sim.schedule.core.tree import Body, node, replace
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.masks import mask_condition
 from m890sim.schedule.edits.loops.unroll import add, loop_at, subtract, times
 
@@ -26,7 +26,14 @@ def split_loop_arguments(
         yield from range(min(4, sum(1 for _ in _questions(stmt.body))))
 
 
-def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(
+    28,
+    "a loop becomes two, parted where a condition or a mask of its body turns",
+    on="Loop",
+    arguments=split_loop_arguments,
+    exact=True,
+)
+def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """A loop becomes two, one behind the other, parted where a condition of its body may change.
 
     for n in range(a + b):   ->   for n in range(min(a, a + b)):
@@ -43,18 +50,6 @@ def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     divisions that may fail, unless the kernel is sure to work them out; the kernel stays within its
     limits, and the language finds nothing wrong with either loop.
     """
-    loop, stop, start = require_split(kernel, site, argument)
-    first = dataclasses.replace(loop, stop=stop)
-    second = dataclasses.replace(
-        loop, start=start, body=copied_block(loop.body, {}), comments=ir.NO_COMMENTS
-    )
-    return replace(kernel, site, first, second)
-
-
-def require_split(
-    kernel: ir.Kernel, site: Site, argument: Argument, *rest: object
-) -> tuple[ir.Loop, ir.Expr, ir.Expr]:
-    """The loop, the end of its first part and the start of its second."""
     loop = loop_at(kernel, site)
     require_room(kernel, site, loop, 1)
     questions = list(_questions(loop.body))
@@ -82,7 +77,15 @@ def require_split(
     require_nodes(loop, nodes(kernel) + size_of(loop).nodes + bounds)
     require_inside(kernel, site, loop, loop.start, stop)
     require_inside(kernel, site, loop, start, loop.stop)
-    return loop, stop, start
+
+    def build() -> ir.Kernel:
+        first = dataclasses.replace(loop, stop=stop)
+        second = dataclasses.replace(
+            loop, start=start, body=copied_block(loop.body, {}), comments=ir.NO_COMMENTS
+        )
+        return replace(kernel, site, first, second)
+
+    return build
 
 
 # A turning point that may fail whatever the tunables are, and what is worked out anyway.
