@@ -9,10 +9,10 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
 from m890sim.kernel.transform import copied_block, rename_block
 from m890sim.language.limits import DEFAULT_LIMITS
-from m890sim.schedule.core.effects import effects_of, operand_roles
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.effects import defined_by, effects_of, known_effects
+from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.core.sizes import nodes, size_of, statements
-from m890sim.schedule.core.tree import Body, block, in_stages, names_of
+from m890sim.schedule.core.tree import Body, contents
 from m890sim.schedule.edit import Site, refuse
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
@@ -26,7 +26,8 @@ class Namer:
     """Gives names that the kernel does not use, each once."""
 
     def __init__(self, kernel: ir.Kernel) -> None:
-        self.used = names_of(kernel)
+        self.used = {p.name for p in kernel.params} | set(kernel.symbols)
+        self.used |= known_effects(*kernel.body).defines
 
     def fresh(self, stem: str) -> str:
         """The stem, or the stem and the least number from 2 on."""
@@ -49,29 +50,15 @@ def all_names(body: Iterable[ir.Stmt]) -> Iterator[str]:
         yield from _names(stmt)
 
 
-_NAMES: Remembered[tuple[str, ...]] = Remembered(20_000)
-
-
+@by_node(20_000)
 def _names(stmt: ir.Stmt) -> tuple[str, ...]:
-    if isinstance(stmt, ir.Instr):
-        return ()
-    return _NAMES.get((stmt,), lambda: _names_below(stmt))
-
-
-def _names_below(stmt: ir.Stmt) -> tuple[str, ...]:
-    found: list[str] = []
-    if isinstance(stmt, ir.Let | ir.TileDecl | ir.HbmDecl):
-        found.append(stmt.name)
-    elif isinstance(stmt, ir.Loop):
-        found.append(stmt.var)
-    for child in ir.children(stmt):
-        found += _names(child)
-    return tuple(found)
+    own = () if isinstance(stmt, ir.Cores) else defined_by(stmt)
+    return own + tuple(name for child in ir.children(stmt) for name in _names(child))
 
 
 def staged(loop: ir.Loop) -> bool:
     """Whether the loop's body stands in stages."""
-    return in_stages(loop.body)
+    return contents(loop.body).staged
 
 
 def without_stages(namer: Namer, body: Body) -> Body:
@@ -190,39 +177,6 @@ def _always_read(expr: ir.Expr) -> Iterator[ir.Expr]:
             yield from _always_read(arg)
 
 
-def first_read_before(body: Body) -> dict[str, bool]:
-    """Tiles and scratch that a block touches but does not declare -> whether a read comes first."""
-    return _FIRST.get((body,), lambda: _first_read_before(body))
-
-
-_FIRST: Remembered[dict[str, bool]] = Remembered(5_000)
-
-
-def _first_read_before(body: Body) -> dict[str, bool]:
-    found: dict[str, bool] = {}
-    declared: set[str] = set()
-    for stmt in ir.walk(body):
-        if isinstance(stmt, ir.TileDecl):
-            declared.add(stmt.name)
-        elif isinstance(stmt, ir.Instr):
-            accesses = list(_accesses(stmt))
-            for name, read, _ in accesses:
-                if read and name not in declared:
-                    found.setdefault(name, True)
-            for name, _, written in accesses:
-                if written and name not in declared:
-                    found.setdefault(name, False)
-    return found
-
-
-def _accesses(stmt: ir.Instr) -> Iterator[tuple[str, bool, bool]]:
-    for _, read, written, value in operand_roles(stmt):
-        if isinstance(value, ir.TileRef):
-            yield value.tile, read, written
-        elif isinstance(value, ir.TensorRef):
-            yield value.tensor, read, written
-
-
 def touched(body: Body) -> tuple[set[str], set[str]]:
     """Tiles and tensors that a block reads, and those that it writes; the caller's own sets."""
     reads: set[str] = set()
@@ -232,28 +186,3 @@ def touched(body: Body) -> tuple[set[str], set[str]]:
         reads |= found.reads
         writes |= found.writes
     return reads, writes
-
-
-def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
-    """What a block, put at a site, would read before any write of it in the text.
-
-    In a loop the language lets such a read pass, as an earlier iteration may have written; moved
-    out of the loop, or out of an `if` in it, it is an error.
-    """
-    wanted = {name for name, read in first_read_before(body).items() if read}
-    wanted -= {p.name for p in kernel.params}
-    unwritten = set()
-    for stmt in _before(kernel, site) if wanted else ():
-        if isinstance(stmt, ir.TileDecl | ir.HbmDecl) and stmt.name in wanted:
-            unwritten.add(stmt.name)
-            wanted.discard(stmt.name)
-        elif wanted:
-            wanted -= effects_of(stmt).writes
-    return sorted(unwritten | wanted)
-
-
-def _before(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
-    """Statements that stand before the one at a site, nearest first; not those around it."""
-    for length in range(len(site), 0, -1):
-        body, place = block(kernel, site[:length])
-        yield from reversed(body[:place])

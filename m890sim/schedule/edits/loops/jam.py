@@ -18,7 +18,7 @@ from m890sim.schedule.core.copying import (
 )
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.fingerprints import bag_of_block, bag_of_kernel
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.sizes import nodes, statements
 from m890sim.schedule.core.tree import Body, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
@@ -34,14 +34,7 @@ def _whatever_order(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[objec
 SECOND = "'"  # ends a name of the second item, which no kernel has, until it gets a free one
 
 
-@edit(
-    35,
-    "two neighbouring work items become one, done side by side",
-    on="Cores",
-    arguments=on_variables,
-    scope=_whatever_order,
-    exact=True,
-)
+@edit(35, on="Cores", arguments=on_variables, scope=_whatever_order, exact=True)
 def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two neighbouring work items become one, which does them side by side, in ping-pong.
 
