@@ -56,9 +56,9 @@ def test_an_edit_says_its_number_and_whether_it_is_exact(monkeypatch: pytest.Mon
     monkeypatch.setattr("m890sim.schedule.edit.declared", [])
     declare: Callable[..., Any] = edit
     with pytest.raises(TypeError, match="number"):
-        declare(text="no number", on="Loop", exact=True)
+        declare(on="Loop", exact=True)
     with pytest.raises(TypeError, match="exact"):
-        declare(0, "neither exact nor rounding", on="Loop")
+        declare(0, on="Loop")
 
 
 def test_every_edit_of_every_module_is_a_row() -> None:
@@ -80,16 +80,19 @@ def test_a_declared_edit_offers_plans_and_rewrites(monkeypatch: pytest.MonkeyPat
     rows: list[EditSpec] = []
     monkeypatch.setattr("m890sim.schedule.edit.declared", rows)
 
-    @edit(7, "drop the phases' statements", on="Cores", arguments=("all", "none"), exact=True)
+    @edit(7, on="Cores", arguments=("all", "none"), exact=True)
     def emptied(kernel: ir.Kernel, site: Any, argument: Any, context: Any) -> Any:
-        """Drops them."""
+        """Drops all.
+
+        And more.
+        """
         if argument == "none":
             raise EditError("none")
         return lambda: dataclasses.replace(kernel, body=())
 
     kernel = parse(TEXT)
     (spec,) = rows
-    assert (spec.name, spec.number, spec.exact, spec.heads) == ("emptied", 7, True, {"Cores"})
+    assert (spec.name, spec.text, spec.number, spec.exact) == ("emptied", "drops all", 7, True)
     assert list(spec.arguments(kernel, (0,), kernel.body[0], DEFAULT_CONTEXT)) == ["all", "none"]
     assert list(spec.arguments(kernel, (), None, DEFAULT_CONTEXT)) == []
     assert spec.applies(kernel, (0,), "all", DEFAULT_CONTEXT)

@@ -9,10 +9,11 @@ from functools import partial
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core import bounds as loops_bounds
 from m890sim.schedule.core.copying import Namer, require_room
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.integers.proofs import Integers
+from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
@@ -37,13 +38,7 @@ def pair_arguments(
         yield from COUNTS
 
 
-@edit(
-    56,
-    "take 2 or 4 neighbouring key heads into one work item, in runs of one token",
-    on="Cores",
-    arguments=pair_arguments,
-    exact=False,
-)
+@edit(56, on="Cores", arguments=pair_arguments, exact=False)
 def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Neighbouring key heads become one item: the keys of a token are one run in HBM.
 
@@ -324,12 +319,13 @@ class _Pairer(Packer):
         """Whether a piece of the keys certainly has rows where the matmul stands."""
         kernel = self.rows.kernel
         # Scalars of the kernel's top stand for themselves: what they are made of is no help here.
-        facts = loops_bounds.Facts(kernel, _in_kernel(kernel, self.site), 1)
-        for name, value in kernel.tunables.items():
-            if value > 0:
-                facts.lows.setdefault(name, [loops_bounds.Sum(1)])
-        some = facts.sum(start).plus(loops_bounds.Sum(1))
-        return facts.prove(some.plus(facts.sum(stop), -1))
+        site = _in_kernel(kernel, self.site)
+        known = Integers(
+            surroundings(kernel, site),
+            outside=surroundings(kernel, site[:1]),
+            least={name: 1 for name, value in kernel.tunables.items() if value > 0},
+        )
+        return known.below(start, stop)
 
     def tensor(self, ref: ir.TensorRef, stmt: ir.Instr) -> ir.TensorRef:
         heads = ir.Name(self.heads)

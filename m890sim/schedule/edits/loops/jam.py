@@ -21,7 +21,7 @@ from m890sim.schedule.core.copying import (
 )
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.sizes import nodes, size_of, statements
 from m890sim.schedule.core.tree import Body, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
@@ -30,13 +30,7 @@ from m890sim.schedule.edits.loops.jam_size import at_most, different, jammed
 from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 
-@edit(
-    35,
-    "two neighbouring work items become one, done side by side",
-    on="Cores",
-    arguments=on_variables,
-    exact=True,
-)
+@edit(35, on="Cores", arguments=on_variables, exact=True)
 def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two neighbouring work items become one, which does them side by side, in ping-pong.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import Effects, effects_of, known_effects
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.sizes import Size, size_of, statements
 from m890sim.schedule.core.tree import Body
 

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.forms import Form
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.bounds import Facts, Sum
 from m890sim.schedule.core.copying import (
     Namer,
     inlined,
@@ -18,6 +18,7 @@ from m890sim.schedule.core.copying import (
     without_stages,
 )
 from m890sim.schedule.core.faults import require_inside
+from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.sizes import size_of
 from m890sim.schedule.core.tree import Body, node, replace
@@ -50,7 +51,7 @@ def loop_at(kernel: ir.Kernel, site: Site) -> ir.Loop:
     return stmt
 
 
-@edit(24, "two iterations of a loop become one", on="Loop", arguments=on_plain_loops, exact=True)
+@edit(24, on="Loop", arguments=on_plain_loops, exact=True)
 def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two iterations of a loop become one; the second is guarded where their number may be odd.
 
@@ -73,10 +74,10 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
     require_inside(kernel, site, loop, loop.start, loop.stop, ahead=loop.step)
 
     def build() -> ir.Kernel:
-        facts = Facts(kernel, site)
-        step = facts.sum(loop.step)
-        length = facts.sum(loop.stop).plus(facts.sum(loop.start), -1)
-        even = not step.terms and _divides(length, 2 * step.constant)
+        known = integers_at(kernel, site)
+        step = known.form(loop.step).value
+        length = known.forms.subtract(known.form(loop.stop), known.form(loop.start))
+        even = step is not None and _divides(length, 2 * step)
         namer = Namer(kernel)
         var = namer.fresh(loop.var)
         names = {loop.var: var}
@@ -103,7 +104,7 @@ def _guard(var: str, loop: ir.Loop) -> ir.Expr:
     return ir.Op("<", (ir.Name(var), loop.stop))
 
 
-@edit(25, "the last iteration of a loop moves behind it", on="Loop", arguments=on_loops, exact=True)
+@edit(25, on="Loop", arguments=on_loops, exact=True)
 def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The last iteration of a loop moves behind it, guarded unless the loop is certain to run.
 
@@ -137,13 +138,7 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return build
 
 
-@edit(
-    26,
-    "the first iteration of a loop moves in front of it",
-    on="Loop",
-    arguments=on_loops,
-    exact=True,
-)
+@edit(26, on="Loop", arguments=on_loops, exact=True)
 def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The first iteration of a loop moves in front of it, guarded unless the loop is sure to run.
 
@@ -190,7 +185,7 @@ def _iteration(kernel: ir.Kernel, site: Site, loop: ir.Loop, value: ir.Expr, oth
     )
     body = (ir.Let(loop.var, value, loc=loop.loc), *body)
     runs = _runs(loop)
-    if Facts(kernel, site).truth(runs) is True:
+    if integers_at(kernel, site).runs(loop):
         return inlined(kernel, namer, body, others)
     return (ir.If(runs, body, loc=loop.loc),)
 
@@ -238,5 +233,5 @@ def times(left: ir.Expr, right: ir.Expr | int) -> ir.Expr:
     return ir.Op("*", (left, right))
 
 
-def _divides(value: Sum, divisor: int) -> bool:
-    return value.constant % divisor == 0 and all(c % divisor == 0 for c in value.terms.values())
+def _divides(value: Form, divisor: int) -> bool:
+    return value.constant % divisor == 0 and all(c % divisor == 0 for _, c in value.terms)
