@@ -14,7 +14,6 @@ from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.liveness import written_before
 from m890sim.schedule.core.pieces import (
     companion,
-    declaration,
     instruction_at,
     merged,
     reader_of,
@@ -22,6 +21,7 @@ from m890sim.schedule.core.pieces import (
     writes,
 )
 from m890sim.schedule.core.room import in_tiles, require_place
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.float_values import (
-    Value,
-    finite,
-    is_value,
-    plus,
-    times,
-    within_f32,
-)
+from m890sim.schedule.core.float_values import Value, finite, is_value, plus, times, within_f32
 from m890sim.schedule.core.pieces import (
     COMPUTE,
     SFU,

@@ -9,17 +9,10 @@ from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.effects import effects_of, operand_roles
-from m890sim.schedule.core.pieces import (
-    ONE,
-    SFU,
-    declaration,
-    instruction_at,
-    merged,
-    piece_shape,
-    tile_operand,
-)
+from m890sim.schedule.core.pieces import ONE, SFU, instruction_at, merged, piece_shape, tile_operand
 from m890sim.schedule.core.room import require_place, within_room
 from m890sim.schedule.core.scope_keys import extents
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, heads, refuse
 
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.float_values import (
-    finite,
-    is_value,
-    positive,
-    times,
-    within_f32,
-)
+from m890sim.schedule.core.float_values import finite, is_value, positive, times, within_f32
 from m890sim.schedule.core.pieces import (
     changed,
     companion,
-    declaration,
     instruction_at,
     join,
     merged,
@@ -26,6 +19,7 @@ from m890sim.schedule.core.pieces import (
     tiles_of,
 )
 from m890sim.schedule.core.room import in_statement, in_tiles, require_place
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
