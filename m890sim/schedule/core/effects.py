@@ -27,6 +27,15 @@ class Effects:
     touched: tuple[str, ...] = ()  # of an instruction: tiles and tensors, in a fixed order
     scalars: tuple[str, ...] = ()  # of an instruction: what it uses else
 
+    @property
+    def names(self) -> set[str]:
+        """All names that are used, read or written."""
+        return self.uses | self.reads | self.writes
+
+    def mentions(self, name: str) -> bool:
+        """Whether a name is used, read or written."""
+        return name in self.uses or name in self.reads or name in self.writes
+
 
 def effects(*stmts: ir.Stmt) -> Effects:
     """The effects of statements and of all below them; names of inner declarations included."""
@@ -37,15 +46,21 @@ def effects(*stmts: ir.Stmt) -> Effects:
     return found
 
 
-def independent(first: ir.Stmt, second: ir.Stmt) -> bool:
-    """Whether two neighbours may change places without changing what the kernel computes."""
+def commute(first: ir.Stmt, second: ir.Stmt) -> bool:
+    """Whether two statements do the same in either order: neither writes what the other touches."""
     a, b = effects_of(first), effects_of(second)
-    names_a, names_b = a.defines, b.defines
-    return not (
-        a.writes & (b.reads | b.writes)
-        or b.writes & a.reads
-        or names_a & (b.defines | b.uses | b.reads | b.writes)
-        or names_b & (a.uses | a.reads | a.writes)
+    return (
+        a.writes.isdisjoint(b.reads)
+        and a.writes.isdisjoint(b.writes)
+        and a.reads.isdisjoint(b.writes)
+    )
+
+
+def independent(first: ir.Stmt, second: ir.Stmt) -> bool:
+    """Whether two neighbours may change places: they commute, and share no name that one defines."""
+    a, b = effects_of(first), effects_of(second)
+    return commute(first, second) and not (
+        (a.defines and a.defines & (b.defines | b.names)) or (b.defines and b.defines & a.names)
     )
 
 

@@ -154,6 +154,18 @@ def _declared(body: Body) -> _Declared:
     return found
 
 
+def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
+    """The statements of a block that lie neither at a path in it, nor below it, nor around it.
+
+    Each with whether it stands before that place.
+    """
+    for index in path:
+        for place, stmt in enumerate(body):
+            if place != index:
+                yield stmt, place < index
+        body = ir.children(body[index])
+
+
 def parents(kernel: ir.Kernel, site: Site) -> list[ir.Stmt]:
     """The statements around a site, outermost first."""
     return [node(kernel, site[:n]) for n in range(1, len(site))]
