@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
 from m890sim.schedule.core.copying import require_shallow
-from m890sim.schedule.core.effects import effects_of, uses_tile
+from m890sim.schedule.core.effects import effects_of, touches
 from m890sim.schedule.core.magnitudes import has_value
 from m890sim.schedule.core.tree import beside, block, insert, node, replace
 from m890sim.schedule.core.use_lists import of_tiles
@@ -25,7 +25,6 @@ def _up(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -
 
 @edit(
     16,
-    "move a statement out of the loop, branch or stage around it",
     on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
     arguments=_up,
     scope=of_tiles,
@@ -88,7 +87,7 @@ def _place_of_definition(kernel: ir.Kernel, site: Site, stmt: ir.Let | ir.TileDe
         return place
     if not _has_an_extent(kernel, stmt):
         raise refuse(stmt, f"the extents of `{stmt.name}` would be negative")
-    inside = [s for s in ir.children(parent) if isinstance(s, ir.Stage) and uses_tile(s, stmt.name)]
+    inside = [s for s in ir.children(parent) if isinstance(s, ir.Stage) and touches(s, stmt.name)]
     if len(inside) > 1:
         both = " and ".join(str(stage.index) for stage in inside)
         raise refuse(stmt, f"`{stmt.name}` is used in stages {both}, so it belongs to the loop")

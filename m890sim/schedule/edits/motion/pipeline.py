@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS
 from m890sim.schedule.core.effects import Effects, effects_of, known_effects
-from m890sim.schedule.core.tile_scope import tile_of
-from m890sim.schedule.core.tree import Body, node, replace, sites
+from m890sim.schedule.core.tree import Body, find_home, node, replace, sites
 from m890sim.schedule.core.use_lists import histories
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
@@ -50,14 +49,7 @@ def _with_its_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[objec
     return (stmt, kernel.params, len(site), *map(known.of, sorted(found.writes - found.defines)))
 
 
-@edit(
-    18,
-    "put a loop's statements into 1, 2 or 3 stages",
-    on="Loop",
-    arguments=_counts,
-    scope=_with_its_tiles,
-    exact=True,
-)
+@edit(18, on="Loop", arguments=_counts, scope=_with_its_tiles, exact=True)
 def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts the statements of a loop into 1, 2 or 3 stages; slots of tiles grow to what they need.
 
@@ -101,9 +93,11 @@ def _plan(
     own = {child.name for child in unstaged(loop) if isinstance(child, ir.TileDecl)}
     inside: dict[str, Site] = {}
     for name in sorted(carried_by(stages, used) - own):
+        place = find_home(kernel, site, name)
         text = carried_text(name, used[name])
+        if place is None:
+            raise refuse(loop, f"{text}; keep it in one stage")
         try:
-            place, _ = tile_of(kernel, site, name)
             require_inside(kernel, place, site)
         except EditError as error:
             raise refuse(loop, f"{text}, and cannot go into the loop: {error}") from error
@@ -114,12 +108,12 @@ def _plan(
 def _taken_in(kernel: ir.Kernel, site: Site, name: str) -> tuple[ir.Kernel, Site]:
     """The kernel with a tile declared in a loop, block by block, and where the loop is then."""
     loop = node(kernel, site)
-    while True:
-        place, _ = tile_of(kernel, site, name)
+    while (place := find_home(kernel, site, name)) is not None:
         kernel = sink(kernel, place, None, DEFAULT_CONTEXT)
         if len(place) == len(site):
             return kernel, (*site[:-1], site[-1] - 1)
         site = next(found for found, stmt in sites(kernel) if stmt is loop)
+    raise AssertionError(name)
 
 
 def _parts(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[ir.Loop, list[Body]]:

@@ -7,16 +7,15 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import header, names_in
-from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.effects import effects_of, mentions
 from m890sim.schedule.core.liveness import uncovered_read
-from m890sim.schedule.core.tile_scope import reads, tile_of
 from m890sim.schedule.core.tree import (
     Body,
     beside,
     block,
-    in_stages,
+    contents,
+    declaration,
     insert,
-    last_block,
     node,
     replace,
 )
@@ -26,13 +25,12 @@ from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads,
 
 def _down(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
     body, index = block(kernel, site)
-    if last_block(body) > index:
+    if contents(body).last_block > index:
         yield None
 
 
 @edit(
     17,
-    "move a statement into the block below that alone uses it",
     on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
     arguments=_down,
     scope=of_tiles,
@@ -81,7 +79,7 @@ _Target = tuple[int, int]
 def _users(stmt: ir.Let | ir.TileDecl, below: Body) -> list[_Target]:
     """The blocks below, all that use a definition, that it may begin instead."""
     users: Iterator[int] = (
-        number for number, other in enumerate(below) if effects_of(other).mentions(stmt.name)
+        number for number, other in enumerate(below) if mentions(other, stmt.name)
     )
     if isinstance(stmt, ir.Let):
         places = list(users)
@@ -102,7 +100,7 @@ def _into(stmt: ir.Let | ir.TileDecl, target: ir.Stmt) -> list[int]:
     users = [
         (first, body)
         for first, body in _branches(target)
-        if any(effects_of(child).mentions(stmt.name) for child in body)
+        if any(mentions(child, stmt.name) for child in body)
     ]
     if isinstance(stmt, ir.Let):
         if any(stmt.name in names_in(part) for part in header(target)):
@@ -150,7 +148,7 @@ def _only_reader(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body) -> 
     if not isinstance(target, (ir.Loop, ir.If)):
         raise refuse(stmt, "its result is not first read in a loop or a branch of its block")
     if isinstance(target, ir.Loop):
-        if in_stages(target.body):
+        if contents(target.body).staged:
             raise refuse(stmt, "the loop that reads its result has stages; unstage it first")
         clash = effects_of(target).writes & (own.reads | own.writes)
         if clash:
@@ -158,7 +156,7 @@ def _only_reader(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body) -> 
     users = [
         (first, body)
         for first, body in _branches(target)
-        if any(reads(body, name) for name in own.writes)
+        if any(effects_of(child).reads & own.writes for child in body)
     ]
     if len(users) > 1:
         raise refuse(stmt, "both branches below read its result")
@@ -168,7 +166,7 @@ def _only_reader(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body) -> 
             raise refuse(stmt, f"`{min(seen)}` is read outside that block too")
     first, body = users[0]
     for name in own.writes:
-        if uncovered_read(tile_of(kernel, site, name)[1], body, (stmt,)) is not None:
+        if uncovered_read(declaration(kernel, site, name), body, (stmt,)) is not None:
             raise refuse(stmt, f"`{name}` may be read there in rows that this does not write")
     return number, first
 
@@ -182,5 +180,5 @@ def require_inside(kernel: ir.Kernel, place: Site, site: Site) -> None:
     assert isinstance(tile, ir.TileDecl)
     for length in range(len(place), len(site) + 1):
         for stmt in block(kernel, site[:length])[0]:
-            if stmt is not tile and effects_of(stmt).mentions(tile.name):
+            if stmt is not tile and mentions(stmt, tile.name):
                 _into(tile, stmt)
