@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TypeVar
 
 from m890sim.kernel import ir
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.fusion import tiles_read
 from m890sim.schedule.core.pieces import (
     COMPUTE,
+    MASKS,
     declaration,
-    home_of,
     instruction_at,
-    mentions,
-    nothing,
+    require_used_after,
     same_shape,
     tile_operand,
-    tiles_of,
     touches,
+    with_operands,
     writes,
 )
-from m890sim.schedule.edit import (
-    Argument,
-    Context,
-    EditSpec,
-    Site,
-    head_of,
-    heads,
-    refuse,
-)
-
-_T = TypeVar("_T")
+from m890sim.schedule.edit import Argument, Context, Site, head_of, refuse
 
 
 def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
@@ -47,52 +36,39 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
     stmt = instruction_at(kernel, site, *COMPUTE)
     result = tile_operand(stmt, stmt.operands[0], "dst")
     body, index = tree.block(kernel, site)
-    first, place = _same_before(kernel, site, stmt, body, index)
-    kept = tile_operand(first, first.operands[0], "dst")
-    sources = tiles_of(*(value for _, read, _, value in operand_roles(stmt) if read))
-    if kept.tile in sources or result.tile in sources:
+    first, place = _same_before(stmt, body, index)
+    kept, sources = tile_operand(first, first.operands[0], "dst"), tiles_read(stmt)
+    if {kept.tile, result.tile} & sources:
         raise refuse(stmt, f"{stmt.op} reads the tile that it writes")
-    for between in body[place + 1 : index]:
-        if writes(between, {*sources, kept.tile}):
-            raise refuse(between, f"an operand of {stmt.op} or `{kept.tile}` is written in between")
-    old, home = declaration(kernel, site, result.tile), home_of(kernel, site, result.tile)
-    new = declaration(kernel, site, kept.tile)
+    for part in body[place + 1 : index]:
+        if writes(part, {*sources, kept.tile}):
+            raise refuse(part, f"an operand of {stmt.op} or `{kept.tile}` is written in between")
+    old, new = declaration(kernel, site, result.tile), declaration(kernel, site, kept.tile)
     if old.dtype != new.dtype or old.space != new.space:
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` differ in dtype or memory")
     if not same_shape(kernel, site, kept, result):
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
+    home = require_used_after(kernel, site, result.tile)
     after = body[index + 1 :]
-    scope, at = tree.block(kernel, home)
-    inside = sum(mentions(part, result.tile) for part in after)
-    if sum(mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
-        raise refuse(stmt, f"`{result.tile}` is used before this, or outside the block")
-    readers = [n for n, part in enumerate(after) if touches(part, result.tile)]
-    last = readers[-1] if readers else -1
-    for part in after[: last + 1]:
+    readers = [n for n, part in enumerate(after, 1) if touches(part, result.tile)]
+    using = after[: max(readers, default=0)]
+    for part in using:
         if writes(part, {kept.tile, result.tile}):
             raise refuse(part, f"`{kept.tile}` or `{result.tile}` is written again before its use")
-    renamed = tuple(_with_piece(part, result, kept) for part in after[: last + 1])
-    shorter = tree.replace(kernel, site, *renamed, count=len(renamed) + 1)
+    renamed = [_with_piece(part, result, kept) for part in using]
+    shorter = tree.replace(kernel, site, *renamed, count=len(using) + 1)
     return tree.replace(shorter, home)
 
 
-def _same_before(
-    kernel: ir.Kernel, site: Site, stmt: ir.Instr, body: tuple[ir.Stmt, ...], index: int
-) -> tuple[ir.Instr, int]:
+def _same_before(stmt: ir.Instr, body: tree.Body, index: int) -> tuple[ir.Instr, int]:
     """The nearest earlier instruction of the block that computes the same."""
-    if stmt.op.endswith("_mask") or stmt.keyword("row_sum") is not None:
+    if stmt.op in MASKS or stmt.keyword("row_sum") is not None:
         raise refuse(stmt, f"{stmt.op} writes more than one new tile, or works in place")
-    for place in reversed(tree.instructions(body).get(stmt.op, ())):
+    for place in reversed(tree.instructions(body)[stmt.op]):
         other = body[place]
-        if place >= index:
-            continue
-        if (
-            isinstance(other, ir.Instr)
-            and other.op == stmt.op
-            and other.operands[1:] == stmt.operands[1:]
-            and other.keywords == stmt.keywords
-            and other.operands[0] != stmt.operands[0]
-        ):
+        assert isinstance(other, ir.Instr)
+        alike = (other.operands[1:], other.keywords) == (stmt.operands[1:], stmt.keywords)
+        if place < index and alike and other.operands[0] != stmt.operands[0]:
             return other, place
     raise refuse(stmt, "no instruction before it in its block computes the same")
 
@@ -102,46 +78,23 @@ def _with_piece(stmt: ir.Stmt, old: ir.TileRef, new: ir.TileRef) -> ir.Stmt:
     if not touches(stmt, old.tile):
         return stmt
     if isinstance(stmt, ir.Instr):
-        return dataclasses.replace(
-            stmt,
-            operands=tuple(_piece(stmt, value, old, new) for value in stmt.operands),
-            keywords=tuple((k, _piece(stmt, value, old, new)) for k, value in stmt.keywords),
-        )
-    if isinstance(stmt, ir.If):
-        then = tuple(_with_piece(child, old, new) for child in stmt.then)
-        orelse = tuple(_with_piece(child, old, new) for child in stmt.orelse)
-        return dataclasses.replace(stmt, then=then, orelse=orelse)
-    if isinstance(stmt, (ir.Loop, ir.Stage)):
-        inner = tuple(_with_piece(child, old, new) for child in stmt.body)
-        return dataclasses.replace(stmt, body=inner)
-    return stmt
-
-
-def _piece(stmt: ir.Instr, value: _T, old: ir.TileRef, new: ir.TileRef) -> _T | ir.TileRef:
-    if not isinstance(value, ir.TileRef) or value.tile != old.tile:
-        return value
-    if (value.rows, value.cols) != (old.rows, old.cols):
-        raise refuse(stmt, f"another piece of `{old.tile}` is read here")
-    return dataclasses.replace(new, transposed=value.transposed)
+        found: dict[str, ir.TileRef] = {}
+        for name, _, _, value in operand_roles(stmt):
+            if isinstance(value, ir.TileRef) and value.tile == old.tile:
+                if (value.rows, value.cols) != (old.rows, old.cols):
+                    raise refuse(stmt, f"another piece of `{old.tile}` is read here")
+                found[name] = dataclasses.replace(new, transposed=value.transposed)
+        return with_operands(stmt, found)
+    body = ir.children(stmt)
+    inner = tuple(_with_piece(child, old, new) for child in body)
+    return tree.with_children(stmt, body, 0, len(body), inner)
 
 
 _NONE = (object(),)
 
 
-def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
+def without_same(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
     """Scope of cse where no such instruction stands above in the block: then it never applies."""
     body, index = tree.block(kernel, site)
     places = tree.instructions(body).get(head_of(stmt))
     return _NONE if places is not None and places[0] >= index else None
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "cse",
-        "use what another tile of the block holds already",
-        nothing(*COMPUTE),
-        cse,
-        heads(*COMPUTE),
-        _alone,
-    ),
-)
