@@ -31,7 +31,7 @@ from m890sim.agents.plan import gate_settings
 from m890sim.cli import main as m890
 from m890sim.execute import one_blas_thread
 from m890sim.judge import Evaluation, check
-from m890sim.judge.givens import Store
+from m890sim.judge.gate_inputs import Store
 from m890sim.workloads import AttentionCase
 
 LENGTHS = tuple(int(3072 ** (i * 77 % 128 / 127)) for i in range(128))  # log-uniform, mixed

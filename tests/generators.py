@@ -18,7 +18,7 @@ import numpy as np
 
 from m890sim.chip import M890, ChipSpec
 from m890sim.kernel import ir, printer
-from m890sim.timing.oracle_program import Scope, place_tiles
+from m890sim.timing.oracle_program import OracleScope, place_tiles
 from tests.generator_bodies import BodyWriter
 from tests.generator_parts import Block, Extent, Integer, Piece, Tensor, const, op, plus
 from tests.generator_pieces import DTYPES, SIDE_MOST
@@ -64,7 +64,7 @@ def random_program(seed: int, instructions: int = INSTRUCTIONS_MOST) -> Program:
 def random_inputs(program: Program, seed: int = 0) -> dict[str, np.ndarray]:
     """Input tensors by name: float32 arrays, rounded to the dtypes of the parameters."""
     rng = np.random.default_rng(seed)
-    scope = Scope({**program.symbols, **program.kernel.tunables}, program.tables)
+    scope = OracleScope({**program.symbols, **program.kernel.tunables}, program.tables)
     loaded = _tensors_of(program.kernel, "load")
     inputs = {}
     for param in program.kernel.params:
@@ -136,7 +136,7 @@ def fit_sram(
     tables: dict[str, np.ndarray],
 ) -> ChipSpec:
     """The chip with banks that are hardly large enough for the kernel's tiles."""
-    scope = Scope({**symbols, **kernel.tunables}, tables)
+    scope = OracleScope({**symbols, **kernel.tunables}, tables)
     for stmt in kernel.body:
         if isinstance(stmt, ir.Let):
             scope.scalars[stmt.name] = scope.value(stmt.value)

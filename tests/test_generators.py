@@ -8,7 +8,7 @@ import pytest
 from m890sim.execute import run_kernel
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
-from m890sim.timing.oracle_program import Scope
+from m890sim.timing.oracle_program import OracleScope
 from tests.generators import random_inputs, random_program
 
 CHUNKS = [range(first, first + 40) for first in range(0, 120, 40)]
@@ -36,7 +36,7 @@ def test_many_programs_declare_tiles_that_are_empty() -> None:
         found = 0
         for seed in range(60):
             program = random_program(seed)
-            scope = Scope({**program.symbols, **program.kernel.tunables}, program.tables)
+            scope = OracleScope({**program.symbols, **program.kernel.tunables}, program.tables)
             for stmt in program.kernel.body:
                 if isinstance(stmt, ir.Let):
                     scope.scalars[stmt.name] = scope.value(stmt.value)

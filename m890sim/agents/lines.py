@@ -13,7 +13,7 @@ from m890sim.agents.chain import CHAIN
 from m890sim.agents.differences import difference
 from m890sim.schedule import Edit
 from m890sim.session import LogEntry, Memory, Verdict, edit_from_data
-from m890sim.session.memory import Gate, Space, State
+from m890sim.session.memory import GateSettings, Space, State
 
 
 class _Node:
@@ -102,7 +102,7 @@ class Verdicts(Memory):
                 verdict = Verdict(line["correct"], line["code"], line["message"])
                 self._logged[line["digest"]] = verdict
 
-    def verdict(self, space: Space, state: State, gate: Gate) -> Verdict:
+    def verdict(self, space: Space, state: State, gate: GateSettings) -> Verdict:
         """As `Memory.verdict`, without the gate where the log has its verdict."""
         found = self._logged.get(state.digest)
         return super().verdict(space, state, gate) if found is None else found

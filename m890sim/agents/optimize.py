@@ -26,7 +26,7 @@ from m890sim.agents.files import (
     write_whole,
 )
 from m890sim.agents.lines import Lines, Verdicts, differing
-from m890sim.agents.outcome import Outcome, best_text, finish
+from m890sim.agents.outcome import RunOutcome, best_text, finish
 from m890sim.agents.picture import draw
 from m890sim.agents.plan import gate_settings, plan_of
 from m890sim.agents.reading import RunError
@@ -161,7 +161,7 @@ class Recorder:
         )
 
 
-def optimize(path: Path | str, told: Told | None = None) -> Outcome:
+def optimize(path: Path | str, told: Told | None = None) -> RunOutcome:
     """Run the plan of a run directory to its end, from wherever it is.
 
     told: called after every evaluation, also after those that are repeated. On Ctrl-C the run ends
@@ -192,7 +192,7 @@ def optimize(path: Path | str, told: Told | None = None) -> Outcome:
     return outcome
 
 
-def _finish(recorder: Recorder, interrupted: bool) -> Outcome:
+def _finish(recorder: Recorder, interrupted: bool) -> RunOutcome:
     """Judge the best kernel in full; where it is wrong, the next best."""
     session = recorder.session
     assert session is not None

@@ -23,7 +23,7 @@ FINAL_ROWS = 64  # of every distribution and case that the final judgement looks
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """How a run ended."""
 
     plan: Plan
@@ -87,7 +87,7 @@ def finish(
     kernel_of: Callable[[LogEntry], Kernel],
     head: str,
     interrupted: bool,
-) -> Outcome:
+) -> RunOutcome:
     """Judge the best kernel by every gate; where it is wrong, the next fastest, the start last.
 
     A kernel that has no room on a hidden case keeps its place: the hidden score counts 1.0 there.
@@ -110,10 +110,10 @@ def finish(
             if judgement.refuted:
                 rejected.append((entry.index, reason_of(judgement)))
                 continue
-        return Outcome(
+        return RunOutcome(
             plan, path, interrupted, tuple(log), head, entry, kernel, judgement, tuple(rejected)
         )
-    return Outcome(plan, path, interrupted, tuple(log), head, None, None, None, tuple(rejected))
+    return RunOutcome(plan, path, interrupted, tuple(log), head, None, None, None, tuple(rejected))
 
 
 def reason_of(judgement: Judgement) -> str:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from m890sim.bind.compile import Compiler
-from m890sim.bind.program import BoundProgram, Launch
+from m890sim.bind.compile import ProgramCompiler
+from m890sim.bind.program import BoundLaunch, BoundProgram
 from m890sim.chip import ChipSpec
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
 
-__all__ = ["BoundProgram", "Launch", "bind"]
+__all__ = ["BoundProgram", "BoundLaunch", "bind"]
 
 
 @lru_cache(maxsize=256)
 def _bind(key: _Key, chip: ChipSpec) -> BoundProgram:
-    return Compiler(key.kernel, chip).program()
+    return ProgramCompiler(key.kernel, chip).program()
 
 
 class _Key:

@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from m890sim.bind import codes as k
+from m890sim.bind import encoding as k
 from m890sim.bind import scalars as s
 from m890sim.bind.lower import lower
 from m890sim.bind.operands import TileShape
@@ -60,7 +60,7 @@ class Tiles:
         self.slots: dict[str, tuple[int, int, int, int]] = dict(earlier.slots) if earlier else {}
 
 
-class Compiler:
+class ProgramCompiler:
     """One kernel on one chip. `program()` gives the result."""
 
     def __init__(self, kernel: ir.Kernel, chip: ChipSpec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from m890sim.bind import scalars as s
-from m890sim.bind.scalars import Scalars, Value
+from m890sim.bind.scalars import ScalarUses, Value
 from m890sim.chip import ChipSpec
 
 
@@ -23,7 +23,7 @@ class Cost:
 
 
 def vector(
-    z: Scalars, chip: ChipSpec, engine: str, passes: int, elements: Value, wide: bool
+    z: ScalarUses, chip: ChipSpec, engine: str, passes: int, elements: Value, wide: bool
 ) -> Cost:
     """Vector unit and SFU: start-up, then passes over the elements."""
     work = z.op(s.MUL, elements, z.const(passes))
@@ -40,7 +40,7 @@ def vector(
     return Cost(z.op(s.ADD, stream, z.const(startup)), stream, stream, latency)
 
 
-def matrix(z: Scalars, chip: ChipSpec, itemsize: int, m: Value, k: Value, n: Value) -> Cost:
+def matrix(z: ScalarUses, chip: ChipSpec, itemsize: int, m: Value, k: Value, n: Value) -> Cost:
     """Matrix unit: passes of R cycles; the next stationary block loads behind the current pass."""
     blocks = z.op(
         s.MUL,
@@ -61,7 +61,7 @@ def matrix(z: Scalars, chip: ChipSpec, itemsize: int, m: Value, k: Value, n: Val
     return Cost(stream, stream, flow, chip.matrix_fill_cycles, lead=lead, passes=passes)
 
 
-def transfer(z: Scalars, chip: ChipSpec, bytes_moved: Value, runs: Value) -> Cost:
+def transfer(z: ScalarUses, chip: ChipSpec, bytes_moved: Value, runs: Value) -> Cost:
     """DMA: limited by bytes or by contiguous runs."""
     by_bytes = z.op(s.CDIV, bytes_moved, z.const(chip.dma_bytes_per_cycle))
     by_runs = z.op(s.MUL, runs, z.const(chip.dma_run_cycles))
@@ -71,7 +71,7 @@ def transfer(z: Scalars, chip: ChipSpec, bytes_moved: Value, runs: Value) -> Cos
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class TensorIndex:
     """One index of a tensor piece: how many it takes, and the dimension.
 
     A gather names its table.
@@ -84,7 +84,7 @@ class Index:
     start: Value | None = None  # first entry of the gather's table
 
 
-def runs_of(z: Scalars, indices: list[Index]) -> tuple[Value, Value]:
+def runs_of(z: ScalarUses, indices: list[TensorIndex]) -> tuple[Value, Value]:
     """Values of (elements, contiguous runs) of a piece of a tensor.
 
     Goes from the last dimension to the first, as docs/timing.md does in section 3.

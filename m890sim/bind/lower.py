@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from m890sim.bind import scalars as s
-from m890sim.bind.codes import FLOOR, LESS, LINEAR, LOWER, TIMES
-from m890sim.bind.codes import VALUE as LOOK_UP
+from m890sim.bind.encoding import FLOOR, LESS, LINEAR, LOWER, TIMES
+from m890sim.bind.encoding import VALUE as LOOK_UP
 from m890sim.bind.registers import Registers, Row
 from m890sim.bind.scalars import Value
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from m890sim.bind import codes as k
 from m890sim.bind import costs
+from m890sim.bind import encoding as k
 from m890sim.bind import scalars as s
-from m890sim.bind.scalars import Scalars, Value
+from m890sim.bind.scalars import ScalarUses, Value
 from m890sim.chip import ChipSpec
 from m890sim.isa import OPS, Operand, OpSpec
 from m890sim.kernel import ir
@@ -30,7 +30,7 @@ class TileShape:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tensor:
+class TensorInfo:
     """A tensor in HBM; slot: on the scoreboard. input: the kernel never stores to it."""
 
     dims: tuple[Value, ...]
@@ -40,7 +40,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class InstructionRow:
     """The engine's row of an instruction, with the registers and the tiles' slots left open."""
 
     numbers: list[int]
@@ -62,7 +62,9 @@ class _Mention:
     span: tuple[Value, Value] | None = None  # first and last byte in the slot; None: the whole
 
 
-def expression(z: Scalars, expr: ir.Expr, names: Names, table_numbers: Mapping[str, int]) -> Value:
+def expression(
+    z: ScalarUses, expr: ir.Expr, names: Names, table_numbers: Mapping[str, int]
+) -> Value:
     """The value of an integer expression."""
     if isinstance(expr, ir.Const):
         return z.const(int(expr.value))
@@ -80,11 +82,11 @@ class OperandCompiler:
 
     def __init__(
         self,
-        z: Scalars,
+        z: ScalarUses,
         chip: ChipSpec,
         names: Names,
         tiles: Mapping[str, TileShape],
-        tensors: Mapping[str, Tensor],
+        tensors: Mapping[str, TensorInfo],
         table_numbers: Mapping[str, int],
     ) -> None:
         self.z, self.chip, self.names, self.tiles = z, chip, names, tiles
@@ -122,20 +124,20 @@ class OperandCompiler:
         for entry, dimension in zip(ref.index, tensor.dims, strict=True):
             if isinstance(entry, ir.Slice):
                 taken = self._taken(entry, dimension)[2]
-                indices.append(costs.Index(taken, dimension, entry == ir.FULL))
+                indices.append(costs.TensorIndex(taken, dimension, entry == ir.FULL))
             elif isinstance(entry, ir.Gather):
                 start = self._expr(entry.start)
                 count = self._clamp(z.op(s.SUB, self._expr(entry.stop), start))
                 number = 2 * self.table_numbers[entry.table]
-                indices.append(costs.Index(count, dimension, False, number, start))
+                indices.append(costs.TensorIndex(count, dimension, False, number, start))
             else:
-                indices.append(costs.Index(z.const(1), dimension, False))
+                indices.append(costs.TensorIndex(z.const(1), dimension, False))
         elements, runs = costs.runs_of(z, indices)
         return elements, runs, tensor.itemsize
 
     # ---- rows ----
 
-    def row(self, stmt: ir.Instr, queue: int) -> Row:
+    def row(self, stmt: ir.Instr, queue: int) -> InstructionRow:
         """The engine's row of an instruction; see codes.py for the columns."""
         spec = OPS[stmt.op]
         given = operands_of(spec, stmt)
@@ -186,7 +188,7 @@ class OperandCompiler:
             if value is None:
                 numbers[column] = -1
         registers = tuple((at, value) for at, value in columns.items() if value is not None)
-        return Row(numbers, registers, tuple(tiles))
+        return InstructionRow(numbers, registers, tuple(tiles))
 
     def _mention(self, operand: str, ref: ir.TileRef, flags: int) -> _Mention:
         mention = _Mention(operand, ref.tile, -1, flags)

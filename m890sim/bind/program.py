@@ -47,7 +47,7 @@ class TileInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class BoundLaunch:
     """A case of a bound program: everything the engine reads that depends on symbols and tables."""
 
     registers: IntArray  # (n_registers,)
@@ -86,7 +86,7 @@ class BoundProgram:
     recipes: Recipes
     _placed: dict[tuple[int, ...], IntArray] = field(default_factory=dict)
 
-    def launch(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> Launch:
+    def launch(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> BoundLaunch:
         """Resolve one case.
 
         symbols: every name of `kernel.symbols`. tables: every table parameter, 1-D integer arrays.
@@ -124,7 +124,7 @@ class BoundProgram:
                     "make them agree",
                 )
         places = self._places(registers)
-        return Launch(np.array(registers, dtype=np.int64), case.tables, case.spans, places)
+        return BoundLaunch(np.array(registers, dtype=np.int64), case.tables, case.spans, places)
 
     def _case(self, given: list[int], arrays: list[IntArray]) -> LaunchValues:
         """What is known of a case: kernels that edits make compute nearly the same scalars."""

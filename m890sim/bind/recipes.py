@@ -15,17 +15,17 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from m890sim.bind.operands import (
+    InstructionRow,
     Names,
     OperandCompiler,
-    Row,
-    Tensor,
+    TensorInfo,
     TileShape,
     expression,
     operands_of,
 )
 from m890sim.bind.operations import excess
 from m890sim.bind.registers import Registers
-from m890sim.bind.scalars import Level, Parts, Scalars, Value, Values, partition
+from m890sim.bind.scalars import Level, Parts, ScalarUses, Value, Values, partition
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.isa import OPS
@@ -43,7 +43,7 @@ class Recipe(Generic[T]):
 
     __slots__ = ("noted", "result", "roots")
 
-    def __init__(self, z: Scalars, seen: set[Value], result: T) -> None:
+    def __init__(self, z: ScalarUses, seen: set[Value], result: T) -> None:
         # What the statement sees has its register already.
         self.noted = tuple(v for v in z.noted if v not in seen)
         # An operation's register comes after those of its arguments, wherever it was asked for.
@@ -99,11 +99,11 @@ class Head:
     symbols: Mapping[str, Value]
     names: Mapping[str, Value]  # symbols and tunables
     table_lengths: Mapping[str, Value]
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, TensorInfo]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class TileSetting:
     """Constants of a tile's declaration; alike: one object for tiles that are alike."""
 
     slots: int
@@ -132,9 +132,9 @@ class Recipes:
         self.made = 0
         self._heads: dict[int, tuple[object, Recipe[Head]]] = {}
         self._results: dict[int, _Known[tuple[Value, ...]]] = {}
-        self._settings: dict[int, _Known[Setting]] = {}
-        self._rows: dict[int, _Known[Row]] = {}
-        self._tensors: dict[tuple[object, ...], Tensor] = {}
+        self._settings: dict[int, _Known[TileSetting]] = {}
+        self._rows: dict[int, _Known[InstructionRow]] = {}
+        self._tensors: dict[tuple[object, ...], TensorInfo] = {}
         self._shapes: dict[tuple[object, ...], TileShape] = {}
         self._alike: dict[tuple[object, ...], object] = {}
         self._parts: dict[tuple[Value, ...], Parts] = {}
@@ -145,11 +145,11 @@ class Recipes:
         known = self._heads.get(id(kernel.params))
         if known is not None and known[0] is kernel.params:
             return known[1]
-        z = Scalars(self.values)
+        z = ScalarUses(self.values)
         symbols = {name: z.note(self.values.symbol(name)) for name in kernel.symbols}
         names = {**symbols, **{n: z.const(v) for n, v in kernel.tunables.items()}}
         lengths: dict[str, Value] = {}
-        tensors: dict[str, Tensor] = {}
+        tensors: dict[str, TensorInfo] = {}
         for p in kernel.params:
             if p.kind == "table":
                 lengths[p.name] = self._expr(z, p.dims[0], names)
@@ -171,13 +171,13 @@ class Recipes:
         key = known.see(names)
         recipe = known.recipes.get(key)
         if recipe is None:
-            z = Scalars(self.values)
+            z = ScalarUses(self.values)
             found = [self._expr(z, expr, names) for expr in _EXPRESSIONS[type(stmt)](stmt)]
             recipe = known.recipes[key] = Recipe(z, known.seen(names), tuple(found))
             self.made += 1
         return recipe
 
-    def setting(self, stmt: ir.TileDecl, names: Names, filename: str) -> Recipe[Setting]:
+    def setting(self, stmt: ir.TileDecl, names: Names, filename: str) -> Recipe[TileSetting]:
         """The constants of a declaration. Raises: BindError E309."""
         known = self._settings.get(id(stmt))
         if known is None or known.node is not stmt:
@@ -186,7 +186,7 @@ class Recipes:
         key = known.see(names)
         recipe = known.recipes.get(key)
         if recipe is None:
-            z = Scalars(self.values)
+            z = ScalarUses(self.values)
             slots = self._constant(z, stmt.slots, names, stmt, "slots", filename)
             if not 1 <= slots <= MOST_SLOTS:  # before any list of slots is made
                 where = f"{filename}:{stmt.loc.line}:{stmt.loc.column}"
@@ -195,7 +195,9 @@ class Recipes:
             bank = None if at is None else self._constant(z, at, names, stmt, "at", filename)
             alike = (stmt.space, stmt.dtype, stmt.rows, stmt.cols, slots, bank)
             same = self._alike.setdefault(alike, object())
-            recipe = known.recipes[key] = Recipe(z, known.seen(names), Setting(slots, bank, same))
+            recipe = known.recipes[key] = Recipe(
+                z, known.seen(names), TileSetting(slots, bank, same)
+            )
             self.made += 1
         return recipe
 
@@ -204,9 +206,9 @@ class Recipes:
         stmt: ir.Instr,
         names: Names,
         tiles: Mapping[str, TileShape],
-        tensors: Mapping[str, Tensor],
+        tensors: Mapping[str, TensorInfo],
         filename: str,
-    ) -> Recipe[Row]:
+    ) -> Recipe[InstructionRow]:
         """The engine's row of an instruction. Raises: BindError E303 or E309."""
         known = self._rows.get(id(stmt))
         if known is None or known.node is not stmt:
@@ -214,7 +216,7 @@ class Recipes:
         key = (known.see(names), known.see_tiles(tiles), known.see_tensors(tensors))
         recipe = known.recipes.get(key)
         if recipe is None:
-            z = Scalars(self.values)
+            z = ScalarUses(self.values)
             queue = self._queue(z, stmt, names, filename)
             made = OperandCompiler(z, self.chip, names, tiles, tensors, self.table_numbers)
             recipe = Recipe(z, known.seen(names), made.row(stmt, queue))
@@ -237,11 +239,11 @@ class Recipes:
         known = self._shapes.get(key)
         return known or self._shapes.setdefault(key, TileShape(space, ir.DTYPES[dtype], rows, cols))
 
-    def tensor(self, dims: tuple[Value, ...], dtype: str, slot: int, is_input: bool) -> Tensor:
+    def tensor(self, dims: tuple[Value, ...], dtype: str, slot: int, is_input: bool) -> TensorInfo:
         """The one object for tensors of those dimensions."""
         key = (*dims, dtype, slot, is_input)
         known = self._tensors.get(key)
-        made = known or Tensor(dims, ir.DTYPES[dtype], slot, is_input)
+        made = known or TensorInfo(dims, ir.DTYPES[dtype], slot, is_input)
         return self._tensors.setdefault(key, made)
 
     def excess(self, stmt: ir.Stmt, known: Collection[str]) -> int:
@@ -253,11 +255,11 @@ class Recipes:
             self.made += 1
         return kept[1] and excess(stmt, known, self.chip.sequencer_address_operations)
 
-    def _expr(self, z: Scalars, expr: ir.Expr, names: Names) -> Value:
+    def _expr(self, z: ScalarUses, expr: ir.Expr, names: Names) -> Value:
         return expression(z, expr, names, self.table_numbers)
 
     def _constant(
-        self, z: Scalars, expr: ir.Expr, names: Names, stmt: ir.Stmt, what: str, filename: str
+        self, z: ScalarUses, expr: ir.Expr, names: Names, stmt: ir.Stmt, what: str, filename: str
     ) -> int:
         value = self._expr(z, expr, names).constant
         if value is None:
@@ -265,7 +267,7 @@ class Recipes:
             raise BindError("E309", f"{what}= must be a number or an expression of tunables", where)
         return value
 
-    def _queue(self, z: Scalars, stmt: ir.Instr, names: Names, filename: str) -> int:
+    def _queue(self, z: ScalarUses, stmt: ir.Instr, names: Names, filename: str) -> int:
         expr = _queue_of(stmt)
         if expr is None:
             return 0
@@ -319,7 +321,7 @@ def _queue_of(stmt: ir.Instr) -> ir.Expr | None:
     return None if isinstance(written, (str, bool, ir.TileRef)) else written
 
 
-def _used(stmt: ir.Instr) -> _Known[Row]:
+def _used(stmt: ir.Instr) -> _Known[InstructionRow]:
     """An instruction with the names that its row depends on."""
     exprs: list[ir.Expr | None] = [_queue_of(stmt)]
     tiles: dict[str, None] = {}

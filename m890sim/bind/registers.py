@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from m890sim.bind.codes import CODE_WIDTH
-from m890sim.bind.scalars import CONSTANT, Level, Scalars, Value, Values
+from m890sim.bind.encoding import CODE_WIDTH
+from m890sim.bind.scalars import CONSTANT, Level, ScalarUses, Value, Values
 
 Row = tuple[int, ...]  # CODE_WIDTH numbers
 _PADDING = tuple((0,) * n for n in range(CODE_WIDTH + 1))
@@ -17,7 +17,7 @@ def padded(*numbers: int) -> Row:
     return numbers + _PADDING[CODE_WIDTH - len(numbers)]
 
 
-class Registers(Scalars):
+class Registers(ScalarUses):
     """The register file of one program.
 
     number: value -> register. order: register -> value, None where only lowered code uses it. ops:

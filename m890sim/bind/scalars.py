@@ -200,7 +200,7 @@ class Values:
         return None
 
 
-class Scalars:
+class ScalarUses:
     """Makes values, and notes those that were asked for: they need registers, in that order."""
 
     def __init__(self, values: Values) -> None:

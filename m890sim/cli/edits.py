@@ -44,7 +44,7 @@ def details(name: str) -> dict[str, Any]:
     if name not in EDITS:
         raise unknown("edit", name, EDITS)
     spec = EDITS[name]
-    manual = inspect.getdoc(spec.rewrite) or spec.text
+    manual = inspect.getdoc(spec.plan) or spec.text
     return {"name": name, "text": spec.text, "manual": manual}
 
 

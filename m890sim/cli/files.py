@@ -179,7 +179,7 @@ def _check(args: argparse.Namespace) -> int:
 def _check_fit(kernel: Kernel, task: Task | None, chip: ChipSpec | None) -> None:
     """Raises: BindError or TaskError where the kernel does not fit the chip, the task or a case."""
     from m890sim.bind import bind
-    from m890sim.judge.fit import check_fits
+    from m890sim.judge.signature import check_fits
 
     if task is not None:
         check_fits(kernel, task)
@@ -302,7 +302,7 @@ def _kernels(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> int:
-    from m890sim.judge.fit import describe
+    from m890sim.judge.signature import describe
     from m890sim.workloads import TASKS, get_task
 
     tasks = [get_task(name) for name in dict.fromkeys(args.task or TASKS)]
@@ -327,7 +327,7 @@ def _tasks(args: argparse.Namespace) -> int:
 
 
 def _task_data(task: Task) -> dict[str, Any]:
-    from m890sim.judge.fit import describe
+    from m890sim.judge.signature import describe
 
     return {
         "name": task.name,

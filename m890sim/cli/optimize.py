@@ -15,7 +15,7 @@ from m890sim.cli.cycles import cycle_picture, legend
 from m890sim.errors import M890Error
 
 if TYPE_CHECKING:
-    from m890sim.agents.outcome import Outcome
+    from m890sim.agents.outcome import RunOutcome
     from m890sim.agents.plan import Plan
     from m890sim.judge import Evaluation
     from m890sim.kernel.ir import Kernel
@@ -147,7 +147,7 @@ def _created(args: argparse.Namespace) -> Path:
     return path
 
 
-def _watched(path: Path, quiet: bool) -> Outcome:
+def _watched(path: Path, quiet: bool) -> RunOutcome:
     """Run with a bar on a terminal, with a line now and then elsewhere."""
     from m890sim.agents.files import read_manifest
     from m890sim.agents.optimize import optimize
@@ -179,7 +179,7 @@ def best_label(best: float) -> str:
     return f"{label}, beyond {max(passed):g}x (published, real hardware)"
 
 
-def _print(outcome: Outcome) -> None:
+def _print(outcome: RunOutcome) -> None:
     """The table, where the cycles go, the yardsticks, and what lies in the run directory."""
     plan, path = outcome.plan, outcome.path
     out = show.console()
@@ -207,7 +207,7 @@ def _print(outcome: Outcome) -> None:
         out.print("The agent ended early: it found no kernel that it had not evaluated.")
 
 
-def _print_cases(outcome: Outcome, best: LogEntry) -> None:
+def _print_cases(outcome: RunOutcome, best: LogEntry) -> None:
     from m890sim.timing import TIMING_VERSION
 
     plan, judged = outcome.plan, outcome.evaluation
@@ -250,7 +250,7 @@ def _looked_at(judged: Evaluation | None) -> str:
     return f", {shown} was looked at; m890 judge looks at more"
 
 
-def _print_hidden(outcome: Outcome) -> None:
+def _print_hidden(outcome: RunOutcome) -> None:
     hidden = None if outcome.judgement is None else outcome.judgement.hidden
     if hidden is None:
         return
@@ -275,7 +275,7 @@ def _print_cycles(kernel: Kernel, best: LogEntry, plan: Plan) -> None:
     show.console().print(legend())
 
 
-def _print_yardsticks(outcome: Outcome) -> None:
+def _print_yardsticks(outcome: RunOutcome) -> None:
     from m890sim.agents.picture import PUBLISHED, best_so_far
 
     best = best_so_far(outcome.log)

@@ -26,7 +26,7 @@ Told = Callable[[int, int, str], None]  # (files done, files in all, what comes 
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Standing:
     """One agent on one task and chip, with all its submissions."""
 
     agent: str
@@ -39,14 +39,14 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Standings:
     """The agents of one task and chip, the best first."""
 
     task: str
     task_digest: str
     chip: str
     chip_digest: str
-    rows: tuple[Row, ...]
+    rows: tuple[Standing, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Leaderboard:
 
     seed: int  # of the hidden cases
     hidden: int  # cases
-    tables: tuple[Table, ...]
+    tables: tuple[Standings, ...]
     rejected: tuple[tuple[str, str], ...] = field(default=())  # (file, why)
 
     def as_dict(self) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def _like(entry: Scored, others: list[Scored]) -> Scored | None:
     return None
 
 
-def _tables(scored: list[Scored]) -> tuple[Table, ...]:
+def _tables(scored: list[Scored]) -> tuple[Standings, ...]:
     groups: dict[tuple[str, str, str, str], dict[tuple[str, str, str, int], list[Scored]]] = {}
     for entry in scored:
         place = (entry.task, entry.task_digest, entry.chip, entry.chip_digest)
@@ -211,7 +211,7 @@ def _tables(scored: list[Scored]) -> tuple[Table, ...]:
     tables = []
     for place, agents in sorted(groups.items(), key=lambda group: group[0]):
         rows = [
-            Row(
+            Standing(
                 *agent,
                 hidden=stratified_interval([[entry.hidden for entry in entries]]),
                 public=max(entry.public for entry in entries),
@@ -220,11 +220,11 @@ def _tables(scored: list[Scored]) -> tuple[Table, ...]:
             for agent, entries in agents.items()
         ]
         rows.sort(key=lambda row: (-row.hidden.value, row.agent, row.start, row.evaluations))
-        tables.append(Table(*place, rows=tuple(rows)))
+        tables.append(Standings(*place, rows=tuple(rows)))
     return tuple(tables)
 
 
-def _row(rank: int, row: Row) -> dict[str, Any]:
+def _row(rank: int, row: Standing) -> dict[str, Any]:
     return {
         "rank": rank,
         "agent": row.agent,

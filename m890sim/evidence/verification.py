@@ -14,7 +14,7 @@ from typing import Any
 from m890sim.agents.chain import CHAIN, broken_link
 from m890sim.agents.differences import difference
 from m890sim.agents.lines import Lines, differing, edits_of
-from m890sim.agents.outcome import Outcome, best_text, finish, ranked
+from m890sim.agents.outcome import RunOutcome, best_text, finish, ranked
 from m890sim.agents.plan import DifferError, Plan, gate_settings
 from m890sim.agents.reading import RunError
 from m890sim.errors import BelowLowerBoundError, M890Error
@@ -241,7 +241,7 @@ def record_start(plan: Plan) -> str:
     return digest(plan.start)
 
 
-def _best_differs(record: Record, outcome: Outcome) -> str:
+def _best_differs(record: Record, outcome: RunOutcome) -> str:
     if outcome.best is None or outcome.kernel is None:
         # What the search took for its best lies there still.
         return ""

@@ -20,7 +20,7 @@ from m890sim.execute.compile import Phase, Program, tensor_uses
 from m890sim.execute.domain import Domain
 from m890sim.execute.lane_flow import Groups, LaneCompiler, LaneStep
 from m890sim.execute.lane_operands import claims_of
-from m890sim.execute.lane_values import Values
+from m890sim.execute.lane_values import LaneValues
 from m890sim.execute.lanes import LaneCode, LaneEnv, LaneScope, Unbatched, compile_lanes, uniform
 from m890sim.execute.launch import Launch
 from m890sim.execute.work import Work
@@ -58,7 +58,7 @@ def run_batches(
     try:
         work = Work(limits, bytes=program.work.bytes)
         walk = _Walk(launch, work)
-        values = Values(launch, work, domain, program, claims)
+        values = LaneValues(launch, work, domain, program, claims)
         scope, dry = values.scope(), walk.scope()
         phases = iter(zip(program.phases, todo, strict=True))
         before = 0

@@ -37,7 +37,7 @@ BINARY: dict[str, np.ufunc] = {
 }
 
 
-class Operand(NamedTuple):
+class ChainOperand(NamedTuple):
     """An array, (lanes, rows, columns), or a number; and the piece of a tile that it is."""
 
     value: Any
@@ -50,7 +50,7 @@ class Operation(NamedTuple):
     name: str
     dst: F32
     place: TileLanes
-    operands: tuple[Operand, ...]
+    operands: tuple[ChainOperand, ...]
     arguments: Mapping[str, Any] = {}
 
 
@@ -102,7 +102,7 @@ class Instruction:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class ChainPart:
     """A part of an instruction: operations for a chain, or a call.
 
     first: the instruction's operands are to be resolved before it. reads, writes: ids of tiles.
@@ -117,7 +117,7 @@ class Part:
     first: bool = False
     places: Sequence[TileLanes] = ()
 
-    def follows(self, other: Part) -> bool:
+    def follows(self, other: ChainPart) -> bool:
         """Whether it must stay behind that part."""
         return bool(
             self.reads & other.writes or self.writes & other.writes or self.writes & other.reads
@@ -128,7 +128,7 @@ class Part:
 class Parts:
     """What an instruction comes to, in order, until a block is put together."""
 
-    parts: list[Part]
+    parts: list[ChainPart]
 
     def __call__(self, env: LaneEnv) -> None:
         raise ValueError("an instruction's parts run in chains alone")
@@ -137,7 +137,7 @@ class Parts:
 def transfer(step: LaneStep, place: TileLanes, loads: bool) -> Parts:
     """A load or a store as a part of its own."""
     tile, none = frozenset({id(place.tile)}), frozenset[int]()
-    return Parts([Part(None, none if loads else tile, tile if loads else none, call=step)])
+    return Parts([ChainPart(None, none if loads else tile, tile if loads else none, call=step)])
 
 
 def arrange(steps: Sequence[LaneStep], domain: Domain, held: list[Any]) -> tuple[LaneStep, ...]:
@@ -146,7 +146,9 @@ def arrange(steps: Sequence[LaneStep], domain: Domain, held: list[Any]) -> tuple
     held: gets what holds arrays.
     """
     done: list[LaneStep] = []
-    behind: list[tuple[int, list[Part]]] = []  # parts since the last other step, by place in `done`
+    behind: list[
+        tuple[int, list[ChainPart]]
+    ] = []  # parts since the last other step, by place in `done`
     for step in steps:
         if not isinstance(step, Parts):
             done.append(step)
@@ -170,7 +172,9 @@ def arrange(steps: Sequence[LaneStep], domain: Domain, held: list[Any]) -> tuple
     return tuple(done)
 
 
-def _chain_for(part: Part, done: list[LaneStep], behind: list[tuple[int, list[Part]]]) -> Any:
+def _chain_for(
+    part: ChainPart, done: list[LaneStep], behind: list[tuple[int, list[ChainPart]]]
+) -> Any:
     """The last chain that the part may join."""
     if part.operations is None:
         return None
@@ -192,7 +196,7 @@ class Chain:
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
-        self.parts: list[Part] = []
+        self.parts: list[ChainPart] = []
         self._places: list[TileLanes] = []
         self._tiles: list[Any] = []
         # by the places' extents: segments, and arrays that must not go

@@ -15,7 +15,7 @@ from m890sim.execute.domain import Domain
 from m890sim.execute.instructions import Step, compile_instruction
 from m890sim.execute.launch import Launch
 from m890sim.execute.operands import World, tile_extents
-from m890sim.execute.scalars import Code, Env, Scope, Site, as_code, compile_scalar, constant
+from m890sim.execute.scalars import Code, Env, EnvScope, Site, as_code, compile_scalar, constant
 from m890sim.execute.tensors import Tensor, Turn
 from m890sim.execute.tiles import Tile
 from m890sim.execute.work import Work, trip_work
@@ -65,7 +65,7 @@ class Program:
 class _Block:
     """Where a statement stands: what it sees and how its messages say when it ran."""
 
-    scope: Scope
+    scope: EnvScope
     tiles: dict[str, Tile]
     item: tuple[tuple[str, int], ...] = ()
     loops: tuple[tuple[str, int], ...] = ()
@@ -75,7 +75,7 @@ class _Block:
 
 
 @dataclass(slots=True)
-class Compiler:
+class ItemCompiler:
     """Compiles one kernel for one launch."""
 
     kernel: ir.Kernel
@@ -93,7 +93,7 @@ class Compiler:
         """
         self.work, self.tensors, turn = Work(self.limits), {}, Turn()
         self.world = World(self.domain, self.launch, self.tensors, turn, self.work)
-        scope = Scope(dict(self.launch.scope.names), self.launch.scope.tables)
+        scope = EnvScope(dict(self.launch.scope.names), self.launch.scope.tables)
         self._parameters()
         phases: list[Phase] = []
         for stmt in self.kernel.body:
@@ -136,7 +136,7 @@ class Compiler:
             else:
                 self._make(name, "output", dims, param.dtype)
 
-    def _scratch(self, stmt: ir.HbmDecl, scope: Scope) -> None:
+    def _scratch(self, stmt: ir.HbmDecl, scope: EnvScope) -> None:
         site = self._site(stmt, "hbm")
         dims = tuple(constant(dim, scope, site) for dim in stmt.dims)
         if min(dims, default=0) < 0:

@@ -70,7 +70,7 @@ class _Probe:
     exprs: tuple[ir.Expr, ...] = ()
 
 
-class Walk:
+class CoverageWalk:
     """A checked kernel's goals, and which of them come about on a launch."""
 
     def __init__(self, kernel: ir.Kernel) -> None:

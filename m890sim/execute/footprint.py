@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m890sim.execute.accesses import Access, Claims, Numbers
-from m890sim.execute.compile import Compiler, Phase, Program, tensor_uses
+from m890sim.execute.compile import ItemCompiler, Phase, Program, tensor_uses
 from m890sim.execute.domain import Domain
 from m890sim.execute.items import run_items
 from m890sim.execute.lane_flow import Groups, LaneCompiler, LanePhase, Lanes, LaneStep
@@ -92,7 +92,7 @@ def footprint(
     """
     shadow = cast(Domain, Shadow())
     launch = make_launch(kernel, symbols, tables, scalars, tensors, shadow)
-    program = Compiler(addresses_only(kernel, outputs=True), launch, shadow, limits).program()
+    program = ItemCompiler(addresses_only(kernel, outputs=True), launch, shadow, limits).program()
     try:
         return _together(kernel, launch, program, limits)
     except Unbatched:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from m890sim.execute.operands import (
-    Check,
-    Piece,
+    ExtentCheck,
+    OperandPiece,
     Shape,
     World,
     checks_of,
@@ -17,7 +17,7 @@ from m890sim.execute.operands import (
     tile_operand,
     value_operand,
 )
-from m890sim.execute.scalars import Code, Env, Scope, Site, as_code, compile_scalar
+from m890sim.execute.scalars import Code, Env, EnvScope, Site, as_code, compile_scalar
 from m890sim.execute.tensors import TensorPiece
 from m890sim.execute.tiles import Tile, TilePiece
 from m890sim.execute.work import arithmetic
@@ -41,8 +41,8 @@ class _Call:
     site: Site
     fixed: Mapping[str, Any]
     reads: tuple[tuple[str, Callable[[Env], Any]], ...]
-    writes: tuple[Piece, ...]
-    checks: tuple[Check, ...]
+    writes: tuple[OperandPiece, ...]
+    checks: tuple[ExtentCheck, ...]
     refs: Mapping[str, str]
 
     def compare(self, shapes: Mapping[str, Shape], env: Env) -> None:
@@ -53,7 +53,7 @@ class _Call:
 
 
 def compile_instruction(
-    stmt: ir.Instr, site: Site, tiles: Mapping[str, Tile], scope: Scope, world: World
+    stmt: ir.Instr, site: Site, tiles: Mapping[str, Tile], scope: EnvScope, world: World
 ) -> Step:
     """The step that runs an instruction."""
     spec = OPS[stmt.op]
@@ -71,7 +71,7 @@ def compile_instruction(
             else:
                 reads.append((setting.name, value))
     accumulate = fixed.get("accumulate", False)
-    writes: list[Piece] = []
+    writes: list[OperandPiece] = []
     for piece in pieces:
         operand = piece.operand
         if operand.role in ("read", "readwrite") or (operand.role == "update" and accumulate):
@@ -107,15 +107,15 @@ def _operands(
     stmt: ir.Instr,
     site: Site,
     tiles: Mapping[str, Tile],
-    scope: Scope,
+    scope: EnvScope,
     world: World,
-) -> tuple[list[Piece], dict[str, Any]]:
+) -> tuple[list[OperandPiece], dict[str, Any]]:
     """Pieces of tiles and tensors, and the operands that are values."""
     positional = (operand for operand in spec.operands if not operand.keyword)
     given: list[tuple[Any, Any]] = list(zip(positional, stmt.operands, strict=True))
     named = dict(stmt.keywords)
     given += [(o, named[o.name]) for o in spec.operands if o.keyword and o.name in named]
-    pieces: list[Piece] = []
+    pieces: list[OperandPiece] = []
     fixed: dict[str, Any] = {}
     for operand, ref in given:
         if isinstance(ref, (ir.TileRef, ir.TensorRef)):
@@ -200,25 +200,25 @@ def _sized(spec: OpSpec) -> tuple[str, ...]:
     return ("a", "b") if spec.family == "matrix" else (spec.size_of,)
 
 
-def _rounding(call: _Call, piece: Piece) -> str | None:
+def _rounding(call: _Call, piece: OperandPiece) -> str | None:
     # A transfer's operands share their dtype, so its values need no rounding.
     return None if call.spec.family == "dma" else piece.dtype
 
 
-def _tile_place(piece: Piece) -> TilePiece:
+def _tile_place(piece: OperandPiece) -> TilePiece:
     if isinstance(piece.place, TensorPiece):
         raise ValueError(f"{piece.operand.name} is in HBM")
     return piece.place
 
 
-def _named(piece: Piece) -> str:
+def _named(piece: OperandPiece) -> str:
     place = piece.place
     if isinstance(place, TensorPiece):
         return f'"{place.tensor.name}"'
     return f'tile "{place.tile.name}"'
 
 
-def _setting(given: Any, least: int | None, name: str, scope: Scope, site: Site) -> int | Code:
+def _setting(given: Any, least: int | None, name: str, scope: EnvScope, site: Site) -> int | Code:
     """An integer keyword; checked against the least value that its row allows."""
     value = given if isinstance(given, int) else compile_scalar(given, scope, site)
     if least is None or (isinstance(value, int) and value >= least):

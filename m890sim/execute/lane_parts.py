@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from m890sim.execute.chains import BINARY, MASKS, Instruction, Operand, Operation, Part, Parts
+from m890sim.execute.chains import (
+    BINARY,
+    MASKS,
+    ChainOperand,
+    ChainPart,
+    Instruction,
+    Operation,
+    Parts,
+)
 from m890sim.execute.lane_operands import TileLanes, Unchanged
 from m890sim.execute.lanes import LaneEnv
 from m890sim.execute.rounding import F32, round_to
@@ -79,7 +87,7 @@ class FloatParts:
             return self._function(instruction, place)
         return Parts([self._first(instruction, run)])
 
-    def _first(self, i: Instruction, run: Callable[[], None]) -> Part:
+    def _first(self, i: Instruction, run: Callable[[], None]) -> ChainPart:
         """A call that comes first of an instruction's parts."""
         unchanged = Unchanged(i.places)
         self._held.append(unchanged)
@@ -96,7 +104,7 @@ class FloatParts:
             i.pay()
             run()
 
-        return Part(i, *_touched(i), call=call, first=True)
+        return ChainPart(i, *_touched(i), call=call, first=True)
 
     def _numbers(self, arguments: dict[str, Any]) -> None:
         for key, value in arguments.items():
@@ -110,11 +118,13 @@ class FloatParts:
         places = dict(i.reads)
 
         def operations() -> list[Operation]:
-            operands: tuple[Operand, ...]
+            operands: tuple[ChainOperand, ...]
             if mask:
-                operands = (Operand(_MINUS_INF),)
+                operands = (ChainOperand(_MINUS_INF),)
             else:
-                operands = tuple(Operand(i.arguments[k], places.get(k)) for k in _SOURCES[i.name])
+                operands = tuple(
+                    ChainOperand(i.arguments[k], places.get(k)) for k in _SOURCES[i.name]
+                )
             return [Operation(name, i.targets[0][0], place, operands, i.arguments)]
 
         return Parts([_chain(i, operations, first=True), *_rounded(i, 0)])
@@ -131,14 +141,14 @@ class FloatParts:
 
         def operations() -> list[Operation]:
             target = i.targets[0][0]
-            operands = (Operand(x["product"]), Operand(target, place))
+            operands = (ChainOperand(x["product"]), ChainOperand(target, place))
             return [Operation("add", target, place, operands)]
 
         tiles = frozenset(id(where.tile) for key, where in i.reads if key != "dst")
         call = self._first(i, multiply)
-        call = Part(i, tiles, shared, call=call.call, first=True)
+        call = ChainPart(i, tiles, shared, call=call.call, first=True)
         own = frozenset({id(place.tile)})
-        add = Part(i, own | shared, own, operations, places=[place])
+        add = ChainPart(i, own | shared, own, operations, places=[place])
         return Parts([call, add, *_rounded(i, 0)])
 
     def _function(self, i: Instruction, place: TileLanes) -> Parts:
@@ -148,21 +158,21 @@ class FloatParts:
 
         def before() -> list[Operation]:
             target = i.targets[0][0]
-            value = Operand(x["src"], places["src"])
+            value = ChainOperand(x["src"], places["src"])
             found: list[Operation] = []
             for op, key in steps:
-                operands = (value, Operand(x[key], places.get(key)))
+                operands = (value, ChainOperand(x[key], places.get(key)))
                 found.append(Operation(op, target, place, operands))
-                value = Operand(target, place)
+                value = ChainOperand(target, place)
             if i.name == "recip":
-                found.append(Operation("div", target, place, (Operand(_ONE), value)))
+                found.append(Operation("div", target, place, (ChainOperand(_ONE), value)))
             return found
 
         def sums() -> list[Operation]:
-            source = Operand(i.targets[0][0], place)
+            source = ChainOperand(i.targets[0][0], place)
             return [Operation("row_sum", i.targets[1][0], i.writes[1][1], (source,))]
 
-        parts: list[Part] = []
+        parts: list[ChainPart] = []
         if steps or i.name == "recip":
             parts.append(_chain(i, before, first=True))
         if i.name != "recip":
@@ -173,7 +183,7 @@ class FloatParts:
                 def again(env: LaneEnv) -> None:
                     apply(i.targets[0][0], out=i.targets[0][0])
 
-                parts.append(Part(i, own, own, call=again))
+                parts.append(ChainPart(i, own, own, call=again))
             else:
                 parts.append(self._first(i, lambda: apply(x["src"], out=i.targets[0][0])))
         if len(i.writes) > 1:
@@ -195,11 +205,13 @@ def _touched(i: Instruction) -> tuple[frozenset[int], frozenset[int]]:
     return reads, frozenset(id(where.tile) for _, where, _ in i.writes)
 
 
-def _chain(i: Instruction, operations: Callable[[], list[Operation]], first: bool = False) -> Part:
-    return Part(i, *_touched(i), operations, first=first, places=i.places)
+def _chain(
+    i: Instruction, operations: Callable[[], list[Operation]], first: bool = False
+) -> ChainPart:
+    return ChainPart(i, *_touched(i), operations, first=first, places=i.places)
 
 
-def _rounded(i: Instruction, n: int) -> list[Part]:
+def _rounded(i: Instruction, n: int) -> list[ChainPart]:
     """The rounding of what is written; none to f32."""
     _, place, dtype = i.writes[n]
     own = frozenset({id(place.tile)})
@@ -209,12 +221,12 @@ def _rounded(i: Instruction, n: int) -> list[Part]:
 
     def operations() -> list[Operation]:
         target = i.targets[n][0]
-        return [Operation("round", target, place, (Operand(target, place),))]
+        return [Operation("round", target, place, (ChainOperand(target, place),))]
 
     def settle(env: LaneEnv) -> None:
         target = i.targets[n][0]
         target[...] = round_to(target, narrow)
 
     if narrow == "bf16":
-        return [Part(i, own, own, operations, places=[place])]
-    return [Part(i, own, own, call=settle)]
+        return [ChainPart(i, own, own, operations, places=[place])]
+    return [ChainPart(i, own, own, call=settle)]

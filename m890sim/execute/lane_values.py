@@ -27,7 +27,7 @@ CACHE_BYTES = 1 << 22  # of tiles that a batch may take: about a core's share of
 MOST_LANES = 64
 
 
-class Values(LaneCompiler):
+class LaneValues(LaneCompiler):
     """Instructions on tiles with a lane axis."""
 
     def __init__(

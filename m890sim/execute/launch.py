@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from m890sim.errors import BindError
 from m890sim.execute.domain import Array, Domain
-from m890sim.execute.scalars import Scope, Site, Slot, Table, constant
+from m890sim.execute.scalars import EnvScope, EnvSlot, LaunchTable, Site, constant
 from m890sim.kernel import ir
 from m890sim.messages import described
 
@@ -26,7 +26,7 @@ class Launch:
     of every tensor parameter.
     """
 
-    scope: Scope
+    scope: EnvScope
     tables: Mapping[str, NDArray[np.int64]]
     values: Mapping[str, float]
     inputs: Mapping[str, Array]
@@ -45,7 +45,7 @@ def make_launch(
 
     Raises: BindError E304; TypeError for values of the wrong Python type.
     """
-    names: dict[str, int | Slot] = dict(kernel.tunables)
+    names: dict[str, int | EnvSlot] = dict(kernel.tunables)
     for name in kernel.symbols:
         names[name] = _symbol(name, _given(symbols, name, "symbol or size"))
     arrays = {
@@ -53,7 +53,9 @@ def make_launch(
         for p in kernel.params
         if p.kind == "table"
     }
-    scope = Scope(names, {name: Table(name, values.tolist()) for name, values in arrays.items()})
+    scope = EnvScope(
+        names, {name: LaunchTable(name, values.tolist()) for name, values in arrays.items()}
+    )
     values = {"inf": math.inf, "LOG2E": math.log2(math.e), "LN2": math.log(2.0)}
     dims: dict[str, tuple[int, ...]] = {}
     inputs: dict[str, Array] = {}

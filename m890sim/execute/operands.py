@@ -8,7 +8,7 @@ from typing import Any
 
 from m890sim.execute.domain import Array, Domain
 from m890sim.execute.launch import Launch
-from m890sim.execute.scalars import Env, Scope, Site, as_code, compile_scalar, constant, value_of
+from m890sim.execute.scalars import Env, EnvScope, Site, as_code, compile_scalar, constant, value_of
 from m890sim.execute.tensors import At, Entry, Named, Span, Tensor, TensorPiece, Turn
 from m890sim.execute.tiles import Tile, TilePiece
 from m890sim.execute.work import Work
@@ -31,7 +31,7 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class OperandPiece:
     """A tile or tensor operand: where it is, and its extents as far as they are known."""
 
     operand: Operand
@@ -50,8 +50,8 @@ class Piece:
 
 
 def tile_operand(
-    operand: Operand, ref: ir.TileRef, tile: Tile, world: World, scope: Scope, site: Site
-) -> Piece:
+    operand: Operand, ref: ir.TileRef, tile: Tile, world: World, scope: EnvScope, site: Site
+) -> OperandPiece:
     """A slice of a tile."""
     rows = ref.rows.start, ref.rows.stop, ref.rows.step
     start, stop, step = (
@@ -74,12 +74,12 @@ def tile_operand(
     )
     extents = (_extent(ref.rows, tile.rows, scope, site), _extent(ref.cols, tile.cols, scope, site))
     turned = (extents[1], extents[0]) if ref.transposed else extents
-    return Piece(operand, place, ref.transposed, turned, tile.dtype)
+    return OperandPiece(operand, place, ref.transposed, turned, tile.dtype)
 
 
 def tensor_operand(
-    operand: Operand, ref: ir.TensorRef, world: World, scope: Scope, site: Site
-) -> Piece:
+    operand: Operand, ref: ir.TensorRef, world: World, scope: EnvScope, site: Site
+) -> OperandPiece:
     """A piece of HBM."""
     tensor = world.tensors[ref.tensor]
     entries: list[Entry] = []
@@ -100,10 +100,10 @@ def tensor_operand(
             entries.append(At(as_code(compile_scalar(index, scope, site))))
     place = TensorPiece(tensor, tuple(entries), world.domain, site, world.turn)
     rows: Extent = extents[0] if len(extents) == 2 else 1 if len(extents) < 2 else None
-    return Piece(operand, place, False, (rows, extents[-1] if extents else 1), tensor.dtype)
+    return OperandPiece(operand, place, False, (rows, extents[-1] if extents else 1), tensor.dtype)
 
 
-def _extent(piece: ir.Slice, whole: int, scope: Scope, site: Site) -> Extent:
+def _extent(piece: ir.Slice, whole: int, scope: EnvScope, site: Site) -> Extent:
     """The extent of a slice, as a number or as an expression (`rows` of `a : a + rows`)."""
     if piece.step is not None:
         return None
@@ -125,7 +125,7 @@ def _extent(piece: ir.Slice, whole: int, scope: Scope, site: Site) -> Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ExtentCheck:
     """Two extents to compare when the instruction runs; axis 0 is rows."""
 
     name: str
@@ -141,10 +141,10 @@ class Check:
         return found != wanted and not (self.broadcast and found == 1)
 
 
-def checks_of(pieces: list[Piece]) -> tuple[Check, ...]:
+def checks_of(pieces: list[OperandPiece]) -> tuple[ExtentCheck, ...]:
     """The comparisons that the text does not settle: a letter of `OPS` stands for one extent."""
     first: dict[str, tuple[str, int, Extent]] = {}
-    checks: list[Check] = []
+    checks: list[ExtentCheck] = []
     # Operands that cannot broadcast say what a letter stands for.
     for piece in sorted(pieces, key=lambda p: p.operand.shape.endswith("b")):
         broadcast = piece.operand.shape.endswith("b")
@@ -157,12 +157,12 @@ def checks_of(pieces: list[Piece]) -> tuple[Check, ...]:
             if extent is None or extent != wanted:
                 if broadcast and extent == 1:
                     continue
-                checks.append(Check(piece.operand.name, axis, name, other_axis, broadcast))
+                checks.append(ExtentCheck(piece.operand.name, axis, name, other_axis, broadcast))
     return tuple(checks)
 
 
 def disagreement(
-    checks: tuple[Check, ...], shapes: Mapping[str, Shape], refs: Mapping[str, str]
+    checks: tuple[ExtentCheck, ...], shapes: Mapping[str, Shape], refs: Mapping[str, str]
 ) -> str:
     """What is wrong, for a message; "" if nothing is."""
     for check in checks:
@@ -189,7 +189,7 @@ def value_operand(ref: Any, world: World, site: Site) -> Array:
     return world.domain.number(value_of(ref, world.launch.values, site))
 
 
-def tile_extents(decl: ir.TileDecl, scope: Scope, site: Site) -> tuple[int, int]:
+def tile_extents(decl: ir.TileDecl, scope: EnvScope, site: Site) -> tuple[int, int]:
     """Rows and columns of a declared tile. Raises: ExecutionError E405."""
     rows, cols = constant(decl.rows, scope, site), constant(decl.cols, scope, site)
     if rows < 0 or cols < 0:

@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from m890sim.execute.compile import Compiler, Program
+from m890sim.execute.compile import ItemCompiler, Program
 from m890sim.execute.domain import Domain
 from m890sim.execute.floats import FloatDomain
 from m890sim.execute.items import run_items
@@ -40,7 +40,7 @@ class Prepared:
         self._domain = FloatDomain() if domain is None else domain
         with np.errstate(all="ignore"):
             launch = make_launch(kernel, symbols, tables, scalars, tensors, self._domain)
-            self._program: Program = Compiler(kernel, launch, self._domain, limits).program()
+            self._program: Program = ItemCompiler(kernel, launch, self._domain, limits).program()
         self.dtypes = {
             param.name: param.dtype
             for param in kernel.params

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m890sim.execute.batch import Batched, run_batches
-from m890sim.execute.compile import Compiler, Program
+from m890sim.execute.compile import ItemCompiler, Program
 from m890sim.execute.domain import Domain
 from m890sim.execute.floats import FloatDomain
 from m890sim.execute.items import run_items
@@ -104,7 +104,7 @@ def execute_kernel(
     # infinities and NaNs are values like others here
     with np.errstate(all="ignore"), one_blas_thread():
         launch = make_launch(kernel, symbols, tables, scalars, tensors, domain)
-        program = Compiler(kernel, launch, domain, limits).program()
+        program = ItemCompiler(kernel, launch, domain, limits).program()
         chosen = (
             None
             if items is None or not program.phases

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from m890sim.execute.compile import Compiler, Program, tensor_uses
+from m890sim.execute.compile import ItemCompiler, Program, tensor_uses
 from m890sim.execute.domain import Domain
 from m890sim.execute.items import run_items
 from m890sim.execute.launch import Launch
@@ -56,7 +56,7 @@ def needed_items(
         return [range(n) for n in sizes]
     if len(sizes) == 1:
         return [chosen]
-    shadow = Compiler(addresses_only(kernel), launch, cast(Domain, Shadow()), limits).program()
+    shadow = ItemCompiler(addresses_only(kernel), launch, cast(Domain, Shadow()), limits).program()
     sources: dict[int, set[int]] = {}
     run_items(shadow, [*(range(n) for n in sizes[:-1]), chosen], sources)
     starts = [sum(sizes[:n]) for n in range(len(sizes))]

@@ -18,12 +18,12 @@ from m890sim.kernel import ir
 Env = list[int]
 Code = Callable[[Env], int]
 Scalar = int | Code  # what the launch fixes, or how to compute it
-Names = Mapping[str, "int | Slot"]
+Names = Mapping[str, "int | EnvSlot"]
 LIMIT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class EnvSlot:
     """A name's place in the environment."""
 
     number: int
@@ -66,26 +66,26 @@ class Site:
 
 
 @dataclass(slots=True)
-class Scope:
+class EnvScope:
     """Names visible in a block, and the launch's tables."""
 
-    names: dict[str, int | Slot]
-    tables: Mapping[str, Table]
+    names: dict[str, int | EnvSlot]
+    tables: Mapping[str, LaunchTable]
     env: Env = field(default_factory=list)
 
-    def inner(self) -> Scope:
+    def inner(self) -> EnvScope:
         """A scope for a block: it sees these names, and its own do not leave it."""
-        return Scope(dict(self.names), self.tables, self.env)
+        return EnvScope(dict(self.names), self.tables, self.env)
 
     def bind(self, name: str) -> int:
         """A new slot for a name of this block."""
         self.env.append(0)
-        self.names[name] = Slot(len(self.env) - 1)
+        self.names[name] = EnvSlot(len(self.env) - 1)
         return len(self.env) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LaunchTable:
     """A launch table, as Python integers."""
 
     name: str
@@ -115,13 +115,13 @@ def as_code(code: Scalar) -> Code:
     return lambda env: value
 
 
-def constant(expr: ir.Expr, scope: Scope, site: Site) -> int:
+def constant(expr: ir.Expr, scope: EnvScope, site: Site) -> int:
     """The value of an expression that the launch fixes. Raises: ExecutionError."""
     code = compile_scalar(expr, scope, site)
     return code if isinstance(code, int) else code(scope.env)
 
 
-def compile_scalar(expr: ir.Expr, scope: Scope, site: Site) -> Scalar:
+def compile_scalar(expr: ir.Expr, scope: EnvScope, site: Site) -> Scalar:
     """The expression as a constant, or as code: exact integers, or E407, E409, E410.
 
     A constant subexpression that has no value stays code, because it may never run.
@@ -130,7 +130,7 @@ def compile_scalar(expr: ir.Expr, scope: Scope, site: Site) -> Scalar:
         return int(expr.value)
     if isinstance(expr, ir.Name):
         value = scope.names[expr.id]
-        return itemgetter(value.number) if isinstance(value, Slot) else value
+        return itemgetter(value.number) if isinstance(value, EnvSlot) else value
     if isinstance(expr, ir.TableRef):
         table, index = scope.tables[expr.table], compile_scalar(expr.index, scope, site)
         if isinstance(index, int):

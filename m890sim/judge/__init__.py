@@ -3,10 +3,10 @@
 from m890sim.errors import BelowLowerBoundError
 from m890sim.judge.coverage import Coverage
 from m890sim.judge.evaluation import Progress, evaluate, reference_cycles
-from m890sim.judge.fit import check_fits
 from m890sim.judge.gates import GateResult, check_rows, row_errors
 from m890sim.judge.judgement import Gate, HiddenResult, Judgement, judge_kernel
 from m890sim.judge.records import Basis, CaseResult, Check, Evaluation
+from m890sim.judge.signature import check_fits
 
 __all__ = [
     "Basis",

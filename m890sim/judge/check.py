@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from m890sim.judge.gate_inputs import STORE
 from m890sim.judge.gates import Array, GateResult, check_rows, row_name
-from m890sim.judge.givens import STORE
 from m890sim.judge.rows import draw_rows, rows_of
 from m890sim.kernel.ir import Kernel
 from m890sim.workloads import Case, Task, launch_arguments

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from m890sim.execute.coverage import RUNS, Goal, Walk
+from m890sim.execute.coverage import RUNS, CoverageWalk, Goal
 from m890sim.execute.lanes import Unbatched
 from m890sim.judge.records import Evaluation
 from m890sim.kernel import print_kernel
@@ -140,19 +140,19 @@ def _instructions(goals: set[Goal]) -> tuple[Goal, ...]:
     return tuple(sorted(goal for goal in goals if goal.kind == RUNS))
 
 
-def walk_of(kernel: Kernel) -> Walk:
+def walk_of(kernel: Kernel) -> CoverageWalk:
     """The kernel's walk; lines are those of its text, or of its printed form where an edit made it.
 
     Edits leave statements with the place of what they were made of, or with none.
     """
     places = [stmt.loc for stmt in walk(kernel.body)]
     if len(set(places)) == len(places) and all(place.line for place in places):
-        return Walk(kernel)
+        return CoverageWalk(kernel)
     printed = parse(print_kernel(kernel))
-    return Walk(replace(printed, filename=kernel.filename))
+    return CoverageWalk(replace(printed, filename=kernel.filename))
 
 
-def reached(known: Walk, kernel: Kernel, case: Case, goals: Iterable[Goal]) -> set[Goal]:
+def reached(known: CoverageWalk, kernel: Kernel, case: Case, goals: Iterable[Goal]) -> set[Goal]:
     """Those of the goals that come about on a case. Raises: as `Walk.reached`."""
     given = {**case.tables, **case.scalars}
     symbols, tables, scalars, _ = launch_arguments(kernel, case, given)

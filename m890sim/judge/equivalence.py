@@ -22,7 +22,7 @@ from m890sim.workloads import Case, Task, launch_arguments
 from m890sim.workloads.task import tensor_shapes
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, FieldDomain, OpaqueDomain, Value
+    from m890sim.execute.fields import Field, FieldDomain, FieldValue, OpaqueDomain
 
 REDRAWS = 16  # draws in which a root or a quotient is missing, before the answer is "not decided"
 COINCIDENCE = 4.0  # / P: measured on small primes, a wrong element agrees with 0.13 / P to 3.3 / P
@@ -232,7 +232,7 @@ def _opaque_run(
     domain: FieldDomain,
     random: np.random.Generator,
     signs: bool,
-) -> tuple[OpaqueDomain, Mapping[str, Value]]:
+) -> tuple[OpaqueDomain, Mapping[str, FieldValue]]:
     from m890sim.execute import execute_kernel
     from m890sim.execute.fields import OpaqueDomain
 
@@ -240,7 +240,7 @@ def _opaque_run(
     return opaque, execute_kernel(kernel, *arguments, domain=opaque).outputs
 
 
-def _compare(actual: Value, expected: Value, field: Field) -> Doubt:
+def _compare(actual: FieldValue, expected: FieldValue, field: Field) -> Doubt:
     """The elements that differ from the definition, and those that have no value in the field."""
     wrong, decided = (np.zeros(actual.shape, bool) for _ in range(2))
     for modulus, a, b in ((field.P, actual.p, expected.p), (field.Q, actual.q, expected.q)):

@@ -18,9 +18,9 @@ from m890sim.errors import (
 )
 from m890sim.judge.arguments import cases_of, distributions_of
 from m890sim.judge.check import Checker
-from m890sim.judge.fit import check_fits
 from m890sim.judge.records import Basis, CaseResult, Check, Evaluation
 from m890sim.judge.rows import chosen_rows, rows_of
+from m890sim.judge.signature import check_fits
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import check_flag, described

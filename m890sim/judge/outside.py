@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, OpaqueDomain, Value
+    from m890sim.execute.fields import Field, FieldValue, OpaqueDomain
 
 _SIGNS = 32  # runs, at most: a sign shows one face alone in 2 of 2**32
 
@@ -39,8 +39,8 @@ class Doubt:
 
 
 def dispel(
-    run: Callable[[bool], tuple[OpaqueDomain, Mapping[str, Value]]],
-    expected: Mapping[str, Value],
+    run: Callable[[bool], tuple[OpaqueDomain, Mapping[str, FieldValue]]],
+    expected: Mapping[str, FieldValue],
     field: Field,
     doubts: Mapping[str, Doubt],
 ) -> tuple[dict[str, Doubt], OpaqueDomain]:
@@ -68,7 +68,7 @@ def dispel(
     return found, domain
 
 
-def _see(first: Mapping[str, _Faces], outputs: Mapping[str, Value]) -> None:
+def _see(first: Mapping[str, _Faces], outputs: Mapping[str, FieldValue]) -> None:
     for name, faces in first.items():
         faces.see(outputs[name])
 
@@ -76,7 +76,7 @@ def _see(first: Mapping[str, _Faces], outputs: Mapping[str, Value]) -> None:
 class _Faces:
     """The values that each element of an output took over runs, two at most, by modulus."""
 
-    def __init__(self, value: Value, expected: Value, field: Field) -> None:
+    def __init__(self, value: FieldValue, expected: FieldValue, field: Field) -> None:
         self.parts = [
             _Face(modulus, modulus.canonical(a), modulus.canonical(right))
             for modulus, a, right in (
@@ -86,7 +86,7 @@ class _Faces:
         ]
         self.beyond = beyond(value)
 
-    def see(self, value: Value) -> None:
+    def see(self, value: FieldValue) -> None:
         for part, now in zip(self.parts, (value.p, value.q), strict=True):
             part.see(part.modulus.canonical(now))
         self.beyond |= beyond(value)
@@ -147,7 +147,7 @@ class _Face:
         return found
 
 
-def beyond(value: Value) -> Bools:
+def beyond(value: FieldValue) -> Bools:
     """Elements with infinite units or half turns."""
     found = np.zeros(value.shape, bool)
     for beyond in (value.far, value.turn):

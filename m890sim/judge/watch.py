@@ -64,7 +64,7 @@ class Pointing:
 
 
 @dataclass(frozen=True, slots=True)
-class Maxima:
+class MaximaGate:
     """The gate on maxima.
 
     passed: no wrong output was found. reason: what was found, or else pointed at; "" for nothing.
@@ -95,7 +95,7 @@ def watch(
     )
 
 
-def check_maxima(kernel: Kernel, task: Task, case: Case, seed: int) -> Maxima:
+def check_maxima(kernel: Kernel, task: Task, case: Case, seed: int) -> MaximaGate:
     """Watch the kernel; where that points at a maximum, look for a wrong output on bent inputs.
 
     Raises: as `watch`.
@@ -106,13 +106,15 @@ def check_maxima(kernel: Kernel, task: Task, case: Case, seed: int) -> Maxima:
         if pointing.text:
             break
     else:
-        return Maxima(True, "", pointing)
+        return MaximaGate(True, "", pointing)
     for name, inputs in bend(case, seed, pointing.too_small, pointing.too_large):
         wrong = _wrong(kernel, task, case, inputs)
         if wrong:
             reason = f"with {name}: {wrong}; the run on ordinary inputs showed {pointing.text}"
-            return Maxima(False, reason, pointing)
-    return Maxima(True, f"no bent input makes an output wrong, though {pointing.text}", pointing)
+            return MaximaGate(False, reason, pointing)
+    return MaximaGate(
+        True, f"no bent input makes an output wrong, though {pointing.text}", pointing
+    )
 
 
 def _wrong(kernel: Kernel, task: Task, case: Case, inputs: Mapping[str, Any]) -> str:

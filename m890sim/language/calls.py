@@ -10,8 +10,8 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import is_default
 from m890sim.language.expressions import Expressions, Names
 from m890sim.language.report import Report
+from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS
 from m890sim.language.source import Source
-from m890sim.language.words import BLOCKS, DECLARATIONS, FUNCTIONS
 from m890sim.messages import shown
 
 

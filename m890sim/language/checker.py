@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, Form, Range
-from m890sim.language.flow import Flow
+from m890sim.language.flow import AccessFlow
 from m890sim.language.instructions import Instructions
 from m890sim.language.limits import MOST_SLOTS, Limits
 from m890sim.language.measure import NormalForm, measure
 from m890sim.language.report import Report
-from m890sim.language.scalars import Scalars
+from m890sim.language.scalars import ScalarChecker
 from m890sim.language.scopes import KINDS, LAUNCH, LOCAL, TUNABLE, Binding, Scope
 from m890sim.messages import shown
 
@@ -41,10 +41,10 @@ class _Checker:
         self.kernel = kernel
         self.report = report
         self.scope = Scope(report)
-        self.scalars = Scalars(report, self.scope)
+        self.scalars = ScalarChecker(report, self.scope)
         self.forms = self.scalars.forms
         self.instructions = Instructions(self.scalars)
-        self.flow = Flow(report)
+        self.flow = AccessFlow(report)
         self.serial = 0
 
     def run(self, whole: bool) -> None:

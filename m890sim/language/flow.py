@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
-from m890sim.language.instructions import Access
+from m890sim.language.instructions import TileAccess
 from m890sim.language.report import Report
 from m890sim.language.scopes import KINDS, Binding
 from m890sim.messages import shown
@@ -24,7 +24,7 @@ class _StagedLoop:
     written: set[Binding] = field(default_factory=set)
 
 
-class Flow:
+class AccessFlow:
     """Follows the accesses of a kernel in the order of its text."""
 
     def __init__(self, report: Report) -> None:
@@ -73,7 +73,7 @@ class Flow:
                 )
                 self.report.add("E222", f"{found}; declare it with slots={need}", binding.loc)
 
-    def access(self, access: Access, alive: bool) -> None:
+    def access(self, access: TileAccess, alive: bool) -> None:
         """One operand of an instruction; `alive` unless the tunables rule the statement out."""
         binding, loc = access.piece.binding, access.piece.loc
         for loop in self._staged:
@@ -88,7 +88,7 @@ class Flow:
         if undefined and alive and not access.piece.empty:
             self._early.append((binding, loc, tuple(self.path), access.piece.text))
 
-    def wrote(self, access: Access) -> None:
+    def wrote(self, access: TileAccess) -> None:
         """The write of an operand, after all reads of its instruction."""
         if access.writes:
             loops = {number for kind, number in self.path if kind == "loop"}

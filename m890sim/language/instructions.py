@@ -9,16 +9,16 @@ from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form
 from m890sim.kernel.printer import print_operand
 from m890sim.language.report import HOLE
-from m890sim.language.scalars import Scalars
+from m890sim.language.reserved import MAX_QUEUE
+from m890sim.language.scalars import ScalarChecker
 from m890sim.language.scopes import KINDS, TUNABLE, Binding
-from m890sim.language.words import MAX_QUEUE
 from m890sim.messages import shown
 
 _SPACES = {"sram": "SRAM", "acc": "ACC", "hbm": "HBM"}
 
 
 @dataclass(slots=True)
-class Piece:
+class CheckedPiece:
     """A checked tile or tensor operand: what it is a piece of, and its extents."""
 
     row: isa.Operand
@@ -34,10 +34,10 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Access:
+class TileAccess:
     """What an instruction does to one tile or tensor."""
 
-    piece: Piece
+    piece: CheckedPiece
     reads: bool
     writes: bool
 
@@ -45,12 +45,12 @@ class Access:
 class Instructions:
     """Checks instructions in the scope of `scalars`."""
 
-    def __init__(self, scalars: Scalars) -> None:
+    def __init__(self, scalars: ScalarChecker) -> None:
         self.scalars = scalars
         self.report = scalars.report
         self.forms = scalars.forms
 
-    def check(self, stmt: ir.Instr) -> list[Access]:
+    def check(self, stmt: ir.Instr) -> list[TileAccess]:
         """Reports what is wrong with an instruction; what it reads and writes."""
         row = isa.OPS.get(stmt.op)
         if row is None:
@@ -76,7 +76,7 @@ class Instructions:
         self._written_once(row, found_pieces)
         accumulate = stmt.keyword("accumulate", False) is True
         return [
-            Access(
+            TileAccess(
                 piece,
                 piece.row.role in ("read", "readwrite")
                 or (piece.row.role == "update" and accumulate),
@@ -145,7 +145,7 @@ class Instructions:
 
     def _operand(
         self, row: isa.OpSpec, spec: isa.Operand, value: ir.Operand, stmt: ir.Instr
-    ) -> Piece | None:
+    ) -> CheckedPiece | None:
         loc = self.report.where(value, getattr(value, "loc", stmt.loc))
         if loc == ir.NOWHERE:
             loc = stmt.loc
@@ -197,7 +197,7 @@ class Instructions:
                 self.report.add("E214", f"{found}; use the instruction transpose", loc)
         else:
             shape = self._tensor_shape(value, binding, loc)
-        return Piece(spec, binding, shape, shown(print_operand(value), 60), loc)
+        return CheckedPiece(spec, binding, shape, shown(print_operand(value), 60), loc)
 
     def _tile_shape(self, ref: ir.TileRef, tile: Binding, loc: ir.SourceLoc) -> tuple[Form, Form]:
         if ref.cols.step is not None:
@@ -296,10 +296,10 @@ class Instructions:
             return self.forms.unknown()
         return self.forms.divide("ceil_div", length, step)
 
-    def _shapes(self, row: isa.OpSpec, pieces: list[Piece]) -> None:
+    def _shapes(self, row: isa.OpSpec, pieces: list[CheckedPiece]) -> None:
         if not self.scalars.alive:
             return
-        bound: dict[str, tuple[Form, Piece, int]] = {}
+        bound: dict[str, tuple[Form, CheckedPiece, int]] = {}
         for piece in sorted(pieces, key=lambda piece: piece.row.shape.endswith("b")):
             broadcast = piece.row.shape.endswith("b")
             for axis, letter in enumerate(piece.row.shape[:2]):
@@ -313,7 +313,7 @@ class Instructions:
                 elif self.forms.differ(extent, bound[letter][0]):
                     self._mismatch(row, piece, axis, *bound[letter], broadcast)
 
-    def _one(self, row: isa.OpSpec, piece: Piece, axis: int, extent: Form) -> None:
+    def _one(self, row: isa.OpSpec, piece: CheckedPiece, axis: int, extent: Form) -> None:
         if self.forms.differ(extent, ONE):
             found = (
                 f"`{piece.text}` has {self._count(extent, axis)}, "
@@ -324,10 +324,10 @@ class Instructions:
     def _mismatch(
         self,
         row: isa.OpSpec,
-        piece: Piece,
+        piece: CheckedPiece,
         axis: int,
         other: Form,
-        first: Piece,
+        first: CheckedPiece,
         first_axis: int,
         broadcast: bool,
     ) -> None:
@@ -342,14 +342,14 @@ class Instructions:
     def _count(self, extent: Form, axis: int) -> str:
         return f"{self.scalars.text(extent)} {'columns' if axis else 'rows'}"
 
-    def _written_once(self, row: isa.OpSpec, pieces: list[Piece]) -> None:
+    def _written_once(self, row: isa.OpSpec, pieces: list[CheckedPiece]) -> None:
         written = [piece for piece in pieces if piece.row.role != "read"]
         for number, piece in enumerate(written):
             if any(piece.binding is other.binding for other in written[:number]):
                 found = f"{row.name} writes two results into `{shown(piece.binding.name)}`"
                 self.report.add("E231", f"{found}; declare a tile for each", piece.loc)
 
-    def _dtypes(self, row: isa.OpSpec, pieces: list[Piece]) -> None:
+    def _dtypes(self, row: isa.OpSpec, pieces: list[CheckedPiece]) -> None:
         same = [
             piece
             for piece in pieces

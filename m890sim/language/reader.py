@@ -12,9 +12,9 @@ from m890sim.language.comments import place_comments
 from m890sim.language.expressions import Names, expression_depth
 from m890sim.language.limits import DIMENSION, Limits
 from m890sim.language.report import HOLE, Report
+from m890sim.language.reserved import ANNOTATIONS
 from m890sim.language.source import Source, parse_python, read_source
 from m890sim.language.statements import Statements
-from m890sim.language.words import ANNOTATIONS
 from m890sim.messages import shown
 
 _DIM = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:([+-])\s*([0-9]+)\s*)?", re.ASCII)

@@ -15,7 +15,7 @@ _WHEN = {
 }
 
 
-class Scalars:
+class ScalarChecker:
     """Checks expressions and gives integer ones their form."""
 
     def __init__(self, report: Report, scope: Scope) -> None:

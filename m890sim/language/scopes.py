@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ZERO, Form
 from m890sim.language.report import Report
-from m890sim.language.words import RESERVED
+from m890sim.language.reserved import RESERVED
 from m890sim.messages import shown
 
 # How early an integer is known: with the kernel's text, at launch, or only inside a phase.

@@ -8,7 +8,7 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.language.calls import Calls
 from m890sim.language.report import HOLE
-from m890sim.language.words import BLOCKS, DECLARATIONS, FUNCTIONS, MAX_STAGE
+from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS, MAX_STAGE
 from m890sim.messages import shown
 
 _HOLE = ir.Name(HOLE)

@@ -85,6 +85,10 @@ DEFAULT_CONTEXT = Context()
 
 
 Scope = Callable[[ir.Kernel, Site, ir.Stmt], tuple[object, ...] | None]
+Offers = Callable[[ir.Kernel, Site, ir.Stmt | None, Context], Iterable[Argument]]
+# The changed kernel, or where building it takes long what builds it.
+Planned = ir.Kernel | Callable[[], ir.Kernel]
+Plan = Callable[[ir.Kernel, Site, Argument, Context], Planned]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,12 @@ class EditSpec:
     """One row of EDITS.
 
     arguments: the arguments worth trying at a node (the kernel where `site` is ()), cheap and
-    without a guarantee. rewrite: the changed kernel; raises EditError where a precondition fails.
-    What rewrite returns passes the language's check and means the same; the docstring of `rewrite`
-    shows before -> after.
+    without a guarantee. plan: the edit itself: the changed kernel, or a function that builds it;
+    raises EditError where a precondition fails. What it gives passes the language's check and means
+    the same; its docstring shows before -> after. A function is given only where all preconditions
+    hold and the kernel changes: to know that an edit is legal, it need not be built. number: the
+    row's place in EDITS. exact: whether each value is computed and rounded as before; else it is
+    that of before within rounding.
 
     The rest makes `legal_edits` fast and changes no result:
     - heads: where `arguments` may give anything: names of instructions, and of the IR's other
@@ -102,20 +109,104 @@ class EditSpec:
     - scope: objects on which arguments and legality at a statement depend, and on nothing else but
       the context; compared by identity, as edited kernels share nodes. None, or where it gives
       None: on the whole kernel.
-    - require: raises EditError exactly where `rewrite` does, or where it would change nothing, for
-      the arguments that `arguments` gives; builds no kernel. None: `rewrite` is tried.
     - placing: whether arguments or legality depend on the slots, banks, queues or orders that
       statements name. The answers of all other rows are shared by kernels that differ in these.
     """
 
     name: str
     text: str  # the effect in one line
-    arguments: Callable[[ir.Kernel, Site, ir.Stmt | None, Context], Iterable[Argument]]
-    rewrite: Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]
+    arguments: Offers
+    plan: Plan
     heads: frozenset[str] | None = None
     scope: Scope | None = None
-    require: Callable[[ir.Kernel, Site, Argument, Context], object] | None = None
     placing: bool = False
+    number: int = 0
+    exact: bool = False
+
+    def rewrite(
+        self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context
+    ) -> ir.Kernel:
+        """The changed kernel. Raises: EditError where a precondition fails."""
+        planned = self.plan(kernel, site, argument, context)
+        return planned if isinstance(planned, ir.Kernel) else planned()
+
+    def applies(self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> bool:
+        """Whether the edit is legal and changes something."""
+        try:
+            planned = self.plan(kernel, site, argument, context)
+        except EditError:
+            return False
+        return not isinstance(planned, ir.Kernel) or planned != kernel
+
+
+declared: list[EditSpec] = []  # the edits of all modules that have been imported
+
+
+def edit(
+    number: int,
+    *,
+    on: str | frozenset[str],
+    exact: bool,
+    arguments: Offers | tuple[Argument, ...] = (None,),
+    scope: Scope | None = None,
+    placing: bool = False,
+) -> Callable[[Plan], Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]]:
+    """Declares a function to be the edit of its name, with what `EditSpec` says.
+
+    on: the heads of the statements that the edit acts on. arguments: what it offers at each of
+    them; by a function, or the same at all. The function is the row's `plan`, and the first line
+    of its docstring its `text`; its name then stands for the row's `rewrite`.
+    """
+    heads = frozenset((on,)) if isinstance(on, str) else on
+
+    def offered(
+        kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+    ) -> Iterable[Argument]:
+        if head_of(stmt) not in heads:
+            return ()
+        return arguments if isinstance(arguments, tuple) else arguments(kernel, site, stmt, context)
+
+    def declare(plan: Plan) -> Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]:
+        text = (plan.__doc__ or "").split("\n")[0].rstrip(".")
+        row = EditSpec(
+            plan.__name__,
+            text[:1].lower() + text[1:],
+            offered,
+            plan,
+            heads,
+            scope,
+            placing,
+            number,
+            exact,
+        )
+        declared.append(row)
+        return row.rewrite
+
+    return declare
+
+
+def numbered(rows: Iterable[EditSpec]) -> dict[str, EditSpec]:
+    """Rows by name, in the order of their numbers, which count from 0 without a gap.
+
+    Raises: ValueError for a name or a number that two rows have, and for a number that none has.
+    """
+    found: dict[str, EditSpec] = {}
+    by_number: dict[int, EditSpec] = {}
+    for row in sorted(rows, key=lambda row: row.number):
+        if row.name in found:
+            raise ValueError(f"two edits are called {row.name}")
+        if row.number in by_number:
+            raise ValueError(
+                f"the edits {by_number[row.number].name} and {row.name} both have the number "
+                f"{row.number}; the newer one takes the next that is free"
+            )
+        if row.number != len(found):
+            raise ValueError(
+                f"the edit {row.name} has the number {row.number}, but none has {len(found)}; "
+                "numbers count from 0 without a gap"
+            )
+        found[row.name] = by_number[row.number] = row
+    return found
 
 
 def head_of(stmt: ir.Stmt | ir.Kernel | None) -> str:
@@ -144,7 +235,3 @@ def refuse(stmt: ir.Stmt | ir.Kernel | None, reason: str) -> EditError:
 def statement(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """Scope of an edit that looks at the statement alone."""
     return (stmt,)
-
-
-def always(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
-    """Precondition of an edit that is legal with every argument that it offers."""

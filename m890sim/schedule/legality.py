@@ -16,7 +16,6 @@ from m890sim.schedule.edit import (
     Argument,
     Context,
     Edit,
-    EditError,
     EditSpec,
     Scope,
     Site,
@@ -197,20 +196,8 @@ def _legal(
         arguments = tuple(
             argument
             for argument in spec.arguments(kernel, site, stmt, context)
-            if _applies(spec, kernel, site, argument, context)
+            if spec.applies(kernel, site, argument, context)
         )
         if arguments:
             found.append((row, arguments))
     return tuple(found)
-
-
-def _applies(
-    spec: EditSpec, kernel: ir.Kernel, site: Site, argument: Argument, context: Context
-) -> bool:
-    try:
-        if spec.require is not None:
-            spec.require(kernel, site, argument, context)
-            return True
-        return spec.rewrite(kernel, site, argument, context) != kernel
-    except EditError:
-        return False

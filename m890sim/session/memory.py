@@ -75,7 +75,7 @@ class State:
         self.successors: dict[Edit, State] = {}
         self.refusals: dict[Edit, str] = {}
         self.outcome: Outcome | None = None
-        self.verdicts: dict[Gate, Verdict] = {}
+        self.verdicts: dict[GateSettings, Verdict] = {}
         self.extras: dict[Hashable, Any] = {}
         self.traced: tuple[Case, Timing] | None = None  # of a watched case, until it is taken
         self._digest = self._values = ""
@@ -105,7 +105,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class GateSettings:
     """How a kernel's values are checked: the seed and the distributions of the inputs, the rows."""
 
     seed: int
@@ -302,15 +302,15 @@ class Memory:
             )
         return state.outcome
 
-    def verdict(self, space: Space, state: State, gate: Gate) -> Verdict:
+    def verdict(self, space: Space, state: State, gate: GateSettings) -> Verdict:
         """What the gate says of a kernel: the language's rules, the task's, then the values.
 
         Small cases come first, and the first one that fails ends it.
         Raises: judge.BelowLowerBoundError; TypeError.
         """
         _check_parts(space, state)
-        if not isinstance(gate, Gate):
-            raise TypeError(f"gate must be a Gate, not {described(gate)}")
+        if not isinstance(gate, GateSettings):
+            raise TypeError(f"gate must be a GateSettings, not {described(gate)}")
         found = state.verdicts.get(gate)
         if found is None:
             found = self._judge(space, state, gate)
@@ -332,7 +332,7 @@ class Memory:
             self._timings[key] = found
         return found
 
-    def _judge(self, space: Space, state: State, gate: Gate) -> Verdict:
+    def _judge(self, space: Space, state: State, gate: GateSettings) -> Verdict:
         refusal = self._refusal(space, state)
         if refusal is not None:
             return refusal
@@ -422,7 +422,7 @@ def _judge_case(
     space: Space,
     kernel: Kernel,
     case: Case,
-    gate: Gate,
+    gate: GateSettings,
     distributions: tuple[str, ...],
     timing: CaseCycles,
 ) -> Verdict:

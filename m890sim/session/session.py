@@ -22,7 +22,7 @@ from m890sim.schedule import Edit, EditError
 from m890sim.session.arguments import chip_of, choice_of, count_of, kernel_of, seed_of, task_of
 from m890sim.session.copies import Copies
 from m890sim.session.edits import edit_to_data
-from m890sim.session.memory import Gate, Memory, Space, State
+from m890sim.session.memory import GateSettings, Memory, Space, State
 from m890sim.session.records import LogEntry
 from m890sim.timing import TIMING_VERSION, Timing
 from m890sim.workloads import DISTRIBUTIONS, Case, Task
@@ -114,7 +114,7 @@ class KernelSession:
         self._budget = budget
         self._verify = choice_of("verify", verify, VERIFY)
         names = distributions_of(distributions)
-        self._gate = Gate(seed_of(seed), names, count_of("rows", rows, 1))
+        self._gate = GateSettings(seed_of(seed), names, count_of("rows", rows, 1))
         self._space = self._memory.space(chosen, spec, cases_of(chosen, cases))
         self._log: list[LogEntry] = []
         self._seen: dict[str, int] = {}  # digest -> index in the log
@@ -142,7 +142,7 @@ class KernelSession:
         return self._verify
 
     @property
-    def gate(self) -> Gate:
+    def gate(self) -> GateSettings:
         """The inputs that the gate takes, and how many rows it looks at."""
         return self._gate
 

@@ -19,7 +19,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from m890sim.bind.codes import (
+from m890sim.bind.encoding import (
     ADDS,
     BASE,
     BRANCH,
@@ -175,7 +175,7 @@ def run_phase(
     """Time one phase, from the state that simulate.py sets up.
 
     registers, counts, board, units, rings, sequencers: one row a core. clock: the time of each
-    core's next event, FAR after its last. code, instructions: see bind/codes.py. calendar: row 0
+    core's next event, FAR after its last. code, instructions: see bind/encoding.py. calendar: row 0
     the chip, row 1 + c core c; pairs (window, bytes used), a ring. attribution: (cores, engines,
     OPERAND + engines), flat. trace: rows as in Timing.trace. out: status and counts.
     """

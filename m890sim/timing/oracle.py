@@ -15,8 +15,8 @@ from typing import Any
 
 from m890sim.chip import ChipSpec
 from m890sim.kernel import ir
-from m890sim.timing.oracle_engines import Calendar, Engines, Record
-from m890sim.timing.oracle_program import Resolver, Scope, integers_of, place_tiles
+from m890sim.timing.oracle_engines import Calendar, Dispatched, Engines
+from m890sim.timing.oracle_program import OracleScope, Resolver, integers_of, place_tiles
 
 Ticks = Generator[None, None, None]  # a sequencer at work; every `yield` lets one cycle pass
 
@@ -38,7 +38,7 @@ class OracleResult:
     port: dict[tuple[int, int], int] = field(default_factory=dict)
     hbm: dict[tuple[int, int], int] = field(default_factory=dict)
     attribution: Counter[tuple[int, int, str]] = field(default_factory=Counter)
-    details: list[Record] = field(default_factory=list)
+    details: list[Dispatched] = field(default_factory=list)
 
 
 class Sequencer:
@@ -51,7 +51,7 @@ class Sequencer:
         self.phase = phase
         self.position = position  # of the phase among the kernel's statements
         self.now = machine.now
-        self.scope = Scope(dict(machine.scope.scalars), machine.scope.tables)
+        self.scope = OracleScope(dict(machine.scope.scalars), machine.scope.tables)
         self.resolver = Resolver(self.chip, self.scope, machine.kernel)
         placed = place_tiles(phase, self.chip, self.scope)
         self.slots = {position + 1 + at: slots for at, slots in placed.items()}
@@ -171,7 +171,7 @@ class Sequencer:
             self.engines.wait("queue full")
             yield from self._spend(1)
         self.machine.instructions += 1
-        self.engines.issue(Record(self.index, need.engine, number, self.now, need))
+        self.engines.issue(Dispatched(self.index, need.engine, number, self.now, need))
 
 
 class Machine:
@@ -186,12 +186,14 @@ class Machine:
     ) -> None:
         self.kernel = kernel
         self.chip = chip
-        self.scope = Scope({**{k: int(v) for k, v in symbols.items()}, **kernel.tunables}, tables)
+        self.scope = OracleScope(
+            {**{k: int(v) for k, v in symbols.items()}, **kernel.tunables}, tables
+        )
         self.calendar = Calendar(chip)
         self.now = chip.launch_cycles + chip.core_start_cycles
         self.instructions = 0
         self.attribution: Counter[tuple[int, int, str]] = Counter()
-        self.records: list[list[Record]] = [[] for _ in range(chip.cores)]
+        self.records: list[list[Dispatched]] = [[] for _ in range(chip.cores)]
         self.text_number: list[int] = []  # statement's position -> instructions before it
         self._sizes: dict[int, int] = {}
         seen = 0

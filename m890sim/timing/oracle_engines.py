@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from m890sim.chip import ChipSpec
-from m890sim.timing.oracle_program import Need, Slot, ceil_div
+from m890sim.timing.oracle_program import Need, TileSlot, ceil_div
 
 
 @dataclass
-class Record:
+class Dispatched:
     """What became of one dispatched instruction; all times are absolute cycles."""
 
     core: int
@@ -63,7 +63,7 @@ class Calendar:
             and self.core_moved[core, window] + size <= self.core_most
         )
 
-    def move(self, record: Record, tick: int) -> int:
+    def move(self, record: Dispatched, tick: int) -> int:
         """Reserve a transfer whose first step is tried at `tick`; the time at which it ends."""
         size, steps = record.need.dma_bytes or 0, record.need.stream
         for i in range(steps):
@@ -88,9 +88,9 @@ class Engines:
         self.calendar = calendar
         self.core = core
         self.phase_start = phase_start
-        self.records: list[Record] = []  # in program order
-        self.by_engine: list[list[Record]] = [[] for _ in range(chip.dma_queues + 3)]
-        self.transfers: list[Record] = []
+        self.records: list[Dispatched] = []  # in program order
+        self.by_engine: list[list[Dispatched]] = [[] for _ in range(chip.dma_queues + 3)]
+        self.transfers: list[Dispatched] = []
         self.held: tuple[Any, ...] | None = None  # the matrix unit's only stationary block
         # Cycles the sequencer waited since it last dispatched to each engine, by cause.
         self.waited: list[Counter[str]] = [Counter() for _ in self.by_engine]
@@ -114,7 +114,7 @@ class Engines:
         for waited in self.waited:
             waited[cause] += 1
 
-    def issue(self, record: Record) -> None:
+    def issue(self, record: Dispatched) -> None:
         """Live a dispatched instruction's future; all before it in program order is known."""
         need, queue = record.need, self.by_engine[record.engine]
         free = queue[-1].busy_end if queue else self.phase_start
@@ -182,13 +182,13 @@ class Engines:
                 return "in flight"
         return ""
 
-    def _readable(self, slot: Slot, engine: int, tick: int) -> bool:
+    def _readable(self, slot: TileSlot, engine: int, tick: int) -> bool:
         if slot.writer is None:
             return True
         crossing = self.chip.dependence_cycles if slot.writer.engine != engine else 0
         return bool(tick >= slot.writer.ready + crossing)
 
-    def _load_stationary(self, record: Record) -> None:
+    def _load_stationary(self, record: Dispatched) -> None:
         """Let the matrix unit load the first stationary block as early as it can."""
         need = record.need
         if need.passes == 0:
@@ -208,7 +208,7 @@ class Engines:
         record.last_pass = record.start + exposed + (need.passes - 1) * need.pass_cycles
         self.held = need.block if need.passes == 1 else None
 
-    def _through_ports(self, record: Record, end: int) -> int:
+    def _through_ports(self, record: Dispatched, end: int) -> int:
         """When all of an instruction's data are through its ports (section 5)."""
         need, port = record.need, self.chip.sram_port_bytes_per_cycle
         streams, flow = list(need.streams), need.stream
@@ -252,7 +252,7 @@ class Engines:
 
     # ---- attribution (section 6) ----
 
-    def _attribute(self, record: Record, free: int, ready_to_start: int, cause: str) -> None:
+    def _attribute(self, record: Dispatched, free: int, ready_to_start: int, cause: str) -> None:
         engine = record.engine
         waited = self.waited[engine]
         causes = ["fence"] * waited["fence"] + ["queue full"] * waited["queue full"]

@@ -43,7 +43,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], int]] = {
 
 
 @dataclass
-class Scope:
+class OracleScope:
     """Values of scalar names, and the launch tables."""
 
     scalars: dict[str, int]
@@ -79,7 +79,7 @@ class Scope:
 
 
 @dataclass(eq=False)
-class Slot:
+class TileSlot:
     """One copy of a tile (or a core's view of an HBM scratch): its place, and who touched it."""
 
     space: str
@@ -94,7 +94,7 @@ class Slot:
     readers: list[Any] = field(default_factory=list)
 
 
-def place_tiles(phase: ir.Cores, chip: ChipSpec, scope: Scope) -> dict[int, list[Slot]]:
+def place_tiles(phase: ir.Cores, chip: ChipSpec, scope: OracleScope) -> dict[int, list[TileSlot]]:
     """Slots of every tile of a phase, by the declaration's position among its statements.
 
     Section 5 of docs/timing.md, Placement.
@@ -102,7 +102,7 @@ def place_tiles(phase: ir.Cores, chip: ChipSpec, scope: Scope) -> dict[int, list
     """
     taken = bytearray(chip.sram_bytes)  # one entry a byte: 1 where a slot lies
     acc_left = chip.acc_bytes
-    tiles: dict[int, list[Slot]] = {}
+    tiles: dict[int, list[TileSlot]] = {}
     owners: dict[int, tuple[int, int]] = {}  # first position -> last position, end of its block
     for position, end, decl in _declarations(phase.body, 0, None):
         alike = [
@@ -128,7 +128,7 @@ def place_tiles(phase: ir.Cores, chip: ChipSpec, scope: Scope) -> dict[int, list
                 at = None if decl.at is None else scope.value(decl.at)
                 address = _first_fit(taken, size, chip.bank_bytes, at)
                 taken[address : address + size] = b"\1" * size
-            slot = Slot(decl.space, rows, columns, element, size, address, decl)
+            slot = TileSlot(decl.space, rows, columns, element, size, address, decl)
             tiles[position].append(slot)
     if acc_left < 0:
         raise ValueError(f"tiles must fit acc_bytes ({chip.acc_bytes}); {-acc_left} bytes too many")
@@ -158,7 +158,7 @@ def _declarations(
             yield from _declarations(stmt.body, inside, ends)
 
 
-def _alike(slots: Sequence[Slot], decl: ir.TileDecl, scope: Scope) -> bool:
+def _alike(slots: Sequence[TileSlot], decl: ir.TileDecl, scope: OracleScope) -> bool:
     """Whether two declarations read alike: memory, rows, columns and dtype, slots, first bank."""
     other = slots[0].declared
     if other is None or scope.value(other.slots) != scope.value(decl.slots):
@@ -199,11 +199,11 @@ class Need:
     """One dispatched instruction, resolved: engine, slots, and its costs in cycles."""
 
     engine: int
-    reads: list[Slot] = field(default_factory=list)  # in the order of the instruction's row
-    writes: list[Slot] = field(default_factory=list)
-    accumulated: Slot | None = None  # read too, but not waited for on its own engine
-    streams: list[Stream] = field(default_factory=list)  # through SRAM ports
-    block_stream: Stream | None = None  # of operand b: only where a block is loaded
+    reads: list[TileSlot] = field(default_factory=list)  # in the order of the instruction's row
+    writes: list[TileSlot] = field(default_factory=list)
+    accumulated: TileSlot | None = None  # read too, but not waited for on its own engine
+    streams: list[PortStream] = field(default_factory=list)  # through SRAM ports
+    block_stream: PortStream | None = None  # of operand b: only where a block is loaded
     stream: int = 0  # cycles in which elements or rows flow; for a transfer its steps T
     base: int = 0  # b without the exposed load of a stationary block
     latency: int = 0
@@ -213,12 +213,12 @@ class Need:
     row_cycles: int = 0  # R
     pass_cycles: int = 0  # max(R, L)
     block: tuple[Any, ...] = ()  # which stationary block: slot, resolved slice
-    block_slot: Slot | None = None
-    pieces: list[tuple[str, Piece]] = field(default_factory=list)  # by operand, for tests
+    block_slot: TileSlot | None = None
+    pieces: list[tuple[str, SlotPiece]] = field(default_factory=list)  # by operand, for tests
 
 
 @dataclass(frozen=True)
-class Stream:
+class PortStream:
     """What one mention of an SRAM tile draws through ports."""
 
     banks: frozenset[int]
@@ -226,10 +226,10 @@ class Stream:
 
 
 @dataclass
-class Piece:
+class SlotPiece:
     """The part of a tile that an operand names, resolved."""
 
-    slot: Slot
+    slot: TileSlot
     first_row: int
     row_step: int
     rows: int
@@ -292,24 +292,24 @@ def integers_of(instr: ir.Instr) -> tuple[list[ir.Expr], int]:
 class Resolver:
     """Turns an instruction into a Need, given the tiles and scalars of the moment."""
 
-    def __init__(self, chip: ChipSpec, scope: Scope, kernel: ir.Kernel) -> None:
+    def __init__(self, chip: ChipSpec, scope: OracleScope, kernel: ir.Kernel) -> None:
         self.chip = chip
         self.scope = scope
-        self.tiles: dict[str, Slot] = {}  # name -> the slot that it means now
+        self.tiles: dict[str, TileSlot] = {}  # name -> the slot that it means now
         self.dims: dict[str, list[int]] = {}  # tensors and scratch
         self.element_bytes: dict[str, int] = {}
-        self.hbm: dict[str, Slot] = {}  # scratch, and parameters that the kernel stores to
+        self.hbm: dict[str, TileSlot] = {}  # scratch, and parameters that the kernel stores to
         stored = {s.operands[0] for s in ir.walk(kernel.body) if _is_store(s)}
         names = {ref.tensor for ref in stored if isinstance(ref, ir.TensorRef)}
         for param in kernel.params:
             if param.kind == "tensor":
                 self._tensor(param.name, param.dims, param.dtype)
                 if param.name in names:
-                    self.hbm[param.name] = Slot("hbm")
+                    self.hbm[param.name] = TileSlot("hbm")
         for stmt in kernel.body:
             if isinstance(stmt, ir.HbmDecl):
                 self._tensor(stmt.name, stmt.dims, stmt.dtype)
-                self.hbm[stmt.name] = Slot("hbm")
+                self.hbm[stmt.name] = TileSlot("hbm")
 
     def _tensor(self, name: str, dims: Iterable[ir.Expr], dtype: str) -> None:
         self.dims[name] = [self.scope.value(dim) for dim in dims]
@@ -320,7 +320,7 @@ class Resolver:
         spec = OPS[instr.op]
         chip = self.chip
         need = Need(engine=-1)
-        pieces: dict[str, Piece] = {}
+        pieces: dict[str, SlotPiece] = {}
         tensor: ir.TensorRef | None = None
         accumulate = bool(instr.keyword("accumulate", False))
         for operand, value in operands_of(instr):
@@ -372,10 +372,10 @@ class Resolver:
         self._streams(need, need.pieces)
         return need
 
-    def _streams(self, need: Need, named: list[tuple[str, Piece]]) -> None:
+    def _streams(self, need: Need, named: list[tuple[str, SlotPiece]]) -> None:
         """Section 5, "Touched"."""
         matmul = need.engine == self.chip.dma_queues
-        seen: list[Piece] = []
+        seen: list[SlotPiece] = []
         for name, piece in named:
             slot, bank = piece.slot, self.chip.bank_bytes
             size = piece.rows * piece.columns * slot.element_bytes
@@ -393,19 +393,19 @@ class Resolver:
             times = 1
             if matmul and name == "a":
                 times = ceil_div(dict(named)["b"].shape[1], self.chip.matrix_columns)
-            stream = Stream(banks, min(size, bank) * times)
+            stream = PortStream(banks, min(size, bank) * times)
             if matmul and name == "b":
                 need.block_stream = stream
             elif times:
                 need.streams.append(stream)
 
-    def _piece(self, ref: ir.TileRef) -> Piece:
+    def _piece(self, ref: ir.TileRef) -> SlotPiece:
         slot = self.tiles[ref.tile]
         first_row, row_step, rows = self.scope.span(ref.rows, slot.rows)
         first_column, _, columns = self.scope.span(ref.cols, slot.columns)
-        return Piece(slot, first_row, row_step, rows, first_column, columns, ref.transposed)
+        return SlotPiece(slot, first_row, row_step, rows, first_column, columns, ref.transposed)
 
-    def _matmul(self, need: Need, a: Piece, b: Piece) -> None:
+    def _matmul(self, need: Need, a: SlotPiece, b: SlotPiece) -> None:
         chip = self.chip
         (m, k), n = a.shape, b.shape[1]
         need.macs = m * k * n

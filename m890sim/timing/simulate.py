@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from m890sim.bind import BoundProgram, Launch, bind
+from m890sim.bind import BoundLaunch, BoundProgram, bind
 from m890sim.chip import ChipSpec
 from m890sim.errors import LimitError
 from m890sim.kernel.ir import Kernel
@@ -190,7 +190,7 @@ class _Run:
     """One launch: the arrays that the engine works on, and what lies between phases."""
 
     def __init__(
-        self, program: BoundProgram, launch: Launch, limits: Limits, windows: int, rows: int
+        self, program: BoundProgram, launch: BoundLaunch, limits: Limits, windows: int, rows: int
     ) -> None:
         engine = _load_engine()
         self.engine, self.program, self.launch = engine, program, launch
@@ -285,7 +285,7 @@ class _Run:
         spaces[self.key] = self.space
 
 
-def _check_items(program: BoundProgram, launch: Launch, limits: Limits) -> None:
+def _check_items(program: BoundProgram, launch: BoundLaunch, limits: Limits) -> None:
     """Refuse before anything runs what the numbers of work items show. Raises: LimitError."""
     items = instructions = 0
     for _, register, _, certain in program.phases.tolist():

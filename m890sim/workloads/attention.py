@@ -27,7 +27,7 @@ from m890sim.workloads.case import (
 )
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, Value
+    from m890sim.execute.fields import Field, FieldValue
 
 NARROW_ELEMENTS = 4  # of a head, where a kernel is shown to do the same whatever their number
 MOST_SEQUENCES = 2**14  # of a case
@@ -281,7 +281,7 @@ class AttentionCase(Case):
 
         return attention(self, inputs, rows)
 
-    def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
+    def specification(self, field: Field, inputs: Mapping[str, FieldValue]) -> FieldValue:
         """See `Case.specification`."""
         from m890sim.workloads.specification import attention
 

@@ -15,7 +15,7 @@ from m890sim.digests import digest_of
 from m890sim.messages import check_name, described
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, Value
+    from m890sim.execute.fields import Field, FieldValue
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -139,8 +139,8 @@ class Case(ABC):
         """
 
     def specification(
-        self, field: Field, inputs: Mapping[str, Value]
-    ) -> Value | Mapping[str, Value] | None:
+        self, field: Field, inputs: Mapping[str, FieldValue]
+    ) -> FieldValue | Mapping[str, FieldValue] | None:
         """The right output over a field, shape `output_shape`; None where the task has none.
 
         A task of several outputs gives them by name. inputs: the task's input tensors as values of

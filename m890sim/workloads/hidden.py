@@ -27,7 +27,7 @@ ALIGNMENT = 64  # lengths of the aligned share are multiples of this
 T = TypeVar("T")
 
 
-class Dice:
+class CaseDice:
     """The draws of hidden case `index` of a seed; a stream of its own for each case and deck."""
 
     def __init__(self, task: str, seed: int, index: int) -> None:
@@ -90,7 +90,7 @@ class HiddenCases:
     """A generator of hidden cases; `name`, part of the task's digest, changes with the rule."""
 
     name: str
-    draw: Callable[[Dice], Case]
+    draw: Callable[[CaseDice], Case]
 
     def cases(self, task: str, count: int, seed: int) -> tuple[Case, ...]:
         """Cases 0 ... count - 1 of a seed; a case does not depend on `count`.
@@ -100,7 +100,7 @@ class HiddenCases:
         check_name("task", task)
         count = whole_number("count", count, MOST_CASES + 1)
         seed = whole_number("seed", seed, SEED_LIMIT)
-        return tuple(self.draw(Dice(task, seed, index)) for index in range(count))
+        return tuple(self.draw(CaseDice(task, seed, index)) for index in range(count))
 
 
 def whole_number(name: str, value: object, limit: int) -> int:
@@ -142,7 +142,7 @@ SCALE_PARTS = 1024  # factors of the scale are whole numbers of these parts
 
 
 @dataclass(frozen=True)
-class Size:
+class CaseSize:
     """Bounds of one case: work that judges can afford."""
 
     pairs: int  # visible (query, key) pairs, over sequences and query heads
@@ -151,8 +151,8 @@ class Size:
 
 # One case in eight is large. One in eight is long: a sequence with many new tokens, or in decode
 # one with many cached ones; None here.
-EXTEND_SIZES = (*(Size(2**19, 2**22),) * 6, Size(2**21, 2**23), None)
-DECODE_SIZES = (*(Size(2**17, 2**22),) * 6, Size(2**19, 2**23), None)
+EXTEND_SIZES = (*(CaseSize(2**19, 2**22),) * 6, CaseSize(2**21, 2**23), None)
+DECODE_SIZES = (*(CaseSize(2**17, 2**22),) * 6, CaseSize(2**19, 2**23), None)
 LONG_NEW = (1024, 8192)  # new tokens of a long extend case
 LONG_HEADS = 4  # query heads of one, at most
 LONG_PRODUCTS = 2**30  # of one: pairs times elements of a head, at most
@@ -160,12 +160,12 @@ LONG_PREFIX = (MOST_TOKENS + 1, 32_768)  # cached tokens of a long decode case
 LONG_ELEMENTS = 5 * 2**20  # of K in one, at most
 
 
-def drawn_scale(dice: Dice, usual: float) -> float:
+def drawn_scale(dice: CaseDice, usual: float) -> float:
     """A factor of the logits: the usual one times 0.5 to 2, by octaves."""
     return dice.log_uniform(SCALE_PARTS // 2, 2 * SCALE_PARTS - 1) / SCALE_PARTS * usual
 
 
-def drawn_elements(dice: Dice) -> int:
+def drawn_elements(dice: CaseDice) -> int:
     """Elements of a head, from the deck; one case in seven has another number than the usual."""
     return dice.deal("elements", (*ELEMENTS, 0)) or dice.pick(OTHER_ELEMENTS)
 
@@ -173,7 +173,7 @@ def drawn_elements(dice: Dice) -> int:
 MOST_ELEMENTS = 2**19  # of a matrix of a level
 
 
-def drawn_length(dice: Dice, name: str, usual: int, longest: int, most: int = 2**31) -> int:
+def drawn_length(dice: CaseDice, name: str, usual: int, longest: int, most: int = 2**31) -> int:
     """A length of a level: 1 to `usual`, in one case of eight above that and up to `longest`.
 
     name: of the deck that says which cases are long. most: never more than this.
@@ -195,7 +195,7 @@ class _Shape:
     scale: float
 
     def case(
-        self, dice: Dice, task: str, cached: Sequence[int], queries: Sequence[int], text: str
+        self, dice: CaseDice, task: str, cached: Sequence[int], queries: Sequence[int], text: str
     ) -> AttentionCase:
         from m890sim.workloads.attention import AttentionCase
 
@@ -205,7 +205,7 @@ class _Shape:
         return AttentionCase(dice.name, task, *lengths, *head, *pages, text, self.scale)
 
 
-def _shape(dice: Dice, long_heads: int | None = None) -> _Shape:
+def _shape(dice: CaseDice, long_heads: int | None = None) -> _Shape:
     """Heads, elements and pages from their decks; long_heads: at most so many query heads."""
     group = dice.deal("group", tuple(HEADS))
     pairs = HEADS[group]
@@ -221,14 +221,14 @@ def _shape(dice: Dice, long_heads: int | None = None) -> _Shape:
     return _Shape(query_heads, key_heads, elements, page, shuffled, scale)
 
 
-def _most_pairs_and_keys(size: Size, sequences: int, shape: _Shape) -> tuple[int, int]:
+def _most_pairs_and_keys(size: CaseSize, sequences: int, shape: _Shape) -> tuple[int, int]:
     """What one of so many sequences may have: pairs of one head, and keys."""
     pairs = max(2, size.pairs // (shape.heads * sequences))
     keys = max(2, size.elements // (shape.key_heads * shape.elements * sequences))
     return pairs, min(keys, MOST_TOKENS)
 
 
-def extend_case(dice: Dice) -> AttentionCase:
+def extend_case(dice: CaseDice) -> AttentionCase:
     """A hidden case of task `extend`: a prompt, a continued one, a ragged batch, or single tokens.
 
     A ragged batch of two sequences or more has an empty prefix and a single new token. A long case
@@ -261,14 +261,14 @@ def extend_case(dice: Dice) -> AttentionCase:
     return shape.case(dice, "extend", cached, queries, text)
 
 
-def _batch(dice: Dice) -> int:
+def _batch(dice: CaseDice) -> int:
     """Sequences of a batch: 2 to 16, in one of three 17 to 64."""
     if dice.deal("batch", (False, False, True)):
         return dice.log_uniform(17, 64)
     return dice.log_uniform(2, 16)
 
 
-def _long_extend_case(dice: Dice) -> AttentionCase:
+def _long_extend_case(dice: CaseDice) -> AttentionCase:
     """One long prompt, continued in half of the cases, and up to three short neighbours."""
     shape = _shape(dice, LONG_HEADS)
     pairs = LONG_PRODUCTS // (shape.heads * shape.elements)
@@ -285,7 +285,7 @@ def _long_extend_case(dice: Dice) -> AttentionCase:
     return shape.case(dice, "extend", cached, queries, text)
 
 
-def decode_case(dice: Dice) -> AttentionCase:
+def decode_case(dice: CaseDice) -> AttentionCase:
     """A hidden case of task `decode`: one long sequence, or a batch with a single token in it."""
     size = dice.deal("size", DECODE_SIZES)
     if size is None:
@@ -304,7 +304,7 @@ def decode_case(dice: Dice) -> AttentionCase:
     return shape.case(dice, "decode", lengths, (1,) * count, text)
 
 
-def _long_decode_case(dice: Dice) -> AttentionCase:
+def _long_decode_case(dice: CaseDice) -> AttentionCase:
     """One sequence of more than 16,384 tokens, and up to three short ones."""
     low, high = LONG_PREFIX
     shape = _shape(dice)

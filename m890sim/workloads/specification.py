@@ -16,12 +16,12 @@ from m890sim.workloads.attention import AttentionCase, Sequence
 from m890sim.workloads.case import Array
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, Value
+    from m890sim.execute.fields import Field, FieldValue
 
 BLOCK_QUERIES = 64  # bounds the scores of one step to 64 x keys
 
 
-def attention(field: Field, case: AttentionCase, inputs: Mapping[str, Value]) -> Value:
+def attention(field: Field, case: AttentionCase, inputs: Mapping[str, FieldValue]) -> FieldValue:
     """Attention of the case, shape `case.output_shape`; its residues modulo Q are unknown."""
     output = np.full(case.output_shape, np.nan)
     group = case.query_heads // case.key_heads
@@ -46,7 +46,7 @@ def attention(field: Field, case: AttentionCase, inputs: Mapping[str, Value]) ->
 def _rows_of(
     case: AttentionCase,
     cache: Array,
-    inputs: Mapping[str, Value],
+    inputs: Mapping[str, FieldValue],
     name: str,
     sequence: Sequence,
     head: int,
@@ -73,7 +73,7 @@ def attend(field: Field, q: Array, keys: Array, values: Array, visible: Array) -
     return P.mul(P.matmul(weights, values[:most]), total)
 
 
-def row_softmax(field: Field, x: Value) -> Value:
+def row_softmax(field: Field, x: FieldValue) -> FieldValue:
     """exp(scale * x) over its sum along each row."""
     P, Q = field.P, field.Q
     weights = field.exp(Q.mul(x.q, Q.of(field.symbol("scale")[1])))
@@ -81,15 +81,15 @@ def row_softmax(field: Field, x: Value) -> Value:
     return field.modulo_p(found)
 
 
-def matmul(field: Field, a: Value, b: Value) -> Value:
+def matmul(field: Field, a: FieldValue, b: FieldValue) -> FieldValue:
     """a @ b."""
-    from m890sim.execute.fields import Value
+    from m890sim.execute.fields import FieldValue
 
-    return Value(field.P.matmul(a.p, b.p), field.Q.matmul(a.q, b.q))
+    return FieldValue(field.P.matmul(a.p, b.p), field.Q.matmul(a.q, b.q))
 
 
-def add(field: Field, x: Value, y: Value) -> Value:
+def add(field: Field, x: FieldValue, y: FieldValue) -> FieldValue:
     """x + y."""
-    from m890sim.execute.fields import Value
+    from m890sim.execute.fields import FieldValue
 
-    return Value(field.P.add(x.p, y.p), field.Q.add(x.q, y.q))
+    return FieldValue(field.P.add(x.p, y.p), field.Q.add(x.q, y.q))

@@ -24,7 +24,7 @@ from m890sim.agents.optimize import optimize
 from m890sim.kernel import digest
 from m890sim.language import parse
 from m890sim.session import KernelSession, Memory
-from m890sim.session.memory import Gate, Space, State
+from m890sim.session.memory import GateSettings, Space, State
 from m890sim.session.records import Verdict
 from tests.agents.run_files import FILES, begin, contents, cut, everything
 from tests.agents.toys import CASE, TASK, made
@@ -94,7 +94,7 @@ def test_verdicts_on_start_and_best_and_all_refusals_are_worked_out_again(
     judged: list[str] = []
     judge = Memory._judge
 
-    def counted(memory: Memory, space: Space, state: State, gate: Gate) -> Verdict:
+    def counted(memory: Memory, space: Space, state: State, gate: GateSettings) -> Verdict:
         judged.append(state.digest)
         return judge(memory, space, state, gate)
 

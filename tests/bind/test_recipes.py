@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from m890sim.bind import recipes
-from m890sim.bind.compile import Compiler
+from m890sim.bind.compile import ProgramCompiler
 from m890sim.chip import M890
 from m890sim.kernel import ir
 from m890sim.schedule import EditError, candidates, rewrite
@@ -40,7 +40,7 @@ def edited(name: str, steps: int = 6) -> list[ir.Kernel]:
 
 def arrays(kernel: ir.Kernel) -> tuple[Any, ...]:
     """What the engine reads of a kernel."""
-    program = Compiler(kernel, M890).program()
+    program = ProgramCompiler(kernel, M890).program()
     parts = (program.code, program.instructions, program.phases, program.first_count)
     tiles = [(t.rows, t.cols, t.first_slot, t.where) for t in program.tiles]
     return *(part.tolist() for part in parts), program.n_registers, program.symbols, tiles
@@ -99,14 +99,14 @@ def test_launches_agree_whatever_was_launched_before(
 
 
 def launched(kernel: ir.Kernel, case: Case) -> list[Any]:
-    launch = Compiler(kernel, M890).program().launch(case.symbols, case.tables)
+    launch = ProgramCompiler(kernel, M890).program().launch(case.symbols, case.tables)
     return [x.tolist() for x in (launch.registers, launch.tables, launch.spans, launch.places)]
 
 
 def test_tables_that_a_caller_changes_are_read_again() -> None:
     kernel = load_kernel("decode_reference")
     case = get_task("decode").cases[0]
-    bound = Compiler(kernel, M890).program()
+    bound = ProgramCompiler(kernel, M890).program()
     tables = {name: np.array(table) for name, table in case.tables.items()}
     before = bound.launch(case.symbols, tables).tables.tolist()
     for table in tables.values():
@@ -120,7 +120,7 @@ def test_threads_bind_and_time_alike() -> None:
 
     def cycles(n: int) -> tuple[int, Any]:
         p = programs[n % len(programs)]
-        bound = Compiler(p.kernel, p.chip).program()
+        bound = ProgramCompiler(p.kernel, p.chip).program()
         timing = time_bound(bound, p.symbols, p.tables)
         return timing.cycles, timing.attribution.cycles.tolist()
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m890sim.bind import codes as k
+from m890sim.bind import encoding as k
 from m890sim.bind import scalars as s
 from m890sim.bind.lower import lower
 from m890sim.bind.registers import Registers
-from m890sim.bind.scalars import Level, Scalars, Values, evaluate, partition
+from m890sim.bind.scalars import Level, ScalarUses, Values, evaluate, partition
 from m890sim.errors import BindError
 
 PLAIN = [op for op in range(20) if op not in (s.TABLE, s.RUNS)]
@@ -72,8 +72,8 @@ def test_lowered_runs_count_neighbours_that_do_not_follow_on(
     assert lowered(s.RUNS, [start, count], [table, breaks], table=0) == expected
 
 
-def scalars() -> Scalars:
-    return Scalars(Values())
+def scalars() -> ScalarUses:
+    return ScalarUses(Values())
 
 
 def test_equal_expressions_are_one_value_and_constants_fold() -> None:
@@ -96,7 +96,7 @@ def test_expressions_are_computed_at_the_level_of_their_innermost_input() -> Non
 def test_values_have_registers_in_the_order_in_which_they_are_asked_for() -> None:
     values = Values()
     x = Level(1).inputs[0]
-    recorded, z = Scalars(values), Registers(values)
+    recorded, z = ScalarUses(values), Registers(values)
     z.note(x)
     total = recorded.op(s.ADD, x, recorded.const(3))
     z.take(recorded.noted)

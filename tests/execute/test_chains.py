@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m890sim.execute import FloatDomain, chains, execute_kernel
-from m890sim.execute.chains import MASKS, Operand, Operation, Segment, run_operation, segments_of
+from m890sim.execute.chains import (
+    MASKS,
+    ChainOperand,
+    Operation,
+    Segment,
+    run_operation,
+    segments_of,
+)
 from tests.execute.test_generated import program_of
 from tests.execute.test_rounding import patterns
 from tests.execute.texts import kernel_of, randoms
@@ -43,8 +50,8 @@ class Place:
         r0, r1, step, c0, c1 = self.extent
         return self.tile.array[:, r0:r1:step, c0:c1]
 
-    def operand(self) -> Operand:
-        return Operand(self.view, self)  # type: ignore[arg-type]
+    def operand(self) -> ChainOperand:
+        return ChainOperand(self.view, self)  # type: ignore[arg-type]
 
 
 def values(rng: np.random.Generator, *shape: int) -> Any:
@@ -109,7 +116,7 @@ def test_operation_equals_numpy(seed: int, name: str, lanes: int, rows: int, col
         settings["group"] = int(rng.integers(1, 9))
         if name == "window_mask":
             settings["window"] = int(rng.integers(1, 50))
-        operands = (Operand(np.full((1, 1, 1), -np.inf, np.float32)),)
+        operands = (ChainOperand(np.full((1, 1, 1), -np.inf, np.float32)),)
     elif name == "round":
         operands = (dst.operand(),)
     elif name in ("row_max", "row_sum"):
@@ -119,7 +126,7 @@ def test_operation_equals_numpy(seed: int, name: str, lanes: int, rows: int, col
         for _ in range(ARITY[name]):
             kind = rng.integers(0, 5)
             if kind == 0:
-                chosen.append(Operand(values(rng, 1, 1, 1)))
+                chosen.append(ChainOperand(values(rng, 1, 1, 1)))
             elif kind == 1:
                 chosen.append(dst.operand())
             else:

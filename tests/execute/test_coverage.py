@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from m890sim.execute import FloatDomain, execute_kernel
-from m890sim.execute.coverage import FALSE, RUNS, TRIPS, TRUE, Walk, _ExactWalker, _Walker
+from m890sim.execute.coverage import FALSE, RUNS, TRIPS, TRUE, CoverageWalk, _ExactWalker, _Walker
 from m890sim.execute.lanes import Unbatched
 from m890sim.execute.scalars import Env, Site
 from m890sim.kernel import ir, print_kernel
@@ -55,7 +55,7 @@ HUGE = kernel_of(
 
 def said(kernel: ir.Kernel, table: list[int], wanted: Any = None) -> list[str]:
     """What never came about, in words."""
-    walk = Walk(kernel)
+    walk = CoverageWalk(kernel)
     found = walk.reached({"N": len(table)}, {"t": np.array(table)}, {}, wanted)
     missing = walk.goals - found
     return [g.said for g in sorted(missing, key=lambda g: (g.line, g.text, g.kind))]
@@ -91,7 +91,7 @@ def test_what_never_came_about_is_named_with_its_line() -> None:
 
 
 def test_only_what_is_asked_for_is_answered() -> None:
-    walk = Walk(BRANCHES)
+    walk = CoverageWalk(BRANCHES)
     runs = {goal for goal in walk.goals if goal.kind == RUNS}
     launch = ({"N": 3}, {"t": np.array([0, 1, 2])}, {})
     assert {goal.line for goal in walk.reached(*launch, runs)} == {9, 12, 15}
@@ -101,7 +101,7 @@ def test_only_what_is_asked_for_is_answered() -> None:
 
 def test_numbers_of_any_size_are_followed() -> None:
     large = [2**30, 5]
-    walk = Walk(HUGE)
+    walk = CoverageWalk(HUGE)
     with pytest.raises(Unbatched):
         walk._walk(_walker(_Walker, walk, large), walk.goals)
     assert said(HUGE, large) == [
@@ -111,7 +111,7 @@ def test_numbers_of_any_size_are_followed() -> None:
     assert said(HUGE, [-(2**30), 5, -3]) == said(HUGE, large)  # an even power
 
 
-def _walker(kind: type[_Walker], walk: Walk, table: list[int]) -> _Walker:
+def _walker(kind: type[_Walker], walk: CoverageWalk, table: list[int]) -> _Walker:
     from m890sim.execute.compile import Work
     from m890sim.execute.launch import make_launch
     from m890sim.execute.sample import Shadow
@@ -192,7 +192,7 @@ def launches() -> Iterator[tuple[ir.Kernel, Any]]:
 def test_walk_agrees_with_a_plain_walk_and_a_run_on_generated_programs() -> None:
     kinds: set[str] = set()
     for kernel, launch in launches():
-        walk = Walk(kernel)
+        walk = CoverageWalk(kernel)
         symbols, tables, scalars, _ = launch
         actual = walk.reached(symbols, tables, scalars)
         controls = {
@@ -211,7 +211,7 @@ def test_walk_agrees_with_a_plain_walk_and_a_run_on_generated_programs() -> None
     assert kinds == {RUNS, TRUE, FALSE, *TRIPS}
 
 
-def _exact(walk: Walk, symbols: Any, tables: Any, scalars: Any) -> _Walker:
+def _exact(walk: CoverageWalk, symbols: Any, tables: Any, scalars: Any) -> _Walker:
     from m890sim.execute.compile import Work
     from m890sim.execute.launch import make_launch
     from m890sim.execute.sample import Shadow

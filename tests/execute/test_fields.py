@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m890sim.execute.fields import Field, FieldDomain, Modulus, Value
+from m890sim.execute.fields import Field, FieldDomain, FieldValue, Modulus
 from m890sim.execute.fields.numbers import number
 from m890sim.execute.fields.primes import draw_safe_prime, is_prime
 from m890sim.kernel import ir
@@ -29,10 +29,10 @@ def ints(modulus: Modulus, array: np.ndarray) -> list[int]:
     return [int(x) for x in modulus.canonical(array).ravel()]
 
 
-def value(*numbers: int) -> Value:
+def value(*numbers: int) -> FieldValue:
     """One row of integers as a value of FIELD."""
     parts = [np.concatenate([m.of(n) for n in numbers], axis=1) for m in (FIELD.P, FIELD.Q)]
-    return Value(*parts)
+    return FieldValue(*parts)
 
 
 def test_is_prime_agrees_with_trial_division() -> None:

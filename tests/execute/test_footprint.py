@@ -9,7 +9,7 @@ import pytest
 
 from m890sim.errors import ExecutionError, LimitError
 from m890sim.execute import Footprint, execute_kernel, footprint
-from m890sim.execute.compile import Compiler
+from m890sim.execute.compile import ItemCompiler
 from m890sim.execute.domain import Domain
 from m890sim.execute.footprint import one_by_one
 from m890sim.execute.launch import make_launch
@@ -30,7 +30,7 @@ def slowly(kernel: ir.Kernel, *launch: Any) -> Footprint:
     shadow = cast(Domain, Shadow())
     made = make_launch(kernel, *launch, shadow)
     stripped = addresses_only(kernel, outputs=True)
-    return one_by_one(Compiler(stripped, made, shadow, DEFAULT_LIMITS).program())
+    return one_by_one(ItemCompiler(stripped, made, shadow, DEFAULT_LIMITS).program())
 
 
 def test_groups_agree_with_items_one_by_one_on_generated_programs() -> None:

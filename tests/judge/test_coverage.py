@@ -10,7 +10,7 @@ import pytest
 from m890sim import judge_kernel, parse, print_kernel
 from m890sim.cli import main
 from m890sim.errors import TaskError
-from m890sim.execute.coverage import RUNS, Walk
+from m890sim.execute.coverage import RUNS, CoverageWalk
 from m890sim.judge import Judgement
 from m890sim.judge.coverage import LEAST_FURTHER, MOST_FURTHER, reached, walk_of
 from m890sim.kernel import ir
@@ -115,13 +115,13 @@ def test_kernel_that_is_wrong_is_not_asked_what_ran():
 
 def test_lines_are_those_of_the_text_or_of_the_printed_kernel():
     kernel = parse(guarded("R == 1000003"))
-    assert walk_of(kernel).goals == Walk(kernel).goals
+    assert walk_of(kernel).goals == CoverageWalk(kernel).goals
 
     def without_place(stmt: ir.Stmt) -> ir.Stmt:
         return dataclasses.replace(stmt, loc=ir.NOWHERE)
 
     edited = dataclasses.replace(kernel, body=tuple(map(without_place, kernel.body)))
-    assert walk_of(edited).goals == Walk(parse(print_kernel(kernel))).goals
+    assert walk_of(edited).goals == CoverageWalk(parse(print_kernel(kernel))).goals
 
 
 def test_gate_says_where_it_could_not_follow(monkeypatch):
@@ -130,7 +130,7 @@ def test_gate_says_where_it_could_not_follow(monkeypatch):
     def lost(*arguments: object, **options: object) -> None:
         raise Unbatched
 
-    monkeypatch.setattr(Walk, "reached", lost)
+    monkeypatch.setattr(CoverageWalk, "reached", lost)
     found = judged(TEXT)
     assert not found.correct and not found.refuted
     assert gate(found).reason.startswith("it could not be found out which code runs")

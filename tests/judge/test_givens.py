@@ -7,7 +7,7 @@ import pytest
 
 from m890sim.execute import FloatDomain
 from m890sim.judge import evaluate
-from m890sim.judge.givens import Givens, Store
+from m890sim.judge.gate_inputs import Givens, Store
 from m890sim.judge.rows import draw_rows
 from m890sim.workloads import get_task
 from m890sim.workloads.inputs import is_known_bf16

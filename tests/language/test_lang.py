@@ -11,7 +11,7 @@ import pytest
 from m890sim import lang
 from m890sim.errors import M890Error
 from m890sim.isa import OPS
-from m890sim.language.words import FUNCTIONS, RESERVED
+from m890sim.language.reserved import FUNCTIONS, RESERVED
 
 KERNEL = Path(__file__).parent / "kernels" / "attention.py"
 

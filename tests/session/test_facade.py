@@ -17,7 +17,7 @@ from m890sim.agents import AgentSession
 from m890sim.errors import LanguageError, TaskError
 from m890sim.schedule import Edit
 from m890sim.session import BudgetError, Facade, KernelSession, LogEntry, Memory, Place
-from m890sim.session.memory import Gate, Space, State
+from m890sim.session.memory import GateSettings, Space, State
 from m890sim.timing import Timing
 from m890sim.workloads import KERNELS
 from tests.session.toys import CASE, OTHER_CASE
@@ -84,7 +84,7 @@ def test_no_attribute_leads_from_a_facade_to_its_session(memory: Memory) -> None
     used.evaluate()
     used.apply(used.legal_edits()[0])
     starts = (used, used.position(), used.clone(), used.evaluate(), used.report(), used.log)
-    secret = (KernelSession, Memory, Space, State, Gate)
+    secret = (KernelSession, Memory, Space, State, GateSettings)
     for start in (*starts, used.traced(SMALL), used.best, used.cases, used.task):
         for way, thing in reached(start, 20_000):
             assert not isinstance(thing, secret), way

@@ -11,7 +11,7 @@ import pytest
 from m890sim.kernel import ir
 from m890sim.timing import Timing, simulate_program
 from m890sim.timing.oracle import OracleResult, simulate_slowly
-from m890sim.timing.oracle_engines import Record
+from m890sim.timing.oracle_engines import Dispatched
 from m890sim.timing.oracle_program import integers_of
 from tests.generators import Program, random_program
 from tests.timing.test_oracle_agreement import CHUNK, PROGRAMS
@@ -34,8 +34,8 @@ def _timed(seed: int) -> tuple[Program, Timing, OracleResult]:
     return program, simulate_program(*case, trace=True), simulate_slowly(*case)
 
 
-def _by_core(result: OracleResult) -> dict[int, list[Record]]:
-    cores: dict[int, list[Record]] = {}
+def _by_core(result: OracleResult) -> dict[int, list[Dispatched]]:
+    cores: dict[int, list[Dispatched]] = {}
     for record in result.details:
         cores.setdefault(record.core, []).append(record)
     return cores
@@ -167,7 +167,7 @@ def test_sequencers_pay_for_every_statement_and_operation(seeds: range) -> None:
             clock[core] = dispatch
 
 
-def _longest_path(program: Program, records: list[Record]) -> int:
+def _longest_path(program: Program, records: list[Dispatched]) -> int:
     """Cycles of the longest chain of results that need each other, on one core.
 
     An edge goes from the writer of a slot to each later reader and (on another engine, but not

@@ -16,8 +16,8 @@ from m890sim.chip import M890, ChipSpec
 from m890sim.language import parse
 from m890sim.timing import simulate_program
 from m890sim.timing.oracle import OracleResult, simulate_slowly
-from m890sim.timing.oracle_engines import Record
-from m890sim.timing.oracle_program import Piece
+from m890sim.timing.oracle_engines import Dispatched
+from m890sim.timing.oracle_program import SlotPiece
 from tests.generators import Program, random_program
 from tests.timing.closed import ceil_div
 from tests.timing.test_oracle_agreement import PROGRAMS
@@ -33,7 +33,7 @@ def _programs() -> list[tuple[int, Program, OracleResult]]:
     return found
 
 
-def _bytes_by_bank(piece: Piece, chip: ChipSpec) -> Counter[int]:
+def _bytes_by_bank(piece: SlotPiece, chip: ChipSpec) -> Counter[int]:
     """How many bytes of a piece lie in each bank."""
     slot = piece.slot
     row_bytes = slot.columns * slot.element_bytes
@@ -49,7 +49,7 @@ def _bytes_by_bank(piece: Piece, chip: ChipSpec) -> Counter[int]:
     return found
 
 
-def _touched(record: Record, chip: ChipSpec) -> Counter[int]:
+def _touched(record: Dispatched, chip: ChipSpec) -> Counter[int]:
     """Bytes through each bank's port for one instruction."""
     matmul = record.engine == chip.dma_queues
     shapes = {name: piece.shape for name, piece in record.need.pieces}

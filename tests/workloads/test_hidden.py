@@ -24,7 +24,7 @@ from m890sim.workloads.hidden import (
     MOST_ELEMENTS,
     OTHER_ELEMENTS,
     SEVERAL_KEY_HEADS,
-    Dice,
+    CaseDice,
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "hidden.txt"
@@ -157,7 +157,7 @@ def test_ragged_batches_have_empty_prefixes_and_single_tokens():
 
 
 def test_lengths_are_log_uniform():
-    dice = Dice("extend", 0, 0)
+    dice = CaseDice("extend", 0, 0)
     found = [dice.log_uniform(1, 4095) for _ in range(6000)]
     octaves = Counter(length.bit_length() for length in found)
     assert set(octaves) == set(range(1, 13))

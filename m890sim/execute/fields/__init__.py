@@ -7,6 +7,6 @@ from m890sim.execute.fields.domain import FieldDomain, Redraw
 from m890sim.execute.fields.field import Field
 from m890sim.execute.fields.modular import Modulus
 from m890sim.execute.fields.opaque import OpaqueDomain
-from m890sim.execute.fields.values import Value
+from m890sim.execute.fields.values import FieldValue
 
-__all__ = ["Field", "FieldDomain", "Modulus", "OpaqueDomain", "Redraw", "Value"]
+__all__ = ["Field", "FieldDomain", "Modulus", "OpaqueDomain", "Redraw", "FieldValue"]

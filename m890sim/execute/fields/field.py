@@ -9,7 +9,7 @@ import numpy as np
 
 from m890sim.execute.fields.modular import F64, Modulus
 from m890sim.execute.fields.primes import BITS, draw_safe_prime
-from m890sim.execute.fields.values import Value
+from m890sim.execute.fields.values import FieldValue
 
 _LOW = 13  # exponents are looked up in two tables, by their low 13 bits and by the rest
 _BABY = 2**18  # baby steps of a discrete logarithm: at most 2**8 giant steps are left
@@ -46,13 +46,13 @@ class Field:
         """(modulo P, modulo Q) of LN2, LOG2E or a Scalar parameter; the same all through a draw."""
         return self._draw(name)
 
-    def draw(self, shape: tuple[int, ...]) -> Value:
+    def draw(self, shape: tuple[int, ...]) -> FieldValue:
         """Independent uniform values."""
-        return Value(self.P.random(self.random, shape), self.Q.random(self.random, shape))
+        return FieldValue(self.P.random(self.random, shape), self.Q.random(self.random, shape))
 
-    def modulo_p(self, residues: F64) -> Value:
+    def modulo_p(self, residues: F64) -> FieldValue:
         """Values of which the residues modulo P alone are known."""
-        return Value(residues, np.full(residues.shape, np.nan))
+        return FieldValue(residues, np.full(residues.shape, np.nan))
 
     @cached_property
     def _powers(self) -> tuple[F64, F64, int]:

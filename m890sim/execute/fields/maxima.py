@@ -8,7 +8,7 @@ import numpy as np
 
 from m890sim.execute.fields.field import Field
 from m890sim.execute.fields.modular import F64
-from m890sim.execute.fields.values import Value
+from m890sim.execute.fields.values import FieldValue
 from m890sim.execute.scalars import Site
 
 Mode = Literal["sum", "order"]
@@ -29,20 +29,20 @@ class Maxima:
         self._rank_p = field.P.random(order, (2, 1, 1))
         self._rank_q = field.Q.random(order, (2, 1, 1))
 
-    def maximum(self, a: Value, b: Value) -> Value:
+    def maximum(self, a: FieldValue, b: FieldValue) -> FieldValue:
         return self._larger(a, b, 1.0)
 
-    def minimum(self, a: Value, b: Value) -> Value:
+    def minimum(self, a: FieldValue, b: FieldValue) -> FieldValue:
         return self._larger(a, b, -1.0)
 
-    def _larger(self, a: Value, b: Value, sign: float) -> Value:
+    def _larger(self, a: FieldValue, b: FieldValue, sign: float) -> FieldValue:
         if self._site is not None and self._site.named in self.inactive:
             a, guard = (b, a) if a.real is not None else (a, b)
             if guard.real is not None and guard.far is None:
                 # An exact 0 (a sum over no key) is what a guard is for.
                 zero = (a.p == 0) & (sign * guard.real > 0)
                 p, q = np.where(zero, guard.p, a.p), np.where(zero, guard.q, a.q)
-                return Value(p, q, a.far, a.turn)
+                return FieldValue(p, q, a.far, a.turn)
         if self.mode == "sum":
             # A clamp must show: as a sum, max(s, 0) would be s.
             if b.real is not None and b.far is None:
@@ -50,7 +50,7 @@ class Maxima:
             elif a.real is not None and a.far is None:
                 b = self._multiple(b)
         shape = np.broadcast_shapes(a.shape, b.shape)
-        pair = Value(
+        pair = FieldValue(
             np.stack([np.broadcast_to(x.p, shape) for x in (a, b)]),
             np.stack([np.broadcast_to(x.q, shape) for x in (a, b)]),
             _stacked(a.far, b.far, shape),
@@ -58,19 +58,21 @@ class Maxima:
         )
         return self._reduced(pair, 0, sign).map(lambda part: part[0])
 
-    def _multiple(self, a: Value) -> Value:
+    def _multiple(self, a: FieldValue) -> FieldValue:
         """A random multiple, the same all through a draw; infinite units stay."""
         p, q = self.field.P.mul(a.p, self._rank_p[0]), self.field.Q.mul(a.q, self._rank_q[0])
         turn = a.turn
-        return Value(p, q, a.far, None if turn is None else self.field.Q.mul(turn, self._rank_q[0]))
+        return FieldValue(
+            p, q, a.far, None if turn is None else self.field.Q.mul(turn, self._rank_q[0])
+        )
 
-    def row_max(self, a: Value) -> Value:
+    def row_max(self, a: FieldValue) -> FieldValue:
         return self._reduced(a, -1, 1.0)
 
-    def col_max(self, a: Value) -> Value:
+    def col_max(self, a: FieldValue) -> FieldValue:
         return self._reduced(a, -2, 1.0)
 
-    def _reduced(self, a: Value, axis: int, sign: float) -> Value:
+    def _reduced(self, a: FieldValue, axis: int, sign: float) -> FieldValue:
         """The opaque largest element along an axis, which stays with extent 1.
 
         Elements with less than the most infinite units do not count.
@@ -80,7 +82,7 @@ class Maxima:
             shape = list(p.shape)
             shape[axis] = 1
             nothing = np.zeros(shape)
-            return Value(nothing, nothing, np.full(shape, -np.inf))
+            return FieldValue(nothing, nothing, np.full(shape, -np.inf))
         most = counts = None
         if far is not None:
             most = sign * np.max(sign * far, axis=axis, keepdims=True)
@@ -99,7 +101,7 @@ class Maxima:
             place = np.expand_dims(np.argmax(rank, axis=axis), axis)
             found_p, found_q = (np.take_along_axis(part, place, axis) for part in (p, q))
             found_turn = None if turn is None else np.take_along_axis(turn, place, axis)
-        return Value(found_p, found_q, most, found_turn)
+        return FieldValue(found_p, found_q, most, found_turn)
 
     def _rank(self, p: F64, q: F64, sign: float) -> F64:
         """Places in the random order, at least 0; an unknown comes first, so that it shows."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from m890sim.execute.fields.field import Field
 from m890sim.execute.fields.modular import F64
-from m890sim.execute.fields.values import Value
+from m890sim.execute.fields.values import FieldValue
 from m890sim.kernel import ir
 
 FAR = 1e9  # a literal of this size or more stands for an infinity: a mask, or a first maximum
@@ -20,7 +20,7 @@ _NEAR = 1e-6  # relative; literals this near to a constant of the language are t
 _CONSTANTS = {"LOG2E": math.log2(math.e), "LN2": math.log(2.0)}
 
 
-def number(field: Field, value: float) -> Value:
+def number(field: Field, value: float) -> FieldValue:
     """A literal: the exact rational of its float32 value; LOG2E and LN2 where it is one of them."""
     for name, constant in _CONSTANTS.items():
         if abs(abs(value) - constant) <= _NEAR * constant:
@@ -28,12 +28,12 @@ def number(field: Field, value: float) -> Value:
             return found if value > 0 else negated(field, found)
     rounded = float(np.float32(value))
     if math.isnan(rounded):
-        return Value(np.full((1, 1), np.nan), np.full((1, 1), np.nan))
+        return FieldValue(np.full((1, 1), np.nan), np.full((1, 1), np.nan))
     if abs(rounded) >= FAR:
-        return Value(np.zeros((1, 1)), np.zeros((1, 1)), np.array([[rounded]]), real=rounded)
+        return FieldValue(np.zeros((1, 1)), np.zeros((1, 1)), np.array([[rounded]]), real=rounded)
     exact = Fraction(rounded)
     above, below = exact.numerator, exact.denominator
-    return Value(field.P.fraction(above, below), field.Q.fraction(above, below), real=rounded)
+    return FieldValue(field.P.fraction(above, below), field.Q.fraction(above, below), real=rounded)
 
 
 def rationals(field: Field, values: F64) -> tuple[F64, F64]:
@@ -55,16 +55,16 @@ def is_constant(value: float) -> bool:
     return any(abs(abs(value) - c) <= _NEAR * c for c in _CONSTANTS.values())
 
 
-def symbol(field: Field, name: str, real: float) -> Value:
+def symbol(field: Field, name: str, real: float) -> FieldValue:
     """A Scalar parameter or a constant of the language."""
     p, q = field.symbol(name)
-    return Value(field.P.of(p), field.Q.of(q), real=real)
+    return FieldValue(field.P.of(p), field.Q.of(q), real=real)
 
 
-def negated(field: Field, value: Value) -> Value:
+def negated(field: Field, value: FieldValue) -> FieldValue:
     """-value."""
     far, real = value.far, value.real
-    return Value(
+    return FieldValue(
         -value.p, -value.q, None if far is None else -far, real=None if real is None else -real
     )
 

@@ -17,7 +17,7 @@ from m890sim.execute.fields import numbers
 from m890sim.execute.fields.domain import FieldDomain, Outside
 from m890sim.execute.fields.modular import F64, Modulus
 from m890sim.execute.fields.polynomials import Polynomials
-from m890sim.execute.fields.values import Value
+from m890sim.execute.fields.values import FieldValue
 from m890sim.kernel import ir
 
 
@@ -54,7 +54,7 @@ class OpaqueDomain(FieldDomain):
         mixed = add(add(mul(left, by_p), mul(right, by_q)), term)
         return add(mul(add(mul(mixed, mixed), first), mixed), last)
 
-    def _filled(self, name: str, found: Value, a: Value) -> Value:
+    def _filled(self, name: str, found: FieldValue, a: FieldValue) -> FieldValue:
         """A result whose unknown parts are functions of the operand, or of the other part."""
         p, q = found.p, found.q
         ap, aq = (np.broadcast_to(part, p.shape) for part in (a.p, a.q))
@@ -63,30 +63,30 @@ class OpaqueDomain(FieldDomain):
         if np.isnan(q).any():
             # Of the result: exp(x) and exp2(x * LOG2E) are one number.
             q = np.where(np.isnan(q), self._hash("of a residue", self.field.Q, p, p), q)
-        return Value(p, q, found.far, found.turn)
+        return FieldValue(p, q, found.far, found.turn)
 
-    def _anything(self, found: Value) -> Value:
+    def _anything(self, found: FieldValue) -> FieldValue:
         """A result whose unknown parts are random numbers."""
         p, q = found.p, found.q
         if not (np.isnan(p).any() or np.isnan(q).any()):
             return found
         p = np.where(np.isnan(p), self.field.P.random(self._chance, p.shape), p)
         q = np.where(np.isnan(q), self.field.Q.random(self._chance, q.shape), q)
-        return Value(p, q, found.far, found.turn)
+        return FieldValue(p, q, found.far, found.turn)
 
     # ---- what lies outside -----------------------------------------------------------------------
 
-    def function(self, name: str, a: Value) -> Value:
+    def function(self, name: str, a: FieldValue) -> FieldValue:
         found = super().function(name, a)
         if name == "rsqrt" and a.far is None and a.turn is None:
             P = self.field.P
             factor = self._hash("root", P, a.p, a.p)
             if self._signs:
                 factor = np.where(P.canonical(factor) % 2 == 1, 1.0, -1.0)
-            found = Value(P.mul(found.p, factor), found.q)
+            found = FieldValue(P.mul(found.p, factor), found.q)
         return self._filled(name, found, a)
 
-    def _inverse(self, a: Value) -> Value:
+    def _inverse(self, a: FieldValue) -> FieldValue:
         return self._filled("recip", super()._inverse(a), a)
 
     def _settle(
@@ -95,61 +95,61 @@ class OpaqueDomain(FieldDomain):
         q: Callable[[], F64],
         far: F64 | None = None,
         turn: F64 | None = None,
-    ) -> Value:
+    ) -> FieldValue:
         found = super()._settle(p, q, far, turn)
         return found if far is None and turn is None else self._anything(found)
 
-    def matmul(self, a: Value, b: Value, add: Value | None) -> Value:
+    def matmul(self, a: FieldValue, b: FieldValue, add: FieldValue | None) -> FieldValue:
         product = self._anything(super().matmul(a, b, None))
         return product if add is None else self.add(add, product)
 
     # ---- polynomials -----------------------------------------------------------------------------
 
-    def number(self, value: float) -> Value:
+    def number(self, value: float) -> FieldValue:
         return self._literal(super().number(value), value)
 
-    def scalar(self, expr: ir.Const | ir.Name | ir.Op, values: Mapping[str, float]) -> Value:
+    def scalar(self, expr: ir.Const | ir.Name | ir.Op, values: Mapping[str, float]) -> FieldValue:
         found = super().scalar(expr, values)
         value = numbers.literal(expr)
         return found if value is None else self._literal(found, value)
 
-    def _literal(self, found: Value, value: float) -> Value:
+    def _literal(self, found: FieldValue, value: float) -> FieldValue:
         if abs(value) < numbers.FAR and not numbers.is_constant(value):
             found.kinds = _one(self._polynomials.constant(float(np.float32(value))))
         return found
 
-    def write(self, target: Value, value: Value, dtype: str | None) -> None:
+    def write(self, target: FieldValue, value: FieldValue, dtype: str | None) -> None:
         super().write(target, self._known(value), dtype)
 
     def put(
         self,
-        array: Value,
+        array: FieldValue,
         rows: Sequence[NDArray[np.int64] | None],
-        value: Value,
+        value: FieldValue,
         dtype: str | None,
     ) -> None:
         super().put(array, rows, self._known(value), dtype)
 
-    def _known(self, value: Value) -> Value:
+    def _known(self, value: FieldValue) -> FieldValue:
         """The value with names for the elements that no polynomial made."""
         kinds = value.kinds
         if kinds is not None and kinds.all():
             return value
         new = float(self._polynomials.argument())
-        named = Value(value.p, value.q, value.far, value.turn, real=value.real)
+        named = FieldValue(value.p, value.q, value.far, value.turn, real=value.real)
         named.kinds = _one(new) if kinds is None else np.where(kinds == 0, new, kinds)
         return named
 
-    def add(self, a: Value, b: Value) -> Value:
+    def add(self, a: FieldValue, b: FieldValue) -> FieldValue:
         return self._followed("add", super().add(a, b), a, b)
 
-    def sub(self, a: Value, b: Value) -> Value:
+    def sub(self, a: FieldValue, b: FieldValue) -> FieldValue:
         return self._followed("sub", super().sub(a, b), a, b)
 
-    def mul(self, a: Value, b: Value) -> Value:
+    def mul(self, a: FieldValue, b: FieldValue) -> FieldValue:
         return self._followed("mul", super().mul(a, b), a, b)
 
-    def _followed(self, op: str, found: Value, a: Value, b: Value) -> Value:
+    def _followed(self, op: str, found: FieldValue, a: FieldValue, b: FieldValue) -> FieldValue:
         """The result, or something else where it is a polynomial that stands for a function."""
         if a.kinds is None or b.kinds is None:
             return found
@@ -166,7 +166,7 @@ class OpaqueDomain(FieldDomain):
             P, Q = self.field.P, self.field.Q
             p = P.add(found.p, self._hash("polynomial", P, found.p, found.q))
             q = Q.add(found.q, self._hash("polynomial", Q, found.p, found.q))
-            found = Value(
+            found = FieldValue(
                 np.where(there, p, found.p), np.where(there, q, found.q), found.far, found.turn
             )
         found.kinds = kinds

@@ -19,7 +19,7 @@ from m890sim.execute.fields.modular import F64
 Part = F64 | Callable[[], F64]
 
 
-class Value:
+class FieldValue:
     """An array over the field; parts that nobody has asked for yet are not computed.
 
     real: the value as a real number, for numbers that the kernel writes. A view (`pick`) knows its
@@ -36,7 +36,7 @@ class Value:
         far: F64 | None = None,
         turn: F64 | None = None,
         real: float | None = None,
-        parent: Value | None = None,
+        parent: FieldValue | None = None,
         index: Any = None,
     ) -> None:
         self._p, self._q, self._far, self._turn, self.real = p, q, far, turn, real
@@ -90,11 +90,11 @@ class Value:
         """Shape of the array."""
         return self.p.shape
 
-    def view(self, index: Any) -> Value:
+    def view(self, index: Any) -> FieldValue:
         """The piece at basic indices."""
-        return Value(self.p[index], self.q[index], parent=self, index=index)
+        return FieldValue(self.p[index], self.q[index], parent=self, index=index)
 
-    def is_of(self, array: Value) -> bool:
+    def is_of(self, array: FieldValue) -> bool:
         """Whether this is a piece of the array, or the array."""
         return self is array or (self._parent is not None and self._parent.is_of(array))
 
@@ -102,10 +102,10 @@ class Value:
         """The piece of another array of the whole's shape: a view."""
         return whole if self._parent is None else self._parent.same_piece(whole)[self._index]
 
-    def map(self, apply: Callable[[F64], F64]) -> Value:
+    def map(self, apply: Callable[[F64], F64]) -> FieldValue:
         """The same rearrangement of every part."""
         far, turn = self.far, self.turn
-        found = Value(
+        found = FieldValue(
             apply(self.p),
             apply(self.q),
             None if far is None else apply(far),
@@ -116,7 +116,7 @@ class Value:
             found.kinds = apply(np.broadcast_to(kinds, self.p.shape))
         return found
 
-    def assign(self, place: Any, value: Value) -> None:
+    def assign(self, place: Any, value: FieldValue) -> None:
         """self[place] = value, broadcast."""
         # All that is still to be computed may read what is written here.
         p, q, far, turn, kinds = value.p, value.q, value.far, value.turn, value.kinds

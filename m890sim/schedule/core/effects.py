@@ -6,11 +6,11 @@ taken to overlap.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in, values_of
 
 _MOST_KNOWN = 50_000  # nodes
 
@@ -49,31 +49,6 @@ def independent(first: ir.Stmt, second: ir.Stmt) -> bool:
     )
 
 
-def names_in(expr: object) -> Iterator[str]:
-    """Names and tables that an expression, operand or keyword uses."""
-    if isinstance(expr, ir.Name):
-        yield expr.id
-    elif isinstance(expr, ir.Op):
-        for arg in expr.args:
-            yield from names_in(arg)
-    elif isinstance(expr, ir.TableRef):
-        yield expr.table
-        yield from names_in(expr.index)
-    elif isinstance(expr, ir.Slice):
-        for part in (expr.start, expr.stop, expr.step):
-            yield from names_in(part)
-    elif isinstance(expr, ir.Gather):
-        yield expr.table
-        yield from names_in(expr.start)
-        yield from names_in(expr.stop)
-    elif isinstance(expr, ir.TensorRef):
-        for index in expr.index:
-            yield from names_in(index)
-    elif isinstance(expr, ir.TileRef):
-        yield from names_in(expr.rows)
-        yield from names_in(expr.cols)
-
-
 Role = tuple[str, bool, bool, ir.Operand | ir.Keyword]
 _ROLES: dict[int, tuple[ir.Instr, tuple[Role, ...]]] = {}  # id -> (the node, kept alive; its roles)
 
@@ -108,36 +83,20 @@ def _add(found: Effects, stmt: ir.Stmt) -> None:
     if isinstance(stmt, ir.Instr):
         found.ops.add(stmt.op)
         for _, read, written, value in operand_roles(stmt):
-            found.uses.update(names_in(value))
             if isinstance(value, (ir.TileRef, ir.TensorRef)):
                 name = value.tile if isinstance(value, ir.TileRef) else value.tensor
                 if read:
                     found.reads.add(name)
                 if written:
                     found.writes.add(name)
-        for _, keyword in stmt.keywords:
-            found.uses.update(names_in(keyword))
-    elif isinstance(stmt, ir.Let):
+    elif isinstance(stmt, (ir.Let, ir.TileDecl, ir.HbmDecl)):
         found.defines.add(stmt.name)
-        found.uses.update(names_in(stmt.value))
-    elif isinstance(stmt, ir.TileDecl):
-        found.defines.add(stmt.name)
-        for part in (stmt.rows, stmt.cols, stmt.slots, stmt.at):
-            found.uses.update(names_in(part))
-    elif isinstance(stmt, ir.HbmDecl):
-        found.defines.add(stmt.name)
-        for part in stmt.dims:
-            found.uses.update(names_in(part))
     elif isinstance(stmt, ir.Loop):
         found.defines.add(stmt.var)
-        for part in (stmt.start, stmt.stop, stmt.step):
-            found.uses.update(names_in(part))
-    elif isinstance(stmt, ir.If):
-        found.uses.update(names_in(stmt.condition))
     elif isinstance(stmt, ir.Cores):
         found.defines.update(stmt.vars)
-        for part in stmt.extents:
-            found.uses.update(names_in(part))
+    for part in values_of(stmt):
+        found.uses.update(names_in(part))
 
 
 _KNOWN: dict[int, tuple[ir.Stmt, Effects]] = {}  # id -> (the node, kept alive; its effects)

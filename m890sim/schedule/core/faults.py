@@ -10,10 +10,12 @@ from __future__ import annotations
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form, Forms, Range
 from m890sim.kernel.shapes import form_of
-from m890sim.schedule.core.bounds import needed
-from m890sim.schedule.core.effects import effects_of, names_in
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.fingerprints import bag_of_block
-from m890sim.schedule.core.scope_keys import Remembered, extents, surroundings
+from m890sim.schedule.core.integers.proofs import needed
+from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.scope_keys import Remembered, extents
 from m890sim.schedule.core.shape_faults import as_before, doubtful, operands_of, unequal
 from m890sim.schedule.core.tree import Body, block, node
 from m890sim.schedule.edit import Site, refuse
@@ -43,7 +45,7 @@ def require_inside(
             *bag_of_block(loop.body),
             None,
             *extents(kernel, site, sorted(found.reads | found.writes)),
-            *surroundings(kernel, site),
+            surroundings(kernel, site),
         ),
         lambda: _outside(kernel, site, loop, start, stop, ahead, only),
         loop.var,
@@ -73,7 +75,7 @@ def _outside(
         variable = f"{loop.var} "  # no kernel has such a name
         places.lets[loop.var] = ir.Op("+", (ir.Name(variable), ahead))
     places.env, runs = _ENVS.get(
-        (kernel.params, *surroundings(kernel, site)),
+        (kernel.params, surroundings(kernel, site)),
         lambda: (object(), places.variable(variable, start, stop)),
         variable,
         start,

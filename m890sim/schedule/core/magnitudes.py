@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import names_in
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.tree import block, node
 from m890sim.schedule.edit import Site
 

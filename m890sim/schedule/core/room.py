@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
-from m890sim.schedule.core import tree
-from m890sim.schedule.core.copying import require_nodes
-from m890sim.schedule.core.pieces import ONE, declaration
+from m890sim.schedule.core.copying import Namer, require_nodes
+from m890sim.schedule.core.pieces import ONE
 from m890sim.schedule.core.sizes import nodes, size_of
+from m890sim.schedule.core.tile_scope import tile_of
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import EditError, Scope, Site, statement
 
@@ -26,13 +26,13 @@ def companion(
 
     One row or column where the piece certainly has one, else as large as the piece's tile.
     """
-    decl = declaration(kernel, site, like.tile)
+    _, decl = tile_of(kernel, site, like.tile)
     dims, pieces = [], []
     for dim, piece in ((decl.rows, like.rows), (decl.cols, like.cols)):
         one = shapes.slice_extent(piece, dim) == ONE
         dims.append(ONE if one else dim)
         pieces.append(ir.FULL if one else piece)
-    name = tree.fresh(kernel, stem)
+    name = Namer(kernel).fresh(stem)
     made = ir.TileDecl(name, "sram", dims[0], dims[1], dtype)
     return made, ir.TileRef(name, pieces[0], pieces[1])
 

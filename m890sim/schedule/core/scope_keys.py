@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.tree import block, latest, node, tiles
+from m890sim.schedule.core.tree import block, tiles
 from m890sim.schedule.edit import Site
 
 _T = TypeVar("_T")
@@ -30,37 +30,6 @@ class Remembered(Generic[_T]):
                 self._found = {}
             found = self._found[key] = (objects, make())
         return found[1]
-
-
-def surroundings(kernel: ir.Kernel, site: Site) -> tuple[object, ...]:
-    """What is known of integers at a place whatever the values of the tunables.
-
-    Dimensions, scalars and scratch defined above it, and the headers of the blocks around it.
-    """
-    index = latest(kernel)
-    if index is None:
-        return _surroundings(kernel, site)
-    known = index.known.get(site)
-    if known is None:
-        known = index.known[site] = _surroundings(kernel, site)
-    return known
-
-
-def _surroundings(kernel: ir.Kernel, site: Site) -> tuple[object, ...]:
-    found: list[object] = [param.dims for param in kernel.params]
-    for length in range(1, len(site) + 1):
-        body, place = block(kernel, site[:length])
-        found += [stmt for stmt in body[:place] if isinstance(stmt, (ir.Let, ir.HbmDecl))]
-        if length < len(site):
-            around = node(kernel, site[:length])
-            found.append(type(around))
-            if isinstance(around, ir.Loop):
-                found += (around.var, around.start, around.stop, around.step)
-            elif isinstance(around, ir.Cores):
-                found += (around.vars, *around.extents)
-            elif isinstance(around, ir.If):
-                found += (around.condition, site[length] < len(around.then))
-    return tuple(found)
 
 
 def extents(kernel: ir.Kernel, site: Site, names: Iterable[str]) -> list[object]:

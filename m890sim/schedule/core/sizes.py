@@ -6,7 +6,10 @@ edit may do does not depend on them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from m890sim.kernel import ir
+from m890sim.kernel.transform import Node, header, walk_parts
 from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.core.tree import Body
 
@@ -57,36 +60,15 @@ def nodes(kernel: ir.Kernel) -> int:
     return before + sum([size_of(stmt).nodes for stmt in kernel.body])
 
 
-def _parts(stmt: ir.Stmt) -> tuple[object, ...]:
+def _parts(stmt: ir.Stmt) -> Iterable[Node]:
     """What stands in a statement's first line and may be a node."""
     if isinstance(stmt, ir.Instr):
         values = [value for name, value in stmt.keywords if name != "queue"]
-        return (*stmt.operands, *values, stmt.keyword("queue", _ONE))
-    if isinstance(stmt, ir.Let):
-        return (stmt.value,)
-    if isinstance(stmt, ir.TileDecl):
-        return (stmt.rows, stmt.cols, stmt.slots, stmt.at or _ONE)
-    if isinstance(stmt, ir.HbmDecl):
-        return stmt.dims
-    if isinstance(stmt, ir.Loop):
-        return (stmt.start, stmt.stop, stmt.step)
-    if isinstance(stmt, ir.If):
-        return (stmt.condition,)
-    return stmt.extents if isinstance(stmt, ir.Cores) else ()
+        return (*stmt.operands, *values, stmt.keyword("queue", _ONE) or _ONE)
+    found = header(stmt)
+    return (*found, _ONE) if isinstance(stmt, ir.TileDecl) and stmt.at is None else found
 
 
-def nodes_in(value: object) -> int:
-    """How many nodes an expression or operand is; none where there is none."""
-    if isinstance(value, ir.Const | ir.Name) or value is ir.FULL:
-        return 1
-    if isinstance(value, ir.Op):
-        return 1 + sum(map(nodes_in, value.args))
-    if isinstance(value, ir.TileRef):
-        return 1 + nodes_in(value.rows) + nodes_in(value.cols)
-    if isinstance(value, ir.TensorRef):
-        return 1 + sum(map(nodes_in, value.index))
-    if isinstance(value, ir.Slice):
-        return 1 + nodes_in(value.start) + nodes_in(value.stop) + nodes_in(value.step)
-    if isinstance(value, ir.Gather):
-        return 1 + nodes_in(value.start) + nodes_in(value.stop)
-    return 1 + nodes_in(value.index) if isinstance(value, ir.TableRef) else 0
+def nodes_in(value: Node) -> int:
+    """How many nodes of the IR an expression, operand or keyword is."""
+    return 0 if isinstance(value, (str, bool)) else sum(1 for _ in walk_parts(value))

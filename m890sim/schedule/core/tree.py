@@ -20,7 +20,7 @@ class Index:
         self.kernel = kernel
         self.nodes: dict[Site, ir.Stmt] = {}  # in source order, parents first
         self.blocks: dict[Site, tuple[Body, int]] = {}  # as `block` gives them
-        self.known: dict[Site, tuple[object, ...]] = {}  # as `surroundings` gives them
+        self.known: dict[Site, object] = {}  # as `surroundings` gives them
         self._add(kernel.body, (), 0)
 
     def _add(self, body: Body, prefix: Site, first: int) -> None:
@@ -229,18 +229,7 @@ def _splice(kernel: ir.Kernel, site: Site, count: int, added: Body) -> ir.Kernel
     return dataclasses.replace(kernel, body=body)
 
 
-# ---- expressions and names ----
-
-
-def substitute(expr: ir.Expr, names: dict[str, ir.Expr]) -> ir.Expr:
-    """The expression with names replaced by expressions."""
-    if isinstance(expr, ir.Name):
-        return names.get(expr.id, expr)
-    if isinstance(expr, ir.Op):
-        return ir.Op(expr.op, tuple(substitute(a, names) for a in expr.args))
-    if isinstance(expr, ir.TableRef):
-        return ir.TableRef(expr.table, substitute(expr.index, names))
-    return expr
+# ---- names ----
 
 
 def names_of(kernel: ir.Kernel) -> set[str]:
@@ -275,14 +264,3 @@ def defined(stmt: ir.Stmt) -> frozenset[str]:
     found = frozenset(names)
     _DEFINED[id(stmt)] = (stmt, found)
     return found
-
-
-def fresh(kernel: ir.Kernel, stem: str) -> str:
-    """A name that the kernel does not use: the stem, or the stem and a number."""
-    used = names_of(kernel)
-    if stem not in used:
-        return stem
-    number = 2
-    while f"{stem}_{number}" in used:
-        number += 1
-    return f"{stem}_{number}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from m890sim.workloads.inputs.climb import climb
-from m890sim.workloads.inputs.draft import Draft, Piece
+from m890sim.workloads.inputs.draft import Draft, KeyPiece
 from m890sim.workloads.inputs.stream import Array, round_bf16
 
 NEEDLE_LOGIT = 20.0  # e**20 outweighs 16,384 keys whose logits have a standard deviation of 2
@@ -102,10 +102,10 @@ def block_tokens(keys: int) -> int:
     return tokens
 
 
-def _blocks(draft: Draft) -> Callable[[Piece], Array]:
+def _blocks(draft: Draft) -> Callable[[KeyPiece], Array]:
     sizes = np.array([block_tokens(sequence.keys) for sequence in draft.case.sequences])
 
-    def blocks(piece: Piece) -> Array:
+    def blocks(piece: KeyPiece) -> Array:
         found: Array = piece.positions // sizes[piece.sequences]
         return found
 
@@ -150,7 +150,7 @@ def _equal_keys(draft: Draft) -> None:
     sizes = np.array(VALUE_SIZES, np.float32)[draft.stream.integers(len(VALUE_SIZES), *pairs)]
     signs = np.array([-1, 1], np.float32)[draft.stream.integers(2, *pairs)]
 
-    def bend(piece: Piece, values: Array) -> Array:
+    def bend(piece: KeyPiece, values: Array) -> Array:
         size = sizes[piece.sequences, piece.head, None]
         about = size * signs[piece.sequences, piece.head, None]
         near = round_bf16(about * (1 + values * np.float32(VALUE_SPREAD)))
@@ -173,7 +173,7 @@ def _zero_sum(draft: Draft) -> None:
     draws = draft.stream.normal(longest // 2 + 1, draft.case.head_elements)
     signs = np.where(draws < 0, np.float32(-1), np.float32(1))
 
-    def bend(piece: Piece, values: Array) -> Array:
+    def bend(piece: KeyPiece, values: Array) -> Array:
         at = piece.positions
         pattern: Array = signs[at // 2] * (1 - at % 2 * 2).astype(np.float32)[:, None]
         pattern[:, 0::4] = values[:, 0::4] * np.float32(SMALL_PART)
@@ -199,7 +199,7 @@ def _large_value(draft: Draft) -> None:
     # In turn: the last key, which most rows must not see; any key; an end of a segment.
     places = np.choose((heads + every + turn) % 3, [keys - 1, chance // 4 % keys, ends])
 
-    def bend(piece: Piece, values: Array) -> Array:
+    def bend(piece: KeyPiece, values: Array) -> Array:
         large = piece.positions == places[piece.sequences, piece.head]
         values[large] *= np.float32(LARGE_VALUE)
         return values

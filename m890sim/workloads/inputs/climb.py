@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m890sim.workloads.inputs.draft import Draft, Piece
+from m890sim.workloads.inputs.draft import Draft, KeyPiece
 from m890sim.workloads.inputs.stream import Array
 
 WINDOW = 128  # keys: a block of so many at most has a single peak
@@ -46,7 +46,7 @@ def climb(draft: Draft) -> None:
     shift = draft.stream.integers(2**40, *pairs) % stride[:, None]
     shift *= draft.stream.integers(2, *pairs)
 
-    def bend(piece: Piece, values: Array) -> Array:
+    def bend(piece: KeyPiece, values: Array) -> Array:
         window, old = windows[piece.sequences], cached[piece.sequences]
         new = piece.positions >= old  # blocks of new keys begin anew
         at = np.where(new, piece.positions - old, piece.positions)

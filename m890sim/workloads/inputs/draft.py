@@ -159,7 +159,7 @@ def base_of(case: AttentionCase, seed: int, wanted: Array) -> Base:
 
 
 @dataclass(frozen=True)
-class Piece:
+class KeyPiece:
     """Keys of one key head in one tensor: those of the sequences that are wanted."""
 
     tensor: str
@@ -208,7 +208,7 @@ class Draft:
             q = whole
         return {**found, **self._own, "q": q}
 
-    def change(self, letter: str, bend: Callable[[Piece, Array], Array]) -> None:
+    def change(self, letter: str, bend: Callable[[KeyPiece, Array], Array]) -> None:
         """Replace K ("k") or V by what `bend` makes of each piece's rows, float32 [n, D]."""
         for piece in self.pieces(letter):
             if piece.tensor not in self._own:
@@ -219,7 +219,7 @@ class Draft:
                 _KNOWN_BF16.pop(id(_owner(self._own[piece.tensor])), None)
             self._own[piece.tensor][piece.rows, piece.head] = bent
 
-    def pieces(self, letter: str) -> Iterator[Piece]:
+    def pieces(self, letter: str) -> Iterator[KeyPiece]:
         """The wanted keys, by tensor and key head."""
         known: dict[bytes, list[tuple[str, Array, Array, Array]]] = {}
         for head in range(self.case.key_heads):
@@ -228,7 +228,7 @@ class Draft:
             if not found:
                 found += self._indices(wanted)
             for suffix, rows, sequences, positions in found:
-                yield Piece(letter + suffix, head, rows, sequences, positions)
+                yield KeyPiece(letter + suffix, head, rows, sequences, positions)
 
     def _indices(self, wanted: Array) -> list[tuple[str, Array, Array, Array]]:
         """(tensor's suffix, rows, sequences, positions) of all keys of the wanted sequences."""
@@ -324,7 +324,7 @@ class Draft:
         return found
 
     def set_levels(
-        self, levels: Callable[[Piece], Any], logits: Array, flat: Array | None = None
+        self, levels: Callable[[KeyPiece], Any], logits: Array, flat: Array | None = None
     ) -> None:
         """Give every key a level, and every row of q the logit of a level: their product adds up.
 
@@ -336,7 +336,7 @@ class Draft:
         # The element that carries the large part, one for each key head.
         column = self.stream.integers(self.case.head_elements, self.case.key_heads)
 
-        def bend(piece: Piece, values: Array) -> Array:
+        def bend(piece: KeyPiece, values: Array) -> Array:
             np.rint(values, out=values)
             values[:, column[piece.head]] = levels(piece)
             return values

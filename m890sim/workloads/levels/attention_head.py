@@ -13,7 +13,7 @@ from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import NARROW_ELEMENTS, AttentionCase, check_scale
 from m890sim.workloads.case import Array, Case, Demand, check_extent, chosen_rows, input_of
 from m890sim.workloads.hidden import (
-    Dice,
+    CaseDice,
     HiddenCases,
     drawn_elements,
     drawn_length,
@@ -23,7 +23,7 @@ from m890sim.workloads.specification import attend
 from m890sim.workloads.task import Task, tensor
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, Value
+    from m890sim.execute.fields import Field, FieldValue
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class AttentionHeadCase(Case):
         whole["scale"] = input_of(inputs, "scale", ())
         return case.oracle(whole, wanted[:, None])[:, 0]
 
-    def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
+    def specification(self, field: Field, inputs: Mapping[str, FieldValue]) -> FieldValue:
         """See `Case.specification`."""
         seen = np.arange(1, self.tokens + 1)
         q, k, v = inputs["q"].q, inputs["k"].q, inputs["v"].p
@@ -107,7 +107,7 @@ class AttentionHeadCase(Case):
         return None if self.elements <= NARROW_ELEMENTS else replace(self, elements=NARROW_ELEMENTS)
 
 
-def _hidden(dice: Dice) -> AttentionHeadCase:
+def _hidden(dice: CaseDice) -> AttentionHeadCase:
     tokens, elements = drawn_length(dice, "tokens", 512, 1024), drawn_elements(dice)
     scale = drawn_scale(dice, float(elements**-0.5))
     return AttentionHeadCase(dice.name, "attention_head", tokens, elements, "drawn", scale)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m890sim.workloads.case import Array, Demand
-from m890sim.workloads.hidden import MOST_ELEMENTS, Dice, HiddenCases, drawn_length
+from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.levels.drawn import DrawnCase, cancelling, drawn_matrix
 from m890sim.workloads.specification import matmul
 from m890sim.workloads.task import Task, tensor
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, Value
+    from m890sim.execute.fields import Field, FieldValue
 
 ELEMENT_BYTES = 2
 
@@ -71,12 +71,12 @@ class MatmulCase(DrawnCase):
         product: Array = inputs["a"].astype(np.float64) @ inputs["b"].astype(np.float64)
         return product
 
-    def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
+    def specification(self, field: Field, inputs: Mapping[str, FieldValue]) -> FieldValue:
         """See `Case.specification`."""
         return matmul(field, inputs["a"], inputs["b"])
 
 
-def _hidden(dice: Dice) -> MatmulCase:
+def _hidden(dice: CaseDice) -> MatmulCase:
     rows = drawn_length(dice, "rows", 256, 1024)
     columns = drawn_length(dice, "columns", 256, 1024, MOST_ELEMENTS // rows)
     inner = drawn_length(dice, "inner", 1024, 2048, MOST_ELEMENTS // max(rows, columns))

@@ -11,7 +11,7 @@ import numpy as np
 from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import check_scale
 from m890sim.workloads.case import Array, Demand
-from m890sim.workloads.hidden import MOST_ELEMENTS, Dice, HiddenCases, drawn_length, drawn_scale
+from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length, drawn_scale
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import (
     FAR_LOGITS,
@@ -32,7 +32,7 @@ from m890sim.workloads.specification import row_softmax
 from m890sim.workloads.task import Task, tensor
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, Value
+    from m890sim.execute.fields import Field, FieldValue
 
 ELEMENT_BYTES = 2
 SCALE = 0.3  # no power of two: scores that are rounded to bf16 must show
@@ -133,12 +133,12 @@ class RowSoftmaxCase(DrawnCase):
         found: Array = weights / weights.sum(axis=-1, keepdims=True)
         return found
 
-    def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
+    def specification(self, field: Field, inputs: Mapping[str, FieldValue]) -> FieldValue:
         """See `Case.specification`."""
         return row_softmax(field, inputs["x"])
 
 
-def _hidden(dice: Dice) -> RowSoftmaxCase:
+def _hidden(dice: CaseDice) -> RowSoftmaxCase:
     rows = drawn_length(dice, "rows", 512, 2048)
     columns = dice.length(1, min(1024, MOST_ELEMENTS // rows))
     scale = drawn_scale(dice, SCALE)

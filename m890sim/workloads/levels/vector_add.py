@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m890sim.workloads.case import Array, Demand
-from m890sim.workloads.hidden import MOST_ELEMENTS, Dice, HiddenCases, drawn_length
+from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import SMALL_PART
 from m890sim.workloads.levels.drawn import DrawnCase, drawn_matrix
@@ -17,7 +17,7 @@ from m890sim.workloads.specification import add
 from m890sim.workloads.task import Task, tensor
 
 if TYPE_CHECKING:
-    from m890sim.execute.fields import Field, Value
+    from m890sim.execute.fields import Field, FieldValue
 
 ELEMENT_BYTES = 2
 
@@ -64,12 +64,12 @@ class VectorAddCase(DrawnCase):
         total: Array = inputs["x"].astype(np.float64) + inputs["y"].astype(np.float64)
         return total
 
-    def specification(self, field: Field, inputs: Mapping[str, Value]) -> Value:
+    def specification(self, field: Field, inputs: Mapping[str, FieldValue]) -> FieldValue:
         """See `Case.specification`."""
         return add(field, inputs["x"], inputs["y"])
 
 
-def _hidden(dice: Dice) -> VectorAddCase:
+def _hidden(dice: CaseDice) -> VectorAddCase:
     rows = drawn_length(dice, "rows", 1024, 4096)
     columns = dice.length(1, min(512, MOST_ELEMENTS // rows))
     return VectorAddCase(dice.name, "vector_add", rows, columns, "drawn")

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.block_size.kinds import Kind
-from m890sim.schedule.core.effects import names_in
 from m890sim.schedule.core.float_values import positive
-from m890sim.schedule.core.loop_flow import Flow, Write
+from m890sim.schedule.core.liveness import LastWriters, Write
 from m890sim.schedule.edit import EditError
 
 _NOTHING: frozenset[str] = frozenset()
@@ -30,7 +30,7 @@ def check_carried(loop: ir.Loop, walk: Walk, counts: bool = True) -> None:
 
     counts: whether the loop counts the blocks; otherwise it ends where one of them does.
     """
-    flow = Flow(loop.body, walk.tiles)
+    flow = LastWriters(loop.body, walk.tiles)
     if not flow.carried:
         return
     results = _Results(flow, loop, walk, counts)
@@ -44,7 +44,7 @@ def check_carried(loop: ir.Loop, walk: Walk, counts: bool = True) -> None:
 
 def carried_tiles(loop: ir.Loop) -> tuple[set[str], set[str]]:
     """The tiles that a loop writes, and those that go from one iteration to the next."""
-    flow = Flow(loop.body, {})
+    flow = LastWriters(loop.body, {})
     return set(flow.writes), flow.carried
 
 
@@ -56,7 +56,7 @@ class _Results:
     of the blocks: a sum of maxima, the square of a sum, a count of blocks.
     """
 
-    def __init__(self, flow: Flow, loop: ir.Loop, walk: Walk, counts: bool) -> None:
+    def __init__(self, flow: LastWriters, loop: ir.Loop, walk: Walk, counts: bool) -> None:
         self.flow, self.counts = flow, counts
         self.sized = {walk.name, loop.var}  # scalars that hang on the size of a block
         self.sized |= {name for name, kind in walk.kinds.items() if kind.word != "free"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.coverage import uncovered_read
-from m890sim.schedule.core.effects import known_effects, names_in, operand_roles
-from m890sim.schedule.core.pieces import covers
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import known_effects, operand_roles
+from m890sim.schedule.core.liveness import Written, uncovered_read
 from m890sim.schedule.core.running.weights import number_of
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import Site, refuse
@@ -142,7 +142,7 @@ def carried_by(shape: Shape) -> tuple[dict[str, ir.TileRef], str]:
     for name, piece in carried.items():
         filled = begun[name].operands[0]
         assert isinstance(filled, ir.TileRef)
-        if not covers([filled], piece):
+        if not Written(shape.tiles[name], [filled]).covers(piece):
             raise refuse(begun[name], f"the fill does not cover the piece of `{name}` that is used")
     between = [s for s in shape.body[shape.first : shape.last] if not isinstance(s, ir.Loop)]
     for part in between:

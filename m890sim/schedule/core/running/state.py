@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import known_effects, names_in, operand_roles
-from m890sim.schedule.core.pieces import covers
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import known_effects, operand_roles
+from m890sim.schedule.core.liveness import Written
 from m890sim.schedule.core.running.weights import (
     ONE,
     PLAIN,
@@ -68,13 +69,12 @@ class State:
 
     def read(self, ref: ir.TileRef, stmt: ir.Stmt) -> Kind:
         """The kind of a piece of a tile."""
-        wanted = dataclasses.replace(ref, transposed=False) if ref.transposed else ref
-        seen: list[ir.TileRef] = []
+        seen = Written(self.tiles[ref.tile])
         kinds: list[Kind | None] = []
         for written, kind in reversed(self.logs.get(ref.tile, [])):
-            seen.append(written)
+            seen.add(written)
             kinds.append(kind)
-            if written == wanted or covers(seen, wanted):
+            if seen.covers(ref):
                 break
         else:
             # A tile of the iteration's own holds nothing but what was written to it.

@@ -6,13 +6,15 @@ from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.float_values import is_value, times, within_f32
 from m890sim.schedule.core.fusion import changed
-from m890sim.schedule.core.pieces import declaration, instruction_at, tile_operand, tiles_of
-from m890sim.schedule.core.room import in_own_tile, require_place
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.core.pieces import instruction_at, tile_operand, tiles_of
+from m890sim.schedule.core.room import in_own_tile, in_statement, require_place
+from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _LOG2E, _LN2 = ir.Name("LOG2E"), ir.Name("LN2")
 
 
+@edit(44, on="exp", scope=in_statement, exact=False)
 def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """e ** x becomes 2 ** (x * log2(e)), the factor in the scale and the bias.
 
@@ -38,6 +40,7 @@ def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return tree.replace(kernel, site, *early, changed(stmt, *stmt.operands, op="exp2", **new))
 
 
+@edit(42, on="fma", scope=in_statement, exact=False)
 def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An fma becomes a product and a sum.
 
@@ -52,7 +55,7 @@ def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     product = tile_operand(stmt, target, "dst")
     require_place(kernel, stmt)
     early: tuple[ir.Stmt, ...] = (changed(stmt, product, a, b, op="mul"),)
-    decl = declaration(kernel, site, product.tile)
+    _, decl = tile_of(kernel, site, product.tile)
     if a != target or product.tile in tiles_of(c) or decl.dtype != "f32":
         product, early = in_own_tile(
             kernel, site, stmt, product, "product", "mul", a, b, comments=stmt.comments
@@ -61,6 +64,7 @@ def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return tree.replace(kernel, site, *early, total)
 
 
+@edit(47, on="div", scope=in_statement, exact=False)
 def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A division becomes a multiplication by the reciprocal, which the SFU computes.
 

@@ -6,11 +6,14 @@ from m890sim.kernel import ir, shapes
 from m890sim.schedule.core.effects import operand_roles
 from m890sim.schedule.core.float_values import finite, plus, positive, times, within_f32
 from m890sim.schedule.core.fusion import changed, fusion_at
-from m890sim.schedule.core.pieces import COMPUTE, MASKS, ONE, SFU, declaration, tiles_of
-from m890sim.schedule.core.room import in_own_tile, require_place
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.core.pieces import COMPUTE, MASKS, ONE, SFU, tiles_of
+from m890sim.schedule.core.room import in_own_tile, in_tiles, require_place
+from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.core.use_lists import of_tiles
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
+@edit(36, on="mul", scope=of_tiles, exact=False)
 def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A multiplication whose result goes into an SFU instruction becomes its scale.
 
@@ -34,6 +37,7 @@ def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return pair.into_second(changed(pair.second, pair.target, source, scale=kept))
 
 
+@edit(37, on="sub", scope=in_tiles, exact=False)
 def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A subtraction whose result goes into an SFU instruction becomes its bias.
 
@@ -50,6 +54,7 @@ def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     return _fuse_shift(kernel, site, "sub", (1,), -1.0)
 
 
+@edit(38, on="add", scope=in_tiles, exact=False)
 def fuse_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An addition whose result goes into an SFU instruction becomes its bias.
 
@@ -91,6 +96,7 @@ def _fuse_shift(
     return pair.into_second(changed(second, pair.target, source, bias=moved), early)
 
 
+@edit(39, on=SFU, scope=of_tiles, exact=False)
 def fuse_row_sum(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The row sums of an SFU instruction's result become its `row_sum`.
 
@@ -107,6 +113,7 @@ def fuse_row_sum(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return pair.into_first(changed(first, *first.operands, row_sum=pair.target))
 
 
+@edit(40, on=COMPUTE, scope=of_tiles, exact=False)
 def fuse_cast(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A result that is only copied is written where the copy goes.
 
@@ -130,6 +137,7 @@ def fuse_cast(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return pair.into_first(changed(first, target, *first.operands[1:]))
 
 
+@edit(41, on="mul", scope=of_tiles, exact=False)
 def fuse_mul_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A product that is only added to something becomes one fma.
 
@@ -144,6 +152,7 @@ def fuse_mul_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return pair.into_second(changed(pair.second, *operands, op="fma"))
 
 
+@edit(52, on="mul", scope=of_tiles, exact=False)
 def fuse_mul_mul(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two multiplications by values, one after the other, become one.
 
@@ -162,6 +171,7 @@ def fuse_mul_mul(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return pair.into_second(changed(pair.second, pair.target, source, product))
 
 
+@edit(43, on="matmul", scope=of_tiles, exact=False)
 def accumulate(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A product that is only added to an accumulator is accumulated by the matrix unit.
 
@@ -176,12 +186,13 @@ def accumulate(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         raise refuse(first, "the matmul accumulates already")
     if pair.others != (target,):
         raise refuse(pair.second, f"add must add `{pair.result.tile}` to the tile that it writes")
-    if declaration(kernel, site, target.tile).space != "acc":
+    if tile_of(kernel, site, target.tile)[1].space != "acc":
         raise refuse(pair.second, f"`{target.tile}` does not lie in ACC")
     pair.require_shape(target)
     return pair.into_second(changed(first, target, *first.operands[1:], accumulate=True))
 
 
+@edit(48, on="recip", scope=of_tiles, exact=False)
 def recip_to_div(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A multiplication by a reciprocal that nothing else needs becomes a division.
 
@@ -203,6 +214,7 @@ def recip_to_div(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return pair.into_second(changed(pair.second, pair.target, other, divisor, op="div"))
 
 
+@edit(45, on="mul", scope=in_tiles, exact=False)
 def scale_through_max(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:

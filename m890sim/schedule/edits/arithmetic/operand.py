@@ -7,23 +7,26 @@ import math
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import effects_of, names_in
+from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.fusion import changed, fusion_at
-from m890sim.schedule.core.pieces import declaration, tile_operand, writes, written_before
-from m890sim.schedule.core.room import in_own_tile
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.core.liveness import written_before
+from m890sim.schedule.core.pieces import tile_operand, writes
+from m890sim.schedule.core.room import in_own_tile, in_tiles
+from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
-def sides(
+def _sides(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[Argument]:
-    """Arguments of scale_operand."""
     if isinstance(stmt, ir.Instr) and stmt.op == "matmul" and not stmt.keyword("accumulate"):
         yield from ("a", "b")
 
 
+@edit(46, on="matmul", arguments=_sides, scope=in_tiles, exact=False)
 def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A factor of a matmul's result goes into an operand, once, before the loop.
 
@@ -50,7 +53,7 @@ def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
         raise refuse(scaling, "the factor is no finite value")
     place = 1 if argument == "a" else 2
     operand = tile_operand(stmt, stmt.operands[place], argument)
-    dtype = declaration(kernel, site, operand.tile).dtype
+    dtype = tile_of(kernel, site, operand.tile)[1].dtype
     if dtype != "f32" and not (dtype == "bf16" and _power_of_two(factor)):
         found = f"`{operand.tile}` is {dtype}: a factor that is no power of two would round it"
         raise refuse(stmt, f"{found}; only f32 takes any")

@@ -3,51 +3,61 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.copying import Namer, require_shallow
-from m890sim.schedule.core.effects import effects_of, operand_roles
+from m890sim.schedule.core.effects import effects_of, operand_roles, uses_tile
 from m890sim.schedule.core.fusion import changed, merged
 from m890sim.schedule.core.pieces import (
     ONE,
     SFU,
-    declaration,
     instruction_at,
     piece_shape,
     require_used_after,
     tile_operand,
-    touches,
-    with_operands,
 )
 from m890sim.schedule.core.room import require_place, within_room
 from m890sim.schedule.core.scope_keys import extents
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _EIGHTHS = range(1, 8)  # of the rows, for the first part
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all
 
 
-def parts(
+def _parts(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[Argument]:
-    """Arguments of split_rows."""
     if isinstance(stmt, ir.Instr) and stmt.op in SFU:
         yield 4, "sfu"
         if stmt.op == "exp2" and stmt.keyword("engine") is None:
             yield 4, "vector"
 
 
-def eighths(
+def _eighths(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[Argument]:
-    """Arguments of share_rows: most of the rows for the SFU, the faster of the two engines."""
     if isinstance(stmt, ir.Instr) and stmt.op == "exp2" and stmt.keyword("engine") is None:
-        yield from (4, 5, 6)
+        yield from (4, 5, 6)  # most rows for the SFU, the faster of the two engines
 
 
+def _next_and_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a statement and the next one, and the extents of their tiles."""
+    parts = tree.with_next(kernel, site, stmt)
+    found = list(parts)
+    for part in parts:
+        if isinstance(part, ir.Instr):
+            found += extents(kernel, site, effects_of(part).touched)
+    return tuple(found)
+
+
+_in_rows = within_room(_next_and_extents)
+
+
+@edit(49, on=SFU, arguments=_parts, scope=_in_rows, exact=True)
 def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An SFU instruction becomes two, over the first and the last of its rows.
 
@@ -70,6 +80,7 @@ def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return tree.replace(kernel, site, *cut.halves(stmt))
 
 
+@edit(53, on="exp2", arguments=_eighths, exact=True)
 def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The last rows of an exp2 go to the vector unit, into a tile of their own.
 
@@ -95,7 +106,9 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
             homes.append((require_used_after(kernel, site, ref.tile), cut.moved[ref]))
     body, index = tree.block(kernel, site)
     after = body[index + 1 :]
-    uses = [n for n, part in enumerate(after) if any(touches(part, ref.tile) for ref in cut.moved)]
+    uses = [
+        n for n, part in enumerate(after) if any(uses_tile(part, ref.tile) for ref in cut.moved)
+    ]
     count = max(uses, default=-1) + 1
     require_place(kernel, stmt, count + 1)
     added: list[ir.Stmt] = [*cut.halves(stmt)]
@@ -157,10 +170,10 @@ class _Cut:
                 raise refuse(stmt, f"`{value.tile}` is written again")
             if by_row:
                 first[name], rest[name] = self._halves_of(stmt, value, broadcast)
-        second = dataclasses.replace(with_operands(stmt, rest), comments=ir.NO_COMMENTS)
+        second = dataclasses.replace(_with_operands(stmt, rest), comments=ir.NO_COMMENTS)
         if stmt is self.stmt and self.engine == "vector":
             second = changed(second, *second.operands, engine="vector")
-        return with_operands(stmt, first), second
+        return _with_operands(stmt, first), second
 
     def _halves_of(
         self, stmt: ir.Instr, ref: ir.TileRef, broadcast: bool
@@ -177,7 +190,7 @@ class _Cut:
             middle = shapes.simplify(ir.Op("+", (start, middle)))
         require_shallow(stmt, middle)
         if stop is None:
-            stop = declaration(self.kernel, self.site, ref.tile).rows
+            stop = tile_of(self.kernel, self.site, ref.tile)[1].rows
         first = dataclasses.replace(ref, rows=ir.Slice(start, middle))
         tile = self.moved.get(ref, ref.tile)
         return first, dataclasses.replace(ref, tile=tile, rows=ir.Slice(middle, stop))
@@ -191,6 +204,7 @@ def require_apart(stmt: ir.Instr) -> None:
             raise refuse(stmt, f"it uses two pieces of `{ref.tile}`, one written")
 
 
+@edit(50, on=SFU, scope=_in_rows, exact=True)
 def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring SFU instructions over adjoining rows become one.
 
@@ -223,7 +237,7 @@ def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
                 raise refuse(second, f"`{ref.tile}` may have other rows than the result")
             joined[name] = _joined(kernel, site, second, ref, other)
     comments = merged(first.comments, second.comments)
-    whole = dataclasses.replace(with_operands(first, joined), comments=comments)
+    whole = dataclasses.replace(_with_operands(first, joined), comments=comments)
     require_apart(whole)
     return tree.replace(kernel, site, whole, count=2)
 
@@ -236,20 +250,17 @@ def _joined(
         raise refuse(stmt, f"`{two.tile}` is another tile, or has other columns")
     if one.rows.step is not None or two.rows.step is not None:
         raise refuse(stmt, f"the rows of `{one.tile}` have a step")
-    end = one.rows.stop or declaration(kernel, site, one.tile).rows
+    end = one.rows.stop or tile_of(kernel, site, one.tile)[1].rows
     if not shapes.same_value(end, two.rows.start or ir.Const(0)):
         raise refuse(stmt, f"its rows of `{one.tile}` do not follow those of the first")
     return dataclasses.replace(one, rows=ir.Slice(one.rows.start, two.rows.stop))
 
 
-def next_and_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a statement and the next one, and the extents of their tiles."""
-    parts = tree.with_next(kernel, site, stmt)
-    found = list(parts)
-    for part in parts:
-        if isinstance(part, ir.Instr):
-            found += extents(kernel, site, effects_of(part).touched)
-    return tuple(found)
-
-
-in_rows = within_room(next_and_extents)
+def _with_operands(stmt: ir.Instr, new: Mapping[str, ir.TileRef]) -> ir.Instr:
+    """The instruction with other pieces for some operands, by their names."""
+    names = [operand.name for operand in OPS[stmt.op].operands if not operand.keyword]
+    return dataclasses.replace(
+        stmt,
+        operands=tuple(new.get(n, value) for n, value in zip(names, stmt.operands, strict=True)),
+        keywords=tuple((n, new.get(n, value)) for n, value in stmt.keywords),
+    )

@@ -5,24 +5,33 @@ from __future__ import annotations
 import dataclasses
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import map_pieces
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.fusion import tiles_read
+from m890sim.schedule.core.effects import uses_tile
 from m890sim.schedule.core.pieces import (
     COMPUTE,
     MASKS,
-    declaration,
     instruction_at,
     require_used_after,
     same_shape,
     tile_operand,
-    touches,
-    with_operands,
+    tiles_read,
     writes,
 )
-from m890sim.schedule.edit import Argument, Context, Site, head_of, refuse
+from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.edit import Argument, Context, Site, edit, head_of, refuse
+
+_NONE = (object(),)
 
 
+def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
+    """Scope of cse where no such instruction stands above in the block: then it never applies."""
+    body, index = tree.block(kernel, site)
+    places = tree.instructions(body).get(head_of(stmt))
+    return _NONE if places is not None and places[0] >= index else None
+
+
+@edit(51, on=COMPUTE, scope=_alone, exact=True)
 def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An instruction that computes what another tile holds already goes; its readers use that tile.
 
@@ -43,20 +52,27 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
     for part in body[place + 1 : index]:
         if writes(part, {*sources, kept.tile}):
             raise refuse(part, f"an operand of {stmt.op} or `{kept.tile}` is written in between")
-    old, new = declaration(kernel, site, result.tile), declaration(kernel, site, kept.tile)
+    old, new = (tile_of(kernel, site, ref.tile)[1] for ref in (result, kept))
     if old.dtype != new.dtype or old.space != new.space:
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` differ in dtype or memory")
     if not same_shape(kernel, site, kept, result):
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
     home = require_used_after(kernel, site, result.tile)
     after = body[index + 1 :]
-    readers = [n for n, part in enumerate(after, 1) if touches(part, result.tile)]
+    readers = [n for n, part in enumerate(after, 1) if uses_tile(part, result.tile)]
     using = after[: max(readers, default=0)]
     for part in using:
         if writes(part, {kept.tile, result.tile}):
             raise refuse(part, f"`{kept.tile}` or `{result.tile}` is written again before its use")
-    renamed = [_with_piece(part, result, kept) for part in using]
-    shorter = tree.replace(kernel, site, *renamed, count=len(using) + 1)
+
+    def other(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
+        if piece.tile != result.tile:
+            return piece
+        if (piece.rows, piece.cols) != (result.rows, result.cols):
+            raise refuse(reader, f"another piece of `{result.tile}` is read here")
+        return dataclasses.replace(kept, transposed=piece.transposed)
+
+    shorter = tree.replace(kernel, site, *map_pieces(using, other), count=len(using) + 1)
     return tree.replace(shorter, home)
 
 
@@ -71,30 +87,3 @@ def _same_before(stmt: ir.Instr, body: tree.Body, index: int) -> tuple[ir.Instr,
         if place < index and alike and other.operands[0] != stmt.operands[0]:
             return other, place
     raise refuse(stmt, "no instruction before it in its block computes the same")
-
-
-def _with_piece(stmt: ir.Stmt, old: ir.TileRef, new: ir.TileRef) -> ir.Stmt:
-    """The statement with one piece of a tile replaced by another; refuses other pieces of it."""
-    if not touches(stmt, old.tile):
-        return stmt
-    if isinstance(stmt, ir.Instr):
-        found: dict[str, ir.TileRef] = {}
-        for name, _, _, value in operand_roles(stmt):
-            if isinstance(value, ir.TileRef) and value.tile == old.tile:
-                if (value.rows, value.cols) != (old.rows, old.cols):
-                    raise refuse(stmt, f"another piece of `{old.tile}` is read here")
-                found[name] = dataclasses.replace(new, transposed=value.transposed)
-        return with_operands(stmt, found)
-    body = ir.children(stmt)
-    inner = tuple(_with_piece(child, old, new) for child in body)
-    return tree.with_children(stmt, body, 0, len(body), inner)
-
-
-_NONE = (object(),)
-
-
-def without_same(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
-    """Scope of cse where no such instruction stands above in the block: then it never applies."""
-    body, index = tree.block(kernel, site)
-    places = tree.instructions(body).get(head_of(stmt))
-    return _NONE if places is not None and places[0] >= index else None

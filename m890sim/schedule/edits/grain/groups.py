@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from m890sim.kernel import ir, shapes
-from m890sim.schedule.core.effects import names_in
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.magnitudes import is_natural, natural_names
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import refuse

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.copying import Namer
-from m890sim.schedule.core.effects import known_effects, names_in
+from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.magnitudes import is_natural, natural_names
 from m890sim.schedule.core.running.carried import Shape
 from m890sim.schedule.core.running.weights import Factor, written

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.bounds import Facts, Sum
-from m890sim.schedule.core.effects import known_effects, names_in
+from m890sim.schedule.core.effects import known_effects, uses_tile
 from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.fusion import fusion_at
+from m890sim.schedule.core.integers.proofs import integers_at
+from m890sim.schedule.core.liveness import Written, written_before
 from m890sim.schedule.core.pieces import (
     ONE,
-    covers,
-    declaration,
     mentions,
-    nothing,
     piece_shape,
     tile_operand,
     tiles_of,
-    touches,
-    written_before,
 )
 from m890sim.schedule.core.room import require_place
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 RANGE = ("f32", "bf16")  # hold what a row is before it is divided
-normalise_arguments = nothing("div", "mul")
 
 
+@edit(57, on=frozenset(("div", "mul")), exact=False)
 def normalise_last(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:
@@ -72,7 +70,7 @@ def normalise_last(
     elif not finite(divisor):
         raise refuse(first, "the divisor must be finite")
     pair.require_shape(source)
-    decl = declaration(kernel, site, result.tile)
+    _, decl = tile_of(kernel, site, result.tile)
     if decl.dtype not in RANGE:
         raise refuse(decl, f"`{result.tile}` may not hold undivided rows")
     pair.require_dead()
@@ -98,7 +96,7 @@ def normalise_last(
         raise refuse(loop, f"`{name}` is defined in the loop, which the division has to leave")
     if not _filled(kernel, loop_site, target):
         raise refuse(loop, f"`{target.tile}` is not filled with 0 in front of the loop")
-    if not _runs(kernel, loop_site, loop):
+    if not integers_at(kernel, loop_site).runs(loop):
         for piece in (target, divisor):
             if isinstance(piece, ir.TileRef) and not written_before(kernel, loop_site, piece):
                 found = f"`{piece.tile}` is not certainly written before it, in this piece"
@@ -117,20 +115,13 @@ def _filled(kernel: ir.Kernel, site: Site, target: ir.TileRef) -> bool:
     """Whether the last that happens to a piece before a statement of its block is a fill with 0."""
     body, index = tree.block(kernel, site)
     for stmt in reversed(body[:index]):
-        if touches(stmt, target.tile):
-            return (
-                isinstance(stmt, ir.Instr)
-                and stmt.op == "fill"
-                and stmt.operands[1] == ir.Const(0.0)
-                and isinstance(stmt.operands[0], ir.TileRef)
-                and covers([stmt.operands[0]], target)
-            )
+        if uses_tile(stmt, target.tile):
+            if not isinstance(stmt, ir.Instr) or stmt.op != "fill":
+                return False
+            filled = Written(tile_of(kernel, site, target.tile)[1])
+            filled.write(stmt)
+            return stmt.operands[1] == ir.Const(0.0) and filled.covers(target)
     return False
-
-
-def _runs(kernel: ir.Kernel, site: Site, loop: ir.Loop) -> bool:
-    facts = Facts(kernel, site)
-    return facts.prove(facts.sum(loop.start).plus(facts.sum(loop.stop), -1).plus(Sum(1)))
 
 
 def _loop_of(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:

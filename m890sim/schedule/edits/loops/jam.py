@@ -7,12 +7,12 @@ from collections import Counter
 from functools import partial
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import copied
 from m890sim.schedule.core.copying import (
     MOST_NODES,
     MOST_STATEMENTS,
     Namer,
     all_names,
-    copied,
     operators,
     require_nodes,
     require_room,
@@ -24,13 +24,14 @@ from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.core.sizes import nodes, size_of, statements
 from m890sim.schedule.core.tree import Body, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
-from m890sim.schedule.edits.loops.items import phase_at
+from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
+from m890sim.schedule.edits.loops.items import on_variables, phase_at
 from m890sim.schedule.edits.loops.jam_size import at_most, different, jammed
 from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 
-def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(35, on="Cores", arguments=on_variables, exact=True)
+def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two neighbouring work items become one, which does them side by side, in ping-pong.
 
     for i in cores(n):   ->   for i_2 in cores(ceil_div(n, 2)):
@@ -53,6 +54,26 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     twice, an item would read its own results); the kernel stays within the limits on its size and
     depth.
     """
+
+    def make() -> EditError | None:
+        try:
+            *_, small = _required(kernel, site, argument, quick=True)
+            if not small:
+                _jammed(kernel, site, argument)
+        except EditError as error:
+            return error
+        return None
+
+    found = _LEGAL.get((bag_of_kernel(kernel),), make, site, argument)
+    if found is not None:
+        raise EditError(str(found))
+    return lambda: _jammed(kernel, site, argument)
+
+
+_LEGAL: Remembered[EditError | None] = Remembered(5_000)
+
+
+def _jammed(kernel: ir.Kernel, site: Site, argument: Argument) -> ir.Kernel:
     stmt, number, own, _ = _required(kernel, site, argument)
     var, extent = stmt.vars[number], stmt.extents[number]
     counts = Counter(all_names(kernel.body))
@@ -81,26 +102,6 @@ def _second(outer: str, extent: ir.Expr) -> ir.Expr:
     """The second of the two items; the last one again where there is none."""
     after = add(times(ir.Name(outer), 2), ir.Const(1))
     return ir.Op("min", (after, subtract(extent, ir.Const(1))))
-
-
-def require_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
-    """Raises: EditError where the edit does not apply."""
-
-    def make() -> EditError | None:
-        try:
-            *_, small = _required(kernel, site, argument, quick=True)
-            if not small:
-                unroll_jam(kernel, site, argument, context)
-        except EditError as error:
-            return error
-        return None
-
-    found = _LEGAL.get((bag_of_kernel(kernel),), make, site, argument)
-    if found is not None:
-        raise EditError(str(found))
-
-
-_LEGAL: Remembered[EditError | None] = Remembered(5_000)
 
 
 def _required(

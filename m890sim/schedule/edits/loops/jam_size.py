@@ -7,7 +7,8 @@ does not matter, only whether it differs from the original.
 from __future__ import annotations
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import Effects, effects_of, known_effects, names_in
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import Effects, effects_of, known_effects
 from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.core.sizes import Size, size_of, statements
 from m890sim.schedule.core.tree import Body

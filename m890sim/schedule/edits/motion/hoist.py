@@ -11,14 +11,30 @@ from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.magnitudes import has_value
 from m890sim.schedule.core.tree import Body, block, insert, node, replace, with_children
 from m890sim.schedule.core.use_lists import of_tiles
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 from m890sim.schedule.edits.motion.stages import has_stages
 
 _NAMED = (ir.Let, ir.TileDecl)
 _BLOCKS = (ir.Loop, ir.If, ir.Stage, ir.Cores)
 
 
-def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+def _up(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
+    if len(site) > 1 and isinstance(stmt, _NAMED):
+        yield None
+    elif len(site) > 2 and isinstance(stmt, ir.Instr) and stmt.op not in ("store", "fence"):
+        parent = node(kernel, site[:-1])
+        if isinstance(parent, (ir.Loop, ir.Stage)):
+            yield None
+
+
+@edit(
+    16,
+    on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
+    arguments=_up,
+    scope=of_tiles,
+    exact=True,
+)
+def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement out of its block, to before the loop, `if` or stage that it stands in.
 
     for j in range(n):             ->  b = 2 * i
@@ -36,18 +52,22 @@ def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -
     """
     stmt = node(kernel, site)
     place = require_hoist(kernel, site)
-    parent = node(kernel, site[:-1])
-    if isinstance(stmt, ir.Instr):
-        loop = node(kernel, place)
-        assert isinstance(loop, ir.Loop)
-        out: ir.Stmt = stmt
-        if not _runs(kernel, loop):
-            out = ir.If(ir.Op("<", (loop.start, loop.stop)), (stmt,), loc=stmt.loc)
-        return replace(kernel, place, out, _without(loop, site[len(place) :]))
-    left = with_children(parent, ir.children(parent), site[-1], 1, ())
-    if isinstance(parent, ir.Cores):
-        return insert(replace(kernel, site[:-1], left), place, stmt)
-    return replace(kernel, place, stmt, left)
+
+    def build() -> ir.Kernel:
+        parent = node(kernel, site[:-1])
+        if isinstance(stmt, ir.Instr):
+            loop = node(kernel, place)
+            assert isinstance(loop, ir.Loop)
+            out: ir.Stmt = stmt
+            if not _runs(kernel, loop):
+                out = ir.If(ir.Op("<", (loop.start, loop.stop)), (stmt,), loc=stmt.loc)
+            return replace(kernel, place, out, _without(loop, site[len(place) :]))
+        left = with_children(parent, ir.children(parent), site[-1], 1, ())
+        if isinstance(parent, ir.Cores):
+            return insert(replace(kernel, site[:-1], left), place, stmt)
+        return replace(kernel, place, stmt, left)
+
+    return build
 
 
 def require_hoist(kernel: ir.Kernel, site: Site, *rest: object) -> Site:
@@ -194,25 +214,3 @@ def _without(stmt: ir.Stmt, path: Site) -> ir.Stmt:
     if len(path) == 1:
         return with_children(stmt, body, path[0], 1, ())
     return with_children(stmt, body, path[0], 1, (_without(body[path[0]], path[1:]),))
-
-
-def _up(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    if len(site) > 1 and isinstance(stmt, _NAMED):
-        yield None
-    elif len(site) > 2 and isinstance(stmt, ir.Instr) and stmt.op not in ("store", "fence"):
-        parent = node(kernel, site[:-1])
-        if isinstance(parent, (ir.Loop, ir.Stage)):
-            yield None
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "hoist",
-        "move a statement out of the loop, branch or stage around it",
-        _up,
-        hoist,
-        heads("Let", "TileDecl", "Instr") - {"store", "fence"},
-        of_tiles,
-        require_hoist,
-    ),
-)

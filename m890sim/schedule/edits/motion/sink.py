@@ -6,18 +6,36 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.coverage import uncovered_read
-from m890sim.schedule.core.effects import effects_of, known_effects, names_in
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import effects_of, known_effects
+from m890sim.schedule.core.liveness import uncovered_read
 from m890sim.schedule.core.tree import Body, block, last_block, node, replace, tiles, with_children
 from m890sim.schedule.core.use_lists import of_tiles
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 from m890sim.schedule.edits.motion.stages import has_stages
 
 _NAMED = (ir.Let, ir.TileDecl)
 _BLOCKS = (ir.Loop, ir.If, ir.Stage, ir.Cores)
 
 
-def sink(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+def _down(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
+    if not isinstance(stmt, (*_NAMED, ir.Instr)):
+        return
+    if isinstance(stmt, ir.Instr) and stmt.op in ("store", "fence"):
+        return
+    body, index = block(kernel, site)
+    if last_block(body) > index:
+        yield None
+
+
+@edit(
+    17,
+    on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
+    arguments=_down,
+    scope=of_tiles,
+    exact=True,
+)
+def sink(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement into the block below that uses it: a loop, a stage, a branch of an `if`.
 
     a = sram(8, 8, bf16)           ->  for j in range(n):
@@ -32,15 +50,20 @@ def sink(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) ->
     block only.
     """
     stmt, below, targets = require_sink(kernel, site)
-    changed = list(below)
-    for number, (place, branches) in enumerate(targets):
-        if number and not isinstance(stmt, ir.Instr):
-            stmt = dataclasses.replace(stmt, comments=ir.NO_COMMENTS)
-        target = below[place]
-        for branch in reversed(branches):
-            target = _begin(target, len(_branches(target)[0]) if branch else 0, stmt)
-        changed[place] = target
-    return replace(kernel, site, *changed, count=1 + len(below))
+
+    def build() -> ir.Kernel:
+        changed = list(below)
+        for number, (place, branches) in enumerate(targets):
+            sunk: ir.Stmt = stmt
+            if number and not isinstance(stmt, ir.Instr):
+                sunk = dataclasses.replace(stmt, comments=ir.NO_COMMENTS)
+            target = below[place]
+            for branch in reversed(branches):
+                target = _begin(target, len(_branches(target)[0]) if branch else 0, sunk)
+            changed[place] = target
+        return replace(kernel, site, *changed, count=1 + len(below))
+
+    return build
 
 
 # Places of blocks below a statement that it goes into, and the branches of each.
@@ -209,26 +232,3 @@ def require_inside(kernel: ir.Kernel, place: Site, site: Site) -> None:
         for stmt in block(kernel, site[:length])[0]:
             if stmt is not tile and _mentions(stmt, tile.name):
                 _into(tile, stmt)
-
-
-def _down(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    if not isinstance(stmt, (*_NAMED, ir.Instr)):
-        return
-    if isinstance(stmt, ir.Instr) and stmt.op in ("store", "fence"):
-        return
-    body, index = block(kernel, site)
-    if last_block(body) > index:
-        yield None
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "sink",
-        "move a statement into the block below that alone uses it",
-        _down,
-        sink,
-        heads("Let", "TileDecl", "Instr") - {"store", "fence"},
-        of_tiles,
-        require_sink,
-    ),
-)

@@ -1,4 +1,4 @@
-"""Inputs of the gate and what they should give, kept: a search asks for the same ones each time."""
+"""Cached gate inputs and their expected outputs: a search asks for the same ones each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a kernel fit a task: its parameters, what it stores, its dtypes."""
+"""Whether a kernel has a task's signature: its parameters, what it stores, its dtypes."""
 
 from __future__ import annotations
 
