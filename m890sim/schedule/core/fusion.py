@@ -13,7 +13,7 @@ from collections.abc import Collection
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import known_effects, uses_tile
+from m890sim.schedule.core.effects import known_effects, touches
 from m890sim.schedule.core.float_values import Value
 from m890sim.schedule.core.liveness import read_later
 from m890sim.schedule.core.pieces import (
@@ -94,7 +94,7 @@ class Fusion:
         if defined:
             raise refuse(self.second, f"`{min(defined)}` is defined after the {self.first.op}")
         for stmt in self.between:
-            if uses_tile(stmt, target.tile):
+            if touches(stmt, target.tile):
                 raise refuse(stmt, f"`{target.tile}` must not be used between the two instructions")
 
     def join(self, *late: ir.Stmt, early: tuple[ir.Stmt, ...] = ()) -> ir.Kernel:
@@ -131,7 +131,7 @@ def fusion_at(
     first = instruction_at(kernel, site, *firsts)
     result = tile_operand(first, first.operands[0], "dst")
     body, index = tree.block(kernel, site)
-    place = next((n for n in range(index + 1, len(body)) if uses_tile(body[n], result.tile)), 0)
+    place = next((n for n in range(index + 1, len(body)) if touches(body[n], result.tile)), 0)
     if not place:
         raise refuse(first, f"nothing after it in its block uses `{result.tile}`")
     second = body[place]

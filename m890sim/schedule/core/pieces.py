@@ -5,8 +5,7 @@ from __future__ import annotations
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import effects_of, operand_roles, uses_tile
-from m890sim.schedule.core.tile_scope import scope_of, tile_of
+from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.edit import Site, refuse
 
 SFU = frozenset(name for name, row in OPS.items() if row.family == "sfu")
@@ -46,14 +45,14 @@ def writes(stmt: ir.Stmt, tiles: set[str]) -> bool:
     return not tiles.isdisjoint(effects_of(stmt).writes)
 
 
-def mentions(stmt: ir.Stmt, tile: str) -> int:
+def count_mentions(stmt: ir.Stmt, tile: str) -> int:
     """Operands that name a tile, in a statement and below."""
-    if not uses_tile(stmt, tile):
+    if not touches(stmt, tile):
         return 0
     if isinstance(stmt, ir.Instr):
         values = (*stmt.operands, *(value for _, value in stmt.keywords))
         return sum(isinstance(value, ir.TileRef) and value.tile == tile for value in values)
-    return sum(mentions(child, tile) for child in ir.children(stmt))
+    return sum(count_mentions(child, tile) for child in ir.children(stmt))
 
 
 def require_used_after(kernel: ir.Kernel, site: Site, tile: str) -> Site:
@@ -61,17 +60,17 @@ def require_used_after(kernel: ir.Kernel, site: Site, tile: str) -> Site:
 
     Below it in its own block. Raises: EditError where anything else uses the tile.
     """
-    home, _ = tile_of(kernel, site, tile)
+    home = tree.home_of(kernel, site, tile)
     body, index = tree.block(kernel, site)
-    inside = sum(mentions(part, tile) for part in body[index:])
-    if sum(mentions(part, tile) for part in scope_of(kernel, home)) != inside:
+    inside = sum(count_mentions(part, tile) for part in body[index:])
+    if sum(count_mentions(part, tile) for part in tree.scope_of(kernel, home)) != inside:
         raise refuse(body[index], f"`{tile}` is used before this, or outside the block")
     return home
 
 
 def piece_shape(kernel: ir.Kernel, site: Site, ref: ir.TileRef) -> tuple[ir.Expr, ir.Expr]:
     """Rows and columns of a piece of a tile."""
-    _, decl = tile_of(kernel, site, ref.tile)
+    decl = tree.declaration(kernel, site, ref.tile)
     return shapes.piece_shape(ref, (decl.rows, decl.cols))
 
 

@@ -6,7 +6,7 @@ from m890sim.kernel import ir, shapes
 from m890sim.schedule.core.copying import Namer, require_nodes
 from m890sim.schedule.core.pieces import ONE
 from m890sim.schedule.core.sizes import nodes, size_of
-from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import EditError, Scope, Site, statement
 
@@ -26,7 +26,7 @@ def companion(
 
     One row or column where the piece certainly has one, else as large as the piece's tile.
     """
-    _, decl = tile_of(kernel, site, like.tile)
+    decl = declaration(kernel, site, like.tile)
     dims, pieces = [], []
     for dim, piece in ((decl.rows, like.rows), (decl.cols, like.cols)):
         one = shapes.slice_extent(piece, dim) == ONE

@@ -8,7 +8,7 @@ from m890sim.schedule.core.float_values import is_value, times, within_f32
 from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.pieces import instruction_at, tile_operand, tiles_of
 from m890sim.schedule.core.room import in_own_tile, in_statement, require_place
-from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _LOG2E, _LN2 = ir.Name("LOG2E"), ir.Name("LN2")
@@ -55,7 +55,7 @@ def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     product = tile_operand(stmt, target, "dst")
     require_place(kernel, stmt)
     early: tuple[ir.Stmt, ...] = (changed(stmt, product, a, b, op="mul"),)
-    _, decl = tile_of(kernel, site, product.tile)
+    decl = declaration(kernel, site, product.tile)
     if a != target or product.tile in tiles_of(c) or decl.dtype != "f32":
         product, early = in_own_tile(
             kernel, site, stmt, product, "product", "mul", a, b, comments=stmt.comments

@@ -8,7 +8,7 @@ from m890sim.schedule.core.float_values import finite, plus, positive, times, wi
 from m890sim.schedule.core.fusion import changed, fusion_at
 from m890sim.schedule.core.pieces import COMPUTE, MASKS, ONE, SFU, tiles_of
 from m890sim.schedule.core.room import in_own_tile, in_tiles, require_place
-from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
@@ -186,7 +186,7 @@ def accumulate(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         raise refuse(first, "the matmul accumulates already")
     if pair.others != (target,):
         raise refuse(pair.second, f"add must add `{pair.result.tile}` to the tile that it writes")
-    if tile_of(kernel, site, target.tile)[1].space != "acc":
+    if declaration(kernel, site, target.tile).space != "acc":
         raise refuse(pair.second, f"`{target.tile}` does not lie in ACC")
     pair.require_shape(target)
     return pair.into_second(changed(first, target, *first.operands[1:], accumulate=True))

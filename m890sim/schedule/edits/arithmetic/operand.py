@@ -15,7 +15,7 @@ from m890sim.schedule.core.fusion import changed, fusion_at
 from m890sim.schedule.core.liveness import written_before
 from m890sim.schedule.core.pieces import tile_operand, writes
 from m890sim.schedule.core.room import in_own_tile, in_tiles
-from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
@@ -53,7 +53,7 @@ def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
         raise refuse(scaling, "the factor is no finite value")
     place = 1 if argument == "a" else 2
     operand = tile_operand(stmt, stmt.operands[place], argument)
-    dtype = tile_of(kernel, site, operand.tile)[1].dtype
+    dtype = declaration(kernel, site, operand.tile).dtype
     if dtype != "f32" and not (dtype == "bf16" and _power_of_two(factor)):
         found = f"`{operand.tile}` is {dtype}: a factor that is no power of two would round it"
         raise refuse(stmt, f"{found}; only f32 takes any")
@@ -91,7 +91,7 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
             reason = f"`{piece.tile}`, or a name in its piece, is defined inside the loop"
             break
         body, index = tree.block(kernel, site[:length])
-        if looped and not tree.in_stages(body):
+        if looped and not tree.contents(body).staged:
             if written_before(kernel, site[:length], piece):
                 found = site[:length]
             else:

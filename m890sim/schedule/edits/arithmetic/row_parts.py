@@ -9,7 +9,7 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.copying import Namer, require_shallow
-from m890sim.schedule.core.effects import effects_of, operand_roles, uses_tile
+from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.core.fusion import changed, merged
 from m890sim.schedule.core.pieces import (
     ONE,
@@ -21,7 +21,7 @@ from m890sim.schedule.core.pieces import (
 )
 from m890sim.schedule.core.room import require_place, within_room
 from m890sim.schedule.core.scope_keys import extents
-from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _EIGHTHS = range(1, 8)  # of the rows, for the first part
@@ -106,9 +106,7 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
             homes.append((require_used_after(kernel, site, ref.tile), cut.moved[ref]))
     body, index = tree.block(kernel, site)
     after = body[index + 1 :]
-    uses = [
-        n for n, part in enumerate(after) if any(uses_tile(part, ref.tile) for ref in cut.moved)
-    ]
+    uses = [n for n, part in enumerate(after) if any(touches(part, ref.tile) for ref in cut.moved)]
     count = max(uses, default=-1) + 1
     require_place(kernel, stmt, count + 1)
     added: list[ir.Stmt] = [*cut.halves(stmt)]
@@ -190,7 +188,7 @@ class _Cut:
             middle = shapes.simplify(ir.Op("+", (start, middle)))
         require_shallow(stmt, middle)
         if stop is None:
-            stop = tile_of(self.kernel, self.site, ref.tile)[1].rows
+            stop = declaration(self.kernel, self.site, ref.tile).rows
         first = dataclasses.replace(ref, rows=ir.Slice(start, middle))
         tile = self.moved.get(ref, ref.tile)
         return first, dataclasses.replace(ref, tile=tile, rows=ir.Slice(middle, stop))
@@ -250,7 +248,7 @@ def _joined(
         raise refuse(stmt, f"`{two.tile}` is another tile, or has other columns")
     if one.rows.step is not None or two.rows.step is not None:
         raise refuse(stmt, f"the rows of `{one.tile}` have a step")
-    end = one.rows.stop or tile_of(kernel, site, one.tile)[1].rows
+    end = one.rows.stop or declaration(kernel, site, one.tile).rows
     if not shapes.same_value(end, two.rows.start or ir.Const(0)):
         raise refuse(stmt, f"its rows of `{one.tile}` do not follow those of the first")
     return dataclasses.replace(one, rows=ir.Slice(one.rows.start, two.rows.stop))

@@ -7,7 +7,7 @@ import dataclasses
 from m890sim.kernel import ir
 from m890sim.kernel.transform import map_pieces
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import uses_tile
+from m890sim.schedule.core.effects import touches
 from m890sim.schedule.core.pieces import (
     COMPUTE,
     MASKS,
@@ -18,7 +18,7 @@ from m890sim.schedule.core.pieces import (
     tiles_read,
     writes,
 )
-from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, head_of, refuse
 
 _NONE = (object(),)
@@ -27,7 +27,7 @@ _NONE = (object(),)
 def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
     """Scope of cse where no such instruction stands above in the block: then it never applies."""
     body, index = tree.block(kernel, site)
-    places = tree.instructions(body).get(head_of(stmt))
+    places = tree.contents(body).instructions.get(head_of(stmt))
     return _NONE if places is not None and places[0] >= index else None
 
 
@@ -52,14 +52,14 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
     for part in body[place + 1 : index]:
         if writes(part, {*sources, kept.tile}):
             raise refuse(part, f"an operand of {stmt.op} or `{kept.tile}` is written in between")
-    old, new = (tile_of(kernel, site, ref.tile)[1] for ref in (result, kept))
+    old, new = (declaration(kernel, site, ref.tile) for ref in (result, kept))
     if old.dtype != new.dtype or old.space != new.space:
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` differ in dtype or memory")
     if not same_shape(kernel, site, kept, result):
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
     home = require_used_after(kernel, site, result.tile)
     after = body[index + 1 :]
-    readers = [n for n, part in enumerate(after, 1) if uses_tile(part, result.tile)]
+    readers = [n for n, part in enumerate(after, 1) if touches(part, result.tile)]
     using = after[: max(readers, default=0)]
     for part in using:
         if writes(part, {kept.tile, result.tile}):
@@ -80,7 +80,7 @@ def _same_before(stmt: ir.Instr, body: tree.Body, index: int) -> tuple[ir.Instr,
     """The nearest earlier instruction of the block that computes the same."""
     if stmt.op in MASKS or stmt.keyword("row_sum") is not None:
         raise refuse(stmt, f"{stmt.op} writes more than one new tile, or works in place")
-    for place in reversed(tree.instructions(body)[stmt.op]):
+    for place in reversed(tree.contents(body).instructions[stmt.op]):
         other = body[place]
         assert isinstance(other, ir.Instr)
         alike = (other.operands[1:], other.keywords) == (stmt.operands[1:], stmt.keywords)

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import instruction
-from m890sim.schedule.core.effects import operand_roles, uses_tile
-from m890sim.schedule.core.tile_scope import scope_of, tile_of, touches
-from m890sim.schedule.core.tree import in_stages, node, replace
+from m890sim.schedule.core.effects import operand_roles, touches
+from m890sim.schedule.core.tree import contents, declaration, node, replace, scope_of
 from m890sim.schedule.core.use_lists import of_dtypes
 from m890sim.schedule.edit import (
     Argument,
@@ -68,7 +67,7 @@ def _slots_arguments(
 def _slots_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """The tile, and the loop that it is declared in where that has stages."""
     parent = node(kernel, site[:-1])
-    staged = isinstance(parent, ir.Loop) and in_stages(parent.body)
+    staged = isinstance(parent, ir.Loop) and contents(parent.body).staged
     return (stmt, parent if staged else None)
 
 
@@ -95,7 +94,7 @@ def stages_spanned(kernel: ir.Kernel, site: Site, name: str) -> int:
     if len(site) < 2 or not isinstance(node(kernel, site[:-1]), ir.Loop):
         return 1
     indices = [
-        s.index for s in scope_of(kernel, site) if isinstance(s, ir.Stage) and touches(s.body, name)
+        s.index for s in scope_of(kernel, site) if isinstance(s, ir.Stage) and touches(s, name)
     ]
     return max(indices) - min(indices) + 1 if indices else 1
 
@@ -271,7 +270,7 @@ def _literals_fit(kernel: ir.Kernel, site: Site, tile: ir.TileDecl) -> None:
     prefix = site[:-1]
     body = ir.children(node(kernel, prefix)) if prefix else kernel.body
     for stmt in ir.walk(body[site[-1] + 1 :]):
-        if not isinstance(stmt, ir.Instr) or not uses_tile(stmt, tile.name):
+        if not isinstance(stmt, ir.Instr) or not touches(stmt, tile.name):
             continue
         for value in (*stmt.operands, *(value for _, value in stmt.keywords)):
             if isinstance(value, (ir.Const, ir.Op)) and any(
@@ -291,12 +290,12 @@ def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -
             stmt, at = body[index], (*prefix, index)
             if isinstance(stmt, ir.Instr):
                 meet(stmt, at)
-            elif uses_tile(stmt, tile.name):
+            elif touches(stmt, tile.name):
                 visit(ir.children(stmt), at, 0)
 
     def meet(stmt: ir.Instr, at: Site) -> None:
         tied = OPS[stmt.op].same_dtype
-        if not tied or not uses_tile(stmt, tile.name):
+        if not tied or not touches(stmt, tile.name):
             return
         refs = [value for name, _, _, value in operand_roles(stmt) if name in tied]
         if all(not isinstance(ref, ir.TileRef) or ref.tile != tile.name for ref in refs):
@@ -305,7 +304,7 @@ def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -
             if isinstance(ref, ir.TensorRef):
                 other, name = tensors[ref.tensor], ref.tensor
             elif isinstance(ref, ir.TileRef) and ref.tile != tile.name:
-                other, name = tile_of(kernel, at, ref.tile)[1].dtype, ref.tile
+                other, name = declaration(kernel, at, ref.tile).dtype, ref.tile
             else:
                 continue
             if other != dtype:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import known_effects, uses_tile
+from m890sim.schedule.core.effects import known_effects, touches
 from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.fusion import fusion_at
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import Written, written_before
 from m890sim.schedule.core.pieces import (
     ONE,
-    mentions,
+    count_mentions,
     piece_shape,
     tile_operand,
     tiles_of,
 )
 from m890sim.schedule.core.room import require_place
-from m890sim.schedule.core.tile_scope import tile_of
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 RANGE = ("f32", "bf16")  # hold what a row is before it is divided
@@ -70,7 +70,7 @@ def normalise_last(
     elif not finite(divisor):
         raise refuse(first, "the divisor must be finite")
     pair.require_shape(source)
-    _, decl = tile_of(kernel, site, result.tile)
+    decl = declaration(kernel, site, result.tile)
     if decl.dtype not in RANGE:
         raise refuse(decl, f"`{result.tile}` may not hold undivided rows")
     pair.require_dead()
@@ -85,7 +85,7 @@ def normalise_last(
     loop_site = _loop_of(kernel, site, first)
     loop = tree.node(kernel, loop_site)
     assert isinstance(loop, ir.Loop)
-    if mentions(loop, target.tile) != 1:
+    if count_mentions(loop, target.tile) != 1:
         raise refuse(loop, f"the loop does more to `{target.tile}` than this matmul")
     inside = known_effects(loop)
     if inside.writes & tiles_of(divisor):
@@ -115,10 +115,10 @@ def _filled(kernel: ir.Kernel, site: Site, target: ir.TileRef) -> bool:
     """Whether the last that happens to a piece before a statement of its block is a fill with 0."""
     body, index = tree.block(kernel, site)
     for stmt in reversed(body[:index]):
-        if uses_tile(stmt, target.tile):
+        if touches(stmt, target.tile):
             if not isinstance(stmt, ir.Instr) or stmt.op != "fill":
                 return False
-            filled = Written(tile_of(kernel, site, target.tile)[1])
+            filled = Written(declaration(kernel, site, target.tile))
             filled.write(stmt)
             return stmt.operands[1] == ir.Const(0.0) and filled.covers(target)
     return False

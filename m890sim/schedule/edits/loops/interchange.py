@@ -11,7 +11,7 @@ from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.copying import all_names, may_fail, staged, touched
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 

@@ -12,7 +12,8 @@ from m890sim.schedule.core.copying import may_fail, require_nodes, require_room,
 from m890sim.schedule.core.faults import require_inside
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.scope_keys import Remembered, extents
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.scope_keys import extents
 from m890sim.schedule.core.sizes import nodes, nodes_in, size_of
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
 from m890sim.schedule.core.copying import require_shallow
-from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.effects import effects_of, touches
 from m890sim.schedule.core.magnitudes import has_value
-from m890sim.schedule.core.tree import Body, block, insert, node, replace, with_children
+from m890sim.schedule.core.tree import Body, block, insert, node, replace, replace_in
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 from m890sim.schedule.edits.motion.stages import has_stages
@@ -61,8 +61,8 @@ def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -
             out: ir.Stmt = stmt
             if not _runs(kernel, loop):
                 out = ir.If(ir.Op("<", (loop.start, loop.stop)), (stmt,), loc=stmt.loc)
-            return replace(kernel, place, out, _without(loop, site[len(place) :]))
-        left = with_children(parent, ir.children(parent), site[-1], 1, ())
+            return replace(kernel, place, out, replace_in(loop, site[len(place) :]))
+        left = replace_in(parent, site[-1:])
         if isinstance(parent, ir.Cores):
             return insert(replace(kernel, site[:-1], left), place, stmt)
         return replace(kernel, place, stmt, left)
@@ -149,16 +149,11 @@ def _refuse_carried(tile: ir.TileDecl, loop: ir.Loop) -> None:
     stages = [
         child.index
         for child in loop.body
-        if isinstance(child, ir.Stage) and _touches(child, tile.name)
+        if isinstance(child, ir.Stage) and touches(child, tile.name)
     ]
     if len(stages) > 1:
         both = " and ".join(map(str, stages))
         raise refuse(tile, f"`{tile.name}` is used in stages {both}, so it belongs to the loop")
-
-
-def _touches(stmt: ir.Stmt, name: str) -> bool:
-    found = effects_of(stmt)
-    return name in found.reads or name in found.writes
 
 
 def _require_instruction(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:
@@ -207,10 +202,3 @@ def _around(loop: ir.Loop, path: Site) -> tuple[Body, Body]:
         below = body[index + 1 :] + below
         stmt = body[index]
     return above, above + below
-
-
-def _without(stmt: ir.Stmt, path: Site) -> ir.Stmt:
-    body = ir.children(stmt)
-    if len(path) == 1:
-        return with_children(stmt, body, path[0], 1, ())
-    return with_children(stmt, body, path[0], 1, (_without(body[path[0]], path[1:]),))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Set
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
 from m890sim.schedule.core.effects import Effects, effects_of
-from m890sim.schedule.core.tree import Body, in_stages, node, replace
+from m890sim.schedule.core.tree import Body, contents, node, replace
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _LAST = 7  # the highest number of a stage
@@ -17,7 +17,7 @@ BESIDE = (ir.Let, ir.TileDecl)  # what may stand beside stages
 
 def has_stages(loop: ir.Loop) -> bool:
     """Whether a loop is pipelined."""
-    return in_stages(loop.body)
+    return contents(loop.body).staged
 
 
 def with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
