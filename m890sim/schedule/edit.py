@@ -144,7 +144,6 @@ declared: list[EditSpec] = []  # the edits of all modules that have been importe
 
 def edit(
     number: int,
-    text: str,
     *,
     on: str | frozenset[str],
     exact: bool,
@@ -155,8 +154,8 @@ def edit(
     """Declares a function to be the edit of its name, with what `EditSpec` says.
 
     on: the heads of the statements that the edit acts on. arguments: what it offers at each of
-    them; by a function, or the same at all. The function is the row's `plan`; its name then stands
-    for the row's `rewrite`.
+    them; by a function, or the same at all. The function is the row's `plan`, and the first line
+    of its docstring its `text`; its name then stands for the row's `rewrite`.
     """
     heads = frozenset((on,)) if isinstance(on, str) else on
 
@@ -168,36 +167,22 @@ def edit(
         return arguments if isinstance(arguments, tuple) else arguments(kernel, site, stmt, context)
 
     def declare(plan: Plan) -> Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]:
-        name = plan.__name__
-        row = EditSpec(name, text, offered, plan, heads, scope, placing, number, exact)
+        text = (plan.__doc__ or "").split("\n")[0].rstrip(".")
+        row = EditSpec(
+            plan.__name__,
+            text[:1].lower() + text[1:],
+            offered,
+            plan,
+            heads,
+            scope,
+            placing,
+            number,
+            exact,
+        )
         declared.append(row)
         return row.rewrite
 
     return declare
-
-
-def numbered(rows: Iterable[EditSpec]) -> dict[str, EditSpec]:
-    """Rows by name, in the order of their numbers, which count from 0 without a gap.
-
-    Raises: ValueError for a name or a number that two rows have, and for a number that none has.
-    """
-    found: dict[str, EditSpec] = {}
-    by_number: dict[int, EditSpec] = {}
-    for row in sorted(rows, key=lambda row: row.number):
-        if row.name in found:
-            raise ValueError(f"two edits are called {row.name}")
-        if row.number in by_number:
-            raise ValueError(
-                f"the edits {by_number[row.number].name} and {row.name} both have the number "
-                f"{row.number}; the newer one takes the next that is free"
-            )
-        if row.number != len(found):
-            raise ValueError(
-                f"the edit {row.name} has the number {row.number}, but none has {len(found)}; "
-                "numbers count from 0 without a gap"
-            )
-        found[row.name] = by_number[row.number] = row
-    return found
 
 
 def head_of(stmt: ir.Stmt | ir.Kernel | None) -> str:

@@ -13,7 +13,7 @@ import pytest
 from m890sim.kernel import ir
 from m890sim.language import parse
 from m890sim.schedule import DEFAULT_CONTEXT, EDITS, EditSpec, edits
-from m890sim.schedule.edit import EditError, edit, numbered
+from m890sim.schedule.edit import EditError, edit
 from tests.schedule.families import family
 
 TEXT = """from m890sim.lang import *
@@ -28,37 +28,17 @@ def f(x: Tensor["N", "D"]):
 """
 
 
-def row(name: str, number: int) -> EditSpec:
-    return dataclasses.replace(EDITS["unroll"], name=name, number=number)
-
-
 def test_rows_stand_in_the_order_of_their_numbers() -> None:
-    assert list(numbered([row("b", 1), row("c", 2), row("a", 0)])) == ["a", "b", "c"]
-    assert [each.number for each in EDITS.values()] == list(range(len(EDITS)))
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([row("a", 0), row("b", 1), row("c", 1)], "b and c both have the number 1"),
-        ([row("a", 0), row("c", 2)], "c has the number 2, but none has 1"),
-        ([row("a", 1)], "a has the number 1, but none has 0"),
-        ([row("a", -1)], "a has the number -1, but none has 0"),
-        ([row("a", 0), row("a", 1)], "two edits are called a"),
-    ],
-)
-def test_rows_that_do_not_count_are_refused(rows: list[EditSpec], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        numbered(rows)
+    assert [row.number for row in EDITS.values()] == list(range(len(EDITS)))
 
 
 def test_an_edit_says_its_number_and_whether_it_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("m890sim.schedule.edit.declared", [])
     declare: Callable[..., Any] = edit
     with pytest.raises(TypeError, match="number"):
-        declare(text="no number", on="Loop", exact=True)
+        declare(on="Loop", exact=True)
     with pytest.raises(TypeError, match="exact"):
-        declare(0, "neither exact nor rounding", on="Loop")
+        declare(0, on="Loop")
 
 
 def test_every_edit_of_every_module_is_a_row() -> None:
@@ -80,16 +60,19 @@ def test_a_declared_edit_offers_plans_and_rewrites(monkeypatch: pytest.MonkeyPat
     rows: list[EditSpec] = []
     monkeypatch.setattr("m890sim.schedule.edit.declared", rows)
 
-    @edit(7, "drop the phases' statements", on="Cores", arguments=("all", "none"), exact=True)
+    @edit(7, on="Cores", arguments=("all", "none"), exact=True)
     def emptied(kernel: ir.Kernel, site: Any, argument: Any, context: Any) -> Any:
-        """Drops them."""
+        """Drops all.
+
+        And more.
+        """
         if argument == "none":
             raise EditError("none")
         return lambda: dataclasses.replace(kernel, body=())
 
     kernel = parse(TEXT)
     (spec,) = rows
-    assert (spec.name, spec.number, spec.exact, spec.heads) == ("emptied", 7, True, {"Cores"})
+    assert (spec.name, spec.text, spec.number, spec.exact) == ("emptied", "drops all", 7, True)
     assert list(spec.arguments(kernel, (0,), kernel.body[0], DEFAULT_CONTEXT)) == ["all", "none"]
     assert list(spec.arguments(kernel, (), None, DEFAULT_CONTEXT)) == []
     assert spec.applies(kernel, (0,), "all", DEFAULT_CONTEXT)

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.transform import copied_block, rename_block
 from m890sim.language.limits import DEFAULT_LIMITS
-from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.effects import defined_by, effects_of, known_effects
+from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.core.sizes import nodes, size_of, statements
-from m890sim.schedule.core.tree import Body, in_stages, names_of
+from m890sim.schedule.core.tree import Body, contents
 from m890sim.schedule.edit import Site, refuse
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
@@ -25,7 +25,8 @@ class Namer:
     """Gives names that the kernel does not use, each once."""
 
     def __init__(self, kernel: ir.Kernel) -> None:
-        self.used = names_of(kernel)
+        self.used = {p.name for p in kernel.params} | set(kernel.symbols)
+        self.used |= known_effects(*kernel.body).defines
 
     def fresh(self, stem: str) -> str:
         """The stem, or the stem and the least number from 2 on."""
@@ -48,29 +49,15 @@ def all_names(body: Iterable[ir.Stmt]) -> Iterator[str]:
         yield from _names(stmt)
 
 
-_NAMES: Remembered[tuple[str, ...]] = Remembered(20_000)
-
-
+@by_node(20_000)
 def _names(stmt: ir.Stmt) -> tuple[str, ...]:
-    if isinstance(stmt, ir.Instr):
-        return ()
-    return _NAMES.get((stmt,), lambda: _names_below(stmt))
-
-
-def _names_below(stmt: ir.Stmt) -> tuple[str, ...]:
-    found: list[str] = []
-    if isinstance(stmt, ir.Let | ir.TileDecl | ir.HbmDecl):
-        found.append(stmt.name)
-    elif isinstance(stmt, ir.Loop):
-        found.append(stmt.var)
-    for child in ir.children(stmt):
-        found += _names(child)
-    return tuple(found)
+    own = () if isinstance(stmt, ir.Cores) else defined_by(stmt)
+    return own + tuple(name for child in ir.children(stmt) for name in _names(child))
 
 
 def staged(loop: ir.Loop) -> bool:
     """Whether the loop's body stands in stages."""
-    return in_stages(loop.body)
+    return contents(loop.body).staged
 
 
 def without_stages(namer: Namer, body: Body) -> Body:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form, Forms, Range
 from m890sim.kernel.shapes import form_of
-from m890sim.kernel.transform import names_in
+from m890sim.kernel.transform import name_of, names_in
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.fingerprints import bag_of_block
 from m890sim.schedule.core.integers.proofs import needed
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.scope_keys import Remembered, extents
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.scope_keys import extents
 from m890sim.schedule.core.shape_faults import as_before, doubtful, operands_of, unequal
 from m890sim.schedule.core.tree import Body, block, node
 from m890sim.schedule.edit import Site, refuse
@@ -294,7 +295,7 @@ class Places:
             if not any(map(self.moves, entries)):
                 continue
             resized = resized or any(map(self.resized, entries))
-            name = ref.tile if isinstance(ref, ir.TileRef) else ref.tensor
+            name = name_of(ref)
             for entry, dim in zip(entries, self.dims_of(name), strict=True):
                 if self.outside(entry, dim):
                     return stmt, f"a piece of `{name}` would lie outside it {_UNREACHED}"
@@ -316,7 +317,7 @@ class Places:
 
     def shape(self, ref: ir.TileRef | ir.TensorRef) -> tuple[Form, Form]:
         """The extents of a piece, as an instruction sees it."""
-        name = ref.tile if isinstance(ref, ir.TileRef) else ref.tensor
+        name = name_of(ref)
         extents = [
             self.extent(entry, dim)
             for entry, dim in zip(_entries(ref), self.dims_of(name), strict=True)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.effects import effects_of, operand_roles, uses_tile
-from m890sim.schedule.core.scope_keys import Remembered
-from m890sim.schedule.core.tile_scope import tile_of
-from m890sim.schedule.core.tree import Body, block, node
+from m890sim.schedule.core.effects import effects_of, operand_roles, touches
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.tree import Body, block, declaration, home_of, node
 from m890sim.schedule.edit import Site
 
 _Span = tuple[ir.Expr, ir.Expr, ir.Expr | None]  # start, stop, step
@@ -54,7 +53,7 @@ class Written:
         """
         for stmt in body:
             found: ir.Instr | None = None
-            if not uses_tile(stmt, self.tile.name):
+            if not touches(stmt, self.tile.name):
                 continue
             if isinstance(stmt, ir.Instr):
                 if not all(map(self.covers, read_pieces(stmt, self.tile.name))):
@@ -237,13 +236,13 @@ def written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
     What they wrote shows as well that the piece lies in its tile: of a whole tile that was written,
     a piece may still be beyond the tile.
     """
-    tile = tile_of(kernel, site, piece.tile)[1]
+    tile = declaration(kernel, site, piece.tile)
     return Written(
         tile,
         (
             ref
             for stmt in _before(kernel, site)
-            if isinstance(stmt, ir.Instr) and uses_tile(stmt, piece.tile)
+            if isinstance(stmt, ir.Instr) and touches(stmt, piece.tile)
             for ref in written_pieces(stmt, piece.tile)
             if _shows(tile.rows, ref.rows, piece.rows) and _shows(tile.cols, ref.cols, piece.cols)
         ),
@@ -263,7 +262,7 @@ def read_later(kernel: ir.Kernel, site: Site, piece: ir.TileRef, kept: bool = Tr
     Follows the text to the end of the tile's scope, and around the loops in between.
     kept: the statement's own writes count as written.
     """
-    home, tile = tile_of(kernel, site, piece.tile)
+    home, tile = home_of(kernel, site, piece.tile), declaration(kernel, site, piece.tile)
     written = Written(tile)
     stmt = node(kernel, site)
     if kept and isinstance(stmt, ir.Instr):

@@ -9,7 +9,8 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import effects_of, known_effects, uses_tile
+from m890sim.schedule.core.copying import Namer
+from m890sim.schedule.core.effects import effects_of, known_effects, touches
 from m890sim.schedule.core.liveness import read_later
 from m890sim.schedule.edit import Argument, Context, Site, refuse
 
@@ -50,21 +51,9 @@ def tile_operand(stmt: ir.Instr, value: object, name: str) -> ir.TileRef:
 # ---- pieces ----
 
 
-def declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
-    """The declaration that `name` means at a site."""
-    for length in range(len(site), 0, -1):
-        body, index = tree.block(kernel, site[:length])
-        place = tree.tiles(body).get(name, index)
-        if place < index:
-            stmt = body[place]
-            assert isinstance(stmt, ir.TileDecl)
-            return stmt
-    raise refuse(tree.node(kernel, site), f"`{name}` is no tile that is visible here")
-
-
 def piece_shape(kernel: ir.Kernel, site: Site, ref: ir.TileRef) -> tuple[ir.Expr, ir.Expr]:
     """Rows and columns of a piece of a tile."""
-    decl = declaration(kernel, site, ref.tile)
+    decl = tree.declaration(kernel, site, ref.tile)
     return shapes.piece_shape(ref, (decl.rows, decl.cols))
 
 
@@ -82,11 +71,6 @@ def same_shape(kernel: ir.Kernel, site: Site, one: ir.TileRef, two: ir.TileRef) 
 # ---- who reads a tile ----
 
 
-def touches(stmt: ir.Stmt, tile: str) -> bool:
-    """Whether a statement, or one below it, reads or writes a tile."""
-    return uses_tile(stmt, tile)
-
-
 def writes(stmt: ir.Stmt, tiles: set[str]) -> bool:
     """Whether a statement, or one below it, writes one of the tiles."""
     return not tiles.isdisjoint(effects_of(stmt).writes)
@@ -97,24 +81,14 @@ def tiles_of(*values: object) -> set[str]:
     return {value.tile for value in values if isinstance(value, ir.TileRef)}
 
 
-def home_of(kernel: ir.Kernel, site: Site, name: str) -> Site:
-    """Where a tile is declared."""
-    for length in range(len(site), 0, -1):
-        body, index = tree.block(kernel, site[:length])
-        place = tree.tiles(body).get(name, index)
-        if place < index:
-            return (*site[: length - 1], site[length - 1] - index + place)
-    raise refuse(tree.node(kernel, site), f"`{name}` is no tile that is visible here")
-
-
-def mentions(stmt: ir.Stmt, tile: str) -> int:
+def count_mentions(stmt: ir.Stmt, tile: str) -> int:
     """Operands that name a tile, in a statement and below."""
-    if not uses_tile(stmt, tile):
+    if not touches(stmt, tile):
         return 0
     if isinstance(stmt, ir.Instr):
         values = (*stmt.operands, *(value for _, value in stmt.keywords))
         return sum(isinstance(value, ir.TileRef) and value.tile == tile for value in values)
-    return sum(mentions(child, tile) for child in ir.children(stmt))
+    return sum(count_mentions(child, tile) for child in ir.children(stmt))
 
 
 # ---- a result and its reader ----
@@ -211,12 +185,12 @@ def companion(
 
     One row or column where the piece certainly has one, else as large as the piece's tile.
     """
-    decl = declaration(kernel, site, like.tile)
+    decl = tree.declaration(kernel, site, like.tile)
     dims, pieces = [], []
     for dim, piece in ((decl.rows, like.rows), (decl.cols, like.cols)):
         one = shapes.slice_extent(piece, dim) == ONE
         dims.append(ONE if one else dim)
         pieces.append(ir.FULL if one else piece)
-    name = tree.fresh(kernel, stem)
+    name = Namer(kernel).fresh(stem)
     made = ir.TileDecl(name, "sram", dims[0], dims[1], dtype)
     return made, ir.TileRef(name, pieces[0], pieces[1])

@@ -9,7 +9,7 @@ from typing import cast
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value, simplify
-from m890sim.kernel.transform import names_in, substitute
+from m890sim.kernel.transform import name_of, names_in, substitute
 from m890sim.schedule.core.block_size.memo import Known
 from m890sim.schedule.core.block_size.reduce import carried_tiles
 from m890sim.schedule.core.effects import effects_of, operand_roles
@@ -165,7 +165,7 @@ class Whole:
                 does.append(value)
                 continue
             place, before = len(does), len(spans)
-            does.append(value.tile if isinstance(value, ir.TileRef) else value.tensor)
+            does.append(name_of(value))
             letters = shapes[name][:2]
             if isinstance(value, ir.TileRef) and value.transposed:
                 letters = letters[::-1]

@@ -9,6 +9,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import known_effects, operand_roles
 from m890sim.schedule.core.liveness import Written
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.running.weights import (
     ONE,
     PLAIN,
@@ -23,7 +24,6 @@ from m890sim.schedule.core.running.weights import (
     scaled,
     weight,
 )
-from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
 

@@ -14,7 +14,6 @@ from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.liveness import written_before
 from m890sim.schedule.core.pieces import (
     companion,
-    declaration,
     instruction_at,
     merged,
     reader_of,
@@ -22,6 +21,7 @@ from m890sim.schedule.core.pieces import (
     writes,
 )
 from m890sim.schedule.core.room import in_tiles, require_place
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
@@ -32,14 +32,7 @@ def _sides(
         yield from ("a", "b")
 
 
-@edit(
-    46,
-    "scale an operand before the loop instead of every product in it",
-    on="matmul",
-    arguments=_sides,
-    scope=in_tiles,
-    exact=False,
-)
+@edit(46, on="matmul", arguments=_sides, scope=in_tiles, exact=False)
 def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A factor of a matmul's result goes into an operand, once, before the loop.
 

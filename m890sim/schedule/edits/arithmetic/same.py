@@ -7,36 +7,28 @@ import dataclasses
 from m890sim.kernel import ir
 from m890sim.kernel.transform import map_pieces
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.effects import operand_roles, touches
 from m890sim.schedule.core.pieces import (
     COMPUTE,
-    declaration,
-    home_of,
+    count_mentions,
     instruction_at,
-    mentions,
     same_shape,
     tile_operand,
     tiles_of,
-    touches,
     writes,
 )
+from m890sim.schedule.core.tree import declaration, home_of
 from m890sim.schedule.edit import Argument, Context, Site, edit, head_of, heads, refuse
 
 
 def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
     """Scope of cse where no such instruction stands above in the block: then it never applies."""
     body, index = tree.block(kernel, site)
-    places = tree.instructions(body).get(head_of(stmt))
+    places = tree.contents(body).instructions.get(head_of(stmt))
     return _NONE if places is not None and places[0] >= index else None
 
 
-@edit(
-    51,
-    "use what another tile of the block holds already",
-    on=heads(*COMPUTE),
-    scope=_alone,
-    exact=True,
-)
+@edit(51, on=heads(*COMPUTE), scope=_alone, exact=True)
 def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An instruction that computes what another tile holds already goes; its readers use that tile.
 
@@ -66,8 +58,8 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
     after = body[index + 1 :]
     scope, at = tree.block(kernel, home)
-    inside = sum(mentions(part, result.tile) for part in after)
-    if sum(mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
+    inside = sum(count_mentions(part, result.tile) for part in after)
+    if sum(count_mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
         raise refuse(stmt, f"`{result.tile}` is used before this, or outside the block")
     readers = [n for n, part in enumerate(after) if touches(part, result.tile)]
     last = readers[-1] if readers else -1
@@ -93,7 +85,7 @@ def _same_before(
     """The nearest earlier instruction of the block that computes the same."""
     if stmt.op.endswith("_mask") or stmt.keyword("row_sum") is not None:
         raise refuse(stmt, f"{stmt.op} writes more than one new tile, or works in place")
-    for place in reversed(tree.instructions(body).get(stmt.op, ())):
+    for place in reversed(tree.contents(body).instructions.get(stmt.op, ())):
         other = body[place]
         if place >= index:
             continue

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.float_values import (
-    Value,
-    finite,
-    is_value,
-    plus,
-    times,
-    within_f32,
-)
+from m890sim.schedule.core.float_values import Value, finite, is_value, plus, times, within_f32
 from m890sim.schedule.core.pieces import (
     COMPUTE,
     SFU,
@@ -67,13 +60,7 @@ def _source(
     raise refuse(first, f"no operand of {first.op} certainly has the shape of its result")
 
 
-@edit(
-    36,
-    "put a multiplication into the SFU instruction that follows",
-    on="mul",
-    scope=of_tiles,
-    exact=False,
-)
+@edit(36, on="mul", scope=of_tiles, exact=False)
 def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A multiplication whose result goes into an SFU instruction becomes its scale.
 
@@ -102,13 +89,7 @@ def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return join(kernel, site, pair, changed(pair.second, (dst, source), keywords, comments))
 
 
-@edit(
-    37,
-    "put a subtraction into the SFU instruction that follows",
-    on="sub",
-    scope=in_tiles,
-    exact=False,
-)
+@edit(37, on="sub", scope=in_tiles, exact=False)
 def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A subtraction whose result goes into an SFU instruction becomes its bias.
 
@@ -126,13 +107,7 @@ def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     return _fuse_shift(kernel, site, first, (1,), -1.0)
 
 
-@edit(
-    38,
-    "put an addition into the SFU instruction that follows",
-    on="add",
-    scope=in_tiles,
-    exact=False,
-)
+@edit(38, on="add", scope=in_tiles, exact=False)
 def fuse_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An addition whose result goes into an SFU instruction becomes its bias.
 
@@ -188,7 +163,7 @@ def _fuse_shift(
     return join(kernel, site, pair, fused, early=early)
 
 
-@edit(39, "let the SFU add up the rows of its result", on=heads(*SFU), scope=of_tiles, exact=False)
+@edit(39, on=heads(*SFU), scope=of_tiles, exact=False)
 def fuse_row_sum(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The row sums of an SFU instruction's result become its `row_sum`.
 
@@ -216,13 +191,7 @@ def fuse_row_sum(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return join(kernel, site, pair, early=(fused,))
 
 
-@edit(
-    40,
-    "write a result where it would be copied to",
-    on=heads(*COMPUTE),
-    scope=of_tiles,
-    exact=False,
-)
+@edit(40, on=heads(*COMPUTE), scope=of_tiles, exact=False)
 def fuse_cast(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A result that is only copied is written where the copy goes.
 
@@ -262,9 +231,7 @@ def fuse_cast(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return join(kernel, site, pair, early=(fused,))
 
 
-@edit(
-    44, "compute exp as exp2, with log2(e) in the scale", on="exp", scope=in_statement, exact=False
-)
+@edit(44, on="exp", scope=in_statement, exact=False)
 def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """e ** x becomes 2 ** (x * log2(e)), the factor in the scale and the bias.
 

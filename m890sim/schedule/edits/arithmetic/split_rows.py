@@ -9,17 +9,10 @@ from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.effects import effects_of, operand_roles
-from m890sim.schedule.core.pieces import (
-    ONE,
-    SFU,
-    declaration,
-    instruction_at,
-    merged,
-    piece_shape,
-    tile_operand,
-)
+from m890sim.schedule.core.pieces import ONE, SFU, instruction_at, merged, piece_shape, tile_operand
 from m890sim.schedule.core.room import require_place, within_room
 from m890sim.schedule.core.scope_keys import extents
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, heads, refuse
 
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all
@@ -48,14 +41,7 @@ def _with_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object,
 _with_extents_and_room = within_room(_with_extents)
 
 
-@edit(
-    49,
-    "split an SFU instruction into two, over its first and its last rows",
-    on=heads(*SFU),
-    arguments=_parts,
-    scope=_with_extents_and_room,
-    exact=True,
-)
+@edit(49, on=heads(*SFU), arguments=_parts, scope=_with_extents_and_room, exact=True)
 def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An SFU instruction becomes two, over the first and the last of its rows.
 
@@ -145,13 +131,7 @@ def half(
     return dataclasses.replace(ref, rows=ir.Slice(start, middle))
 
 
-@edit(
-    50,
-    "make one of two SFU instructions over adjoining rows",
-    on=heads(*SFU),
-    scope=_with_extents_and_room,
-    exact=True,
-)
+@edit(50, on=heads(*SFU), scope=_with_extents_and_room, exact=True)
 def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring SFU instructions over adjoining rows become one.
 

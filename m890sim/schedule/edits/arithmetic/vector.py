@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.float_values import (
-    finite,
-    is_value,
-    positive,
-    times,
-    within_f32,
-)
+from m890sim.schedule.core.float_values import finite, is_value, positive, times, within_f32
 from m890sim.schedule.core.pieces import (
     changed,
     companion,
-    declaration,
     instruction_at,
     join,
     merged,
@@ -26,11 +19,12 @@ from m890sim.schedule.core.pieces import (
     tiles_of,
 )
 from m890sim.schedule.core.room import in_statement, in_tiles, require_place
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
-@edit(41, "make a multiplication and an addition one fma", on="mul", scope=of_tiles, exact=False)
+@edit(41, on="mul", scope=of_tiles, exact=False)
 def fuse_mul_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A product that is only added to something becomes one fma.
 
@@ -64,7 +58,7 @@ def fuse_mul_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return join(kernel, site, pair, fused)
 
 
-@edit(52, "make two multiplications by values one", on="mul", scope=of_tiles, exact=False)
+@edit(52, on="mul", scope=of_tiles, exact=False)
 def fuse_mul_mul(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two multiplications by values, one after the other, become one.
 
@@ -94,7 +88,7 @@ def fuse_mul_mul(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return join(kernel, site, pair, changed(second, operands, {}, comments))
 
 
-@edit(42, "make an fma a multiplication and an addition", on="fma", scope=in_statement, exact=False)
+@edit(42, on="fma", scope=in_statement, exact=False)
 def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An fma becomes a product and a sum.
 
@@ -119,13 +113,7 @@ def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return tree.replace(kernel, site, *early, first, second)
 
 
-@edit(
-    43,
-    "let the matrix unit add a product to its accumulator",
-    on="matmul",
-    scope=of_tiles,
-    exact=False,
-)
+@edit(43, on="matmul", scope=of_tiles, exact=False)
 def accumulate(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A product that is only added to an accumulator is accumulated by the matrix unit.
 
@@ -158,7 +146,7 @@ def accumulate(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return join(kernel, site, pair, fused)
 
 
-@edit(47, "multiply by a reciprocal instead of dividing", on="div", scope=in_statement, exact=False)
+@edit(47, on="div", scope=in_statement, exact=False)
 def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A division becomes a multiplication by the reciprocal, which the SFU computes.
 
@@ -185,7 +173,7 @@ def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return tree.replace(kernel, site, changed(stmt, (target, a, factor), {}, op="mul"))
 
 
-@edit(48, "divide instead of multiplying by a reciprocal", on="recip", scope=of_tiles, exact=False)
+@edit(48, on="recip", scope=of_tiles, exact=False)
 def recip_to_div(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A multiplication by a reciprocal that nothing else needs becomes a division.
 
@@ -219,9 +207,7 @@ def recip_to_div(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return join(kernel, site, pair, shapes.instruction("div", operands, None, comments, second.loc))
 
 
-@edit(
-    45, "move a positive factor behind a mask or a maximum", on="mul", scope=in_tiles, exact=False
-)
+@edit(45, on="mul", scope=in_tiles, exact=False)
 def scale_through_max(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import instruction
-from m890sim.schedule.core.effects import operand_roles, uses_tile
-from m890sim.schedule.core.tile_scope import scope_of, tile_of, touches
-from m890sim.schedule.core.tree import in_stages, node, replace
+from m890sim.schedule.core.effects import operand_roles, touches
+from m890sim.schedule.core.tree import contents, declaration, node, replace, scope_of
 from m890sim.schedule.core.use_lists import of_dtypes
 from m890sim.schedule.edit import (
     Argument,
@@ -68,19 +67,11 @@ def _slots_arguments(
 def _slots_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """The tile, and the loop that it is declared in where that has stages."""
     parent = node(kernel, site[:-1])
-    staged = isinstance(parent, ir.Loop) and in_stages(parent.body)
+    staged = isinstance(parent, ir.Loop) and contents(parent.body).staged
     return (stmt, parent if staged else None)
 
 
-@edit(
-    1,
-    "give a tile 1 to 4 slots",
-    on="TileDecl",
-    arguments=_slots_arguments,
-    scope=_slots_scope,
-    placing=True,
-    exact=True,
-)
+@edit(1, on="TileDecl", arguments=_slots_arguments, scope=_slots_scope, placing=True, exact=True)
 def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Gives a tile another number of copies.
 
@@ -103,7 +94,7 @@ def stages_spanned(kernel: ir.Kernel, site: Site, name: str) -> int:
     if len(site) < 2 or not isinstance(node(kernel, site[:-1]), ir.Loop):
         return 1
     indices = [
-        s.index for s in scope_of(kernel, site) if isinstance(s, ir.Stage) and touches(s.body, name)
+        s.index for s in scope_of(kernel, site) if isinstance(s, ir.Stage) and touches(s, name)
     ]
     return max(indices) - min(indices) + 1 if indices else 1
 
@@ -120,15 +111,7 @@ def _queue_arguments(
     return (n for n in range(context.queues) if now != ir.Const(n))
 
 
-@edit(
-    2,
-    "send a transfer through another queue",
-    on=_DMA,
-    arguments=_queue_arguments,
-    scope=statement,
-    placing=True,
-    exact=True,
-)
+@edit(2, on=_DMA, arguments=_queue_arguments, scope=statement, placing=True, exact=True)
 def set_queue(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Sends a transfer through another DMA queue.
 
@@ -165,15 +148,7 @@ def _bank_arguments(
         yield ANYWHERE
 
 
-@edit(
-    3,
-    "fix or free the first bank of a tile",
-    on="TileDecl",
-    arguments=_bank_arguments,
-    scope=statement,
-    placing=True,
-    exact=True,
-)
+@edit(3, on="TileDecl", arguments=_bank_arguments, scope=statement, placing=True, exact=True)
 def set_bank(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Fixes the first bank of an SRAM tile, or leaves it to the chip again.
 
@@ -202,15 +177,7 @@ def _order_arguments(
     return (order for order in ir.ORDERS if order != stmt.order)
 
 
-@edit(
-    4,
-    "spread work items in another order",
-    on="Cores",
-    arguments=_order_arguments,
-    scope=statement,
-    placing=True,
-    exact=True,
-)
+@edit(4, on="Cores", arguments=_order_arguments, scope=statement, placing=True, exact=True)
 def set_order(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Spreads the work items of a phase over the cores in another order.
 
@@ -239,14 +206,7 @@ def _engine_arguments(
     return (engine for engine in OPS[stmt.op].engines if engine != now)
 
 
-@edit(
-    5,
-    "run an instruction on another engine",
-    on=_SEVERAL,
-    arguments=_engine_arguments,
-    scope=statement,
-    exact=True,
-)
+@edit(5, on=_SEVERAL, arguments=_engine_arguments, scope=statement, exact=True)
 def set_engine(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Runs an instruction on another engine that can run it.
 
@@ -277,14 +237,7 @@ def _dtype_arguments(
     return (d for d in context.dtypes if d != stmt.dtype and d in WIDE_ENOUGH[stmt.dtype])
 
 
-@edit(
-    6,
-    "keep a tile in another dtype",
-    on="TileDecl",
-    arguments=_dtype_arguments,
-    scope=of_dtypes,
-    exact=False,
-)
+@edit(6, on="TileDecl", arguments=_dtype_arguments, scope=of_dtypes, exact=False)
 def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Keeps a tile in another dtype.
 
@@ -317,7 +270,7 @@ def _literals_fit(kernel: ir.Kernel, site: Site, tile: ir.TileDecl) -> None:
     prefix = site[:-1]
     body = ir.children(node(kernel, prefix)) if prefix else kernel.body
     for stmt in ir.walk(body[site[-1] + 1 :]):
-        if not isinstance(stmt, ir.Instr) or not uses_tile(stmt, tile.name):
+        if not isinstance(stmt, ir.Instr) or not touches(stmt, tile.name):
             continue
         for value in (*stmt.operands, *(value for _, value in stmt.keywords)):
             if isinstance(value, (ir.Const, ir.Op)) and any(
@@ -337,12 +290,12 @@ def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -
             stmt, at = body[index], (*prefix, index)
             if isinstance(stmt, ir.Instr):
                 meet(stmt, at)
-            elif uses_tile(stmt, tile.name):
+            elif touches(stmt, tile.name):
                 visit(ir.children(stmt), at, 0)
 
     def meet(stmt: ir.Instr, at: Site) -> None:
         tied = OPS[stmt.op].same_dtype
-        if not tied or not uses_tile(stmt, tile.name):
+        if not tied or not touches(stmt, tile.name):
             return
         refs = [value for name, _, _, value in operand_roles(stmt) if name in tied]
         if all(not isinstance(ref, ir.TileRef) or ref.tile != tile.name for ref in refs):
@@ -351,7 +304,7 @@ def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -
             if isinstance(ref, ir.TensorRef):
                 other, name = tensors[ref.tensor], ref.tensor
             elif isinstance(ref, ir.TileRef) and ref.tile != tile.name:
-                other, name = tile_of(kernel, at, ref.tile)[1].dtype, ref.tile
+                other, name = declaration(kernel, at, ref.tile).dtype, ref.tile
             else:
                 continue
             if other != dtype:

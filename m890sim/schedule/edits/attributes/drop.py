@@ -9,18 +9,19 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
 from m890sim.kernel.transform import map_pieces
-from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
 from m890sim.schedule.core.liveness import written_pieces
-from m890sim.schedule.core.tile_scope import (
-    accesses,
+from m890sim.schedule.core.tree import (
+    Body,
+    block,
+    declaration,
+    home_of,
+    node,
     parent_of,
-    reads,
+    replace,
     scope_of,
-    tile_of,
-    touches,
-    writes,
+    with_next,
 )
-from m890sim.schedule.core.tree import Body, block, node, replace, with_next
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse, statement
 
@@ -32,7 +33,7 @@ Arguments = Iterable[Argument]
 # ---- fences ----
 
 
-@edit(7, "remove a fence", on="fence", scope=statement, exact=True)
+@edit(7, on="fence", scope=statement, exact=True)
 def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Removes a fence.
 
@@ -48,7 +49,7 @@ def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return lambda: replace(kernel, site)
 
 
-@edit(8, "put a fence behind a statement", on=heads(*FENCED), scope=with_next, exact=True)
+@edit(8, on=heads(*FENCED), scope=with_next, exact=True)
 def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts a fence behind a statement.
 
@@ -74,9 +75,7 @@ def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 # ---- tiles ----
 
 
-@edit(
-    9, "drop a tile that nothing uses", on=heads("TileDecl", "HbmDecl"), scope=of_tiles, exact=True
-)
+@edit(9, on=heads("TileDecl", "HbmDecl"), scope=of_tiles, exact=True)
 def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops the declaration of a tile, or of HBM scratch, that nothing uses.
 
@@ -89,7 +88,7 @@ def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     stmt = node(kernel, site)
     if not isinstance(stmt, (ir.TileDecl, ir.HbmDecl)):
         raise refuse(stmt, "this statement declares neither a tile nor HBM scratch")
-    if touches(scope_of(kernel, site), stmt.name):
+    if any(touches(later, stmt.name) for later in scope_of(kernel, site)):
         raise refuse(stmt, f"{stmt.name} is used")
     return lambda: replace(kernel, site)
 
@@ -97,7 +96,7 @@ def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 # ---- copies ----
 
 
-@edit(10, "read the original of a copy", on="copy", scope=of_tiles, exact=True)
+@edit(10, on="copy", scope=of_tiles, exact=True)
 def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops a copy; what read the copy reads the original.
 
@@ -116,8 +115,8 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     to, source = stmt.operands
     if not isinstance(to, ir.TileRef) or not isinstance(source, ir.TileRef):
         raise refuse(stmt, "the copy is not one of a tile")
-    place, copied = tile_of(kernel, site, to.tile)
-    original = tile_of(kernel, site, source.tile)[1]
+    place, copied = home_of(kernel, site, to.tile), declaration(kernel, site, to.tile)
+    original = declaration(kernel, site, source.tile)
     if to.tile == source.tile or (to.rows, to.cols) != (source.rows, source.cols):
         raise refuse(stmt, f"{to.tile} and {source.tile} are not the same piece of two tiles")
     if copied.dtype != original.dtype:
@@ -125,15 +124,14 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     if not (same_value(copied.rows, original.rows) and same_value(copied.cols, original.cols)):
         raise refuse(stmt, f"{to.tile} and {source.tile} are declared with different extents")
     after = scope_of(kernel, site)
-    users = [n for n, s in enumerate(after) if touches((s,), to.tile)]
+    users = [n for n, s in enumerate(after) if touches(s, to.tile)]
     last = users[-1] + 1 if users else 0
-    if writes(after, to.tile) or _uses(scope_of(kernel, place), to.tile) > 1 + _uses(
-        after, to.tile
-    ):
+    used = _uses(scope_of(kernel, place), to.tile)
+    if to.tile in known_effects(*after).writes or used > 1 + _uses(after, to.tile):
         raise refuse(stmt, f"{to.tile} is also written, or read outside the block behind the copy")
     if any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(place), len(site))):
         _require_same_piece(after[:last], to)
-    if writes(after[:last], source.tile):
+    if source.tile in known_effects(*after[:last]).writes:
         raise refuse(stmt, f"{source.tile} is written while {to.tile} is still read")
 
     def renamed(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
@@ -166,19 +164,13 @@ def _require_same_piece(body: Body, copied: ir.TileRef) -> None:
 
 def _uses(body: Body, name: str) -> int:
     """Instructions that read or write a tile."""
-    return sum(isinstance(s, ir.Instr) and any(accesses(s, name)) for s in ir.walk(body))
+    return sum(isinstance(s, ir.Instr) and touches(s, name) for s in ir.walk(body))
 
 
 # ---- dead instructions ----
 
 
-@edit(
-    11,
-    "drop what nothing reads",
-    on=heads("Instr") - {"fence", "store"},
-    scope=of_tiles,
-    exact=True,
-)
+@edit(11, on=heads("Instr") - {"fence", "store"}, scope=of_tiles, exact=True)
 def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops an instruction whose result nothing reads.
 
@@ -207,13 +199,13 @@ def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) 
 
     Any read of the tile counts, also of what was written in between.
     """
-    home = tile_of(kernel, site, ref.tile)[0]
+    home = home_of(kernel, site, ref.tile)
     looped = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(home), len(site)))
     enough = {(ref.rows, ref.cols), (ir.FULL, ir.FULL)}  # pieces that are all of it
     for length in range(len(site), len(home) - 1, -1):
         body, index = block(kernel, site[:length])
         for later in body[index + 1 :]:
-            if reads((later,), ref.tile):
+            if ref.tile in effects_of(later).reads:
                 raise refuse(stmt, f"{ref.tile} is read afterwards")
             if isinstance(later, ir.Instr) and any(
                 (piece.rows, piece.cols) in enough for piece in written_pieces(later, ref.tile)
@@ -224,7 +216,7 @@ def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) 
         # In a loop, what stands before comes after, too. The `orelse` behind a `then` reads nothing
         # of it, but the language's check of what is written first goes by the text all the same.
         around, own = ir.children(node(kernel, site[: length - 1])), site[length - 1]
-        if reads((around[:own] if looped else ()) + around[own + 1 :], ref.tile):
+        if ref.tile in known_effects(*(around[:own] if looped else ()), *around[own + 1 :]).reads:
             raise refuse(stmt, f"{ref.tile} is read before it is written again")
         # Names of an inner block mean something else outside it: only the whole tile counts.
         enough = {(ir.FULL, ir.FULL)}

@@ -33,7 +33,7 @@ def _arguments(
                 yield name, step
 
 
-@edit(0, "change the size of a block", on="Kernel", arguments=_arguments, exact=False)
+@edit(0, on="Kernel", arguments=_arguments, exact=False)
 def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Changes the size of a block.
 

@@ -11,7 +11,7 @@ from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import expressions
 from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
@@ -39,13 +39,7 @@ def pack_arguments(
         yield KEEP
 
 
-@edit(
-    54,
-    "pack the query heads of a group into the rows of a tile",
-    on="Cores",
-    arguments=pack_arguments,
-    exact=False,
-)
+@edit(54, on="Cores", arguments=pack_arguments, exact=False)
 def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The query heads of a group become the rows of one tile: row = token * G + head.
 

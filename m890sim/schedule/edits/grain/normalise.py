@@ -5,16 +5,15 @@ from __future__ import annotations
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import known_effects
+from m890sim.schedule.core.effects import known_effects, touches
 from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import Written, written_before
 from m890sim.schedule.core.pieces import (
     ONE,
-    declaration,
+    count_mentions,
     instruction_at,
     join,
-    mentions,
     nothing,
     piece_shape,
     reader_of,
@@ -23,22 +22,16 @@ from m890sim.schedule.core.pieces import (
     same_shape,
     tile_operand,
     tiles_of,
-    touches,
 )
 from m890sim.schedule.core.room import require_place
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 RANGE = ("f32", "bf16")  # hold what a row is before it is divided
 normalise_arguments = nothing("div", "mul")
 
 
-@edit(
-    57,
-    "divide a matmul's result once instead of its operand",
-    on=frozenset(("div", "mul")),
-    arguments=normalise_arguments,
-    exact=False,
-)
+@edit(57, on=frozenset(("div", "mul")), arguments=normalise_arguments, exact=False)
 def normalise_last(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:
@@ -103,7 +96,7 @@ def normalise_last(
     loop_site = _loop_of(kernel, site, first)
     loop = tree.node(kernel, loop_site)
     assert isinstance(loop, ir.Loop)
-    if mentions(loop, target.tile) != 1:
+    if count_mentions(loop, target.tile) != 1:
         raise refuse(loop, f"the loop does more to `{target.tile}` than this matmul")
     inside = known_effects(loop)
     if inside.writes & tiles_of(divisor):

@@ -13,7 +13,7 @@ from m890sim.schedule.core.copying import Namer, require_room
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.integers.proofs import Integers
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
@@ -38,13 +38,7 @@ def pair_arguments(
         yield from COUNTS
 
 
-@edit(
-    56,
-    "take 2 or 4 neighbouring key heads into one work item, in runs of one token",
-    on="Cores",
-    arguments=pair_arguments,
-    exact=False,
-)
+@edit(56, on="Cores", arguments=pair_arguments, exact=False)
 def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Neighbouring key heads become one item: the keys of a token are one run in HBM.
 

@@ -23,13 +23,7 @@ def swap_dims_arguments(
         yield from range(min(len(stmt.dims) - 1, MOST))
 
 
-@edit(
-    58,
-    "exchange two dimensions of an HBM scratch",
-    on="HbmDecl",
-    arguments=swap_dims_arguments,
-    exact=True,
-)
+@edit(58, on="HbmDecl", arguments=swap_dims_arguments, exact=True)
 def swap_dims(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring dimensions of an HBM scratch change places, in every use of it.
 

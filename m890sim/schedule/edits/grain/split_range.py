@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.copying import Namer, require_room, require_shallow
-from m890sim.schedule.core.effects import known_effects, uses_tile
+from m890sim.schedule.core.effects import known_effects, touches
 from m890sim.schedule.core.running.carried import (
     Shape,
     beginning,
@@ -38,13 +38,7 @@ def split_arguments(
             yield from PARTS
 
 
-@edit(
-    55,
-    "cut the range of an online softmax into parts that a second phase merges",
-    on="Cores",
-    arguments=split_arguments,
-    exact=False,
-)
+@edit(55, on="Cores", arguments=split_arguments, exact=False)
 def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The range of an online softmax is cut into parts; a second phase weighs and adds them up.
 
@@ -142,9 +136,7 @@ class _Splitter:
         self.kernel, self.site, self.stmt = kernel, site, stmt
         self.shape, self.pieces, self.maximum = shape, pieces, maximum
         (self.fill,) = (
-            s
-            for s in shape.body[: shape.first]
-            if isinstance(s, ir.Instr) and uses_tile(s, maximum)
+            s for s in shape.body[: shape.first] if isinstance(s, ir.Instr) and touches(s, maximum)
         )
         self.begin = beginning(self.fill, shape.tiles[maximum])
         self.namer = Namer(kernel)

@@ -12,7 +12,7 @@ from m890sim.schedule.core.copying import all_names, staged, touched
 from m890sim.schedule.core.integers.failures import may_fail, may_overflow
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
@@ -25,13 +25,7 @@ def interchange_arguments(
         yield None
 
 
-@edit(
-    27,
-    "two perfectly nested loops change places",
-    on="Loop",
-    arguments=interchange_arguments,
-    exact=True,
-)
+@edit(27, on="Loop", arguments=interchange_arguments, exact=True)
 def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two perfectly nested loops change places.
 

@@ -44,13 +44,7 @@ def on_neighbours(
         yield from range(len(stmt.vars) - 1)
 
 
-@edit(
-    31,
-    "two neighbouring work-item variables change places",
-    on="Cores",
-    arguments=on_neighbours,
-    exact=True,
-)
+@edit(31, on="Cores", arguments=on_neighbours, exact=True)
 def swap_order_of_items(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> Planned:
@@ -78,13 +72,7 @@ def swap_order_of_items(
     return build
 
 
-@edit(
-    32,
-    "a work-item variable is walked from its last value to its first, or back again",
-    on="Cores",
-    arguments=on_variables,
-    exact=True,
-)
+@edit(32, on="Cores", arguments=on_variables, exact=True)
 def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The values of a work-item variable are walked from the last to the first, or back again.
 
@@ -122,13 +110,7 @@ def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     return build
 
 
-@edit(
-    34,
-    "two neighbouring work items become one, done one after the other",
-    on="Cores",
-    arguments=on_variables,
-    exact=True,
-)
+@edit(34, on="Cores", arguments=on_variables, exact=True)
 def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two neighbouring work items become one, which does them one after the other.
 
@@ -177,13 +159,7 @@ def finer_arguments(
         yield from range(len(stmt.vars))
 
 
-@edit(
-    33,
-    "the iterations of a loop that is all of a work item become work items",
-    on="Cores",
-    arguments=finer_arguments,
-    exact=True,
-)
+@edit(33, on="Cores", arguments=finer_arguments, exact=True)
 def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The iterations of a loop that is all of a work item become work items of their own.
 

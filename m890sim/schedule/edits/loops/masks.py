@@ -17,9 +17,10 @@ from m890sim.schedule.core.copying import (
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.liveness import unwritten_reads
-from m890sim.schedule.core.scope_keys import Remembered, extents
-from m890sim.schedule.core.tree import Body, block, node, replace, sites
-from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.scope_keys import extents
+from m890sim.schedule.core.tree import Body, declaration, node, replace, sites
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
 MASKS = ("causal_mask", "window_mask", "limit_mask")
 _TRUTHS: Remembered[bool | None] = Remembered(10_000)  # of conditions where they stand
@@ -30,7 +31,7 @@ def mask_condition(kernel: ir.Kernel, site: Site, mask: ir.Instr) -> ir.Expr:
     ref = mask.operands[0]
     if not isinstance(ref, ir.TileRef):
         raise refuse(mask, f"{mask.op} has no tile")
-    tile = _declaration(kernel, site, ref.tile)
+    tile = declaration(kernel, site, ref.tile)
     rows, cols = slice_extent(ref.rows, tile.rows), slice_extent(ref.cols, tile.cols)
     if mask.op == "limit_mask":
         return ir.Op(">", (cols, _setting(mask, "limit")))
@@ -59,15 +60,6 @@ def _plus(left: ir.Expr, right: ir.Expr) -> ir.Expr:
     return right if left == ir.Const(0) else ir.Op("+", (left, right))
 
 
-def _declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
-    for length in range(len(site), 0, -1):
-        body, place = block(kernel, site[:length])
-        for stmt in reversed(body[:place]):
-            if isinstance(stmt, ir.TileDecl) and stmt.name == name:
-                return stmt
-    raise EditError(f"the tile `{name}` is not declared")
-
-
 def guard_mask_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """The mask, its tile's extents, and what is known of integers there."""
     ref = stmt.operands[0] if isinstance(stmt, ir.Instr) else None
@@ -75,13 +67,7 @@ def guard_mask_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[obje
     return (stmt, *extents(kernel, site, names), surroundings(kernel, site))
 
 
-@edit(
-    29,
-    "a mask runs only where it can hit an element",
-    on=frozenset(MASKS),
-    scope=guard_mask_scope,
-    exact=True,
-)
+@edit(29, on=frozenset(MASKS), scope=guard_mask_scope, exact=True)
 def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """A mask runs only where it can hit an element; one that never can is removed.
 
@@ -112,7 +98,7 @@ def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return lambda: replace(kernel, site, guarded)
 
 
-@edit(30, "an `if` that is decided is replaced by the branch it takes", on="If", exact=True)
+@edit(30, on="If", exact=True)
 def drop_guard(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An `if` whose condition is decided by what surrounds it is replaced by the branch it takes.
 

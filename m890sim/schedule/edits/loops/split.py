@@ -13,7 +13,8 @@ from m890sim.schedule.core.faults import require_inside
 from m890sim.schedule.core.integers.failures import may_fail
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.scope_keys import Remembered, extents
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.scope_keys import extents
 from m890sim.schedule.core.sizes import nodes, nodes_in, size_of
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
@@ -29,13 +30,7 @@ def split_loop_arguments(
         yield from range(min(4, sum(1 for _ in _questions(stmt.body))))
 
 
-@edit(
-    28,
-    "a loop becomes two, parted where a condition or a mask of its body turns",
-    on="Loop",
-    arguments=split_loop_arguments,
-    exact=True,
-)
+@edit(28, on="Loop", arguments=split_loop_arguments, exact=True)
 def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """A loop becomes two, one behind the other, parted where a condition of its body may change.
 

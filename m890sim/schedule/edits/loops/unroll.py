@@ -51,7 +51,7 @@ def loop_at(kernel: ir.Kernel, site: Site) -> ir.Loop:
     return stmt
 
 
-@edit(24, "two iterations of a loop become one", on="Loop", arguments=on_plain_loops, exact=True)
+@edit(24, on="Loop", arguments=on_plain_loops, exact=True)
 def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two iterations of a loop become one; the second is guarded where their number may be odd.
 
@@ -104,7 +104,7 @@ def _guard(var: str, loop: ir.Loop) -> ir.Expr:
     return ir.Op("<", (ir.Name(var), loop.stop))
 
 
-@edit(25, "the last iteration of a loop moves behind it", on="Loop", arguments=on_loops, exact=True)
+@edit(25, on="Loop", arguments=on_loops, exact=True)
 def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The last iteration of a loop moves behind it, guarded unless the loop is certain to run.
 
@@ -138,13 +138,7 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return build
 
 
-@edit(
-    26,
-    "the first iteration of a loop moves in front of it",
-    on="Loop",
-    arguments=on_loops,
-    exact=True,
-)
+@edit(26, on="Loop", arguments=on_loops, exact=True)
 def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The first iteration of a loop moves in front of it, guarded unless the loop is sure to run.
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
 from m890sim.schedule.core.copying import require_shallow
-from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.effects import effects_of, touches
 from m890sim.schedule.core.integers.failures import may_fail, may_overflow, range_at_launch
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.tree import Body, block, insert, node, replace, with_children
+from m890sim.schedule.core.tree import Body, block, insert, node, replace, replace_in
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 from m890sim.schedule.edits.motion.stages import has_stages
@@ -30,7 +30,6 @@ def _up(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -
 
 @edit(
     16,
-    "move a statement out of the loop, branch or stage around it",
     on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
     arguments=_up,
     scope=of_tiles,
@@ -63,8 +62,8 @@ def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -
             out: ir.Stmt = stmt
             if not _runs(kernel, loop):
                 out = ir.If(ir.Op("<", (loop.start, loop.stop)), (stmt,), loc=stmt.loc)
-            return replace(kernel, place, out, _without(loop, site[len(place) :]))
-        left = with_children(parent, ir.children(parent), site[-1], 1, ())
+            return replace(kernel, place, out, replace_in(loop, site[len(place) :]))
+        left = replace_in(parent, site[-1:])
         if isinstance(parent, ir.Cores):
             return insert(replace(kernel, site[:-1], left), place, stmt)
         return replace(kernel, place, stmt, left)
@@ -148,16 +147,11 @@ def _refuse_carried(tile: ir.TileDecl, loop: ir.Loop) -> None:
     stages = [
         child.index
         for child in loop.body
-        if isinstance(child, ir.Stage) and _touches(child, tile.name)
+        if isinstance(child, ir.Stage) and touches(child, tile.name)
     ]
     if len(stages) > 1:
         both = " and ".join(map(str, stages))
         raise refuse(tile, f"`{tile.name}` is used in stages {both}, so it belongs to the loop")
-
-
-def _touches(stmt: ir.Stmt, name: str) -> bool:
-    found = effects_of(stmt)
-    return name in found.reads or name in found.writes
 
 
 def _require_instruction(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:
@@ -206,10 +200,3 @@ def _around(loop: ir.Loop, path: Site) -> tuple[Body, Body]:
         below = body[index + 1 :] + below
         stmt = body[index]
     return above, above + below
-
-
-def _without(stmt: ir.Stmt, path: Site) -> ir.Stmt:
-    body = ir.children(stmt)
-    if len(path) == 1:
-        return with_children(stmt, body, path[0], 1, ())
-    return with_children(stmt, body, path[0], 1, (_without(body[path[0]], path[1:]),))

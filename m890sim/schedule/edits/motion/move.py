@@ -109,14 +109,7 @@ def _past(step: int, least: int) -> Offers:
     return arguments
 
 
-@edit(
-    12,
-    "exchange a statement with the one above it",
-    on=_MOVED | {"Let", "TileDecl"},
-    arguments=_past(-1, 1),
-    scope=neighbours,
-    exact=True,
-)
+@edit(12, on=_MOVED | {"Let", "TileDecl"}, arguments=_past(-1, 1), scope=neighbours, exact=True)
 def move_up(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Exchanges a statement with the one above it in its block.
 
@@ -130,14 +123,7 @@ def move_up(kernel: ir.Kernel, site: Site, argument: Argument, context: Context)
     return _move(kernel, site, -1, 1)
 
 
-@edit(
-    13,
-    "exchange a statement with the one below it",
-    on=_MOVED,
-    arguments=_past(1, 1),
-    scope=neighbours,
-    exact=True,
-)
+@edit(13, on=_MOVED, arguments=_past(1, 1), scope=neighbours, exact=True)
 def move_down(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Exchanges a statement with the one below it in its block.
 
@@ -149,14 +135,7 @@ def move_down(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return _move(kernel, site, 1, 1)
 
 
-@edit(
-    14,
-    "move a statement up past all that it is independent of",
-    on=_MOVED,
-    arguments=_past(-1, 2),
-    scope=neighbours,
-    exact=True,
-)
+@edit(14, on=_MOVED, arguments=_past(-1, 2), scope=neighbours, exact=True)
 def move_up_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement up past all statements above it of which it is independent.
 
@@ -169,14 +148,7 @@ def move_up_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return _move(kernel, site, -1, 2)
 
 
-@edit(
-    15,
-    "move a statement down past all that it is independent of",
-    on=_MOVED,
-    arguments=_past(1, 2),
-    scope=neighbours,
-    exact=True,
-)
+@edit(15, on=_MOVED, arguments=_past(1, 2), scope=neighbours, exact=True)
 def move_down_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement down past all statements below it of which it is independent.
 

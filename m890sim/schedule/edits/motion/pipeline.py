@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS
 from m890sim.schedule.core.effects import Effects, effects_of, known_effects
-from m890sim.schedule.core.tree import Body, node, replace, sites
+from m890sim.schedule.core.tree import Body, find_home, node, replace, sites
 from m890sim.schedule.core.use_lists import histories
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
@@ -20,7 +20,7 @@ from m890sim.schedule.edit import (
     edit,
     refuse,
 )
-from m890sim.schedule.edits.motion.sink import declaration, require_inside, sink
+from m890sim.schedule.edits.motion.sink import require_inside, sink
 from m890sim.schedule.edits.motion.stages import (
     BESIDE,
     carried_by,
@@ -49,14 +49,7 @@ def _with_its_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[objec
     return (stmt, kernel.params, len(site), *map(known.of, sorted(found.writes - found.defines)))
 
 
-@edit(
-    18,
-    "put a loop's statements into 1, 2 or 3 stages",
-    on="Loop",
-    arguments=_counts,
-    scope=_with_its_tiles,
-    exact=True,
-)
+@edit(18, on="Loop", arguments=_counts, scope=_with_its_tiles, exact=True)
 def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts the statements of a loop into 1, 2 or 3 stages; slots of tiles grow to what they need.
 
@@ -100,7 +93,7 @@ def _plan(
     own = {child.name for child in unstaged(loop) if isinstance(child, ir.TileDecl)}
     inside: dict[str, Site] = {}
     for name in sorted(carried_by(stages, used) - own):
-        place = declaration(kernel, site, name)
+        place = find_home(kernel, site, name)
         text = carried_text(name, used[name])
         if place is None:
             raise refuse(loop, f"{text}; keep it in one stage")
@@ -115,7 +108,7 @@ def _plan(
 def _taken_in(kernel: ir.Kernel, site: Site, name: str) -> tuple[ir.Kernel, Site]:
     """The kernel with a tile declared in a loop, block by block, and where the loop is then."""
     loop = node(kernel, site)
-    while (place := declaration(kernel, site, name)) is not None:
+    while (place := find_home(kernel, site, name)) is not None:
         kernel = sink(kernel, place, None, DEFAULT_CONTEXT)
         if len(place) == len(site):
             return kernel, (*site[:-1], site[-1] - 1)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Set
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
 from m890sim.schedule.core.effects import Effects, effects_of
-from m890sim.schedule.core.tree import Body, in_stages, node, replace
+from m890sim.schedule.core.tree import Body, contents, node, replace
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _LAST = 7  # the highest number of a stage
@@ -17,7 +17,7 @@ BESIDE = (ir.Let, ir.TileDecl)  # what may stand beside stages
 
 def has_stages(loop: ir.Loop) -> bool:
     """Whether a loop is pipelined."""
-    return in_stages(loop.body)
+    return contents(loop.body).staged
 
 
 def with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
@@ -125,14 +125,7 @@ def _in_its_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, 
     return (stmt, around, kernel.params)
 
 
-@edit(
-    19,
-    "move a stage's last statement into the next stage",
-    on="Stage",
-    arguments=_stages,
-    scope=_in_its_loop,
-    exact=True,
-)
+@edit(19, on="Stage", arguments=_stages, scope=_in_its_loop, exact=True)
 def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the last statement of a stage to the beginning of the next one.
 
@@ -171,14 +164,7 @@ def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return replace(kernel, site[:-1], with_slots(kernel, dataclasses.replace(loop, body=body)))
 
 
-@edit(
-    20,
-    "move a stage's first statement into the stage before",
-    on="Stage",
-    arguments=_stages,
-    scope=_in_its_loop,
-    exact=True,
-)
+@edit(20, on="Stage", arguments=_stages, scope=_in_its_loop, exact=True)
 def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the first statement of a stage to the end of the one before.
 
@@ -216,9 +202,7 @@ def _staged(
         yield None
 
 
-@edit(
-    21, "remove the stages of a loop", on="Loop", arguments=_staged, scope=_in_its_loop, exact=True
-)
+@edit(21, on="Loop", arguments=_staged, scope=_in_its_loop, exact=True)
 def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Removes the stages of a loop; their statements stay in the order of the text.
 

@@ -29,15 +29,7 @@ def _with_tensors(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object,
     return (stmt, kernel.params, *(s for s in kernel.body if isinstance(s, ir.HbmDecl)))
 
 
-@edit(
-    22,
-    "cut a transfer into two halves of its rows, the second on another queue",
-    on=_TRANSFERS,
-    arguments=_queues,
-    scope=_with_tensors,
-    placing=True,
-    exact=True,
-)
+@edit(22, on=_TRANSFERS, arguments=_queues, scope=_with_tensors, placing=True, exact=True)
 def split_transfer(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Cuts a load or store into two transfers of half its rows, the second on queue `argument`.
 
@@ -115,15 +107,7 @@ def _pairs(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
             yield None
 
 
-@edit(
-    23,
-    "join a transfer with the one below that follows on",
-    on=_TRANSFERS,
-    arguments=_pairs,
-    scope=with_next,
-    placing=True,
-    exact=True,
-)
+@edit(23, on=_TRANSFERS, arguments=_pairs, scope=with_next, placing=True, exact=True)
 def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Joins a load or store with the one below it whose rows follow on its own.
 
