@@ -8,7 +8,8 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
 from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.effects import effects_of, touches
-from m890sim.schedule.core.magnitudes import has_value
+from m890sim.schedule.core.integers.failures import may_fail, may_overflow, range_at_launch
+from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.tree import Body, block, insert, node, replace, replace_in
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
@@ -99,7 +100,10 @@ def require_hoist(kernel: ir.Kernel, site: Site, *rest: object) -> Site:
         certain = isinstance(parent, ir.Stage) or (
             isinstance(parent, ir.Loop) and _runs(kernel, parent)
         )
-        if not certain and not has_value(kernel, place, stmt.value):
+        if not certain and (
+            may_fail(stmt.value)
+            or may_overflow(surroundings(kernel, place), kernel.tunables, stmt.value)
+        ):
             raise refuse(
                 stmt,
                 f"`{stmt.name}` reads a table, divides or may leave 64 bits, and would do so where "
@@ -135,14 +139,8 @@ def _runs(kernel: ir.Kernel, loop: ir.Loop) -> bool:
 
 def has_an_extent(kernel: ir.Kernel, tile: ir.TileDecl) -> bool:
     """Whether a tile's extents are not known to be negative."""
-    known = dict(kernel.tunables)
-    for stmt in kernel.body:
-        if isinstance(stmt, ir.Let):
-            value = simplify(stmt.value, known)
-            if isinstance(value, ir.Const):
-                known[stmt.name] = int(value.value)
-    sizes = (simplify(dim, known) for dim in (tile.rows, tile.cols))
-    return not any(isinstance(size, ir.Const) and size.value < 0 for size in sizes)
+    most = (range_at_launch(kernel, dim).high for dim in (tile.rows, tile.cols))
+    return not any(high is not None and high < 0 for high in most)
 
 
 def _refuse_carried(tile: ir.TileDecl, loop: ir.Loop) -> None:
