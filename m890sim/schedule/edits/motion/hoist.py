@@ -8,7 +8,8 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
 from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.effects import effects_of, touches
-from m890sim.schedule.core.magnitudes import has_value
+from m890sim.schedule.core.integers.failures import may_fail, may_overflow, range_at_launch
+from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.tree import beside, block, insert, node, replace
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
@@ -81,11 +82,13 @@ def _place_of_definition(kernel: ir.Kernel, site: Site, stmt: ir.Let | ir.TileDe
         runs = isinstance(parent, ir.Stage) or (
             isinstance(parent, ir.Loop) and _runs(kernel, parent)
         )
-        if not runs and not has_value(kernel, place, stmt.value):
+        around = surroundings(kernel, place)
+        if not runs and (may_fail(stmt.value) or may_overflow(around, kernel.tunables, stmt.value)):
             found = f"`{stmt.name}` reads a table, divides or may leave 64 bits"
             raise refuse(stmt, f"{found}, and would do so where its block may not run")
         return place
-    if not _has_an_extent(kernel, stmt):
+    most = (range_at_launch(kernel, dim).high for dim in (stmt.rows, stmt.cols))
+    if any(high is not None and high < 0 for high in most):
         raise refuse(stmt, f"the extents of `{stmt.name}` would be negative")
     inside = [s for s in ir.children(parent) if isinstance(s, ir.Stage) and touches(s, stmt.name)]
     if len(inside) > 1:
@@ -98,18 +101,6 @@ def _runs(kernel: ir.Kernel, loop: ir.Loop) -> bool:
     """Whether a loop is certain to have an iteration."""
     trips = simplify(ir.Op("-", (loop.stop, loop.start)), kernel.tunables)
     return isinstance(trips, ir.Const) and trips.value > 0
-
-
-def _has_an_extent(kernel: ir.Kernel, tile: ir.TileDecl) -> bool:
-    """Whether a tile's extents are not known to be negative."""
-    known = dict(kernel.tunables)
-    for stmt in kernel.body:
-        if isinstance(stmt, ir.Let):
-            value = simplify(stmt.value, known)
-            if isinstance(value, ir.Const):
-                known[stmt.name] = int(value.value)
-    sizes = (simplify(dim, known) for dim in (tile.rows, tile.cols))
-    return not any(isinstance(size, ir.Const) and size.value < 0 for size in sizes)
 
 
 def _out_of_loop(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> tuple[Site, ir.Stmt]:
