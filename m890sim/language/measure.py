@@ -12,6 +12,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.printer import print_expr, text_of
 from m890sim.kernel.shapes import is_default, keyword_defaults
 from m890sim.kernel.structure import check_structure
+from m890sim.kernel.transform import expressions
 from m890sim.language.limits import DIMENSION, Limits
 from m890sim.language.report import HOLE, Report
 from m890sim.language.reserved import MAX_STAGE
@@ -163,7 +164,7 @@ class NormalForm:
                 self.bad(f"cores has {len(stmt.vars)} variables and order {stmt.order!r}", stmt.loc)
         if isinstance(stmt, ir.Instr):
             self.keywords(stmt)
-        for expr in statement_expressions(stmt):
+        for expr in expressions(stmt):
             self.expression(expr, stmt.loc)
 
     def keywords(self, stmt: ir.Instr) -> None:
@@ -203,48 +204,6 @@ class NormalForm:
                 self.name(node.table, loc)
             elif len(node.args) != _ARITIES.get(node.op, -1):
                 self.bad(f"the operator {node.op!r} has {len(node.args)} operands", loc)
-
-
-def statement_expressions(stmt: ir.Stmt) -> list[ir.Expr]:
-    """Every expression directly in a statement, those inside its operands included."""
-    found: list[ir.Expr | None] = []
-    if isinstance(stmt, ir.Let):
-        found = [stmt.value]
-    elif isinstance(stmt, ir.TileDecl):
-        found = [stmt.rows, stmt.cols, stmt.slots, stmt.at]
-    elif isinstance(stmt, ir.HbmDecl):
-        found = [*stmt.dims]
-    elif isinstance(stmt, ir.Loop):
-        found = [stmt.start, stmt.stop, stmt.step]
-    elif isinstance(stmt, ir.If):
-        found = [stmt.condition]
-    elif isinstance(stmt, ir.Cores):
-        found = [*stmt.extents]
-    elif isinstance(stmt, ir.Instr):
-        values = [*stmt.operands, *(value for _, value in stmt.keywords)]
-        for value in values:
-            found += _operand_expressions(value)
-    return [expr for expr in found if expr is not None]
-
-
-def _operand_expressions(value: ir.Operand | ir.Keyword) -> list[ir.Expr | None]:
-    if isinstance(value, str | bool):
-        return []
-    if isinstance(value, ir.TileRef):
-        entries: tuple[ir.Slice | ir.Gather | ir.Expr, ...] = (value.rows, value.cols)
-    elif isinstance(value, ir.TensorRef):
-        entries = value.index
-    else:
-        return [value]
-    found: list[ir.Expr | None] = []
-    for entry in entries:
-        if isinstance(entry, ir.Slice):
-            found += [entry.start, entry.stop, entry.step]
-        elif isinstance(entry, ir.Gather):
-            found += [entry.start, entry.stop]
-        else:
-            found.append(entry)
-    return found
 
 
 def _encodable(text: str) -> bool:

@@ -102,7 +102,21 @@ ROWS: tuple[tuple[str, Argument], ...] = (
     *_each("normalise_last"),
     *_each("swap_dims", 0, 1, 2, 3),
 )
-_NUMBER: dict[tuple[str, Argument], int] = {row: number for number, row in enumerate(ROWS)}
+
+
+def numbers_of(rows: tuple[tuple[str, Argument], ...]) -> dict[tuple[str, Argument], int]:
+    """Row -> its number. Raises: ValueError for an edit without a row, and a row given twice."""
+    missing = set(EDITS) - {name for name, _ in rows}
+    if missing:
+        raise ValueError(f"no action makes the edit {min(missing)}; append its arguments to ROWS")
+    found: dict[tuple[str, Argument], int] = {}
+    for number, row in enumerate(rows):
+        if found.setdefault(row, number) != number:
+            raise ValueError(f"rows {found[row]} and {number} are both {row}")
+    return found
+
+
+_NUMBER = numbers_of(ROWS)
 
 
 class Actions:
@@ -138,7 +152,7 @@ class Actions:
         TypeError, ValueError for no id.
         """
         action = self.number_of(action)
-        _check_kernel(kernel)
+        check_kernel(kernel)
         if action == STOP:
             return None
         row, place = divmod(action - 1, self.sites)
@@ -149,8 +163,7 @@ class Actions:
                 raise EditError(f"{name}: the kernel has {len(tunables)} tunables, not {place + 1}")
             assert argument is not None and not isinstance(argument, tuple)
             return Edit(name, (), (tunables[place], argument))
-        if name == "set_bank":
-            argument = self._bank(argument)
+        argument = self.argument_of(row)
         site, stmt = _at(kernel, place)
         # What is legal is a candidate that applies; a row that is of no use there is none.
         if argument not in EDITS[name].arguments(kernel, site, stmt, self.context):
@@ -158,16 +171,20 @@ class Actions:
             raise refuse(stmt, f"{name}{found} has nothing to do here")
         return Edit(name, site, argument)
 
-    def number_of(self, action: Any) -> int:
-        """An id that anyone may have made up, as an int. Raises: TypeError, ValueError."""
+    def number_of(self, action: Any, n: int | None = None) -> int:
+        """An id that anyone may have made up, as an int; n: actions there are, where not `self.n`.
+
+        Raises: TypeError, ValueError.
+        """
+        n = self.n if n is None else n
         try:
             if isinstance(action, bool):
                 raise TypeError
             number = operator.index(action)
         except TypeError:
             raise TypeError(f"an action must be an integer, not {described(action)}") from None
-        if not 0 <= number < self.n:
-            raise ValueError(f"an action must lie in 0 ... {self.n - 1}, not {described(number)}")
+        if not 0 <= number < n:
+            raise ValueError(f"an action must lie in 0 ... {n - 1}, not {described(number)}")
         return number
 
     def id_of(self, kernel: ir.Kernel, edit: Edit) -> int | None:
@@ -175,9 +192,19 @@ class Actions:
         check_edit(edit)
         return next(iter(self.by_id(kernel, (edit,))), None)
 
+    def row_of(self, kernel: ir.Kernel, edit: Edit) -> int | None:
+        """The row of an edit of a kernel; None where it has none."""
+        row = _NUMBER.get((edit.name, edit.argument))
+        return self._special(kernel, edit, 0)[0] if row is None else row
+
+    def argument_of(self, row: int) -> Argument:
+        """The argument that a row's edits have on this chip; of `set_tunable` the step alone."""
+        name, argument = ROWS[row]
+        return self._bank(argument) if name == "set_bank" else argument
+
     def by_id(self, kernel: ir.Kernel, edits: Iterable[Edit]) -> dict[int, Edit]:
         """Id -> edit of those edits of a kernel that have one. Raises: TypeError."""
-        _check_kernel(kernel)
+        check_kernel(kernel)
         places: dict[Site, int] = {(): 0}
         _number(kernel.body, (), places)
         found: dict[int, Edit] = {}
@@ -227,7 +254,8 @@ class Actions:
         return part
 
 
-def _check_kernel(kernel: object) -> None:
+def check_kernel(kernel: object) -> None:
+    """Raises: TypeError for what is no kernel."""
     if not isinstance(kernel, ir.Kernel):
         raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
 

@@ -32,8 +32,6 @@ from tests.schedule.arithmetic_examples import (
 CONTEXT = Context(positive=("scale",))
 
 KERNELS = Path(workloads.__file__).parent / "kernels"
-# Nothing is rounded in another place by these.
-EXACT = {"split_rows", "merge_rows", "cse"}
 
 
 class RealDomain(FloatDomain):
@@ -149,7 +147,7 @@ def test_edits_keep_what_generated_kernels_compute(start: int) -> None:
             for name, changed in rng.sample(
                 sorted(by_name.items(), key=lambda x: x[0]), len(by_name)
             )[:3]:
-                exact = name in EXACT
+                exact = EDITS[name].exact
                 message = (
                     f"{name}, seed {seed}\n{print_kernel(kernel)}\n->\n{print_kernel(changed)}"
                 )

@@ -1,20 +1,18 @@
-"""Copies of blocks under other names, and what a block may do at another place of the text."""
+"""Names for copies of blocks, and what a block may do at another place of the text."""
 
 from __future__ import annotations
 
-import dataclasses
-import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from m890sim.kernel import ir
-from m890sim.kernel.shapes import simplify
+from m890sim.kernel.transform import copied_block, rename_block
 from m890sim.language.limits import DEFAULT_LIMITS
-from m890sim.schedule.core.effects import effects_of, operand_roles
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.effects import defined_by, effects_of, known_effects
+from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.core.sizes import nodes, size_of, statements
-from m890sim.schedule.core.tree import Body, block, in_stages, names_of
-from m890sim.schedule.edit import EditError, Site, refuse
+from m890sim.schedule.core.tree import Body, contents
+from m890sim.schedule.edit import Site, refuse
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
 # cannot grow a kernel out of them.
@@ -27,7 +25,8 @@ class Namer:
     """Gives names that the kernel does not use, each once."""
 
     def __init__(self, kernel: ir.Kernel) -> None:
-        self.used = names_of(kernel)
+        self.used = {p.name for p in kernel.params} | set(kernel.symbols)
+        self.used |= known_effects(*kernel.body).defines
 
     def fresh(self, stem: str) -> str:
         """The stem, or the stem and the least number from 2 on."""
@@ -37,102 +36,6 @@ class Namer:
             number += 1
         self.used.add(name)
         return name
-
-
-def copied(stmt: ir.Stmt, names: Mapping[str, str]) -> ir.Stmt:
-    """The statement and all below it with names replaced, and without the author's comments."""
-    return _Copier(names).statement(stmt)
-
-
-def copied_block(body: Iterable[ir.Stmt], names: Mapping[str, str]) -> Body:
-    """`copied` of every statement."""
-    copier = _Copier(names)
-    return tuple(copier.statement(stmt) for stmt in body)
-
-
-class _Copier:
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self.names = names
-        self.exprs: dict[str, ir.Expr] = {old: ir.Name(new) for old, new in names.items()}
-
-    def name(self, name: str) -> str:
-        return self.names.get(name, name)
-
-    def expr(self, expr: ir.Expr) -> ir.Expr:
-        if isinstance(expr, ir.Name):
-            return self.exprs.get(expr.id, expr)
-        if isinstance(expr, ir.Op):
-            args = tuple([self.expr(arg) for arg in expr.args])
-            same = all(map(operator.is_, args, expr.args))
-            return expr if same else ir.Op(expr.op, args)
-        if isinstance(expr, ir.TableRef):
-            index = self.expr(expr.index)
-            return expr if index is expr.index else ir.TableRef(expr.table, index)
-        return expr
-
-    def index(self, entry: ir.Slice | ir.Gather | ir.Expr) -> ir.Slice | ir.Gather | ir.Expr:
-        if isinstance(entry, ir.Slice):
-            return self.slice(entry)
-        if isinstance(entry, ir.Gather):
-            return ir.Gather(entry.table, self.expr(entry.start), self.expr(entry.stop))
-        return self.expr(entry)
-
-    def slice(self, entry: ir.Slice) -> ir.Slice:
-        start, stop, step = entry.start, entry.stop, entry.step
-        if start is not None:
-            start = self.expr(start)
-        if stop is not None:
-            stop = self.expr(stop)
-        if step is not None:
-            step = self.expr(step)
-        if start is entry.start and stop is entry.stop and step is entry.step:
-            return entry
-        return ir.Slice(start, stop, step)
-
-    def tile(self, ref: ir.TileRef) -> ir.TileRef:
-        rows, cols = self.slice(ref.rows), self.slice(ref.cols)
-        name = self.names.get(ref.tile, ref.tile)
-        if name == ref.tile and rows is ref.rows and cols is ref.cols:
-            return ref
-        return ir.TileRef(name, rows, cols, ref.transposed, ref.loc)
-
-    def operand(self, value: ir.Operand) -> ir.Operand:
-        if isinstance(value, ir.TileRef):
-            return self.tile(value)
-        if isinstance(value, ir.TensorRef):
-            return ir.TensorRef(value.tensor, tuple(map(self.index, value.index)), value.loc)
-        return value  # floats: no name of a block stands in them
-
-    def keyword(self, value: ir.Keyword) -> ir.Keyword:
-        if isinstance(value, ir.TileRef):
-            return self.tile(value)
-        return value if isinstance(value, str | bool) else self.expr(value)
-
-    def statement(self, stmt: ir.Stmt) -> ir.Stmt:
-        if isinstance(stmt, ir.Instr):
-            operands = tuple(map(self.operand, stmt.operands))
-            keywords = tuple((name, self.keyword(value)) for name, value in stmt.keywords)
-            return ir.Instr(stmt.op, operands, keywords, loc=stmt.loc)
-        if isinstance(stmt, ir.Let):
-            return ir.Let(self.name(stmt.name), self.expr(stmt.value), loc=stmt.loc)
-        if isinstance(stmt, ir.Loop):
-            start, stop, step = self.expr(stmt.start), self.expr(stmt.stop), self.expr(stmt.step)
-            return ir.Loop(
-                self.name(stmt.var), start, stop, step, self.block(stmt.body), loc=stmt.loc
-            )
-        if isinstance(stmt, ir.If):
-            condition = self.expr(stmt.condition)
-            then, orelse = self.block(stmt.then), self.block(stmt.orelse)
-            return ir.If(condition, then, orelse, loc=stmt.loc)
-        if isinstance(stmt, ir.Stage):
-            return ir.Stage(stmt.index, self.block(stmt.body), loc=stmt.loc)
-        if isinstance(stmt, ir.TileDecl):
-            name = self.name(stmt.name)
-            return dataclasses.replace(stmt, name=name, comments=ir.NO_COMMENTS)
-        raise EditError("phases and HBM scratch have no copies")
-
-    def block(self, body: Body) -> Body:
-        return tuple(self.statement(stmt) for stmt in body)
 
 
 def top_names(body: Iterable[ir.Stmt]) -> list[str]:
@@ -146,29 +49,15 @@ def all_names(body: Iterable[ir.Stmt]) -> Iterator[str]:
         yield from _names(stmt)
 
 
-_NAMES: Remembered[tuple[str, ...]] = Remembered(20_000)
-
-
+@by_node(20_000)
 def _names(stmt: ir.Stmt) -> tuple[str, ...]:
-    if isinstance(stmt, ir.Instr):
-        return ()
-    return _NAMES.get((stmt,), lambda: _names_below(stmt))
-
-
-def _names_below(stmt: ir.Stmt) -> tuple[str, ...]:
-    found: list[str] = []
-    if isinstance(stmt, ir.Let | ir.TileDecl | ir.HbmDecl):
-        found.append(stmt.name)
-    elif isinstance(stmt, ir.Loop):
-        found.append(stmt.var)
-    for child in ir.children(stmt):
-        found += _names(child)
-    return tuple(found)
+    own = () if isinstance(stmt, ir.Cores) else defined_by(stmt)
+    return own + tuple(name for child in ir.children(stmt) for name in _names(child))
 
 
 def staged(loop: ir.Loop) -> bool:
     """Whether the loop's body stands in stages."""
-    return in_stages(loop.body)
+    return contents(loop.body).staged
 
 
 def without_stages(namer: Namer, body: Body) -> Body:
@@ -200,10 +89,7 @@ def inlined(kernel: ir.Kernel, namer: Namer, body: Body, others: int = 1) -> Bod
     clashes = {name: namer.fresh(name) for name in own if counts[name] > others}
     if not clashes:
         return body
-    kept = copied_block(body, clashes)
-    return tuple(
-        dataclasses.replace(new, comments=old.comments) for new, old in zip(kept, body, strict=True)
-    )
+    return rename_block(body, clashes)
 
 
 def require_room(
@@ -254,75 +140,6 @@ def _largest(expr: ir.Expr) -> int:
     return max(map(_largest, expr.args)) if isinstance(expr, ir.Op) else 0
 
 
-def may_fail(
-    exprs: Iterable[ir.Expr], worked_out: Iterable[ir.Expr], tunables: Mapping[str, int]
-) -> bool:
-    """Whether integer expressions may have no value: a table's element, or a division by zero.
-
-    worked_out: expressions that had their value before; what stands in them does not fail.
-    """
-    known = {part for expr in worked_out for part in _always_read(expr)}
-    return any(_fails(expr, known, tunables) for expr in exprs)
-
-
-def _fails(expr: ir.Expr, known: set[ir.Expr], tunables: Mapping[str, int]) -> bool:
-    if expr in known:
-        return False
-    if isinstance(expr, ir.TableRef):
-        return True
-    if not isinstance(expr, ir.Op):
-        return False
-    if expr.op in ("//", "%", "ceil_div"):
-        # The language refuses a divisor that the tunables make zero wherever it stands.
-        divisor = simplify(expr.args[1], tunables)
-        if not isinstance(divisor, ir.Const) or divisor.value == 0:
-            return True
-    return any(_fails(arg, known, tunables) for arg in expr.args)
-
-
-def _always_read(expr: ir.Expr) -> Iterator[ir.Expr]:
-    """The expression and all in it that is worked out whenever it is: not what `and` may skip."""
-    yield expr
-    if isinstance(expr, ir.TableRef):
-        yield from _always_read(expr.index)
-    elif isinstance(expr, ir.Op):
-        for arg in expr.args[:1] if expr.op in ("and", "or") else expr.args:
-            yield from _always_read(arg)
-
-
-def first_read_before(body: Body) -> dict[str, bool]:
-    """Tiles and scratch that a block touches but does not declare -> whether a read comes first."""
-    return _FIRST.get((body,), lambda: _first_read_before(body))
-
-
-_FIRST: Remembered[dict[str, bool]] = Remembered(5_000)
-
-
-def _first_read_before(body: Body) -> dict[str, bool]:
-    found: dict[str, bool] = {}
-    declared: set[str] = set()
-    for stmt in ir.walk(body):
-        if isinstance(stmt, ir.TileDecl):
-            declared.add(stmt.name)
-        elif isinstance(stmt, ir.Instr):
-            accesses = list(_accesses(stmt))
-            for name, read, _ in accesses:
-                if read and name not in declared:
-                    found.setdefault(name, True)
-            for name, _, written in accesses:
-                if written and name not in declared:
-                    found.setdefault(name, False)
-    return found
-
-
-def _accesses(stmt: ir.Instr) -> Iterator[tuple[str, bool, bool]]:
-    for _, read, written, value in operand_roles(stmt):
-        if isinstance(value, ir.TileRef):
-            yield value.tile, read, written
-        elif isinstance(value, ir.TensorRef):
-            yield value.tensor, read, written
-
-
 def touched(body: Body) -> tuple[set[str], set[str]]:
     """Tiles and tensors that a block reads, and those that it writes; the caller's own sets."""
     reads: set[str] = set()
@@ -332,28 +149,3 @@ def touched(body: Body) -> tuple[set[str], set[str]]:
         reads |= found.reads
         writes |= found.writes
     return reads, writes
-
-
-def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
-    """What a block, put at a site, would read before any write of it in the text.
-
-    In a loop the language lets such a read pass, as an earlier iteration may have written; moved
-    out of the loop, or out of an `if` in it, it is an error.
-    """
-    wanted = {name for name, read in first_read_before(body).items() if read}
-    wanted -= {p.name for p in kernel.params}
-    unwritten = set()
-    for stmt in _before(kernel, site) if wanted else ():
-        if isinstance(stmt, ir.TileDecl | ir.HbmDecl) and stmt.name in wanted:
-            unwritten.add(stmt.name)
-            wanted.discard(stmt.name)
-        elif wanted:
-            wanted -= effects_of(stmt).writes
-    return sorted(unwritten | wanted)
-
-
-def _before(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
-    """Statements that stand before the one at a site, nearest first; not those around it."""
-    for length in range(len(site), 0, -1):
-        body, place = block(kernel, site[:length])
-        yield from reversed(body[:place])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from m890sim.isa import OPS, Operand
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, Form, Forms
-from m890sim.language.measure import statement_expressions
+from m890sim.kernel.transform import expressions
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 
 _DOUBTFUL: Remembered[tuple[ir.Op | ir.TableRef, ...]] = Remembered(20_000)
 
@@ -21,7 +21,7 @@ def doubtful(stmt: ir.Stmt) -> tuple[ir.Op | ir.TableRef, ...]:
 
 def _doubtful(stmt: ir.Stmt) -> tuple[ir.Op | ir.TableRef, ...]:
     found: list[ir.Op | ir.TableRef] = []
-    for expr in statement_expressions(stmt):
+    for expr in expressions(stmt):
         for part in ir.walk_expr(expr):
             if isinstance(part, ir.TableRef):
                 found.append(part)

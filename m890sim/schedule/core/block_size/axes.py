@@ -6,10 +6,10 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.forms import Form, Forms, Range
 from m890sim.kernel.shapes import same_value, simplify
+from m890sim.kernel.transform import substitute
 from m890sim.schedule.core.block_size.kinds import FREE, Kind, kind_of, length_of, uncut, wholes
 from m890sim.schedule.core.block_size.memo import Known
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.tree import substitute
 from m890sim.schedule.edit import EditError, refuse
 
 Axis = tuple[ir.Expr, Kind]  # an operand's extent along one axis

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
-from m890sim.schedule.core.tree import substitute
+from m890sim.kernel.transform import substitute
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from typing import cast
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value, simplify
+from m890sim.kernel.transform import name_of, names_in, substitute
 from m890sim.schedule.core.block_size.memo import Known
-from m890sim.schedule.core.effects import effects_of, names_in, operand_roles
+from m890sim.schedule.core.effects import effects_of, operand_roles
 from m890sim.schedule.core.running.blocks import carried_tiles
-from m890sim.schedule.core.tree import Body, substitute
+from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
 
 _PLACES = ("queue", "engine")  # keywords that say where an instruction runs, not what it does
@@ -103,7 +104,7 @@ class Whole:
         else:
             self.sized.discard(name)
 
-    def is_sized(self, *exprs: object) -> bool:
+    def is_sized(self, *exprs: ir.Expr | None) -> bool:
         """Whether expressions depend on the size of a block."""
         return any(name in self.sized for expr in exprs for name in names_in(expr))
 
@@ -165,7 +166,7 @@ class Whole:
                 does.append(value)
                 continue
             place, before = len(does), len(spans)
-            does.append(value.tile if isinstance(value, ir.TileRef) else value.tensor)
+            does.append(name_of(value))
             letters = shapes[name][:2]
             if isinstance(value, ir.TileRef) and value.transposed:
                 letters = letters[::-1]

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.copying import first_read_before
-from m890sim.schedule.core.effects import known_effects, names_in, operand_roles
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import effects_of, operand_roles
 from m890sim.schedule.core.float_values import positive
+from m890sim.schedule.core.liveness import read_first
 from m890sim.schedule.core.running.values import BodyValues
 
 _NOTHING: frozenset[str] = frozenset()
@@ -44,8 +45,7 @@ _ANY = Result(over=_BOTH, factor=True)
 
 def carried_tiles(loop: ir.Loop, tiles: Set[str]) -> frozenset[str]:
     """The tiles that a loop's iterations leave to the next ones."""
-    first = first_read_before(loop.body)
-    return frozenset(name for name in known_effects(loop).writes & tiles if first.get(name))
+    return read_first(loop.body) & effects_of(loop).writes & tiles
 
 
 def not_running(
@@ -103,7 +103,7 @@ class _Blocks(BodyValues[Result]):
             if isinstance(stmt, ir.Let) and not self.sized.isdisjoint(names_in(stmt.value)):
                 self.sized.add(stmt.name)
         self.steps: dict[tuple[int, str], _Step] = {}
-        self.written = known_effects(loop).writes
+        self.written = effects_of(loop).writes
         self.writers: dict[str, list[str]] = {name: [] for name in carried}
         for stmt in ir.walk(loop.body):
             for _, _, written, value in operand_roles(stmt) if isinstance(stmt, ir.Instr) else ():
@@ -145,7 +145,7 @@ class _Blocks(BodyValues[Result]):
         return {name: self.joined(values) for name, values in written.items()}
 
     def guessed(self, loop: ir.Loop) -> dict[str, Result]:
-        return {name: _ANY for name in known_effects(loop).writes & self.tiles.keys()}
+        return {name: _ANY for name in effects_of(loop).writes & self.tiles.keys()}
 
     def of(self, operand: object) -> Result:
         """The value of an operand; a float is made of nothing, and no result over the block."""

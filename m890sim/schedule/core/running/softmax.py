@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.effects import known_effects, operand_roles
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.running.values import BodyValues
 from m890sim.schedule.core.running.weights import (
     ONE,
@@ -22,7 +23,6 @@ from m890sim.schedule.core.running.weights import (
     scaled,
     weight,
 )
-from m890sim.schedule.core.scope_keys import Remembered
 from m890sim.schedule.edit import EditError, refuse
 
 CELL = ir.Const(1)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import names_in
-from m890sim.schedule.core.pieces import covers
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.liveness import Written
 from m890sim.schedule.core.tree import Body
 
 V = TypeVar("V")
@@ -56,14 +56,13 @@ class BodyValues(Generic[V]):
 
     def _sources(self, ref: ir.TileRef) -> list[V]:
         """The values that a piece may hold in part, the latest first."""
-        wanted = ir.TileRef(ref.tile, ref.rows, ref.cols)
-        seen: list[ir.TileRef] = []
+        seen = Written(self.tiles[ref.tile])
         values: list[V] = []
         for written, value, certain in reversed(self.logs.get(ref.tile, ())):
             values.append(value)
             if certain:
-                seen.append(written)
-                if written == wanted or covers(seen, wanted):
+                seen.add(written)
+                if seen.covers(ref):
                     return values
         if not values or ref.tile in self.kept:
             values.append(self.begin(ref.tile))

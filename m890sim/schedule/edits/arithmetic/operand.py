@@ -7,21 +7,22 @@ import math
 from collections.abc import Iterator
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import effects_of, names_in
+from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.float_values import finite
+from m890sim.schedule.core.liveness import written_before
 from m890sim.schedule.core.pieces import (
     companion,
-    declaration,
     instruction_at,
     merged,
     reader_of,
     tile_operand,
     writes,
-    written_before,
 )
 from m890sim.schedule.core.room import in_tiles, require_place
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.core.tree import declaration
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
 def _sides(
@@ -31,6 +32,7 @@ def _sides(
         yield from ("a", "b")
 
 
+@edit(46, on="matmul", arguments=_sides, scope=in_tiles, exact=False)
 def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A factor of a matmul's result goes into an operand, once, before the loop.
 
@@ -122,15 +124,3 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
     if found is None:
         raise refuse(stmt, reason)
     return found
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "scale_operand",
-        "scale an operand before the loop instead of every product in it",
-        _sides,
-        scale_operand,
-        heads("matmul"),
-        in_tiles,
-    ),
-)

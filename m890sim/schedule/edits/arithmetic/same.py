@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TypeVar
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import map_pieces
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.effects import operand_roles, touches
 from m890sim.schedule.core.pieces import (
     COMPUTE,
-    declaration,
-    home_of,
+    count_mentions,
     instruction_at,
-    mentions,
-    nothing,
     same_shape,
     tile_operand,
     tiles_of,
-    touches,
     writes,
 )
-from m890sim.schedule.edit import (
-    Argument,
-    Context,
-    EditSpec,
-    Site,
-    head_of,
-    heads,
-    refuse,
-)
-
-_T = TypeVar("_T")
+from m890sim.schedule.core.tree import declaration, home_of
+from m890sim.schedule.edit import Argument, Context, Site, edit, head_of, heads, refuse
 
 
+def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
+    """Scope of cse where no such instruction stands above in the block: then it never applies."""
+    body, index = tree.block(kernel, site)
+    places = tree.contents(body).instructions.get(head_of(stmt))
+    return _NONE if places is not None and places[0] >= index else None
+
+
+@edit(51, on=heads(*COMPUTE), scope=_alone, exact=True)
 def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An instruction that computes what another tile holds already goes; its readers use that tile.
 
@@ -63,16 +58,24 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
     after = body[index + 1 :]
     scope, at = tree.block(kernel, home)
-    inside = sum(mentions(part, result.tile) for part in after)
-    if sum(mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
+    inside = sum(count_mentions(part, result.tile) for part in after)
+    if sum(count_mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
         raise refuse(stmt, f"`{result.tile}` is used before this, or outside the block")
     readers = [n for n, part in enumerate(after) if touches(part, result.tile)]
     last = readers[-1] if readers else -1
     for part in after[: last + 1]:
         if writes(part, {kept.tile, result.tile}):
             raise refuse(part, f"`{kept.tile}` or `{result.tile}` is written again before its use")
-    renamed = tuple(_with_piece(part, result, kept) for part in after[: last + 1])
-    shorter = tree.replace(kernel, site, *renamed, count=len(renamed) + 1)
+
+    def other(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
+        if piece.tile != result.tile:
+            return piece
+        if (piece.rows, piece.cols) != (result.rows, result.cols):
+            raise refuse(reader, f"another piece of `{result.tile}` is read here")
+        return dataclasses.replace(kept, transposed=piece.transposed)
+
+    changed = map_pieces(after[: last + 1], other)
+    shorter = tree.replace(kernel, site, *changed, count=len(changed) + 1)
     return tree.replace(shorter, home)
 
 
@@ -82,7 +85,7 @@ def _same_before(
     """The nearest earlier instruction of the block that computes the same."""
     if stmt.op.endswith("_mask") or stmt.keyword("row_sum") is not None:
         raise refuse(stmt, f"{stmt.op} writes more than one new tile, or works in place")
-    for place in reversed(tree.instructions(body).get(stmt.op, ())):
+    for place in reversed(tree.contents(body).instructions.get(stmt.op, ())):
         other = body[place]
         if place >= index:
             continue
@@ -97,51 +100,4 @@ def _same_before(
     raise refuse(stmt, "no instruction before it in its block computes the same")
 
 
-def _with_piece(stmt: ir.Stmt, old: ir.TileRef, new: ir.TileRef) -> ir.Stmt:
-    """The statement with one piece of a tile replaced by another; refuses other pieces of it."""
-    if not touches(stmt, old.tile):
-        return stmt
-    if isinstance(stmt, ir.Instr):
-        return dataclasses.replace(
-            stmt,
-            operands=tuple(_piece(stmt, value, old, new) for value in stmt.operands),
-            keywords=tuple((k, _piece(stmt, value, old, new)) for k, value in stmt.keywords),
-        )
-    if isinstance(stmt, ir.If):
-        then = tuple(_with_piece(child, old, new) for child in stmt.then)
-        orelse = tuple(_with_piece(child, old, new) for child in stmt.orelse)
-        return dataclasses.replace(stmt, then=then, orelse=orelse)
-    if isinstance(stmt, (ir.Loop, ir.Stage)):
-        inner = tuple(_with_piece(child, old, new) for child in stmt.body)
-        return dataclasses.replace(stmt, body=inner)
-    return stmt
-
-
-def _piece(stmt: ir.Instr, value: _T, old: ir.TileRef, new: ir.TileRef) -> _T | ir.TileRef:
-    if not isinstance(value, ir.TileRef) or value.tile != old.tile:
-        return value
-    if (value.rows, value.cols) != (old.rows, old.cols):
-        raise refuse(stmt, f"another piece of `{old.tile}` is read here")
-    return dataclasses.replace(new, transposed=value.transposed)
-
-
 _NONE = (object(),)
-
-
-def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
-    """Scope of cse where no such instruction stands above in the block: then it never applies."""
-    body, index = tree.block(kernel, site)
-    places = tree.instructions(body).get(head_of(stmt))
-    return _NONE if places is not None and places[0] >= index else None
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "cse",
-        "use what another tile of the block holds already",
-        nothing(*COMPUTE),
-        cse,
-        heads(*COMPUTE),
-        _alone,
-    ),
-)

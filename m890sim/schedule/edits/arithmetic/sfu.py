@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.float_values import (
-    Value,
-    finite,
-    is_value,
-    plus,
-    times,
-    within_f32,
-)
+from m890sim.schedule.core.float_values import Value, finite, is_value, plus, times, within_f32
 from m890sim.schedule.core.pieces import (
     COMPUTE,
     SFU,
@@ -21,7 +14,6 @@ from m890sim.schedule.core.pieces import (
     instruction_at,
     join,
     merged,
-    nothing,
     reader_of,
     require_dead,
     require_untouched,
@@ -33,7 +25,7 @@ from m890sim.schedule.core.pieces import (
 )
 from m890sim.schedule.core.room import in_statement, in_tiles, require_place
 from m890sim.schedule.core.use_lists import of_tiles
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, heads, refuse
 
 _LOG2E = ir.Name("LOG2E")
 
@@ -68,6 +60,7 @@ def _source(
     raise refuse(first, f"no operand of {first.op} certainly has the shape of its result")
 
 
+@edit(36, on="mul", scope=of_tiles, exact=False)
 def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A multiplication whose result goes into an SFU instruction becomes its scale.
 
@@ -96,6 +89,7 @@ def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return join(kernel, site, pair, changed(pair.second, (dst, source), keywords, comments))
 
 
+@edit(37, on="sub", scope=in_tiles, exact=False)
 def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A subtraction whose result goes into an SFU instruction becomes its bias.
 
@@ -113,6 +107,7 @@ def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     return _fuse_shift(kernel, site, first, (1,), -1.0)
 
 
+@edit(38, on="add", scope=in_tiles, exact=False)
 def fuse_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An addition whose result goes into an SFU instruction becomes its bias.
 
@@ -168,6 +163,7 @@ def _fuse_shift(
     return join(kernel, site, pair, fused, early=early)
 
 
+@edit(39, on=heads(*SFU), scope=of_tiles, exact=False)
 def fuse_row_sum(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The row sums of an SFU instruction's result become its `row_sum`.
 
@@ -195,6 +191,7 @@ def fuse_row_sum(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return join(kernel, site, pair, early=(fused,))
 
 
+@edit(40, on=heads(*COMPUTE), scope=of_tiles, exact=False)
 def fuse_cast(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A result that is only copied is written where the copy goes.
 
@@ -234,6 +231,7 @@ def fuse_cast(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return join(kernel, site, pair, early=(fused,))
 
 
+@edit(44, on="exp", scope=in_statement, exact=False)
 def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """e ** x becomes 2 ** (x * log2(e)), the factor in the scale and the bias.
 
@@ -259,55 +257,3 @@ def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
             keywords[name] = within_f32(stmt, times(value, _LOG2E))
     result = changed(stmt, stmt.operands, keywords, op="exp2")
     return tree.replace(kernel, site, *early, result)
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "fuse_scale",
-        "put a multiplication into the SFU instruction that follows",
-        nothing("mul"),
-        fuse_scale,
-        heads("mul"),
-        of_tiles,
-    ),
-    EditSpec(
-        "fuse_subtract",
-        "put a subtraction into the SFU instruction that follows",
-        nothing("sub"),
-        fuse_subtract,
-        heads("sub"),
-        in_tiles,
-    ),
-    EditSpec(
-        "fuse_add",
-        "put an addition into the SFU instruction that follows",
-        nothing("add"),
-        fuse_add,
-        heads("add"),
-        in_tiles,
-    ),
-    EditSpec(
-        "fuse_row_sum",
-        "let the SFU add up the rows of its result",
-        nothing(*SFU),
-        fuse_row_sum,
-        heads(*SFU),
-        of_tiles,
-    ),
-    EditSpec(
-        "fuse_cast",
-        "write a result where it would be copied to",
-        nothing(*COMPUTE),
-        fuse_cast,
-        heads(*COMPUTE),
-        of_tiles,
-    ),
-    EditSpec(
-        "exp_to_exp2",
-        "compute exp as exp2, with log2(e) in the scale",
-        nothing("exp"),
-        exp_to_exp2,
-        heads("exp"),
-        in_statement,
-    ),
-)

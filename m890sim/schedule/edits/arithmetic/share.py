@@ -9,16 +9,11 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.copying import Namer
-from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.pieces import (
-    home_of,
-    instruction_at,
-    mentions,
-    piece_shape,
-    touches,
-)
+from m890sim.schedule.core.effects import operand_roles, touches
+from m890sim.schedule.core.pieces import count_mentions, instruction_at, piece_shape
 from m890sim.schedule.core.room import require_place
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.core.tree import home_of
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 from m890sim.schedule.edits.arithmetic.split_rows import cut_of, half, require_apart
 
 _EIGHTHS = (4, 5, 6)  # of the rows for the SFU, the faster of the two engines
@@ -31,6 +26,7 @@ def _eighths(
         yield from _EIGHTHS
 
 
+@edit(53, on="exp2", arguments=_eighths, exact=True)
 def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The last rows of an exp2 go to the vector unit, into a tile of their own.
 
@@ -58,8 +54,8 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     homes = {ref.tile: home_of(kernel, site, ref.tile) for ref in results}
     for ref in results:
         scope, at = tree.block(kernel, homes[ref.tile])
-        inside = sum(mentions(part, ref.tile) for part in (stmt, *after))
-        if sum(mentions(part, ref.tile) for part in scope[at + 1 :]) != inside:
+        inside = sum(count_mentions(part, ref.tile) for part in (stmt, *after))
+        if sum(count_mentions(part, ref.tile) for part in scope[at + 1 :]) != inside:
             raise refuse(stmt, f"`{ref.tile}` is used before this, or outside the block")
     namer = Namer(kernel)
     names = {ref.tile: namer.fresh(f"{ref.tile}_2") for ref in results}
@@ -133,14 +129,3 @@ def _halves(
             )
         )
     return made[0], made[1]
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "share_rows",
-        "give the last rows of an exp2 to the vector unit, in tiles of their own",
-        _eighths,
-        share_rows,
-        heads("exp2"),
-    ),
-)

@@ -9,19 +9,11 @@ from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.effects import effects_of, operand_roles
-from m890sim.schedule.core.pieces import (
-    ONE,
-    SFU,
-    declaration,
-    instruction_at,
-    merged,
-    nothing,
-    piece_shape,
-    tile_operand,
-)
+from m890sim.schedule.core.pieces import ONE, SFU, instruction_at, merged, piece_shape, tile_operand
 from m890sim.schedule.core.room import require_place, within_room
 from m890sim.schedule.core.scope_keys import extents
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.core.tree import declaration
+from m890sim.schedule.edit import Argument, Context, Site, edit, heads, refuse
 
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all
 
@@ -35,6 +27,21 @@ def _parts(
             yield 4, "vector"
 
 
+def _with_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a statement and the next one, and the extents of their tiles."""
+    body, index = tree.block(kernel, site)
+    below = body[index + 1] if index + 1 < len(body) else None
+    found: list[object] = [stmt, below]
+    for part in (stmt, below):
+        if isinstance(part, ir.Instr):
+            found += extents(kernel, site, effects_of(part).touched)
+    return tuple(found)
+
+
+_with_extents_and_room = within_room(_with_extents)
+
+
+@edit(49, on=heads(*SFU), arguments=_parts, scope=_with_extents_and_room, exact=True)
 def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An SFU instruction becomes two, over the first and the last of its rows.
 
@@ -124,6 +131,7 @@ def half(
     return dataclasses.replace(ref, rows=ir.Slice(start, middle))
 
 
+@edit(50, on=heads(*SFU), scope=_with_extents_and_room, exact=True)
 def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring SFU instructions over adjoining rows become one.
 
@@ -195,36 +203,3 @@ def _joined(
     if not shapes.same_value(end, begin):
         raise refuse(second, f"its rows of `{one.tile}` do not follow those of the first")
     return dataclasses.replace(one, rows=ir.Slice(one.rows.start, two.rows.stop))
-
-
-def _with_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a statement and the next one, and the extents of their tiles."""
-    body, index = tree.block(kernel, site)
-    below = body[index + 1] if index + 1 < len(body) else None
-    found: list[object] = [stmt, below]
-    for part in (stmt, below):
-        if isinstance(part, ir.Instr):
-            found += extents(kernel, site, effects_of(part).touched)
-    return tuple(found)
-
-
-_with_extents_and_room = within_room(_with_extents)
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "split_rows",
-        "split an SFU instruction into two, over its first and its last rows",
-        _parts,
-        split_rows,
-        heads(*SFU),
-        _with_extents_and_room,
-    ),
-    EditSpec(
-        "merge_rows",
-        "make one of two SFU instructions over adjoining rows",
-        nothing(*SFU),
-        merge_rows,
-        heads(*SFU),
-        _with_extents_and_room,
-    ),
-)

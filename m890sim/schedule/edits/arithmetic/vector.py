@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.float_values import (
-    finite,
-    is_value,
-    positive,
-    times,
-    within_f32,
-)
+from m890sim.schedule.core.float_values import finite, is_value, positive, times, within_f32
 from m890sim.schedule.core.pieces import (
     changed,
     companion,
-    declaration,
     instruction_at,
     join,
     merged,
-    nothing,
     reader_of,
     require_dead,
     require_unwritten,
@@ -27,17 +19,12 @@ from m890sim.schedule.core.pieces import (
     tiles_of,
 )
 from m890sim.schedule.core.room import in_statement, in_tiles, require_place
+from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.core.use_lists import of_tiles
-from m890sim.schedule.edit import (
-    Argument,
-    Context,
-    EditSpec,
-    Site,
-    heads,
-    refuse,
-)
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
+@edit(41, on="mul", scope=of_tiles, exact=False)
 def fuse_mul_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A product that is only added to something becomes one fma.
 
@@ -71,6 +58,7 @@ def fuse_mul_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return join(kernel, site, pair, fused)
 
 
+@edit(52, on="mul", scope=of_tiles, exact=False)
 def fuse_mul_mul(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two multiplications by values, one after the other, become one.
 
@@ -100,6 +88,7 @@ def fuse_mul_mul(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return join(kernel, site, pair, changed(second, operands, {}, comments))
 
 
+@edit(42, on="fma", scope=in_statement, exact=False)
 def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An fma becomes a product and a sum.
 
@@ -124,6 +113,7 @@ def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return tree.replace(kernel, site, *early, first, second)
 
 
+@edit(43, on="matmul", scope=of_tiles, exact=False)
 def accumulate(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A product that is only added to an accumulator is accumulated by the matrix unit.
 
@@ -156,6 +146,7 @@ def accumulate(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return join(kernel, site, pair, fused)
 
 
+@edit(47, on="div", scope=in_statement, exact=False)
 def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A division becomes a multiplication by the reciprocal, which the SFU computes.
 
@@ -182,6 +173,7 @@ def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return tree.replace(kernel, site, changed(stmt, (target, a, factor), {}, op="mul"))
 
 
+@edit(48, on="recip", scope=of_tiles, exact=False)
 def recip_to_div(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A multiplication by a reciprocal that nothing else needs becomes a division.
 
@@ -215,6 +207,7 @@ def recip_to_div(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return join(kernel, site, pair, shapes.instruction("div", operands, None, comments, second.loc))
 
 
+@edit(45, on="mul", scope=in_tiles, exact=False)
 def scale_through_max(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:
@@ -247,63 +240,3 @@ def scale_through_max(
     require_place(kernel, first)
     scaled = shapes.instruction("mul", (largest, largest, factor), loc=first.loc)
     return join(kernel, site, pair, second, scaled, first)
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "fuse_mul_add",
-        "make a multiplication and an addition one fma",
-        nothing("mul"),
-        fuse_mul_add,
-        heads("mul"),
-        of_tiles,
-    ),
-    EditSpec(
-        "fuse_mul_mul",
-        "make two multiplications by values one",
-        nothing("mul"),
-        fuse_mul_mul,
-        heads("mul"),
-        of_tiles,
-    ),
-    EditSpec(
-        "split_fma",
-        "make an fma a multiplication and an addition",
-        nothing("fma"),
-        split_fma,
-        heads("fma"),
-        in_statement,
-    ),
-    EditSpec(
-        "accumulate",
-        "let the matrix unit add a product to its accumulator",
-        nothing("matmul"),
-        accumulate,
-        heads("matmul"),
-        of_tiles,
-    ),
-    EditSpec(
-        "div_to_recip",
-        "multiply by a reciprocal instead of dividing",
-        nothing("div"),
-        div_to_recip,
-        heads("div"),
-        in_statement,
-    ),
-    EditSpec(
-        "recip_to_div",
-        "divide instead of multiplying by a reciprocal",
-        nothing("recip"),
-        recip_to_div,
-        heads("recip"),
-        of_tiles,
-    ),
-    EditSpec(
-        "scale_through_max",
-        "move a positive factor behind a mask or a maximum",
-        nothing("mul"),
-        scale_through_max,
-        heads("mul"),
-        in_tiles,
-    ),
-)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from m890sim.kernel import ir, shapes
-from m890sim.language.measure import statement_expressions
+from m890sim.kernel.transform import expressions
 from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import Body, node, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
+from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
 from m890sim.schedule.edits.grain.packed_rows import (
     ONE,
@@ -39,7 +39,8 @@ def pack_arguments(
         yield KEEP
 
 
-def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(54, on="Cores", arguments=pack_arguments, exact=False)
+def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The query heads of a group become the rows of one tile: row = token * G + head.
 
     before: G = HQ // HKV
@@ -80,22 +81,6 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         raise refuse(stmt, "the edit acts on a phase (`for ... in cores(...)`), this is none")
     if argument not in (GROW, KEEP):
         raise EditError(f"pack_heads takes {GROW!r} or {KEEP!r}, not {argument!r}")
-    packer, extents = _plan(kernel, site, stmt)
-    body = packer.body(stmt.body, site, {})
-    packed = replace(kernel, site, dataclasses.replace(stmt, extents=extents, body=body))
-    if argument == GROW:
-        return packed
-    return tokens_of_a_block(kernel, packed, stmt, packer.heights(), packer.group)
-
-
-_Found = tuple[set[ir.Expr], ir.Expr]
-_LEGAL: Remembered[_Found | EditError] = Remembered(2_000)
-
-
-def require_pack(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
-    """As pack_heads, for both arguments at once."""
-    stmt = node(kernel, site)
-    assert isinstance(stmt, ir.Cores)
 
     def make() -> _Found | EditError:
         try:
@@ -105,12 +90,26 @@ def require_pack(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
         except EditError as error:
             return error
 
-    # Which of several divided variables is meant goes by the order of the text.
+    # For both arguments. Which of several divided variables is meant goes by the text's order.
     found = _LEGAL.get((bag_of_kernel(kernel),), make, site, _head(kernel, stmt))
     if isinstance(found, EditError):
         raise EditError(str(found))
     if argument == KEEP:
         require_tokens(kernel, stmt, *found)
+    return lambda: _packed(kernel, site, stmt, argument)
+
+
+_Found = tuple[set[ir.Expr], ir.Expr]
+_LEGAL: Remembered[_Found | EditError] = Remembered(2_000)
+
+
+def _packed(kernel: ir.Kernel, site: Site, stmt: ir.Cores, argument: Argument) -> ir.Kernel:
+    packer, extents = _plan(kernel, site, stmt)
+    body = packer.body(stmt.body, site, {})
+    packed = replace(kernel, site, dataclasses.replace(stmt, extents=extents, body=body))
+    if argument == GROW:
+        return packed
+    return tokens_of_a_block(kernel, packed, stmt, packer.heights(), packer.group)
 
 
 def _plan(kernel: ir.Kernel, site: Site, stmt: ir.Cores) -> tuple[Packer, tuple[ir.Expr, ...]]:
@@ -146,7 +145,7 @@ def _divided(stmt: ir.Stmt) -> _Divisions:
 def _divisions(stmt: ir.Stmt) -> _Divisions:
     own = tuple(
         (op.args[0].id, op.args[1])
-        for expr in statement_expressions(stmt)
+        for expr in expressions(stmt)
         for op in ir.walk_expr(expr)
         if isinstance(op, ir.Op) and op.op == "//" and isinstance(op.args[0], ir.Name)
     )
@@ -184,7 +183,7 @@ class Packer:
     def wrong(self, stmt: ir.Stmt) -> EditError | None:
         """Why the expressions of a statement cannot be those of a group."""
         try:
-            for expr in statement_expressions(stmt):
+            for expr in expressions(stmt):
                 self.expr(expr, stmt)
         except EditError as error:
             return error

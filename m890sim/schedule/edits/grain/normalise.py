@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.bounds import Facts, Sum
-from m890sim.schedule.core.effects import known_effects, names_in
+from m890sim.schedule.core.effects import known_effects, touches
 from m890sim.schedule.core.float_values import finite
+from m890sim.schedule.core.integers.proofs import integers_at
+from m890sim.schedule.core.liveness import Written, written_before
 from m890sim.schedule.core.pieces import (
     ONE,
-    covers,
-    declaration,
+    count_mentions,
     instruction_at,
     join,
-    mentions,
     nothing,
     piece_shape,
     reader_of,
@@ -22,16 +22,16 @@ from m890sim.schedule.core.pieces import (
     same_shape,
     tile_operand,
     tiles_of,
-    touches,
-    written_before,
 )
 from m890sim.schedule.core.room import require_place
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.core.tree import declaration
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 RANGE = ("f32", "bf16")  # hold what a row is before it is divided
 normalise_arguments = nothing("div", "mul")
 
 
+@edit(57, on=frozenset(("div", "mul")), arguments=normalise_arguments, exact=False)
 def normalise_last(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:
@@ -96,7 +96,7 @@ def normalise_last(
     loop_site = _loop_of(kernel, site, first)
     loop = tree.node(kernel, loop_site)
     assert isinstance(loop, ir.Loop)
-    if mentions(loop, target.tile) != 1:
+    if count_mentions(loop, target.tile) != 1:
         raise refuse(loop, f"the loop does more to `{target.tile}` than this matmul")
     inside = known_effects(loop)
     if inside.writes & tiles_of(divisor):
@@ -107,7 +107,7 @@ def normalise_last(
         raise refuse(loop, f"`{name}` is defined in the loop, which the division has to leave")
     if not _filled(kernel, loop_site, target):
         raise refuse(loop, f"`{target.tile}` is not filled with 0 in front of the loop")
-    if not _runs(kernel, loop_site, loop):
+    if not integers_at(kernel, loop_site).runs(loop):
         for piece in (target, divisor):
             if isinstance(piece, ir.TileRef) and not written_before(kernel, loop_site, piece):
                 found = f"`{piece.tile}` is not certainly written before it, in this piece"
@@ -127,19 +127,12 @@ def _filled(kernel: ir.Kernel, site: Site, target: ir.TileRef) -> bool:
     body, index = tree.block(kernel, site)
     for stmt in reversed(body[:index]):
         if touches(stmt, target.tile):
-            return (
-                isinstance(stmt, ir.Instr)
-                and stmt.op == "fill"
-                and stmt.operands[1] == ir.Const(0.0)
-                and isinstance(stmt.operands[0], ir.TileRef)
-                and covers([stmt.operands[0]], target)
-            )
+            if not isinstance(stmt, ir.Instr) or stmt.op != "fill":
+                return False
+            filled = Written(declaration(kernel, site, target.tile))
+            filled.write(stmt)
+            return stmt.operands[1] == ir.Const(0.0) and filled.covers(target)
     return False
-
-
-def _runs(kernel: ir.Kernel, site: Site, loop: ir.Loop) -> bool:
-    facts = Facts(kernel, site)
-    return facts.prove(facts.sum(loop.start).plus(facts.sum(loop.stop), -1).plus(Sum(1)))
 
 
 def _loop_of(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, Site, refuse
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from m890sim.kernel import ir, shapes
-from m890sim.schedule.core import bounds as loops_bounds
+from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.copying import Namer, require_room
-from m890sim.schedule.core.effects import names_in
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.integers.proofs import Integers
+from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import node, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
+from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
 from m890sim.schedule.edits.grain.packed_rows import (
     ONE,
@@ -37,7 +38,8 @@ def pair_arguments(
         yield from COUNTS
 
 
-def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(56, on="Cores", arguments=pair_arguments, exact=False)
+def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Neighbouring key heads become one item: the keys of a token are one run in HBM.
 
     before: for h in cores(HKV):
@@ -81,18 +83,37 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     if head is None:
         raise refuse(stmt, "no variable of the phase picks a row of each token")
     require_room(kernel, site, stmt, 1)
+
+    def make() -> EditError | None:
+        try:
+            _paired(kernel, site, stmt, head, COUNTS[0])
+        except EditError as error:
+            return error
+        return None
+
+    # For all numbers of heads. Which of several variables is meant goes by the order of the text.
+    found = _LEGAL.get((bag_of_kernel(kernel),), make, site, head)
+    if found is not None:
+        raise EditError(str(found))
+    return lambda: _paired(kernel, site, stmt, head, argument)
+
+
+_LEGAL: Remembered[EditError | None] = Remembered(2_000)
+
+
+def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
     number = stmt.vars.index(head)
     rows = Pairs(kernel, head)
     rows.collect(stmt.body, site, {})
     rows.spread()
     namer = Namer(kernel)
-    pairer = _Pairer(rows, head, ONE, argument, namer.fresh("heads"), namer)
+    pairer = _Pairer(rows, head, ONE, count, namer.fresh("heads"), namer)
     body = pairer.body(stmt.body, site, {})
     outer = namer.fresh("w")
-    first = ir.Let(head, times(ir.Name(outer), argument), loc=stmt.loc)
+    first = ir.Let(head, times(ir.Name(outer), count), loc=stmt.loc)
     rest = subtract(stmt.extents[number], ir.Name(head))
-    heads = ir.Let(pairer.heads, ir.Op("min", (ir.Const(argument), rest)), loc=stmt.loc)
-    extent = ir.Op("ceil_div", (stmt.extents[number], ir.Const(argument)))
+    heads = ir.Let(pairer.heads, ir.Op("min", (ir.Const(count), rest)), loc=stmt.loc)
+    extent = ir.Op("ceil_div", (stmt.extents[number], ir.Const(count)))
     changed = dataclasses.replace(
         stmt,
         vars=(*stmt.vars[:number], outer, *stmt.vars[number + 1 :]),
@@ -115,28 +136,6 @@ def _in_kernel(kernel: ir.Kernel, site: Site) -> Site:
             found.append(index + shift)
             shift = 0
     return tuple(found)
-
-
-_LEGAL: Remembered[EditError | None] = Remembered(2_000)
-
-
-def require_pair(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
-    """As pair_heads, for all numbers of heads at once."""
-    stmt = node(kernel, site)
-    assert isinstance(stmt, ir.Cores)
-    require_room(kernel, site, stmt, 1)
-
-    def make() -> EditError | None:
-        try:
-            pair_heads(kernel, site, COUNTS[0], context)
-        except EditError as error:
-            return error
-        return None
-
-    # Which of several variables is meant goes by the order of the text.
-    found = _LEGAL.get((bag_of_kernel(kernel),), make, site, _head(stmt))
-    if found is not None:
-        raise EditError(str(found))
 
 
 # Tiles that are stationary operands, and those that are loaded with variables that pick keys.
@@ -320,12 +319,13 @@ class _Pairer(Packer):
         """Whether a piece of the keys certainly has rows where the matmul stands."""
         kernel = self.rows.kernel
         # Scalars of the kernel's top stand for themselves: what they are made of is no help here.
-        facts = loops_bounds.Facts(kernel, _in_kernel(kernel, self.site), 1)
-        for name, value in kernel.tunables.items():
-            if value > 0:
-                facts.lows.setdefault(name, [loops_bounds.Sum(1)])
-        some = facts.sum(start).plus(loops_bounds.Sum(1))
-        return facts.prove(some.plus(facts.sum(stop), -1))
+        site = _in_kernel(kernel, self.site)
+        known = Integers(
+            surroundings(kernel, site),
+            outside=surroundings(kernel, site[:1]),
+            least={name: 1 for name, value in kernel.tunables.items() if value > 0},
+        )
+        return known.below(start, stop)
 
     def tensor(self, ref: ir.TensorRef, stmt: ir.Instr) -> ir.TensorRef:
         heads = ir.Name(self.heads)

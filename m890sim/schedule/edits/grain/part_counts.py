@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
-from m890sim.language.measure import statement_expressions
-from m890sim.schedule.core.effects import known_effects, names_in
+from m890sim.kernel.transform import expressions, names_in
+from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.running.carried import (
     ONE,
     Shape,
@@ -97,7 +97,7 @@ class _Check:
                 self.dims[stmt.name] = stmt.dims.index(self.number)
             if isinstance(stmt, ir.Let) and share_of(stmt) is not None:
                 continue
-            for expr in statement_expressions(stmt):
+            for expr in expressions(stmt):
                 whole = expr == self.number and (
                     isinstance(stmt, (ir.Cores, ir.HbmDecl, ir.TileDecl))
                 )
@@ -141,7 +141,7 @@ class _Check:
         allowed = {id(loop.start) for loop in shape.loops} | {id(loop.stop) for loop in shape.loops}
         allowed.add(id(guards[0].condition))
         for stmt in ir.walk(phase.body):
-            for expr in statement_expressions(stmt):
+            for expr in expressions(stmt):
                 place = isinstance(stmt, ir.Instr) and stmt.op == "store" and expr == x
                 if x.id in names_in(expr) and id(expr) not in allowed and not place:
                     raise refuse(stmt, f"`{x.id}` is used for something else than its share")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import known_effects
-from m890sim.schedule.core.tree import Body, node
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.kernel.transform import map_pieces
+from m890sim.schedule.core.tree import node, replace
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _T = TypeVar("_T")
 MOST = 4  # dimensions that are offered
@@ -23,6 +23,7 @@ def swap_dims_arguments(
         yield from range(min(len(stmt.dims) - 1, MOST))
 
 
+@edit(58, on="HbmDecl", arguments=swap_dims_arguments, exact=True)
 def swap_dims(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring dimensions of an HBM scratch change places, in every use of it.
 
@@ -40,40 +41,19 @@ def swap_dims(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         raise refuse(stmt, "the edit acts on HBM scratch (`name = hbm(...)`), this is none")
     if not isinstance(argument, int) or not 0 <= argument < len(stmt.dims) - 1:
         raise refuse(stmt, f"`{stmt.name}` has dimensions 0 to {len(stmt.dims) - 1}")
-    swapped = dataclasses.replace(stmt, dims=_swap(stmt.dims, argument))
-    body = [_in(part, stmt.name, argument) for part in kernel.body]
-    body[site[0]] = swapped
-    return dataclasses.replace(kernel, body=tuple(body))
+    name, first = stmt.name, argument
+
+    def swapped(instr: ir.Instr, piece: ir.TensorRef) -> ir.TensorRef:
+        if piece.tensor != name:
+            return piece
+        if all(isinstance(e, ir.Slice | ir.Gather) for e in piece.index[first : first + 2]):
+            raise refuse(instr, f"this piece of `{name}` takes a slice of both dimensions")
+        return dataclasses.replace(piece, index=_swap(piece.index, first))
+
+    body = map_pieces(kernel.body, tensor=swapped)
+    changed = dataclasses.replace(stmt, dims=_swap(stmt.dims, first))
+    return replace(dataclasses.replace(kernel, body=body), site, changed)
 
 
 def _swap(parts: tuple[_T, ...], first: int) -> tuple[_T, ...]:
     return (*parts[:first], parts[first + 1], parts[first], *parts[first + 2 :])
-
-
-def _in(stmt: ir.Stmt, name: str, first: int) -> ir.Stmt:
-    """A statement with the dimensions of a scratch swapped; itself where it does not touch it."""
-    found = known_effects(stmt)
-    if name not in found.reads and name not in found.writes:
-        return stmt
-    if isinstance(stmt, ir.Instr):
-        operands = tuple(_operand(stmt, value, name, first) for value in stmt.operands)
-        return dataclasses.replace(stmt, operands=operands)
-    if isinstance(stmt, ir.If):
-        then, orelse = _all(stmt.then, name, first), _all(stmt.orelse, name, first)
-        return dataclasses.replace(stmt, then=then, orelse=orelse)
-    if isinstance(stmt, (ir.Loop, ir.Stage, ir.Cores)):
-        return dataclasses.replace(stmt, body=_all(stmt.body, name, first))
-    return stmt
-
-
-def _all(body: Body, name: str, first: int) -> Body:
-    return tuple(_in(stmt, name, first) for stmt in body)
-
-
-def _operand(stmt: ir.Instr, value: ir.Operand, name: str, first: int) -> ir.Operand:
-    if not isinstance(value, ir.TensorRef) or value.tensor != name:
-        return value
-    pair = value.index[first : first + 2]
-    if all(isinstance(entry, ir.Slice | ir.Gather) for entry in pair):
-        raise refuse(stmt, f"this piece of `{name}` takes a slice of both dimensions")
-    return dataclasses.replace(value, index=_swap(value.index, first))

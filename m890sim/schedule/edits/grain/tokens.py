@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in, substitute_block
 from m890sim.schedule.core.block_size.walk import Blocks
 from m890sim.schedule.core.copying import Namer
-from m890sim.schedule.core.effects import names_in
-from m890sim.schedule.core.tree import Body, substitute
+from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
 from m890sim.schedule.edits.attributes.tunable import legal_values
 from m890sim.schedule.edits.grain.packed_rows import ONE
@@ -27,7 +27,7 @@ def tokens_of_a_block(
     tokens = Namer(packed).fresh("TOKENS")
     let = ir.Let(tokens, ir.Op("max", (ONE, ir.Op("//", (ir.Name(name), group)))))
     place = _behind(packed, group)
-    body = packed.body[:place] + _renamed(packed.body[place:], name, tokens)
+    body = packed.body[:place] + substitute_block(packed.body[place:], {name: ir.Name(tokens)})
     return dataclasses.replace(packed, body=(*body[:place], let, *body[place:]))
 
 
@@ -74,68 +74,3 @@ def _behind(kernel: ir.Kernel, group: ir.Expr) -> int:
         if isinstance(stmt, ir.Let) and stmt.name in used:
             last = index
     return last + 1
-
-
-def _renamed(body: Body, name: str, tokens: str) -> Body:
-    names: dict[str, ir.Expr] = {name: ir.Name(tokens)}
-
-    def expr(value: ir.Expr) -> ir.Expr:
-        return substitute(value, names)
-
-    def piece(value: ir.Slice) -> ir.Slice:
-        if value == ir.FULL:
-            return value
-        ends = (value.start, value.stop, value.step)
-        return ir.Slice(*(None if end is None else expr(end) for end in ends))
-
-    def index(value: ir.Slice | ir.Gather | ir.Expr) -> ir.Slice | ir.Gather | ir.Expr:
-        if isinstance(value, ir.Slice):
-            return piece(value)
-        if isinstance(value, ir.Gather):
-            return ir.Gather(value.table, expr(value.start), expr(value.stop))
-        return expr(value)
-
-    def operand(value: ir.Operand) -> ir.Operand:
-        if isinstance(value, ir.TileRef):
-            return dataclasses.replace(value, rows=piece(value.rows), cols=piece(value.cols))
-        if isinstance(value, ir.TensorRef):
-            return dataclasses.replace(value, index=tuple(map(index, value.index)))
-        return value
-
-    def statement(stmt: ir.Stmt) -> ir.Stmt:
-        if isinstance(stmt, ir.Let):
-            return dataclasses.replace(stmt, value=expr(stmt.value))
-        if isinstance(stmt, ir.TileDecl):
-            return dataclasses.replace(stmt, rows=expr(stmt.rows), cols=expr(stmt.cols))
-        if isinstance(stmt, ir.HbmDecl):
-            return dataclasses.replace(stmt, dims=tuple(map(expr, stmt.dims)))
-        if isinstance(stmt, ir.Instr):
-            keywords: list[tuple[str, ir.Keyword]] = []
-            for key, value in stmt.keywords:
-                if isinstance(value, ir.TileRef):
-                    made = operand(value)
-                    assert isinstance(made, ir.TileRef)
-                    keywords.append((key, made))
-                elif isinstance(value, str | bool):
-                    keywords.append((key, value))
-                else:
-                    keywords.append((key, expr(value)))
-            operands = tuple(map(operand, stmt.operands))
-            return dataclasses.replace(stmt, operands=operands, keywords=tuple(keywords))
-        if isinstance(stmt, ir.If):
-            then, orelse = _all(stmt.then), _all(stmt.orelse)
-            return dataclasses.replace(
-                stmt, condition=expr(stmt.condition), then=then, orelse=orelse
-            )
-        if isinstance(stmt, ir.Loop):
-            start, stop, body = expr(stmt.start), expr(stmt.stop), _all(stmt.body)
-            return dataclasses.replace(stmt, start=start, stop=stop, body=body)
-        if isinstance(stmt, ir.Stage):
-            return dataclasses.replace(stmt, body=_all(stmt.body))
-        extents = tuple(map(expr, stmt.extents))
-        return dataclasses.replace(stmt, extents=extents, body=_all(stmt.body))
-
-    def _all(stmts: Body) -> Body:
-        return tuple(map(statement, stmts))
-
-    return _all(body)

@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.bounds import Facts, Sum
-from m890sim.schedule.core.copying import all_names, may_fail, staged, touched
-from m890sim.schedule.core.effects import names_in
-from m890sim.schedule.core.scope_keys import Remembered, surroundings
+from m890sim.kernel.forms import ONE, ZERO, Form
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.copying import all_names, staged, touched
+from m890sim.schedule.core.integers.failures import may_fail, may_overflow
+from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
+from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.tree import Body, node, replace
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
 def interchange_arguments(
@@ -22,6 +25,7 @@ def interchange_arguments(
         yield None
 
 
+@edit(27, on="Loop", arguments=interchange_arguments, exact=True)
 def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two perfectly nested loops change places.
 
@@ -43,12 +47,12 @@ def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     bounds = {n for part in (inner.start, inner.stop, inner.step) for n in names_in(part)}
     if outer.var in bounds:
         raise refuse(inner, f"the bounds of the loop over {inner.var} use `{outer.var}`")
-    runs = ir.Op("<", (outer.start, outer.stop))
+    ends, known = (inner.start, inner.stop), kernel.tunables
     if (
-        may_fail((inner.start, inner.stop), (outer.start, outer.stop), kernel.tunables)
-        and Facts(kernel, site).truth(runs) is not True
-    ):
-        found = f"the bounds of the loop over {inner.var} read a table or divide"
+        may_fail(*ends, tunables=known, worked_out=(outer.start, outer.stop))
+        or may_overflow(surroundings(kernel, site), known, *ends)
+    ) and not integers_at(kernel, site).runs(outer):
+        found = f"the bounds of the loop over {inner.var} read a table, divide or are very large"
         raise refuse(inner, f"{found}, and the loop over {outer.var} may not run")
     if not inner.body:
         raise refuse(inner, f"the loop over {inner.var} is empty")
@@ -103,7 +107,7 @@ def _disjoint(
     """Whether some dimension parts the pieces that different iterations store."""
     objects: list[object] = [loop.start, loop.step]
     for place in places:
-        objects += (node(kernel, place), *surroundings(kernel, place))
+        objects += (node(kernel, place), surroundings(kernel, place))
     return _DISJOINT.get(
         tuple(objects),
         lambda: _parted(kernel, site, places, loop, changing),
@@ -123,53 +127,42 @@ def _parted(
     for place in places:
         stmt = node(kernel, place)
         assert isinstance(stmt, ir.Instr) and isinstance(stmt.operands[0], ir.TensorRef)
-        pieces.append((Facts(kernel, place, outside=len(site)), stmt.operands[0].index))
+        pieces.append((integers_at(kernel, place, outside=site), stmt.operands[0].index))
     for dimension in range(len(pieces[0][1])):
-        motions: list[tuple[Sum, Sum]] = []
-        for facts, index in pieces:
-            motion = _motion(facts, index[dimension], loop, changing)
-            if motion is None:
-                break
-            motions.append(motion)
-        else:
-            first = motions[0]
-            if all(_equal(base, first[0]) and _equal(pace, first[1]) for base, pace in motions):
-                return True
+        motions = [_motion(known, index[dimension], loop, changing) for known, index in pieces]
+        if None not in motions and len(set(motions)) == 1:
+            return True
     return False
 
 
-def _equal(left: Sum, right: Sum) -> bool:
-    return left.constant == right.constant and left.terms == right.terms
-
-
 def _motion(
-    facts: Facts, entry: ir.Slice | ir.Gather | ir.Expr, loop: ir.Loop, changing: set[str]
-) -> tuple[Sum, Sum] | None:
+    known: Integers, entry: ir.Slice | ir.Gather | ir.Expr, loop: ir.Loop, changing: set[str]
+) -> tuple[ir.Expr | None, ir.Expr | None] | None:
     """Base and pace of an index that starts at base + pace * the loop's variable.
 
     None also where it moves by less than its length from one iteration to the next.
     """
+    forms = known.forms
     if isinstance(entry, ir.Gather):
         return None
     if isinstance(entry, ir.Slice):
         if entry.start is None or entry.stop is None or entry.step is not None:
             return None
-        start = facts.sum(entry.start)
-        length = facts.sum(entry.stop).plus(start, -1)
+        start = known.form(entry.start)
+        length = forms.subtract(known.form(entry.stop), start)
     else:
-        start, length = facts.sum(entry), Sum(1)
-    var = ir.Name(loop.var)
-    pace, rest = Sum(), start
-    for term, coefficient in start.terms.items():
-        if term == var:
-            pace, rest = pace.plus(Sum(coefficient)), rest.without(term)
-        elif isinstance(term, ir.Op) and term.op == "*" and var in term.args:
-            other = term.args[1] if term.args[0] == var else term.args[0]
-            pace = pace.plus(facts.sum(other), coefficient)
-            rest = rest.without(term)
-    free = {name for term in (*rest.terms, *pace.terms) for name in names_in(term)}
-    if free & changing:
+        start, length = known.form(entry), ONE
+    var = known.form(ir.Name(loop.var)).terms[0][0]
+    pace, rest = ZERO, start
+    for term, coefficient in start.terms:
+        factors = forms.factors(term)
+        if var in factors:
+            factors.remove(var)
+            part = Form(coefficient)
+            for factor in factors:
+                part = forms.multiply(part, Form(0, ((factor, 1),)))
+            pace, rest = forms.add(pace, part), without(rest, term)
+    if (known.names_of(rest) | known.names_of(pace)) & changing:
         return None
-    step = facts.sum(loop.step)
-    stride = facts.product(pace, step)
-    return (rest, pace) if facts.prove(length.plus(stride, -1)) else None
+    stride = forms.multiply(pace, known.form(loop.step))
+    return (forms.text(rest), forms.text(pace)) if known.at_most(length, stride) else None

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.schedule.core.copying import Namer, require_room, require_shallow, staged
 from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.tree import node, replace, substitute
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.core.tree import node, replace
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.interchange import require_independent
 from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
@@ -44,9 +44,10 @@ def on_neighbours(
         yield from range(len(stmt.vars) - 1)
 
 
+@edit(31, on="Cores", arguments=on_neighbours, exact=True)
 def swap_order_of_items(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
-) -> ir.Kernel:
+) -> Planned:
     """Two neighbouring work-item variables change places, and with them the order of the items.
 
     for b, h in cores(B, H):   ->   for h, b in cores(H, B):
@@ -54,28 +55,25 @@ def swap_order_of_items(
     Argument: the number of the first of the two. Work items are independent of each other.
     Preconditions: a phase with a variable behind the one named.
     """
-    stmt, number = require_swapped(kernel, site, argument)
-    order = [*range(len(stmt.vars))]
-    order[number : number + 2] = [number + 1, number]
-    changed = dataclasses.replace(
-        stmt,
-        vars=tuple(stmt.vars[i] for i in order),
-        extents=tuple(stmt.extents[i] for i in order),
-    )
-    return replace(kernel, site, changed)
-
-
-def require_swapped(
-    kernel: ir.Kernel, site: Site, argument: Argument, *rest: object
-) -> tuple[ir.Cores, int]:
-    """The phase and the number of the variable. Raises: EditError."""
     stmt, number = phase_at(kernel, site, argument)
     if number + 1 == len(stmt.vars):
         raise refuse(stmt, f"`{stmt.vars[number]}` is the last work-item variable")
-    return stmt, number
+
+    def build() -> ir.Kernel:
+        order = [*range(len(stmt.vars))]
+        order[number : number + 2] = [number + 1, number]
+        changed = dataclasses.replace(
+            stmt,
+            vars=tuple(stmt.vars[i] for i in order),
+            extents=tuple(stmt.extents[i] for i in order),
+        )
+        return replace(kernel, site, changed)
+
+    return build
 
 
-def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(32, on="Cores", arguments=on_variables, exact=True)
+def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The values of a work-item variable are walked from the last to the first, or back again.
 
     for i in cores(n):   ->   for turn in cores(n):
@@ -85,33 +83,12 @@ def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     Argument: the variable's number. Work items are independent of each other.
     Preconditions: a phase with that variable.
     """
-    stmt, var, value = require_reversed(kernel, site, argument)
-    number = stmt.vars.index(var)
+    stmt, number = phase_at(kernel, site, argument)
+    var = stmt.vars[number]
 
     def named(name: str) -> tuple[str, ...]:
         return (*stmt.vars[:number], name, *stmt.vars[number + 1 :])
 
-    if value is None:
-        first = stmt.body[0]
-        assert isinstance(first, ir.Let)
-        plain = dataclasses.replace(stmt, vars=named(first.name), body=stmt.body[1:])
-        return replace(kernel, site, plain)
-    turn = Namer(kernel).fresh(_TURN)
-    value = substitute(value, {_TURN: ir.Name(turn)})
-    let = ir.Let(var, value, loc=stmt.loc)
-    changed = dataclasses.replace(stmt, vars=named(turn), body=(let, *stmt.body))
-    return replace(kernel, site, changed)
-
-
-_TURN = "turn"
-
-
-def require_reversed(
-    kernel: ir.Kernel, site: Site, argument: Argument, *rest: object
-) -> tuple[ir.Cores, str, ir.Expr | None]:
-    """The phase, the variable, and its value by the turn; None where it counts down already."""
-    stmt, number = phase_at(kernel, site, argument)
-    var = stmt.vars[number]
     last = subtract(stmt.extents[number], ir.Const(1))
     first = stmt.body[0] if stmt.body else None
     # Where the variable is already counted down, and used for nothing else, it counts up again.
@@ -120,13 +97,21 @@ def require_reversed(
         and first.value == ir.Op("-", (last, ir.Name(var)))
         and not _uses(stmt.body[1:], var)
     ):
-        return stmt, var, None
-    value = ir.Op("-", (last, ir.Name(_TURN)))
-    require_shallow(stmt, value)
-    return stmt, var, value
+        plain = dataclasses.replace(stmt, vars=named(first.name), body=stmt.body[1:])
+        return lambda: replace(kernel, site, plain)
+    require_shallow(stmt, ir.Op("-", (last, ir.Name(var))))
+
+    def build() -> ir.Kernel:
+        turn = Namer(kernel).fresh("turn")
+        let = ir.Let(var, ir.Op("-", (last, ir.Name(turn))), loc=stmt.loc)
+        changed = dataclasses.replace(stmt, vars=named(turn), body=(let, *stmt.body))
+        return replace(kernel, site, changed)
+
+    return build
 
 
-def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(34, on="Cores", arguments=on_variables, exact=True)
+def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two neighbouring work items become one, which does them one after the other.
 
     for i in cores(n):   ->   for i_2 in cores(ceil_div(n, 2)):
@@ -136,32 +121,28 @@ def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     Argument: the variable's number.
     Preconditions: a phase with that variable; the kernel's blocks stay within the limit on nesting.
     """
-    stmt, number = require_coarser(kernel, site, argument)
-    var, extent = stmt.vars[number], stmt.extents[number]
-    outer = Namer(kernel).fresh(var)
-    start, stop = _share(outer, extent)
-    inner = ir.Loop(var, start, stop, ir.Const(1), stmt.body, loc=stmt.loc)
-    changed = dataclasses.replace(
-        stmt,
-        vars=(*stmt.vars[:number], outer, *stmt.vars[number + 1 :]),
-        extents=(
-            *stmt.extents[:number],
-            ir.Op("ceil_div", (extent, ir.Const(COARSER))),
-            *stmt.extents[number + 1 :],
-        ),
-        body=(inner,),
-    )
-    return replace(kernel, site, changed)
-
-
-def require_coarser(
-    kernel: ir.Kernel, site: Site, argument: Argument, *rest: object
-) -> tuple[ir.Cores, int]:
-    """The phase and the number of the variable. Raises: EditError."""
     stmt, number = phase_at(kernel, site, argument)
     require_room(kernel, site, stmt, 0)
     require_shallow(stmt, _share(stmt.vars[number], stmt.extents[number])[1])
-    return stmt, number
+
+    def build() -> ir.Kernel:
+        var, extent = stmt.vars[number], stmt.extents[number]
+        outer = Namer(kernel).fresh(var)
+        start, stop = _share(outer, extent)
+        inner = ir.Loop(var, start, stop, ir.Const(1), stmt.body, loc=stmt.loc)
+        changed = dataclasses.replace(
+            stmt,
+            vars=(*stmt.vars[:number], outer, *stmt.vars[number + 1 :]),
+            extents=(
+                *stmt.extents[:number],
+                ir.Op("ceil_div", (extent, ir.Const(COARSER))),
+                *stmt.extents[number + 1 :],
+            ),
+            body=(inner,),
+        )
+        return replace(kernel, site, changed)
+
+    return build
 
 
 def _share(outer: str, extent: ir.Expr) -> tuple[ir.Expr, ir.Expr]:
@@ -170,6 +151,15 @@ def _share(outer: str, extent: ir.Expr) -> tuple[ir.Expr, ir.Expr]:
     return start, ir.Op("min", (add(start, ir.Const(COARSER)), extent))
 
 
+def finer_arguments(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+) -> Iterator[Argument]:
+    """The number of every work-item variable, where a work item is one loop."""
+    if isinstance(stmt, ir.Cores) and len(stmt.body) == 1 and isinstance(stmt.body[0], ir.Loop):
+        yield from range(len(stmt.vars))
+
+
+@edit(33, on="Cores", arguments=finer_arguments, exact=True)
 def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The iterations of a loop that is all of a work item become work items of their own.
 
@@ -208,14 +198,6 @@ def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
         body=loop.body,
     )
     return replace(kernel, site, changed)
-
-
-def finer_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    """The number of every work-item variable, where a work item is one loop."""
-    if isinstance(stmt, ir.Cores) and len(stmt.body) == 1 and isinstance(stmt.body[0], ir.Loop):
-        yield from range(len(stmt.vars))
 
 
 def _uses(body: tuple[ir.Stmt, ...], name: str) -> bool:

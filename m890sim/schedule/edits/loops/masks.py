@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import slice_extent
-from m890sim.schedule.core.bounds import Facts
 from m890sim.schedule.core.copying import (
     MOST_NESTING,
     Namer,
@@ -15,11 +13,14 @@ from m890sim.schedule.core.copying import (
     inlined,
     require_shallow,
     touched,
-    unwritten_reads,
 )
-from m890sim.schedule.core.scope_keys import Remembered, extents, surroundings
-from m890sim.schedule.core.tree import Body, block, node, replace, sites
-from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
+from m890sim.schedule.core.integers.proofs import integers_at
+from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.liveness import unwritten_reads
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.scope_keys import extents
+from m890sim.schedule.core.tree import Body, declaration, node, replace, sites
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
 MASKS = ("causal_mask", "window_mask", "limit_mask")
 _TRUTHS: Remembered[bool | None] = Remembered(10_000)  # of conditions where they stand
@@ -30,7 +31,7 @@ def mask_condition(kernel: ir.Kernel, site: Site, mask: ir.Instr) -> ir.Expr:
     ref = mask.operands[0]
     if not isinstance(ref, ir.TileRef):
         raise refuse(mask, f"{mask.op} has no tile")
-    tile = _declaration(kernel, site, ref.tile)
+    tile = declaration(kernel, site, ref.tile)
     rows, cols = slice_extent(ref.rows, tile.rows), slice_extent(ref.cols, tile.cols)
     if mask.op == "limit_mask":
         return ir.Op(">", (cols, _setting(mask, "limit")))
@@ -59,24 +60,15 @@ def _plus(left: ir.Expr, right: ir.Expr) -> ir.Expr:
     return right if left == ir.Const(0) else ir.Op("+", (left, right))
 
 
-def _declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
-    for length in range(len(site), 0, -1):
-        body, place = block(kernel, site[:length])
-        for stmt in reversed(body[:place]):
-            if isinstance(stmt, ir.TileDecl) and stmt.name == name:
-                return stmt
-    raise EditError(f"the tile `{name}` is not declared")
+def guard_mask_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """The mask, its tile's extents, and what is known of integers there."""
+    ref = stmt.operands[0] if isinstance(stmt, ir.Instr) else None
+    names = (ref.tile,) if isinstance(ref, ir.TileRef) else ()
+    return (stmt, *extents(kernel, site, names), surroundings(kernel, site))
 
 
-def guard_mask_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    """No argument, at every mask."""
-    if isinstance(stmt, ir.Instr) and stmt.op in MASKS:
-        yield None
-
-
-def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(29, on=frozenset(MASKS), scope=guard_mask_scope, exact=True)
+def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """A mask runs only where it can hit an element; one that never can is removed.
 
     causal_mask(s[:rows, :cols], row=i, col=j)
@@ -89,45 +81,24 @@ def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     Preconditions: a mask, and its condition is not certain to hold where it stands; the kernel
     stays within the limits on depth.
     """
-    mask, condition = require_guard(kernel, site)
-    if condition is None:
-        return replace(kernel, site)
-    bare = dataclasses.replace(mask, comments=ir.NO_COMMENTS)
-    return replace(kernel, site, ir.If(condition, (bare,), comments=mask.comments, loc=mask.loc))
-
-
-def require_guard(kernel: ir.Kernel, site: Site, *rest: object) -> tuple[ir.Instr, ir.Expr | None]:
-    """The mask and its guard; None where it never hits an element."""
     mask = node(kernel, site)
     if not isinstance(mask, ir.Instr) or mask.op not in MASKS:
         raise refuse(mask, "the edit acts on causal_mask, window_mask and limit_mask")
     condition = mask_condition(kernel, site, mask)
-    truth = Facts(kernel, site).truth(condition)
+    truth = integers_at(kernel, site).truth(condition)
     if truth is True:
         raise refuse(mask, f"the {mask.op} is certain to hit an element, a guard has no use")
     if truth is False:
-        return mask, None
+        return lambda: replace(kernel, site)
     if len(site) + 2 > MOST_NESTING:
         raise refuse(mask, f"blocks would nest deeper than {MOST_NESTING}, the most for edits")
     require_shallow(mask, condition)
-    return mask, condition
+    bare = dataclasses.replace(mask, comments=ir.NO_COMMENTS)
+    guarded = ir.If(condition, (bare,), comments=mask.comments, loc=mask.loc)
+    return lambda: replace(kernel, site, guarded)
 
 
-def guard_mask_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """The mask, its tile's extents, and what is known of integers there."""
-    ref = stmt.operands[0] if isinstance(stmt, ir.Instr) else None
-    names = (ref.tile,) if isinstance(ref, ir.TileRef) else ()
-    return (stmt, *extents(kernel, site, names), *surroundings(kernel, site))
-
-
-def drop_guard_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    """No argument, at every `if`."""
-    if isinstance(stmt, ir.If):
-        yield None
-
-
+@edit(30, on="If", exact=True)
 def drop_guard(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An `if` whose condition is decided by what surrounds it is replaced by the branch it takes.
 
@@ -145,8 +116,8 @@ def drop_guard(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         raise refuse(stmt, "the edit acts on an `if`, this is none")
     condition = stmt.condition
     truth = _TRUTHS.get(
-        (condition, *surroundings(kernel, site)),
-        lambda: Facts(kernel, site).truth(condition),
+        (condition, surroundings(kernel, site)),
+        lambda: integers_at(kernel, site).truth(condition),
     )
     if truth is None:
         raise refuse(stmt, "nothing around this `if` decides its condition")

@@ -6,20 +6,18 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.bounds import Facts, Sum, written
-from m890sim.schedule.core.copying import (
-    copied_block,
-    may_fail,
-    require_nodes,
-    require_room,
-    require_shallow,
-)
-from m890sim.schedule.core.effects import names_in
+from m890sim.kernel.forms import ONE, Form
+from m890sim.kernel.transform import copied_block
+from m890sim.schedule.core.copying import require_nodes, require_room, require_shallow
 from m890sim.schedule.core.faults import require_inside
-from m890sim.schedule.core.scope_keys import Remembered, extents, surroundings
+from m890sim.schedule.core.integers.failures import may_fail
+from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
+from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.scope_keys import extents
 from m890sim.schedule.core.sizes import nodes, nodes_in, size_of
 from m890sim.schedule.core.tree import Body, node, replace
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.masks import mask_condition
 from m890sim.schedule.edits.loops.unroll import add, loop_at, subtract, times
 
@@ -32,7 +30,8 @@ def split_loop_arguments(
         yield from range(min(4, sum(1 for _ in _questions(stmt.body))))
 
 
-def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(28, on="Loop", arguments=split_loop_arguments, exact=True)
+def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """A loop becomes two, one behind the other, parted where a condition of its body may change.
 
     for n in range(a + b):   ->   for n in range(min(a, a + b)):
@@ -49,18 +48,6 @@ def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     divisions that may fail, unless the kernel is sure to work them out; the kernel stays within its
     limits, and the language finds nothing wrong with either loop.
     """
-    loop, stop, start = require_split(kernel, site, argument)
-    first = dataclasses.replace(loop, stop=stop)
-    second = dataclasses.replace(
-        loop, start=start, body=copied_block(loop.body, {}), comments=ir.NO_COMMENTS
-    )
-    return replace(kernel, site, first, second)
-
-
-def require_split(
-    kernel: ir.Kernel, site: Site, argument: Argument, *rest: object
-) -> tuple[ir.Loop, ir.Expr, ir.Expr]:
-    """The loop, the end of its first part and the start of its second."""
     loop = loop_at(kernel, site)
     require_room(kernel, site, loop, 1)
     questions = list(_questions(loop.body))
@@ -74,13 +61,14 @@ def require_split(
     elif isinstance(inner, ir.Instr) and isinstance(inner.operands[0], ir.TileRef):
         asked = (inner, *extents(kernel, path, (inner.operands[0].tile,)))
     parted = _PARTS.get(
-        (len(site), *asked, *surroundings(kernel, path)),
+        (*asked, surroundings(kernel, path)),
         lambda: _parts(kernel, site, loop, path, inner),
+        len(site),
     )
     if isinstance(parted, str):
         raise refuse(inner, parted)
     stop, start, doubt = parted
-    if doubt is not None and may_fail((doubt[0],), doubt[1], kernel.tunables):
+    if doubt is not None and may_fail(doubt[0], tunables=kernel.tunables, worked_out=doubt[1]):
         found = "where the condition turns is read from a table or divided"
         raise refuse(inner, f"{found}, and the kernel may not come to do so")
     require_shallow(loop, stop, start)
@@ -88,7 +76,15 @@ def require_split(
     require_nodes(loop, nodes(kernel) + size_of(loop).nodes + bounds)
     require_inside(kernel, site, loop, loop.start, stop)
     require_inside(kernel, site, loop, start, loop.stop)
-    return loop, stop, start
+
+    def build() -> ir.Kernel:
+        first = dataclasses.replace(loop, stop=stop)
+        second = dataclasses.replace(
+            loop, start=start, body=copied_block(loop.body, {}), comments=ir.NO_COMMENTS
+        )
+        return replace(kernel, site, first, second)
+
+    return build
 
 
 # A turning point that may fail whatever the tunables are, and what is worked out anyway.
@@ -101,36 +97,37 @@ def _parts(
     kernel: ir.Kernel, site: Site, loop: ir.Loop, path: Site, inner: ir.Stmt
 ) -> tuple[ir.Expr, ir.Expr, _Doubt | None] | str:
     """Where the first part of a loop ends and the second starts; or why there are none."""
-    facts = Facts(kernel, path, outside=len(site))
+    inside = integers_at(kernel, path, outside=site)
     if isinstance(inner, ir.If):
         condition = inner.condition
     else:
         assert isinstance(inner, ir.Instr)
         condition = mask_condition(kernel, path, inner)
-    middle = _turning_point(facts, condition, loop)
+    middle = _turning_point(inside, condition, loop)
     if middle is None:
         return f"no value of {loop.var} parts the loop by this condition"
-    where = Facts(kernel, site)
-    at, start, stop = where.sum(middle), where.sum(loop.start), where.sum(loop.stop)
-    if where.prove(at.plus(start, -1)) or where.prove(stop.plus(at, -1)):
+    where = integers_at(kernel, site)
+    at, start, stop = map(where.form, (middle, loop.start, loop.stop))
+    if where.at_most(at, start) or where.at_most(stop, at):
         return "the condition is decided for the whole loop, there is nothing to part"
     # The second loop goes on with the same values: start + a multiple of the step.
     reached = middle
     if loop.step != ir.Const(1):
         blocks = ir.Op("ceil_div", (subtract(middle, loop.start), loop.step))
         reached = add(loop.start, times(blocks, loop.step))
-    if not where.prove(start.plus(at, -1)):
+    if not where.at_most(start, at):
         reached = ir.Op("max", (loop.start, reached))
     doubt = None
-    if may_fail((middle,), (), {}):
-        doubt = middle, _worked_out(kernel, site, path, facts, condition)
-    return _least(where, middle, loop.stop), reached, doubt
+    if may_fail(middle):
+        doubt = middle, _worked_out(kernel, site, path, inside, condition)
+    end = middle if where.at_most(at, stop) else ir.Op("min", (middle, loop.stop))
+    return end, reached, doubt
 
 
 def _worked_out(
-    kernel: ir.Kernel, site: Site, path: Site, facts: Facts, condition: ir.Expr
+    kernel: ir.Kernel, site: Site, path: Site, inside: Integers, condition: ir.Expr
 ) -> tuple[ir.Expr, ...]:
-    """What has a value wherever a loop is reached, as sums are written."""
+    """What has a value wherever a loop is reached, as forms are written."""
     found: list[ir.Expr] = []
     for length in range(1, len(path)):
         around = node(kernel, path[:length])
@@ -140,11 +137,12 @@ def _worked_out(
             found += around.extents
     loop = node(kernel, site)
     assert isinstance(loop, ir.Loop)
-    runs = Facts(kernel, site).truth(ir.Op("<", (loop.start, loop.stop)))
     between = (node(kernel, path[:length]) for length in range(len(site) + 1, len(path)))
-    if runs and not any(isinstance(stmt, ir.If) for stmt in between):
+    guarded = any(isinstance(stmt, ir.If) for stmt in between)
+    if not guarded and integers_at(kernel, site).runs(loop):
         found.append(condition)
-    return tuple(written(facts.sum(expr)) for expr in found)
+    texts = (inside.forms.text(inside.form(expr)) for expr in found)
+    return tuple(text for text in texts if text is not None)
 
 
 def _questions(body: Body, path: Site = ()) -> Iterator[Site]:
@@ -157,51 +155,35 @@ def _questions(body: Body, path: Site = ()) -> Iterator[Site]:
             yield from _questions(ir.children(stmt), here)
 
 
-def _turning_point(facts: Facts, condition: ir.Expr, loop: ir.Loop) -> ir.Expr | None:
+def _turning_point(inside: Integers, condition: ir.Expr, loop: ir.Loop) -> ir.Expr | None:
     """The least value of the loop's variable from which the condition's truth may be another."""
-    var = ir.Name(loop.var)
+    forms = inside.forms
+    var = inside.form(ir.Name(loop.var)).terms[0][0]
     for truth in (False, True):
-        for limit in facts.limits(condition, truth):
+        for limit in inside.limits(condition, truth):
             # The condition has this truth while coefficient * var + rest <= 0.
-            if limit.terms.get(var, 0) != 1:
+            if (var, 1) not in limit.terms:
                 continue
-            rest = _constant_bound(facts, limit.without(var), var, 6)
-            if rest is not None and not _mentions(rest, var) and not _inside(facts, rest):
-                return written(Sum(1).plus(rest, -1))
+            rest = _constant_bound(inside, without(limit, var), loop.var, 6)
+            if rest is not None and loop.var not in inside.names_of(rest):
+                text = forms.text(forms.subtract(ONE, rest))
+                if text is not None:
+                    return text
     return None
 
 
-def _constant_bound(facts: Facts, value: Sum, var: ir.Name, depth: int) -> Sum | None:
+def _constant_bound(inside: Integers, value: Form, var: str, depth: int) -> Form | None:
     """A bound from above that does not change in the loop."""
-    for term, coefficient in value.terms.items():
-        if not _has(term, var):
+    for term, coefficient in value.terms:
+        if var not in inside.names_of(Form(0, ((term, 1),))):
             continue
-        every, choices = facts.bounds(term, coefficient)
+        every, choices = inside.bounds(term, coefficient)
         if every or depth == 0:
             return None
-        rest = value.without(term)
+        rest = without(value, term)
         for choice in choices:
-            found = _constant_bound(facts, rest.plus(choice), var, depth - 1)
+            found = _constant_bound(inside, inside.forms.add(rest, choice), var, depth - 1)
             if found is not None:
                 return found
         return None
     return value
-
-
-def _mentions(value: Sum, var: ir.Name) -> bool:
-    return any(_has(term, var) for term in value.terms)
-
-
-def _inside(facts: Facts, value: Sum) -> bool:
-    """Whether a scalar of the loop's body stands in a sum, because its value is too long."""
-    return any(name in facts.values for term in value.terms for name in names_in(term))
-
-
-def _has(term: ir.Expr, var: ir.Name) -> bool:
-    return any(part == var for part in ir.walk_expr(term))
-
-
-def _least(facts: Facts, left: ir.Expr, right: ir.Expr) -> ir.Expr:
-    if facts.prove(facts.sum(left).plus(facts.sum(right), -1)):
-        return left
-    return ir.Op("min", (left, right))

@@ -6,22 +6,23 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.bounds import Facts, Sum
+from m890sim.kernel.forms import Form
+from m890sim.kernel.transform import copied_block
 from m890sim.schedule.core.copying import (
     Namer,
-    copied_block,
     inlined,
     require_room,
     require_shallow,
     staged,
     top_names,
-    unwritten_reads,
     without_stages,
 )
 from m890sim.schedule.core.faults import require_inside
+from m890sim.schedule.core.integers.proofs import integers_at
+from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.sizes import size_of
 from m890sim.schedule.core.tree import Body, node, replace
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
 
 def on_loops(
@@ -50,7 +51,8 @@ def loop_at(kernel: ir.Kernel, site: Site) -> ir.Loop:
     return stmt
 
 
-def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(24, on="Loop", arguments=on_plain_loops, exact=True)
+def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two iterations of a loop become one; the second is guarded where their number may be odd.
 
     for j in range(0, n, 64):        for j in range(0, n, 128):
@@ -63,26 +65,6 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
     Preconditions: a range loop without stages; the kernel stays within the limits on its size, its
     depth and its numbers, and the language finds nothing wrong with the second iteration.
     """
-    loop = require_unroll(kernel, site)
-    facts = Facts(kernel, site)
-    step = facts.sum(loop.step)
-    length = facts.sum(loop.stop).plus(facts.sum(loop.start), -1)
-    even = not step.terms and _divides(length, 2 * step.constant)
-    namer = Namer(kernel)
-    var = namer.fresh(loop.var)
-    names = {loop.var: var}
-    second = ir.Let(var, _ahead(loop), loc=loop.loc)
-    # In an `if` of its own the copy would meet the first body's names, which are visible there.
-    names |= {name: namer.fresh(name) for name in top_names(loop.body)}
-    copy = copied_block(loop.body, names)
-    if not even:
-        copy = (ir.If(_guard(var, loop), copy, loc=loop.loc),)
-    changed = dataclasses.replace(loop, step=times(loop.step, 2), body=(*loop.body, second, *copy))
-    return replace(kernel, site, changed)
-
-
-def require_unroll(kernel: ir.Kernel, site: Site, *rest: object) -> ir.Loop:
-    """The loop. Raises: EditError where it cannot be unrolled."""
     loop = loop_at(kernel, site)
     if staged(loop):
         found = f"the loop over {loop.var} has stages"
@@ -90,7 +72,27 @@ def require_unroll(kernel: ir.Kernel, site: Site, *rest: object) -> ir.Loop:
     require_room(kernel, site, loop, 1)
     require_shallow(loop, _ahead(loop), times(loop.step, 2), _guard(loop.var, loop))
     require_inside(kernel, site, loop, loop.start, loop.stop, ahead=loop.step)
-    return loop
+
+    def build() -> ir.Kernel:
+        known = integers_at(kernel, site)
+        step = known.form(loop.step).value
+        length = known.forms.subtract(known.form(loop.stop), known.form(loop.start))
+        even = step is not None and _divides(length, 2 * step)
+        namer = Namer(kernel)
+        var = namer.fresh(loop.var)
+        names = {loop.var: var}
+        second = ir.Let(var, _ahead(loop), loc=loop.loc)
+        # In an `if` of its own the copy would meet the first body's names, which are visible there.
+        names |= {name: namer.fresh(name) for name in top_names(loop.body)}
+        copy = copied_block(loop.body, names)
+        if not even:
+            copy = (ir.If(_guard(var, loop), copy, loc=loop.loc),)
+        changed = dataclasses.replace(
+            loop, step=times(loop.step, 2), body=(*loop.body, second, *copy)
+        )
+        return replace(kernel, site, changed)
+
+    return build
 
 
 def _ahead(loop: ir.Loop) -> ir.Expr:
@@ -102,7 +104,8 @@ def _guard(var: str, loop: ir.Loop) -> ir.Expr:
     return ir.Op("<", (ir.Name(var), loop.stop))
 
 
-def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(25, on="Loop", arguments=on_loops, exact=True)
+def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The last iteration of a loop moves behind it, guarded unless the loop is certain to run.
 
     for j in range(0, n, 64):   ->   for j in range(0, n - 64, 64):
@@ -116,15 +119,6 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     Preconditions: a range loop; the kernel stays within the limits on its size and depth, and
     the language finds nothing wrong with the last iteration by itself, or with the others.
     """
-    loop, stop, last = require_peel_last(kernel, site)
-    alone = _iteration(kernel, site, loop, last, others=1)
-    return replace(kernel, site, dataclasses.replace(loop, stop=stop), *alone)
-
-
-def require_peel_last(
-    kernel: ir.Kernel, site: Site, *rest: object
-) -> tuple[ir.Loop, ir.Expr, ir.Expr]:
-    """The loop, the end of all but its last iteration, and the variable's last value."""
     loop = loop_at(kernel, site)
     require_room(kernel, site, loop, 1)
     last = subtract(subtract(loop.stop, loop.start), ir.Const(1))
@@ -136,10 +130,16 @@ def require_peel_last(
     if size_of(loop).branches:  # without them every iteration does what the last one does
         require_inside(kernel, site, loop, loop.start, stop)
         require_inside(kernel, site, loop, loop.start, loop.stop, only=last)
-    return loop, stop, last
+
+    def build() -> ir.Kernel:
+        alone = _iteration(kernel, site, loop, last, others=1)
+        return replace(kernel, site, dataclasses.replace(loop, stop=stop), *alone)
+
+    return build
 
 
-def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(26, on="Loop", arguments=on_loops, exact=True)
+def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The first iteration of a loop moves in front of it, guarded unless the loop is sure to run.
 
     for j in range(0, n, 64):   ->   if 0 < n:
@@ -154,15 +154,6 @@ def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     down (in the first iteration that would be undefined); the kernel stays within its limits, and
     the language finds nothing wrong with the first iteration by itself, or with the others.
     """
-    loop, start = require_peel_first(kernel, site)
-    alone = _iteration(kernel, site, loop, loop.start, others=0)
-    main = dataclasses.replace(loop, start=start, comments=ir.NO_COMMENTS)
-    head = dataclasses.replace(alone[0], comments=loop.comments)
-    return replace(kernel, site, head, *alone[1:], main)
-
-
-def require_peel_first(kernel: ir.Kernel, site: Site, *rest: object) -> tuple[ir.Loop, ir.Expr]:
-    """The loop, and where all but its first iteration start."""
     loop = loop_at(kernel, site)
     require_room(kernel, site, loop, 1)
     unwritten = unwritten_reads(kernel, site, loop.body)
@@ -174,7 +165,14 @@ def require_peel_first(kernel: ir.Kernel, site: Site, *rest: object) -> tuple[ir
     require_inside(kernel, site, loop, start, loop.stop)
     if size_of(loop).branches:
         require_inside(kernel, site, loop, loop.start, loop.stop, only=loop.start)
-    return loop, start
+
+    def build() -> ir.Kernel:
+        alone = _iteration(kernel, site, loop, loop.start, others=0)
+        main = dataclasses.replace(loop, start=start, comments=ir.NO_COMMENTS)
+        head = dataclasses.replace(alone[0], comments=loop.comments)
+        return replace(kernel, site, head, *alone[1:], main)
+
+    return build
 
 
 def _iteration(kernel: ir.Kernel, site: Site, loop: ir.Loop, value: ir.Expr, others: int) -> Body:
@@ -187,7 +185,7 @@ def _iteration(kernel: ir.Kernel, site: Site, loop: ir.Loop, value: ir.Expr, oth
     )
     body = (ir.Let(loop.var, value, loc=loop.loc), *body)
     runs = _runs(loop)
-    if Facts(kernel, site).truth(runs) is True:
+    if integers_at(kernel, site).runs(loop):
         return inlined(kernel, namer, body, others)
     return (ir.If(runs, body, loc=loop.loc),)
 
@@ -235,5 +233,5 @@ def times(left: ir.Expr, right: ir.Expr | int) -> ir.Expr:
     return ir.Op("*", (left, right))
 
 
-def _divides(value: Sum, divisor: int) -> bool:
-    return value.constant % divisor == 0 and all(c % divisor == 0 for c in value.terms.values())
+def _divides(value: Form, divisor: int) -> bool:
+    return value.constant % divisor == 0 and all(c % divisor == 0 for _, c in value.terms)

@@ -7,18 +7,35 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
 from m890sim.schedule.core.copying import require_shallow
-from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.magnitudes import has_value
-from m890sim.schedule.core.tree import Body, block, insert, node, replace, with_children
+from m890sim.schedule.core.effects import effects_of, touches
+from m890sim.schedule.core.integers.failures import may_fail, may_overflow, range_at_launch
+from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.tree import Body, block, insert, node, replace, replace_in
 from m890sim.schedule.core.use_lists import of_tiles
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 from m890sim.schedule.edits.motion.stages import has_stages
 
 _NAMED = (ir.Let, ir.TileDecl)
 _BLOCKS = (ir.Loop, ir.If, ir.Stage, ir.Cores)
 
 
-def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+def _up(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
+    if len(site) > 1 and isinstance(stmt, _NAMED):
+        yield None
+    elif len(site) > 2 and isinstance(stmt, ir.Instr) and stmt.op not in ("store", "fence"):
+        parent = node(kernel, site[:-1])
+        if isinstance(parent, (ir.Loop, ir.Stage)):
+            yield None
+
+
+@edit(
+    16,
+    on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
+    arguments=_up,
+    scope=of_tiles,
+    exact=True,
+)
+def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement out of its block, to before the loop, `if` or stage that it stands in.
 
     for j in range(n):             ->  b = 2 * i
@@ -36,18 +53,22 @@ def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -
     """
     stmt = node(kernel, site)
     place = require_hoist(kernel, site)
-    parent = node(kernel, site[:-1])
-    if isinstance(stmt, ir.Instr):
-        loop = node(kernel, place)
-        assert isinstance(loop, ir.Loop)
-        out: ir.Stmt = stmt
-        if not _runs(kernel, loop):
-            out = ir.If(ir.Op("<", (loop.start, loop.stop)), (stmt,), loc=stmt.loc)
-        return replace(kernel, place, out, _without(loop, site[len(place) :]))
-    left = with_children(parent, ir.children(parent), site[-1], 1, ())
-    if isinstance(parent, ir.Cores):
-        return insert(replace(kernel, site[:-1], left), place, stmt)
-    return replace(kernel, place, stmt, left)
+
+    def build() -> ir.Kernel:
+        parent = node(kernel, site[:-1])
+        if isinstance(stmt, ir.Instr):
+            loop = node(kernel, place)
+            assert isinstance(loop, ir.Loop)
+            out: ir.Stmt = stmt
+            if not _runs(kernel, loop):
+                out = ir.If(ir.Op("<", (loop.start, loop.stop)), (stmt,), loc=stmt.loc)
+            return replace(kernel, place, out, replace_in(loop, site[len(place) :]))
+        left = replace_in(parent, site[-1:])
+        if isinstance(parent, ir.Cores):
+            return insert(replace(kernel, site[:-1], left), place, stmt)
+        return replace(kernel, place, stmt, left)
+
+    return build
 
 
 def require_hoist(kernel: ir.Kernel, site: Site, *rest: object) -> Site:
@@ -79,7 +100,10 @@ def require_hoist(kernel: ir.Kernel, site: Site, *rest: object) -> Site:
         certain = isinstance(parent, ir.Stage) or (
             isinstance(parent, ir.Loop) and _runs(kernel, parent)
         )
-        if not certain and not has_value(kernel, place, stmt.value):
+        if not certain and (
+            may_fail(stmt.value)
+            or may_overflow(surroundings(kernel, place), kernel.tunables, stmt.value)
+        ):
             raise refuse(
                 stmt,
                 f"`{stmt.name}` reads a table, divides or may leave 64 bits, and would do so where "
@@ -115,30 +139,19 @@ def _runs(kernel: ir.Kernel, loop: ir.Loop) -> bool:
 
 def has_an_extent(kernel: ir.Kernel, tile: ir.TileDecl) -> bool:
     """Whether a tile's extents are not known to be negative."""
-    known = dict(kernel.tunables)
-    for stmt in kernel.body:
-        if isinstance(stmt, ir.Let):
-            value = simplify(stmt.value, known)
-            if isinstance(value, ir.Const):
-                known[stmt.name] = int(value.value)
-    sizes = (simplify(dim, known) for dim in (tile.rows, tile.cols))
-    return not any(isinstance(size, ir.Const) and size.value < 0 for size in sizes)
+    most = (range_at_launch(kernel, dim).high for dim in (tile.rows, tile.cols))
+    return not any(high is not None and high < 0 for high in most)
 
 
 def _refuse_carried(tile: ir.TileDecl, loop: ir.Loop) -> None:
     stages = [
         child.index
         for child in loop.body
-        if isinstance(child, ir.Stage) and _touches(child, tile.name)
+        if isinstance(child, ir.Stage) and touches(child, tile.name)
     ]
     if len(stages) > 1:
         both = " and ".join(map(str, stages))
         raise refuse(tile, f"`{tile.name}` is used in stages {both}, so it belongs to the loop")
-
-
-def _touches(stmt: ir.Stmt, name: str) -> bool:
-    found = effects_of(stmt)
-    return name in found.reads or name in found.writes
 
 
 def _require_instruction(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:
@@ -187,32 +200,3 @@ def _around(loop: ir.Loop, path: Site) -> tuple[Body, Body]:
         below = body[index + 1 :] + below
         stmt = body[index]
     return above, above + below
-
-
-def _without(stmt: ir.Stmt, path: Site) -> ir.Stmt:
-    body = ir.children(stmt)
-    if len(path) == 1:
-        return with_children(stmt, body, path[0], 1, ())
-    return with_children(stmt, body, path[0], 1, (_without(body[path[0]], path[1:]),))
-
-
-def _up(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    if len(site) > 1 and isinstance(stmt, _NAMED):
-        yield None
-    elif len(site) > 2 and isinstance(stmt, ir.Instr) and stmt.op not in ("store", "fence"):
-        parent = node(kernel, site[:-1])
-        if isinstance(parent, (ir.Loop, ir.Stage)):
-            yield None
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "hoist",
-        "move a statement out of the loop, branch or stage around it",
-        _up,
-        hoist,
-        heads("Let", "TileDecl", "Instr") - {"store", "fence"},
-        of_tiles,
-        require_hoist,
-    ),
-)

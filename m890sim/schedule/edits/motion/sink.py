@@ -6,18 +6,36 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.coverage import uncovered_read
-from m890sim.schedule.core.effects import effects_of, known_effects, names_in
-from m890sim.schedule.core.tree import Body, block, last_block, node, replace, tiles, with_children
+from m890sim.kernel.transform import header, names_in
+from m890sim.schedule.core.effects import effects_of, known_effects, mentions
+from m890sim.schedule.core.liveness import uncovered_read
+from m890sim.schedule.core.tree import Body, block, contents, declaration, node, replace, replace_in
 from m890sim.schedule.core.use_lists import of_tiles
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 from m890sim.schedule.edits.motion.stages import has_stages
 
 _NAMED = (ir.Let, ir.TileDecl)
 _BLOCKS = (ir.Loop, ir.If, ir.Stage, ir.Cores)
 
 
-def sink(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+def _down(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
+    if not isinstance(stmt, (*_NAMED, ir.Instr)):
+        return
+    if isinstance(stmt, ir.Instr) and stmt.op in ("store", "fence"):
+        return
+    body, index = block(kernel, site)
+    if contents(body).last_block > index:
+        yield None
+
+
+@edit(
+    17,
+    on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
+    arguments=_down,
+    scope=of_tiles,
+    exact=True,
+)
+def sink(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement into the block below that uses it: a loop, a stage, a branch of an `if`.
 
     a = sram(8, 8, bf16)           ->  for j in range(n):
@@ -32,15 +50,21 @@ def sink(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) ->
     block only.
     """
     stmt, below, targets = require_sink(kernel, site)
-    changed = list(below)
-    for number, (place, branches) in enumerate(targets):
-        if number and not isinstance(stmt, ir.Instr):
-            stmt = dataclasses.replace(stmt, comments=ir.NO_COMMENTS)
-        target = below[place]
-        for branch in reversed(branches):
-            target = _begin(target, len(_branches(target)[0]) if branch else 0, stmt)
-        changed[place] = target
-    return replace(kernel, site, *changed, count=1 + len(below))
+
+    def build() -> ir.Kernel:
+        changed = list(below)
+        for number, (place, branches) in enumerate(targets):
+            sunk: ir.Stmt = stmt
+            if number and not isinstance(stmt, ir.Instr):
+                sunk = dataclasses.replace(stmt, comments=ir.NO_COMMENTS)
+            target = below[place]
+            for branch in reversed(branches):
+                first = len(ir.blocks(target)[0]) if branch else 0
+                target = replace_in(target, (first,), sunk, count=0)
+            changed[place] = target
+        return replace(kernel, site, *changed, count=1 + len(below))
+
+    return build
 
 
 # Places of blocks below a statement that it goes into, and the branches of each.
@@ -58,7 +82,7 @@ def require_sink(
         return stmt, below, _sink_instruction(kernel, site, stmt, below)
     if not isinstance(stmt, _NAMED):
         raise refuse(stmt, "only assignments, tiles and instructions can sink")
-    users: Iterator[int] = (i for i, s in enumerate(below) if _mentions(s, stmt.name))
+    users: Iterator[int] = (i for i, s in enumerate(below) if mentions(s, stmt.name))
     if isinstance(stmt, ir.Let):
         places = list(users)
         if len(places) > 1:
@@ -71,23 +95,18 @@ def require_sink(
     return stmt, below, targets
 
 
-def _mentions(stmt: ir.Stmt, name: str) -> bool:
-    found = effects_of(stmt)
-    return name in found.uses or name in found.reads or name in found.writes
-
-
 def _into(stmt: ir.Let | ir.TileDecl, target: ir.Stmt) -> list[int]:
     """The branches of a block, all of which use a definition, that it may begin instead."""
     if not isinstance(target, _BLOCKS):
         raise refuse(stmt, f"`{stmt.name}` is used beside loops and branches too")
-    branches = _branches(target)
+    branches = ir.blocks(target)
     users = [
         number
         for number, body in enumerate(branches)
-        if any(_mentions(child, stmt.name) for child in body)
+        if any(mentions(child, stmt.name) for child in body)
     ]
     if isinstance(stmt, ir.Let):
-        if _in_header(target, stmt.name):
+        if stmt.name in {name for part in header(target) for name in names_in(part)}:
             raise refuse(stmt, f"`{stmt.name}` is used by the bounds or the condition below")
         if len(users) > 1:
             raise refuse(stmt, f"both branches below use `{stmt.name}`")
@@ -111,28 +130,6 @@ def _into(stmt: ir.Let | ir.TileDecl, target: ir.Stmt) -> list[int]:
     return users
 
 
-def _branches(stmt: ir.Stmt) -> tuple[Body, ...]:
-    return (stmt.then, stmt.orelse) if isinstance(stmt, ir.If) else (ir.children(stmt),)
-
-
-def _begin(stmt: ir.Stmt, first: int, added: ir.Stmt) -> ir.Stmt:
-    """A block with a statement before its child number `first`, in that child's branch."""
-    body = ir.children(stmt)
-    return with_children(stmt, body, first, 1, (added, body[first]))
-
-
-def _in_header(stmt: ir.Stmt, name: str) -> bool:
-    if isinstance(stmt, ir.Loop):
-        parts: tuple[ir.Expr, ...] = (stmt.start, stmt.stop, stmt.step)
-    elif isinstance(stmt, ir.If):
-        parts = (stmt.condition,)
-    elif isinstance(stmt, ir.Cores):
-        parts = stmt.extents
-    else:
-        parts = ()
-    return any(name in names_in(part) for part in parts)
-
-
 def _sink_instruction(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body) -> _Targets:
     found = effects_of(stmt)
     if not found.writes or not isinstance(stmt.operands[0], ir.TileRef):
@@ -152,7 +149,7 @@ def _sink_instruction(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body
     if between.writes & (found.reads | found.writes):
         clash = min(between.writes & (found.reads | found.writes))
         raise refuse(stmt, f"`{clash}` is written before the block that reads its result")
-    branches = _branches(target)
+    branches = ir.blocks(target)
     users = [i for i, part in enumerate(branches) if known_effects(*part).reads & found.writes]
     if len(users) > 1:
         raise refuse(stmt, "both branches below read its result")
@@ -165,8 +162,8 @@ def _sink_instruction(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body
         if seen:
             raise refuse(stmt, f"`{min(seen)}` is read outside that block too")
     for name in found.writes:
-        tile = _declaration(kernel, site, name)
-        if tile is None or uncovered_read(tile, branches[users[0]], (stmt,)) is not None:
+        tile = declaration(kernel, site, name)
+        if uncovered_read(tile, branches[users[0]], (stmt,)) is not None:
             raise refuse(stmt, f"`{name}` may be read there in rows that this does not write")
     return [(offset, users[:1])]
 
@@ -181,23 +178,6 @@ def _elsewhere(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
         body = ir.children(body[index])
 
 
-def _declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl | None:
-    """The declaration of a tile that is visible at a site."""
-    place = declaration(kernel, site, name)
-    found = None if place is None else node(kernel, place)
-    return found if isinstance(found, ir.TileDecl) else None
-
-
-def declaration(kernel: ir.Kernel, site: Site, name: str) -> Site | None:
-    """Where the tile of a name is declared that is visible at a site."""
-    for length in range(len(site), 0, -1):
-        body, place = block(kernel, site[:length])
-        at = tiles(body).get(name, place)
-        if at < place:
-            return (*site[: length - 1], site[length - 1] - place + at)
-    return None
-
-
 def require_inside(kernel: ir.Kernel, place: Site, site: Site) -> None:
     """Whether the tile declared at `place` can sink, block by block, into the block at `site`.
 
@@ -207,28 +187,5 @@ def require_inside(kernel: ir.Kernel, place: Site, site: Site) -> None:
     assert isinstance(tile, ir.TileDecl)
     for length in range(len(place), len(site) + 1):
         for stmt in block(kernel, site[:length])[0]:
-            if stmt is not tile and _mentions(stmt, tile.name):
+            if stmt is not tile and mentions(stmt, tile.name):
                 _into(tile, stmt)
-
-
-def _down(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    if not isinstance(stmt, (*_NAMED, ir.Instr)):
-        return
-    if isinstance(stmt, ir.Instr) and stmt.op in ("store", "fence"):
-        return
-    body, index = block(kernel, site)
-    if last_block(body) > index:
-        yield None
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "sink",
-        "move a statement into the block below that alone uses it",
-        _down,
-        sink,
-        heads("Let", "TileDecl", "Instr") - {"store", "fence"},
-        of_tiles,
-        require_sink,
-    ),
-)

@@ -1,0 +1,190 @@
+"""Macro actions: one fixed numbering, legal exactly where one place is, at all places at once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from m890sim.kernel import ir
+from m890sim.language import parse
+from m890sim.schedule import EDITS, Context, Edit, EditError, legal_edits, rewrite
+from m890sim.schedule.actions import ROWS
+from m890sim.schedule.core.tree import sites
+from m890sim.schedule.macros import (
+    EVERYWHERE,
+    KINDS,
+    MACROS,
+    Macro,
+    MacroActions,
+    kinds_of,
+)
+from m890sim.workloads import KERNELS, load_kernel
+
+GOLDEN = Path(__file__).parent / "golden" / "macros.txt"
+MINI = Context(queues=2, banks=8)
+SMALL = ("vector_add_reference", "row_softmax_reference", "matmul_expert", "attention_head_expert")
+
+
+def number_of(name: str, argument: object = None, reach: str = EVERYWHERE) -> int:
+    """The action of a macro."""
+    return 1 + MACROS.index(Macro(name, argument, reach))  # type: ignore[arg-type]
+
+
+def test_macros_are_appended_only(golden: Callable[[Path, str], None]) -> None:
+    golden(GOLDEN, "".join(f"{number} {macro}\n" for number, macro in enumerate(MACROS, 1)))
+
+
+def test_number_of_actions_is_below_a_thousand_and_the_same_on_every_chip() -> None:
+    assert MacroActions().n == MacroActions(MINI).n == 1 + len(MACROS) < 1000
+    assert len(set(MACROS)) == len(MACROS) and len(set(KINDS)) == len(KINDS)
+
+
+def test_every_row_reaches_everywhere_and_kinds_are_known() -> None:
+    everywhere = [(m.name, m.argument) for m in MACROS if m.reach == EVERYWHERE]
+    assert everywhere == list(ROWS) and {name for name, _ in everywhere} == set(EDITS)
+    assert {macro.reach for macro in MACROS} == {EVERYWHERE, *KINDS}
+
+
+@pytest.mark.parametrize("context", [Context(), MINI], ids=["m890", "m890-mini"])
+@pytest.mark.parametrize("name", SMALL)
+def test_macro_is_legal_exactly_where_it_is_performed(name: str, context: Context) -> None:
+    kernel, actions = load_kernel(name), MacroActions(context)
+    mask = actions.mask(kernel, legal_edits(kernel, context))
+    assert mask.shape == (actions.n,) and mask.dtype == "int8" and mask[0] == 1
+    for action in range(1, actions.n):
+        try:
+            _, made = actions.perform(kernel, action)
+        except EditError as error:
+            assert not mask[action] and str(error)
+            continue
+        assert mask[action] and made
+        assert {edit.name for edit in made} == {MACROS[action - 1].name}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_edits_one_by_one_lead_to_the_same_kernel(name: str) -> None:
+    rng, actions, kernel = random.Random(5), MacroActions(), load_kernel(name)
+    for _ in range(12):
+        found = list(actions.by_id(kernel, legal_edits(kernel)))
+        changed, made = actions.perform(kernel, rng.choice(found))
+        for edit in made:
+            assert edit in legal_edits(kernel, name=edit.name)
+            kernel = rewrite(kernel, edit)
+        assert kernel == changed
+
+
+def test_first_edit_is_the_last_legal_place_of_its_reach() -> None:
+    kernel, actions = load_kernel("attention_reference"), MacroActions()
+    for number, edits in actions.by_id(kernel, legal_edits(kernel)).items():
+        assert actions.perform(kernel, number)[1][0] == edits[-1]
+
+
+def test_all_fences_go_at_once() -> None:
+    kernel = load_kernel("attention_reference")
+    fences = [site for site, s in sites(kernel) if isinstance(s, ir.Instr) and s.op == "fence"]
+    changed, made = MacroActions().perform(kernel, number_of("remove_fence"))
+    assert [edit.site for edit in made] == fences[::-1] and len(fences) > 5
+    assert not [s for s in ir.walk(changed.body) if isinstance(s, ir.Instr) and s.op == "fence"]
+
+
+def test_reach_confines_the_edit() -> None:
+    kernel, actions = load_kernel("attention_reference"), MacroActions()
+    kinds = kinds_of(kernel)
+    loads = {
+        site
+        for site, stmt in sites(kernel)
+        if isinstance(stmt, ir.Instr) and stmt.op == "load" and "tensor 2" in kinds[site]
+    }
+    _, made = actions.perform(kernel, number_of("set_queue", 1, "tensor 2"))
+    assert {edit.site for edit in made} == loads and loads
+
+
+def test_every_tunable_is_changed() -> None:
+    kernel = load_kernel("matmul_reference")
+    changed, made = MacroActions().perform(kernel, number_of("set_tunable", "halve"))
+    assert [edit.argument for edit in made] == [(n, "halve") for n in reversed(kernel.tunables)]
+    assert all(value < kernel.tunables[name] for name, value in changed.tunables.items())
+    _, made = MacroActions().perform(kernel, number_of("set_tunable", "halve", "tunable 2"))
+    assert made == (Edit("set_tunable", (), (list(kernel.tunables)[1], "halve")),)
+
+
+HOISTED = """from m890sim.lang import *
+
+
+@kernel
+def k(x: Tensor["R", 16], out: Tensor["R", 16, f32]):
+    for r in cores(ceil_div(R, 8)):
+        a = sram(8, 16, f32)
+        b = sram(8, 16, f32)
+        c = sram(8, 16, f32)
+        for i in range(0, 4):
+            fill(a, 1.0)
+            fill(b, 2.0)
+            add(c, a, b)
+        rows = min(8, R - r * 8)
+        store(out[r * 8:r * 8 + rows, 0:16], c[:rows])
+"""
+
+
+def test_places_are_found_again_where_the_edit_moved_them() -> None:
+    kernel = parse(HOISTED)
+    single = rewrite(kernel, legal_edits(kernel, name="hoist")[-1])
+    changed, made = MacroActions().perform(kernel, number_of("hoist", reach="copies"))
+    assert len(made) == 2 and changed != single
+    (phase,) = changed.phases
+    loop = next(stmt for stmt in phase.body if isinstance(stmt, ir.Loop))
+    assert [stmt.op for stmt in loop.body if isinstance(stmt, ir.Instr)] == ["add"]
+
+
+def test_kinds_of_a_kernel_by_hand() -> None:
+    kernel = parse(HOISTED)
+    found = {stmt.loc.line: kinds_of(kernel)[site] for site, stmt in sites(kernel)}
+    assert found == {
+        6: ("phase 1", "elsewhere"),
+        7: ("sram", "tile 1", "elsewhere"),
+        8: ("sram", "tile 2", "elsewhere"),
+        9: ("sram", "tile 3", "elsewhere"),
+        10: ("loop", "innermost loop", "loop 1", "elsewhere"),
+        11: ("copies", "within an innermost loop"),
+        12: ("copies", "within an innermost loop"),
+        13: ("elementwise", "within an innermost loop"),
+        14: ("let", "elsewhere"),
+        15: ("store", "tensor 2", "elsewhere"),
+    }
+
+
+def test_numbered_kinds_take_all_that_follow() -> None:
+    for name in KERNELS:
+        kernel = load_kernel(name)
+        kinds = kinds_of(kernel)
+        tiles = [kinds[site] for site, s in sites(kernel) if isinstance(s, ir.TileDecl)]
+        assert all("tile 12 and later" in found for found in tiles[11:])
+        assert set().union(*kinds.values()) <= set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("macro", "message"),
+    [
+        (("guard_mask",), "guard_mask, everywhere: the kernel has no such place"),
+        (("pipeline", 1, "loop 3"), "pipeline.1., loop 3: the kernel has no such place"),
+        (("set_slots", 1, "tile 1"), "line 7: set_slots has nothing to do here"),
+    ],
+)
+def test_macro_that_is_legal_nowhere_says_why(macro: tuple[object, ...], message: str) -> None:
+    with pytest.raises(EditError, match=message):
+        MacroActions().perform(parse(HOISTED), number_of(*macro))  # type: ignore[arg-type]
+
+
+def test_number_outside_is_refused() -> None:
+    kernel, actions = parse(HOISTED), MacroActions()
+    for action in (-1, actions.n):
+        with pytest.raises(ValueError, match=rf"an action must lie in 0 \.\.\. {actions.n - 1}"):
+            actions.perform(kernel, action)
+    with pytest.raises(TypeError, match="an action must be an integer, not 1.5"):
+        actions.macro_of(1.5)
+    with pytest.raises(ValueError, match="STOP edits nothing"):
+        actions.perform(kernel, 0)
+    assert actions.macro_of(0) is None
