@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.copying import all_names, may_fail, staged, touched
+from m890sim.schedule.core.copying import all_names, staged, touched
+from m890sim.schedule.core.integers.failures import may_fail, may_overflow
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Remembered
@@ -46,10 +47,12 @@ def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     bounds = {n for part in (inner.start, inner.stop, inner.step) for n in names_in(part)}
     if outer.var in bounds:
         raise refuse(inner, f"the bounds of the loop over {inner.var} use `{outer.var}`")
-    if may_fail(
-        (inner.start, inner.stop), (outer.start, outer.stop), kernel.tunables
+    ends, known = (inner.start, inner.stop), kernel.tunables
+    if (
+        may_fail(*ends, tunables=known, worked_out=(outer.start, outer.stop))
+        or may_overflow(surroundings(kernel, site), known, *ends)
     ) and not integers_at(kernel, site).runs(outer):
-        found = f"the bounds of the loop over {inner.var} read a table or divide"
+        found = f"the bounds of the loop over {inner.var} read a table, divide or are very large"
         raise refuse(inner, f"{found}, and the loop over {outer.var} may not run")
     if not inner.body:
         raise refuse(inner, f"the loop over {inner.var} is empty")

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, Form
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.copying import may_fail, require_nodes, require_room, require_shallow
+from m890sim.schedule.core.copying import require_nodes, require_room, require_shallow
 from m890sim.schedule.core.faults import require_inside
+from m890sim.schedule.core.integers.failures import may_fail
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Remembered
@@ -67,7 +68,7 @@ def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     if isinstance(parted, str):
         raise refuse(inner, parted)
     stop, start, doubt = parted
-    if doubt is not None and may_fail((doubt[0],), doubt[1], kernel.tunables):
+    if doubt is not None and may_fail(doubt[0], tunables=kernel.tunables, worked_out=doubt[1]):
         found = "where the condition turns is read from a table or divided"
         raise refuse(inner, f"{found}, and the kernel may not come to do so")
     require_shallow(loop, stop, start)
@@ -117,7 +118,7 @@ def _parts(
     if not where.at_most(start, at):
         reached = ir.Op("max", (loop.start, reached))
     doubt = None
-    if may_fail((middle,), (), {}):
+    if may_fail(middle):
         doubt = middle, _worked_out(kernel, site, path, inside, condition)
     end = middle if where.at_most(at, stop) else ir.Op("min", (middle, loop.stop))
     return end, reached, doubt
