@@ -268,16 +268,16 @@ class _Pairer(Packer):
             return ref
         if rows.step is not None:
             raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {rows.step}-th row")
-        end = rows.stop if rows.stop is not None else height
-        stop = times(end, heads)
+        end = height if rows.stop is None else rows.stop
+        last = times(end, heads)
         start = None if rows.start is None else times(rows.start, heads)
         if not self.row:
-            return dataclasses.replace(ref, rows=ir.Slice(start, stop))
+            return dataclasses.replace(ref, rows=ir.Slice(start, last))
         begin: ir.Expr = row if start is None else add(start, row)
         if not self.has_keys(rows.start or ir.Const(0), end):
             # An empty piece must not begin behind its end.
-            begin = ir.Op("min", (begin, stop))
-        return dataclasses.replace(ref, rows=ir.Slice(begin, stop, heads))
+            begin = ir.Op("min", (begin, last))
+        return dataclasses.replace(ref, rows=ir.Slice(begin, last, heads))
 
     def has_keys(self, start: ir.Expr, stop: ir.Expr) -> bool:
         """Whether a piece of the keys certainly has rows where the matmul stands."""
