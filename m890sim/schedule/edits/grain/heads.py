@@ -180,7 +180,7 @@ class Packer(SiteTransformer):
             before = stmt.keyword("group", ONE)
             assert not isinstance(before, str | bool | ir.TileRef) and before is not None
             group = self.group if before == ONE else times(before, self.group)
-            return changed(made, made.operands, {"group": group})
+            return changed(made, *made.operands, group=group)
         return made
 
     def use(self, name: ir.Name) -> ir.Expr:
