@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.copying import all_names, staged, touched
+from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.integers.failures import may_fail, may_overflow
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Remembered
-from m890sim.schedule.core.tree import Body, node, replace
+from m890sim.schedule.core.tree import Body, node, replace, staged
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
@@ -70,8 +70,8 @@ def require_independent(
     iterations must store to different elements: in some dimension, all stores to a tensor move on
     together, by at least their length each iteration.
     """
-    reads, writes = touched(loop.body)
-    inside = set(all_names(loop.body))
+    found = known_effects(*loop.body)
+    reads, writes, inside = found.reads, found.writes, found.defines
     params = {p.name for p in kernel.params}
     scratch = {s.name for s in kernel.body if isinstance(s, ir.HbmDecl)}
     for name in sorted((reads | writes) - inside - params - scratch):

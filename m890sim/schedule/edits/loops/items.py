@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.copying import Namer, require_room, require_shallow, staged
 from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.tree import node, replace
+from m890sim.schedule.core.expressions import add, subtract, times
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.room import require_room, require_shallow
+from m890sim.schedule.core.tree import node, replace, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.interchange import require_independent
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 COARSER = 2  # items that coarser_items puts into one
 

@@ -6,18 +6,13 @@ import dataclasses
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import slice_extent
-from m890sim.schedule.core.copying import (
-    MOST_NESTING,
-    Namer,
-    all_names,
-    inlined,
-    require_shallow,
-    touched,
-)
+from m890sim.schedule.core.effects import effects_of, known_effects
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.names import Namer, inlined
+from m890sim.schedule.core.room import MOST_NESTING, require_shallow
 from m890sim.schedule.core.scope_keys import extents
 from m890sim.schedule.core.tree import Body, declaration, node, replace, sites
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
@@ -136,19 +131,19 @@ def drop_guard(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
 def _require_still_written(changed: ir.Kernel, stmt: ir.If, dropped: Body) -> None:
     """Refuses to remove the last access of a tensor, or a write that the text needs."""
-    reads, writes = touched(dropped)
-    needed = (reads | writes) - set(all_names(dropped))
+    gone = known_effects(*dropped)
+    needed = (gone.reads | gone.writes) - gone.defines
     tensors = {p.name for p in changed.params if p.kind == "tensor"}
     read_left: set[str] = set()
     written_left: set[str] = set()
     for _, other in sites(changed):
         if isinstance(other, ir.Instr):
-            now_read, now_written = touched((other,))
-            for name in now_read & needed - tensors:
+            found = effects_of(other)
+            for name in found.reads & needed - tensors:
                 if name not in written_left:
                     raise refuse(stmt, f"what the edit would remove writes `{name}` first")
-            read_left |= now_read
-            written_left |= now_written
-    lost = sorted((reads - read_left | writes - written_left) & tensors)
+            read_left |= found.reads
+            written_left |= found.writes
+    lost = sorted((gone.reads - read_left | gone.writes - written_left) & tensors)
     if lost:
         raise refuse(stmt, f"what the edit would remove has the only access of `{lost[0]}`")

@@ -8,20 +8,13 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.forms import Form
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.copying import (
-    Namer,
-    inlined,
-    require_room,
-    require_shallow,
-    staged,
-    top_names,
-    without_stages,
-)
+from m890sim.schedule.core.expressions import add, subtract, times
 from m890sim.schedule.core.faults import require_inside
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import unwritten_reads
-from m890sim.schedule.core.sizes import size_of
-from m890sim.schedule.core.tree import Body, node, replace
+from m890sim.schedule.core.names import Namer, inlined, top_names, without_stages
+from m890sim.schedule.core.room import require_room, require_shallow, size_of
+from m890sim.schedule.core.tree import Body, node, replace, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
 
@@ -192,45 +185,6 @@ def _iteration(kernel: ir.Kernel, site: Site, loop: ir.Loop, value: ir.Expr, oth
 
 def _runs(loop: ir.Loop) -> ir.Expr:
     return ir.Op("<", (loop.start, loop.stop))
-
-
-# ---- small expressions ----
-
-
-def add(left: ir.Expr, right: ir.Expr) -> ir.Expr:
-    """left + right, folded where that is plain."""
-    if isinstance(left, ir.Const) and isinstance(right, ir.Const):
-        return ir.Const(int(left.value) + int(right.value))
-    if left == ir.Const(0):
-        return right
-    if isinstance(right, ir.Const) and right.value < 0:
-        return ir.Op("-", (left, ir.Const(-right.value)))
-    return left if right == ir.Const(0) else ir.Op("+", (left, right))
-
-
-def subtract(left: ir.Expr, right: ir.Expr) -> ir.Expr:
-    """left - right, folded where that is plain."""
-    if isinstance(left, ir.Const) and isinstance(right, ir.Const):
-        return ir.Const(int(left.value) - int(right.value))
-    if isinstance(left, ir.Op) and left.op in ("+", "-") and isinstance(right, ir.Const):
-        constant = left.args[1]
-        if isinstance(constant, ir.Const):
-            shift = int(constant.value) * (1 if left.op == "+" else -1) - int(right.value)
-            return add(left.args[0], ir.Const(shift))
-    return left if right == ir.Const(0) else ir.Op("-", (left, right))
-
-
-def times(left: ir.Expr, right: ir.Expr | int) -> ir.Expr:
-    """left * right, folded where that is plain."""
-    if isinstance(right, int):
-        right = ir.Const(right)
-    if isinstance(left, ir.Const) and isinstance(right, ir.Const):
-        return ir.Const(int(left.value) * int(right.value))
-    if isinstance(left, ir.Op) and left.op == "*" and isinstance(left.args[1], ir.Const):
-        return ir.Op("*", (left.args[0], times(left.args[1], right)))
-    if right == ir.Const(1):
-        return left
-    return ir.Op("*", (left, right))
 
 
 def _divides(value: Form, divisor: int) -> bool:
