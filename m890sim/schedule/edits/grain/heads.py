@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.arithmetic import add, times
 from m890sim.kernel.transform import expressions
 from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.fingerprints import bag_of_kernel
@@ -23,7 +24,6 @@ from m890sim.schedule.edits.grain.packed_rows import (
     tile_names,
 )
 from m890sim.schedule.edits.grain.tokens import require_tokens, tokens_of_a_block
-from m890sim.schedule.edits.loops.unroll import add, times
 
 GROW, KEEP = "grow", "keep"
 _Divisions = tuple[tuple[str, ir.Expr], ...]

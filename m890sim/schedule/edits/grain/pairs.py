@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.copying import Namer, require_room
 from m890sim.schedule.core.fingerprints import bag_of_kernel
@@ -25,7 +26,6 @@ from m890sim.schedule.edits.grain.packed_rows import (
     is_position_mask,
     parts_of,
 )
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 COUNTS = (2, 4)
 
