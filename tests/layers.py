@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {
     "errors": "every exception, and the table of error codes",
     "messages": "values of strangers in messages: one line, bounded",
+    "numbering": "tables whose rows have explicit numbers",
     "digests": "digests of plain data, by which records name things",
     "chip": "ChipSpec, every number of the machine, and the presets",
     "isa": "OPS: one row an instruction, operands beside meaning",

@@ -185,30 +185,6 @@ def edit(
     return declare
 
 
-def numbered(rows: Iterable[EditSpec]) -> dict[str, EditSpec]:
-    """Rows by name, in the order of their numbers, which count from 0 without a gap.
-
-    Raises: ValueError for a name or a number that two rows have, and for a number that none has.
-    """
-    found: dict[str, EditSpec] = {}
-    by_number: dict[int, EditSpec] = {}
-    for row in sorted(rows, key=lambda row: row.number):
-        if row.name in found:
-            raise ValueError(f"two edits are called {row.name}")
-        if row.number in by_number:
-            raise ValueError(
-                f"the edits {by_number[row.number].name} and {row.name} both have the number "
-                f"{row.number}; the newer one takes the next that is free"
-            )
-        if row.number != len(found):
-            raise ValueError(
-                f"the edit {row.name} has the number {row.number}, but none has {len(found)}; "
-                "numbers count from 0 without a gap"
-            )
-        found[row.name] = by_number[row.number] = row
-    return found
-
-
 def head_of(stmt: ir.Stmt | ir.Kernel | None) -> str:
     """What `heads` calls a statement: an instruction's name, or the statement's type."""
     if isinstance(stmt, ir.Instr):

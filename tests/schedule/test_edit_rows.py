@@ -13,7 +13,7 @@ import pytest
 from m890sim.kernel import ir
 from m890sim.language import parse
 from m890sim.schedule import DEFAULT_CONTEXT, EDITS, EditSpec, edits
-from m890sim.schedule.edit import EditError, edit, numbered
+from m890sim.schedule.edit import EditError, edit
 from tests.schedule.families import family
 
 TEXT = """from m890sim.lang import *
@@ -28,28 +28,8 @@ def f(x: Tensor["N", "D"]):
 """
 
 
-def row(name: str, number: int) -> EditSpec:
-    return dataclasses.replace(EDITS["unroll"], name=name, number=number)
-
-
 def test_rows_stand_in_the_order_of_their_numbers() -> None:
-    assert list(numbered([row("b", 1), row("c", 2), row("a", 0)])) == ["a", "b", "c"]
-    assert [each.number for each in EDITS.values()] == list(range(len(EDITS)))
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([row("a", 0), row("b", 1), row("c", 1)], "b and c both have the number 1"),
-        ([row("a", 0), row("c", 2)], "c has the number 2, but none has 1"),
-        ([row("a", 1)], "a has the number 1, but none has 0"),
-        ([row("a", -1)], "a has the number -1, but none has 0"),
-        ([row("a", 0), row("a", 1)], "two edits are called a"),
-    ],
-)
-def test_rows_that_do_not_count_are_refused(rows: list[EditSpec], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        numbered(rows)
+    assert [row.number for row in EDITS.values()] == list(range(len(EDITS)))
 
 
 def test_an_edit_says_its_number_and_whether_it_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from m890sim.kernel import ir
-from m890sim.kernel.shapes import simplify
 from m890sim.kernel.transform import copied_block, rename_block
 from m890sim.language.limits import DEFAULT_LIMITS
 from m890sim.schedule.core.effects import defined_by, effects_of, known_effects
@@ -139,42 +138,6 @@ def _largest(expr: ir.Expr) -> int:
     if isinstance(expr, ir.TableRef):
         return _largest(expr.index)
     return max(map(_largest, expr.args)) if isinstance(expr, ir.Op) else 0
-
-
-def may_fail(
-    exprs: Iterable[ir.Expr], worked_out: Iterable[ir.Expr], tunables: Mapping[str, int]
-) -> bool:
-    """Whether integer expressions may have no value: a table's element, or a division by zero.
-
-    worked_out: expressions that had their value before; what stands in them does not fail.
-    """
-    known = {part for expr in worked_out for part in _always_read(expr)}
-    return any(_fails(expr, known, tunables) for expr in exprs)
-
-
-def _fails(expr: ir.Expr, known: set[ir.Expr], tunables: Mapping[str, int]) -> bool:
-    if expr in known:
-        return False
-    if isinstance(expr, ir.TableRef):
-        return True
-    if not isinstance(expr, ir.Op):
-        return False
-    if expr.op in ("//", "%", "ceil_div"):
-        # The language refuses a divisor that the tunables make zero wherever it stands.
-        divisor = simplify(expr.args[1], tunables)
-        if not isinstance(divisor, ir.Const) or divisor.value == 0:
-            return True
-    return any(_fails(arg, known, tunables) for arg in expr.args)
-
-
-def _always_read(expr: ir.Expr) -> Iterator[ir.Expr]:
-    """The expression and all in it that is worked out whenever it is: not what `and` may skip."""
-    yield expr
-    if isinstance(expr, ir.TableRef):
-        yield from _always_read(expr.index)
-    elif isinstance(expr, ir.Op):
-        for arg in expr.args[:1] if expr.op in ("and", "or") else expr.args:
-            yield from _always_read(arg)
 
 
 def touched(body: Body) -> tuple[set[str], set[str]]:

@@ -155,7 +155,8 @@ class Places:
     def form(self, expr: ir.Expr) -> Form:
         for part in ir.walk_expr(expr):
             if isinstance(part, ir.Name):
-                for name in needed(part.id, self.lets) if part.id in self.lets else ():
+                lets = {name: (value,) for name, value in self.lets.items()}
+                for name in needed((part.id,), lets):
                     if name in self.lets:
                         self.values[name] = self.form(self.lets.pop(name))
                 bounds = self.ranges.pop(part.id, None)

@@ -6,7 +6,7 @@ whatever that is, a `min` below both of its arguments, and the conditions of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form, Forms
@@ -49,7 +49,7 @@ class Integers:
         self.forms = Forms()
         self._values: dict[str, Form | int] = dict(tunables)
         self._known: dict[int, tuple[ir.Expr, Form]] = {}  # by id; the expression is kept alive
-        self._lets: dict[str, ir.Expr] = {}  # scalars that nothing has asked for yet
+        self._lets: dict[str, tuple[ir.Expr, ...]] = {}  # scalars that nothing has asked for yet
         self._ranges: dict[str, tuple[ir.Expr, ir.Expr]] = {}  # variables not asked for yet
         self._limits: dict[str, tuple[Form | None, Form | None]] = {}  # least, largest
         self._order: dict[str, int] = {}  # later variables are replaced first
@@ -68,7 +68,7 @@ class Integers:
                     self._limits[name] = (ZERO, None)  # dimensions are never negative
         elif part.kind is ir.Let:
             if not outside:
-                self._lets[part.names[0]] = part.exprs[0]
+                self._lets[part.names[0]] = part.exprs
         elif part.kind is ir.Loop:
             start, stop, step = part.exprs
             self._variable(part.names[0], start, stop)
@@ -106,9 +106,8 @@ class Integers:
         """The form of an expression, scalars replaced by their values."""
         found = self._known.get(id(expr))
         if found is None:
-            for name in names_in(expr):
-                for each in needed(name, self._lets) if name in self._lets else ():
-                    self._values[each] = form_of(self.forms, self._lets.pop(each), self._values)
+            for name in needed(names_in(expr), self._lets):
+                self._values[name] = form_of(self.forms, self._lets.pop(name)[0], self._values)
             found = self._known[id(expr)] = (expr, form_of(self.forms, expr, self._values))
         return found[1]
 
@@ -279,16 +278,17 @@ def without(form: Form, term: int) -> Form:
     return Form(form.constant, tuple(part for part in form.terms if part[0] != term))
 
 
-def needed(name: str, lets: Mapping[str, ir.Expr]) -> list[str]:
-    """A scalar and those that its value needs, as they were defined; no recursion, chains are long.
+def needed(names: Iterable[str], values: Mapping[str, tuple[ir.Expr, ...]]) -> list[str]:
+    """Those of the names that have values, and those that these need, in the order of `values`.
 
-    lets: the scalars and what they are defined as, in order.
+    Without recursion: chains are long.
     """
-    found = {name}
-    open_ = [name]
+    open_ = [name for name in names if name in values]
+    found = set(open_)
     while open_:
-        for used in names_in(lets[open_.pop()]):
-            if used in lets and used not in found:
-                found.add(used)
-                open_.append(used)
-    return [name for name in lets if name in found]
+        for expr in values[open_.pop()]:
+            for used in names_in(expr):
+                if used in values and used not in found:
+                    found.add(used)
+                    open_.append(used)
+    return [name for name in values if name in found] if found else []

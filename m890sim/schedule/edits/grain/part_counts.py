@@ -23,7 +23,7 @@ from m890sim.schedule.core.running.carried import (
     shape_of,
     share_of,
 )
-from m890sim.schedule.core.running.state import weights_of
+from m890sim.schedule.core.running.softmax import weights_of
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
 from m890sim.schedule.edits.grain.merge import exponential

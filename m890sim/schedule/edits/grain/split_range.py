@@ -18,7 +18,7 @@ from m890sim.schedule.core.running.carried import (
     shape_of,
     share_of,
 )
-from m890sim.schedule.core.running.state import weights_of
+from m890sim.schedule.core.running.softmax import weights_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse

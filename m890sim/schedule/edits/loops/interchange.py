@@ -6,8 +6,10 @@ import dataclasses
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import header, names_in
-from m890sim.schedule.core.copying import may_fail, staged
+from m890sim.schedule.core.copying import staged
+from m890sim.schedule.core.integers.failures import may_fail, may_overflow
 from m890sim.schedule.core.integers.proofs import integers_at
+from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.tree import node, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.independence import require_independent
@@ -34,9 +36,11 @@ def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
         raise refuse(inner, f"the loop over {inner.var} has stages")
     if any(outer.var in names_in(bound) for bound in header(inner)):
         raise refuse(inner, f"the bounds of the loop over {inner.var} use `{outer.var}`")
-    doubtful = may_fail(header(inner)[:2], header(outer)[:2], kernel.tunables)
+    ends, known = (inner.start, inner.stop), kernel.tunables
+    doubtful = may_fail(*ends, tunables=known, worked_out=(outer.start, outer.stop))
+    doubtful = doubtful or may_overflow(surroundings(kernel, site), known, *ends)
     if doubtful and not integers_at(kernel, site).runs(outer):
-        found = f"the bounds of the loop over {inner.var} read a table or divide"
+        found = f"the bounds of the loop over {inner.var} read a table, divide or are very large"
         raise refuse(inner, f"{found}, and the loop over {outer.var} may not run")
     if not inner.body:
         raise refuse(inner, f"the loop over {inner.var} is empty")

@@ -9,8 +9,9 @@ from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.forms import ONE, Form
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.copying import may_fail, require_nodes, require_shallow
+from m890sim.schedule.core.copying import require_nodes, require_shallow
 from m890sim.schedule.core.faults import require_inside
+from m890sim.schedule.core.integers.failures import may_fail
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Remembered
@@ -65,7 +66,7 @@ def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     if isinstance(parts, str):
         raise refuse(inner, parts)
     stop, start, doubt = parts
-    if doubt is not None and may_fail((doubt[0],), doubt[1], kernel.tunables):
+    if doubt is not None and may_fail(doubt[0], tunables=kernel.tunables, worked_out=doubt[1]):
         found = "where the condition turns is read from a table or divided"
         raise refuse(inner, f"{found}, and the kernel may not come to do so")
     require_shallow(loop, stop, start)
@@ -116,7 +117,7 @@ def _parts(kernel: ir.Kernel, site: Site, path: Site, condition: ir.Expr) -> _Pa
     if not before.at_most(start, at):
         reached = ir.Op("max", (loop.start, reached))
     end = middle if before.at_most(at, stop) else ir.Op("min", (middle, loop.stop))
-    if not may_fail((middle,), (), {}):
+    if not may_fail(middle):
         return end, reached, None
     # What has a value wherever the loop is reached.
     known: list[ir.Expr] = []
