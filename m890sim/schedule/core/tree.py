@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import Transformer
 from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.edit import EditError, Site, refuse
 
@@ -57,6 +58,11 @@ def latest(kernel: ir.Kernel) -> Index | None:
 def sites(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt]]:
     """Every statement with its site, in source order, parents first."""
     yield from _sites(kernel.body, ())
+
+
+def sites_below(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, ir.Stmt]]:
+    """As `sites`, of the statements in the one at a site."""
+    yield from _sites(ir.children(node(kernel, site)), site)
 
 
 def _sites(body: Body, prefix: Site) -> Iterator[tuple[Site, ir.Stmt]]:
@@ -167,6 +173,23 @@ def declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
     found = node(kernel, home_of(kernel, site, name))
     assert isinstance(found, ir.TileDecl)
     return found
+
+
+class SiteTransformer(Transformer):
+    """A transformer that knows where in the kernel the statement stands whose parts it maps."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site  # at first, of the statement whose blocks are mapped
+        self._next = 0  # the place of the next block's first statement in that one
+
+    def block(self, body: Body) -> Body:
+        around, first = self.site, self._next
+        made: list[ir.Stmt] = []
+        for place, stmt in enumerate(body, first):
+            self.site, self._next = (*around, place), 0
+            made.append(self.statement(stmt))
+        self.site, self._next = around, first + len(body)
+        return tuple(made)
 
 
 # ---- what a block holds ----
