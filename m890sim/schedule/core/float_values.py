@@ -6,7 +6,7 @@ import math
 from typing import TypeGuard
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.expressions import depth
+from m890sim.kernel.arithmetic import depth
 from m890sim.schedule.core.room import MOST_NESTING
 from m890sim.schedule.edit import refuse
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.arithmetic import depth, largest
 from m890sim.kernel.transform import Node, header, walk_parts
 from m890sim.language.limits import DEFAULT_LIMITS
-from m890sim.schedule.core.expressions import depth, largest
 from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.core.names import companion
 from m890sim.schedule.core.tree import Body

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, times
 from m890sim.kernel.transform import expressions
-from m890sim.schedule.core.expressions import add, times
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.memo import Remembered, by_node

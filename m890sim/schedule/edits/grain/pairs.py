@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import Entry, names_in
-from m890sim.schedule.core.expressions import add, subtract, times
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.integers.proofs import Integers
 from m890sim.schedule.core.integers.surroundings import surroundings

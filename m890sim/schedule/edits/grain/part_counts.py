@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import expressions, names_in
 from m890sim.schedule.core.effects import known_effects
-from m890sim.schedule.core.expressions import add, subtract, times
 from m890sim.schedule.core.running.carried import (
     ONE,
     Shape,
