@@ -2,7 +2,7 @@
 
 A row holds operands, engines, cost terms, meaning and documentation. Adding an instruction is
 adding a row: `language` checks calls against the rows, `bind` turns the cost terms into numbers,
-`execute` calls `meaning`; the timing engine never sees an opcode. Imports no other part.
+`execute` calls `meaning`; the timing engine never sees an opcode.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from m890sim.numbering import numbered
 
 Meaning = Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]
 # (number domain, argument name -> 2-D array, number or setting) -> written operand's name -> array,
@@ -54,11 +56,13 @@ class Setting:
 class OpSpec:
     """One instruction.
 
-    family: "dma", "matrix", "vector", "sfu" or "sequencer". passes: engine -> passes over
-    `size_of`'s elements (vector, sfu); the first engine is the default. extra_passes: (engine,
-    keyword) -> passes more where written. same_dtype: operands that must share one dtype.
+    number: what observations call it; 0 is none. family: "dma", "matrix", "vector", "sfu" or
+    "sequencer". passes: engine -> passes over `size_of`'s elements (vector, sfu); the first engine
+    is the default. extra_passes: (engine, keyword) -> passes more where written. same_dtype:
+    operands that must share one dtype.
     """
 
+    number: int
     name: str
     family: str
     operands: tuple[Operand, ...]
@@ -93,6 +97,7 @@ def _dst(shape: str = "MN", *spaces: str) -> Operand:
 
 
 def _vector(
+    number: int,
     name: str,
     text: str,
     operands: tuple[Operand, ...],
@@ -100,20 +105,30 @@ def _vector(
     passes: int = 1,
     **rest: Any,
 ) -> OpSpec:
-    return OpSpec(name, "vector", operands, text, meaning, passes={"vector": passes}, **rest)
+    return OpSpec(
+        number, name, "vector", operands, text, meaning, passes={"vector": passes}, **rest
+    )
 
 
-def _binary(name: str, text: str, apply: Callable[[Any, Any, Any], Any], passes: int = 1) -> OpSpec:
+def _binary(
+    number: int, name: str, text: str, apply: Callable[[Any, Any, Any], Any], passes: int = 1
+) -> OpSpec:
     operands = (_dst(), Operand("a", "MNb"), Operand("b", "MNb", value=True))
-    return _vector(name, text, operands, lambda d, x: {"dst": apply(d, x["a"], x["b"])}, passes)
+    return _vector(
+        number, name, text, operands, lambda d, x: {"dst": apply(d, x["a"], x["b"])}, passes
+    )
 
 
-def _reduce(name: str, shape: str, text: str, apply: Callable[[Any, Any], Any]) -> OpSpec:
+def _reduce(
+    number: int, name: str, shape: str, text: str, apply: Callable[[Any, Any], Any]
+) -> OpSpec:
     operands = (_dst(shape), Operand("src", "MN"))
-    return _vector(name, text, operands, lambda d, x: {"dst": apply(d, x["src"])}, size_of="src")
+    return _vector(
+        number, name, text, operands, lambda d, x: {"dst": apply(d, x["src"])}, size_of="src"
+    )
 
 
-def _sfu(name: str, text: str, vector_passes: int = 0) -> OpSpec:
+def _sfu(number: int, name: str, text: str, vector_passes: int = 0) -> OpSpec:
     operands = (
         _dst(),
         Operand("src", "MN"),
@@ -134,7 +149,7 @@ def _sfu(name: str, text: str, vector_passes: int = 0) -> OpSpec:
 
     passes = {"sfu": 1} | ({"vector": vector_passes} if vector_passes else {})
     extra = {("vector", "row_sum"): 1} if vector_passes else {}
-    return OpSpec(name, "sfu", operands, text, meaning, passes=passes, extra_passes=extra)
+    return OpSpec(number, name, "sfu", operands, text, meaning, passes=passes, extra_passes=extra)
 
 
 _ROW = Setting("row", "int", "position of the tile's first row")
@@ -145,6 +160,7 @@ _MASKED = (Operand("dst", "MN", "readwrite"),)
 
 _ROWS = (
     OpSpec(
+        1,
         "load",
         "dma",
         (_dst("MN", "sram"), Operand("src", "MN", spaces=("hbm",))),
@@ -154,6 +170,7 @@ _ROWS = (
         same_dtype=("dst", "src"),
     ),
     OpSpec(
+        2,
         "store",
         "dma",
         (_dst("MN", "hbm"), Operand("src", "MN", spaces=("sram",))),
@@ -163,6 +180,7 @@ _ROWS = (
         same_dtype=("dst", "src"),
     ),
     OpSpec(
+        3,
         "matmul",
         "matrix",
         (
@@ -177,29 +195,33 @@ _ROWS = (
         same_dtype=("a", "b"),
     ),
     _vector(
+        4,
         "copy",
         "dst = src, rounded to dst's dtype.",
         (_dst(), Operand("src", "MN")),
         lambda d, x: {"dst": x["src"]},
     ),
     _vector(
+        5,
         "fill",
         "Every element of dst = value.",
         (_dst(), Operand("value", "11", value=True)),
         lambda d, x: {"dst": x["value"]},
     ),
-    _binary("add", "dst = a + b.", lambda d, a, b: d.add(a, b)),
-    _binary("sub", "dst = a - b.", lambda d, a, b: d.sub(a, b)),
-    _binary("mul", "dst = a * b.", lambda d, a, b: d.mul(a, b)),
+    _binary(6, "add", "dst = a + b.", lambda d, a, b: d.add(a, b)),
+    _binary(7, "sub", "dst = a - b.", lambda d, a, b: d.sub(a, b)),
+    _binary(8, "mul", "dst = a * b.", lambda d, a, b: d.mul(a, b)),
     _binary(
+        9,
         "div",
         "dst = a / b; division takes the vector unit eight passes.",
         lambda d, a, b: d.div(a, b),
         8,
     ),
-    _binary("max", "dst = the larger of a and b.", lambda d, a, b: d.maximum(a, b)),
-    _binary("min", "dst = the smaller of a and b.", lambda d, a, b: d.minimum(a, b)),
+    _binary(10, "max", "dst = the larger of a and b.", lambda d, a, b: d.maximum(a, b)),
+    _binary(11, "min", "dst = the smaller of a and b.", lambda d, a, b: d.minimum(a, b)),
     _vector(
+        12,
         "fma",
         "dst = a * b + c, rounded once.",
         (
@@ -210,11 +232,14 @@ _ROWS = (
         ),
         lambda d, x: {"dst": d.fma(x["a"], x["b"], x["c"])},
     ),
-    _reduce("row_max", "M1", "dst[r] = largest element of row r.", lambda d, a: d.row_max(a)),
-    _reduce("row_sum", "M1", "dst[r] = sum of row r.", lambda d, a: d.row_sum(a)),
-    _reduce("col_max", "1N", "dst[c] = largest element of column c.", lambda d, a: d.col_max(a)),
-    _reduce("col_sum", "1N", "dst[c] = sum of column c.", lambda d, a: d.col_sum(a)),
+    _reduce(13, "row_max", "M1", "dst[r] = largest element of row r.", lambda d, a: d.row_max(a)),
+    _reduce(14, "row_sum", "M1", "dst[r] = sum of row r.", lambda d, a: d.row_sum(a)),
+    _reduce(
+        15, "col_max", "1N", "dst[c] = largest element of column c.", lambda d, a: d.col_max(a)
+    ),
+    _reduce(16, "col_sum", "1N", "dst[c] = sum of column c.", lambda d, a: d.col_sum(a)),
     _vector(
+        17,
         "causal_mask",
         "In place: -inf where the column's position is beyond the row's: "
         "col + c > row + r // group.",
@@ -223,6 +248,7 @@ _ROWS = (
         settings=(_ROW, _COL, _GROUP),
     ),
     _vector(
+        18,
         "window_mask",
         "In place: -inf where the column lies `window` or more positions behind the row: "
         "col + c <= row + r // group - window.",
@@ -236,6 +262,7 @@ _ROWS = (
         ),
     ),
     _vector(
+        19,
         "limit_mask",
         "In place: -inf in columns c >= limit.",
         _MASKED,
@@ -243,6 +270,7 @@ _ROWS = (
         settings=(Setting("limit", "int", "visible columns"),),
     ),
     _vector(
+        20,
         "transpose",
         "dst = the transpose of src; four passes.",
         (_dst("NM"), Operand("src", "MN")),
@@ -250,17 +278,19 @@ _ROWS = (
         4,
         size_of="src",
     ),
-    _sfu("exp", "dst = e ** (src * scale + bias); row_sum[r] = sum of row r of the result."),
+    _sfu(21, "exp", "dst = e ** (src * scale + bias); row_sum[r] = sum of row r of the result."),
     _sfu(
+        22,
         "exp2",
         "dst = 2 ** (src * scale + bias); engine=vector is the polynomial form, six vector passes.",
         6,
     ),
-    _sfu("log2", "dst = log2(src * scale + bias)."),
-    _sfu("recip", "dst = 1 / (src * scale + bias)."),
-    _sfu("rsqrt", "dst = 1 / sqrt(src * scale + bias)."),
-    _sfu("tanh", "dst = tanh(src * scale + bias)."),
+    _sfu(23, "log2", "dst = log2(src * scale + bias)."),
+    _sfu(24, "recip", "dst = 1 / (src * scale + bias)."),
+    _sfu(25, "rsqrt", "dst = 1 / sqrt(src * scale + bias)."),
+    _sfu(26, "tanh", "dst = tanh(src * scale + bias)."),
     OpSpec(
+        27,
         "fence",
         "sequencer",
         (),
@@ -269,5 +299,5 @@ _ROWS = (
     ),
 )
 
-OPS: dict[str, OpSpec] = {row.name: row for row in _ROWS}
+OPS: dict[str, OpSpec] = numbered(_ROWS, "instruction", 1)
 ENGINES = ("dma", "matrix", "vector", "sfu", "sequencer")

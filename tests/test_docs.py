@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks import ladder_plot
+from benchmarks import architecture_plot, ladder_plot
 from m890sim.chip import get_chip
 from m890sim.cli import build_parser
 from m890sim.cli.docs import BLOCKS, blocks, documents, renew
@@ -17,6 +18,7 @@ from m890sim.errors import CODES, M890Error
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = documents(ROOT)
 README = ROOT / "README.md"
+PROSE = [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 
 def name_of(path: Path) -> str:
@@ -29,16 +31,11 @@ def tables() -> list[tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_generated_tables_are_fresh(path: Path, update_golden: bool) -> None:
-    actual = path.read_text("utf-8")
-    expected = renew(actual)
-    if update_golden:
-        path.write_text(expected, encoding="utf-8")
-        return
-    assert actual == expected, f"{path.name} is stale; renew it: m890 docs --write"
+def test_generated_tables_are_fresh(path: Path, golden: Callable[[Path, str], None]) -> None:
+    golden(path, renew(path.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=name_of)
+@pytest.mark.parametrize("path", PROSE, ids=name_of)
 def test_prose_wraps_at_120_columns(path: Path) -> None:
     fenced, wide = False, []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
@@ -134,10 +131,9 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert "## Test it" in script and "pytest" not in script
 
 
-def test_ladder_picture_is_fresh(update_golden: bool) -> None:
-    path = ROOT / "docs" / "ladder.svg"
-    expected = ladder_plot.draw(get_chip("m890"))
-    if update_golden:
-        path.write_text(expected, encoding="utf-8", newline="\n")
-        return
-    assert path.read_text("utf-8") == expected, "renew it: python benchmarks/ladder_plot.py"
+def test_ladder_picture_is_fresh(golden: Callable[[Path, str], None]) -> None:
+    golden(ROOT / "docs" / "ladder.svg", ladder_plot.draw(get_chip("m890")))
+
+
+def test_picture_of_the_layers_is_fresh(golden: Callable[[Path, str], None]) -> None:
+    golden(ROOT / "docs" / "architecture.svg", architecture_plot.draw())

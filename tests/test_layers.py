@@ -5,64 +5,16 @@ Read from the source, without importing it.
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-LAYERS = (
-    "errors",
-    "messages",
-    "digests",
-    "chip",
-    "isa",
-    "kernel",
-    "language",
-    "schedule",
-    "bind",
-    "timing",
-    "execute",
-    "workloads",
-    "judge",
-    "session",
-    "profile",
-    "agents",
-    "evidence",
-    "cli",
-)
-FACADE = {"__init__", "__main__"}  # the public API, which may name every layer
-STANDALONE = {"lang"}  # names for editors: imported by kernel files, by nothing in the package
+from tests.layers import FACADE, LAYERS, ROOT, STANDALONE, imports, modules, part_of
+
 HEAVY = {"gymnasium", "llvmlite", "ml_dtypes", "numba", "numpy", "rich"}
-
-
-def modules() -> list[Path]:
-    """Every source file of the package; kernel files are data."""
-    kernels = ROOT / "m890sim" / "workloads" / "kernels"
-    found = sorted((ROOT / "m890sim").rglob("*.py"))
-    return [path for path in found if kernels not in path.parents]
-
-
-def part_of(path: Path) -> str:
-    """The layer that a file belongs to: the first name below the package."""
-    return path.relative_to(ROOT / "m890sim").parts[0].removesuffix(".py")
-
-
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and full dotted name of everything that a file imports, also inside functions."""
-    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, alias.name
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
-            source = ".".join(part for part in (base, node.module or "") if part)
-            for alias in node.names:
-                yield node.lineno, f"{source}.{alias.name}"
 
 
 def identify(path: Path) -> str:
@@ -74,7 +26,7 @@ def test_part_imports_only_layers_above_it(path: Path) -> None:
     part = part_of(path)
     if part in FACADE:
         return
-    allowed = {"errors"} if part in STANDALONE else set(LAYERS[: LAYERS.index(part) + 1])
+    allowed = {"errors"} if part in STANDALONE else {*takewhile(part.__ne__, LAYERS), part}
     wrong = [
         f"{identify(path)}:{line}: {part} imports {name}"
         for line, name in imports(path)

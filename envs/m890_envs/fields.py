@@ -54,7 +54,7 @@ STATEMENT_NAMES = (
     "if",
     "cores",
 )
-OPERATIONS: dict[str, int] = {name: number for number, name in enumerate(OPS, 1)}
+OPERATIONS: dict[str, int] = {name: op.number for name, op in OPS.items()}
 ENGINES = ("none", "dma", "matrix", "vector", "sfu", "sequencer")
 
 _CODE = "code"

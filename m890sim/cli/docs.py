@@ -1,4 +1,4 @@
-"""`m890 docs`: fill the generated tables of the documents from the code.
+"""`m890 docs`: the generated tables of the documents, made from the code.
 
 A table stands between `<!-- generated: NAME -->` and `<!-- end generated -->`; `BLOCKS` says what
 makes each.
@@ -16,6 +16,7 @@ from m890sim.cli import show
 from m890sim.cli.files import read_text
 from m890sim.errors import M890Error
 
+RENEW = "python -m pytest -m golden --update-golden"  # these and every other file that is generated
 MOST_DOCUMENT = 16 * 2**20  # bytes
 
 _BLOCK = re.compile(
@@ -98,10 +99,9 @@ def register(commands: Any) -> None:
     """Add the command of this group."""
     docs = commands.add_parser(
         "docs",
-        help="check or renew the generated tables of the documents (in a checkout)",
+        help="check the generated tables of the documents (in a checkout)",
         description="Compare the generated tables of README.md and docs/*.md with the code.",
     )
-    docs.add_argument("--write", action="store_true", help="renew the tables that are stale")
     docs.add_argument("--root", type=Path, default=None, help="the checkout (found by default)")
     docs.add_argument("--block", choices=list(BLOCKS), help="print this table and do nothing else")
     docs.set_defaults(handler=_docs)
@@ -165,10 +165,7 @@ def _docs(args: argparse.Namespace) -> int:
             raise M890Error(f"{path.name}: {error}") from error
         if made != text:
             stale.append(path)
-            if args.write:
-                path.write_text(made, encoding="utf-8")
     for path in stale:
-        print(f"{'renewed' if args.write else 'stale'}: {path.relative_to(root)}")
-    if not stale:
-        print("all generated tables are up to date")
-    return 0 if args.write or not stale else 1
+        print(f"stale: {path.relative_to(root)}")
+    print("all generated tables are up to date" if not stale else f"renew them: {RENEW}")
+    return 1 if stale else 0

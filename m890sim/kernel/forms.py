@@ -49,6 +49,7 @@ class Forms:
         self._numbers: dict[_Key, int] = {}
         self._keys: list[_Key] = []
         self._ranges: list[Range] = []
+        self._swapped: set[int] = set()  # terms min(b, a) whose key is that of min(a, b)
         self.overflow = False  # set when a constant went beyond 64 bits; the user resets it
 
     def name(self, name: str, known: Range = _ANY, serial: int = 0) -> Form:
@@ -132,16 +133,17 @@ class Forms:
     def _shifted(self, terms: tuple[tuple[int, int], ...], constant: int) -> Form:
         return Form(constant, terms) if abs(constant) <= MOST else self._sum(constant, terms)
 
-    def _scale(self, form: Form, factor: int) -> Form:
+    def scale(self, form: Form, factor: int) -> Form:
+        """form * factor."""
         if factor == 1:
             return form
         return self._sum(form.constant * factor, [(n, c * factor) for n, c in form.terms])
 
     def multiply(self, left: Form, right: Form) -> Form:
         if left.value is not None:
-            return self._scale(right, left.value)
+            return self.scale(right, left.value)
         if right.value is not None:
-            return self._scale(left, right.value)
+            return self.scale(left, right.value)
         if len(left.terms) * len(right.terms) > 16:
             return self._product(self._one(left), self._one(right))
         total = self._sum(
@@ -151,7 +153,7 @@ class Forms:
         )
         for n, c in left.terms:
             for m, d in right.terms:
-                total = self.add(total, self._scale(self._product(n, m), c * d))
+                total = self.add(total, self.scale(self._product(n, m), c * d))
         return total
 
     def _one(self, form: Form) -> int:
@@ -163,9 +165,7 @@ class Forms:
     def _product(self, left: int, right: int) -> Form:
         factors: list[int] = []
         for number in (left, right):
-            key = self._keys[number]
-            parts = key[1] if key[0] == "product" and isinstance(key[1], tuple) else (number,)
-            factors += parts
+            factors += self.factors(number)
         if len(factors) > 16:
             return self.unknown()
         a, b = self._ranges[left], self._ranges[right]
@@ -228,7 +228,11 @@ class Forms:
         else:
             both[0] = max((x for x in (a.low, b.low) if x is not None), default=None)
         first, second = sorted((left, right), key=lambda form: (form.constant, form.terms))
-        return self._term((op, first, second), Range(both[0], both[1]))
+        terms = len(self._keys)
+        found = self._term((op, first, second), Range(both[0], both[1]))
+        if first is not left and len(self._keys) > terms:
+            self._swapped.add(terms)
+        return found
 
     def compare(self, op: str, left: Form, right: Form) -> Form:
         """A comparison: 1, 0 or unknown."""
@@ -294,23 +298,46 @@ class Forms:
             return self.compare(op, *arguments)
         return self.logic(op, arguments)
 
+    def key(self, term: int) -> tuple[object, ...]:
+        """What a term is, and what it is made of.
+
+        "name", its text and a serial; "product", its factors' terms; "table", its name, the index;
+        "sum", a form; "unknown"; or an operator and its arguments' forms.
+        """
+        return self._keys[term]
+
+    def arguments(self, term: int) -> list[Form]:
+        """The forms that a term is made of; of min() and max() in the order they were written."""
+        found = [part for part in self._keys[term] if isinstance(part, Form)]
+        return found[::-1] if term in self._swapped else found
+
+    def factors(self, term: int) -> list[int]:
+        """The terms whose product a term is; itself where it is no product."""
+        key = self._keys[term]
+        return [*key[1]] if key[0] == "product" and isinstance(key[1], tuple) else [term]
+
     def expression(self, form: Form, most: int = 200) -> ir.Expr | None:
         """An expression with this form, the constant last; None beyond `most` nodes."""
-        return _Unfolding(self._keys, most).whole(form)
+        return _Unfolding(self, most).whole(form)
+
+    def text(self, form: Form, most: int = 200) -> ir.Expr | None:
+        """As `expression`, and the same wherever it is asked: terms and factors in alphabetical
+        order, names in capitals last in a product, the arguments of min() and max() as they were.
+        """
+        return _Ordered(self, most).whole(form)
 
 
 class _Unfolding:
     """Writes a form out as an expression; shared terms multiply, so the size is bounded."""
 
-    def __init__(self, keys: list[_Key], most: int) -> None:
-        self.keys = keys
+    def __init__(self, forms: Forms, most: int) -> None:
+        self.forms = forms
         self.left = most
 
     def whole(self, form: Form) -> ir.Expr | None:
         result: ir.Expr | None = None
-        for number, coefficient in sorted(form.terms, key=lambda term: term[1] < 0):
-            self.left -= 2
-            part = self.term(number)
+        parts = self.terms(form)
+        for part, coefficient in parts:
             if part is None:
                 return None
             if abs(coefficient) != 1:
@@ -326,8 +353,22 @@ class _Unfolding:
             result = ir.Op(sign, (result, ir.Const(abs(form.constant))))
         return result if self.left > 0 else None
 
+    def terms(self, form: Form) -> list[tuple[ir.Expr | None, int]]:
+        """The terms of a sum in their order, with their coefficients."""
+        found: list[tuple[ir.Expr | None, int]] = []
+        for number, coefficient in sorted(form.terms, key=lambda term: term[1] < 0):
+            self.left -= 2
+            found.append((self.term(number), coefficient))
+            if found[-1][0] is None:
+                break
+        return found
+
+    def arguments(self, number: int) -> list[Form]:
+        """The forms that an operator's term is made of, in their order."""
+        return [part for part in self.forms.key(number) if isinstance(part, Form)]
+
     def term(self, number: int) -> ir.Expr | None:
-        kind, *parts = self.keys[number]
+        kind, *parts = self.forms.key(number)
         self.left -= 1
         if self.left <= 0 or kind == "unknown":
             return None
@@ -335,7 +376,7 @@ class _Unfolding:
             return ir.Name(str(parts[0]))
         if kind == "product":
             return self.product(parts[0])
-        inner = [self.whole(part) for part in parts if isinstance(part, Form)]
+        inner = [self.whole(part) for part in self.arguments(number)]
         expressions = tuple(part for part in inner if part is not None)
         if len(expressions) != len(inner):
             return None
@@ -345,12 +386,32 @@ class _Unfolding:
 
     def product(self, factors: object) -> ir.Expr | None:
         result: ir.Expr | None = None
-        for factor in factors if isinstance(factors, tuple) else ():
-            part = self.term(factor)
+        for part in self.factors(factors if isinstance(factors, tuple) else ()):
             if part is None:
                 return None
             result = part if result is None else ir.Op("*", (result, part))
         return result
+
+    def factors(self, factors: tuple[int, ...]) -> Iterable[ir.Expr | None]:
+        """The factors of a product in their order."""
+        return map(self.term, factors)
+
+
+class _Ordered(_Unfolding):
+    """Writes a form out as `Forms.text` does."""
+
+    def terms(self, form: Form) -> list[tuple[ir.Expr | None, int]]:
+        return sorted(super().terms(form), key=lambda part: (part[1] < 0, repr(part[0])))
+
+    def arguments(self, number: int) -> list[Form]:
+        return self.forms.arguments(number)
+
+    def factors(self, factors: tuple[int, ...]) -> Iterable[ir.Expr | None]:
+        # Variables before the sizes in capitals, as kernels write them.
+        return sorted(
+            super().factors(factors),
+            key=lambda part: (isinstance(part, ir.Name) and part.id.isupper(), repr(part)),
+        )
 
 
 def _divided(op: str, left: int, right: int) -> int:

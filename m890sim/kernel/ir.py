@@ -334,13 +334,18 @@ def walk_expr(expr: Expr) -> Iterator[Expr]:
         yield from walk_expr(expr.index)
 
 
+def blocks(stmt: Stmt) -> tuple[tuple[Stmt, ...], ...]:
+    """The blocks of statements in a statement: its body, or both branches."""
+    if isinstance(stmt, (Loop, Stage, Cores)):
+        return (stmt.body,)
+    return (stmt.then, stmt.orelse) if isinstance(stmt, If) else ()
+
+
 def children(stmt: Stmt) -> tuple[Stmt, ...]:
     """The statements directly inside a statement, in source order."""
     if isinstance(stmt, (Loop, Stage, Cores)):
         return stmt.body
-    if isinstance(stmt, If):
-        return stmt.then + stmt.orelse
-    return ()
+    return stmt.then + stmt.orelse if isinstance(stmt, If) else ()
 
 
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:

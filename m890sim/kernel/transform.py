@@ -54,6 +54,11 @@ def names_in(node: Node | None) -> Iterator[str]:
             yield part.table
 
 
+def name_of(ref: Piece) -> str:
+    """The name of the tile or tensor that an operand is a piece of."""
+    return ref.tile if isinstance(ref, ir.TileRef) else ref.tensor
+
+
 def values_of(stmt: ir.Stmt) -> tuple[Node, ...]:
     """Operands and keywords of an instruction, the expressions in another statement's header."""
     if isinstance(stmt, ir.Instr):

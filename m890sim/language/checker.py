@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, Form, Range
-from m890sim.language.flow import Flow
+from m890sim.language.flow import AccessFlow
 from m890sim.language.instructions import Instructions
 from m890sim.language.limits import MOST_SLOTS, Limits
 from m890sim.language.measure import NormalForm, measure
@@ -44,7 +44,7 @@ class _Checker:
         self.scalars = ScalarChecker(report, self.scope)
         self.forms = self.scalars.forms
         self.instructions = Instructions(self.scalars)
-        self.flow = Flow(report)
+        self.flow = AccessFlow(report)
         self.serial = 0
 
     def run(self, whole: bool) -> None:

@@ -24,7 +24,7 @@ class _StagedLoop:
     written: set[Binding] = field(default_factory=set)
 
 
-class Flow:
+class AccessFlow:
     """Follows the accesses of a kernel in the order of its text."""
 
     def __init__(self, report: Report) -> None:

@@ -8,6 +8,7 @@ from m890sim import isa
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form
 from m890sim.kernel.printer import print_operand
+from m890sim.kernel.transform import name_of
 from m890sim.language.report import HOLE
 from m890sim.language.reserved import MAX_QUEUE
 from m890sim.language.scalars import ScalarChecker
@@ -159,7 +160,7 @@ class Instructions:
             else:
                 self.scalars.real(value, loc)
             return None
-        name = value.tile if isinstance(value, ir.TileRef) else value.tensor
+        name = name_of(value)
         binding = self.scalars.scope.find(name, loc)
         if binding is None:
             return None

@@ -102,7 +102,21 @@ ROWS: tuple[tuple[str, Argument], ...] = (
     *_each("normalise_last"),
     *_each("swap_dims", 0, 1, 2, 3),
 )
-_NUMBER: dict[tuple[str, Argument], int] = {row: number for number, row in enumerate(ROWS)}
+
+
+def numbers_of(rows: tuple[tuple[str, Argument], ...]) -> dict[tuple[str, Argument], int]:
+    """Row -> its number. Raises: ValueError for an edit without a row, and a row given twice."""
+    missing = set(EDITS) - {name for name, _ in rows}
+    if missing:
+        raise ValueError(f"no action makes the edit {min(missing)}; append its arguments to ROWS")
+    found: dict[tuple[str, Argument], int] = {}
+    for number, row in enumerate(rows):
+        if found.setdefault(row, number) != number:
+            raise ValueError(f"rows {found[row]} and {number} are both {row}")
+    return found
+
+
+_NUMBER = numbers_of(ROWS)
 
 
 class Actions:

@@ -85,8 +85,10 @@ DEFAULT_CONTEXT = Context()
 
 
 Scope = Callable[[ir.Kernel, Site, ir.Stmt], tuple[object, ...] | None]
+Offers = Callable[[ir.Kernel, Site, ir.Stmt | None, Context], Iterable[Argument]]
 # The changed kernel, or where building it takes long what builds it.
 Planned = ir.Kernel | Callable[[], ir.Kernel]
+Plan = Callable[[ir.Kernel, Site, Argument, Context], Planned]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,9 @@ class EditSpec:
     without a guarantee. plan: the edit itself: the changed kernel, or a function that builds it;
     raises EditError where a precondition fails. What it gives passes the language's check and means
     the same; its docstring shows before -> after. A function is given only where all preconditions
-    hold and the kernel changes: to know that an edit is legal, it need not be built.
+    hold and the kernel changes: to know that an edit is legal, it need not be built. number: the
+    row's place in EDITS. exact: whether each value is computed and rounded as before; else it is
+    that of before within rounding.
 
     The rest makes `legal_edits` fast and changes no result:
     - heads: where `arguments` may give anything: names of instructions, and of the IR's other
@@ -105,20 +109,19 @@ class EditSpec:
     - scope: objects on which arguments and legality at a statement depend, and on nothing else but
       the context; compared by identity, as edited kernels share nodes. None, or where it gives
       None: on the whole kernel.
-    - require: raises EditError exactly where `plan` does, or where it would change nothing, for
-      the arguments that `arguments` gives; builds no kernel. None: `plan` is tried.
     - placing: whether arguments or legality depend on the slots, banks, queues or orders that
       statements name. The answers of all other rows are shared by kernels that differ in these.
     """
 
     name: str
     text: str  # the effect in one line
-    arguments: Callable[[ir.Kernel, Site, ir.Stmt | None, Context], Iterable[Argument]]
-    plan: Callable[[ir.Kernel, Site, Argument, Context], Planned]
+    arguments: Offers
+    plan: Plan
     heads: frozenset[str] | None = None
     scope: Scope | None = None
-    require: Callable[[ir.Kernel, Site, Argument, Context], object] | None = None
     placing: bool = False
+    number: int = 0
+    exact: bool = False
 
     def rewrite(
         self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context
@@ -130,13 +133,56 @@ class EditSpec:
     def applies(self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> bool:
         """Whether the edit is legal and changes something."""
         try:
-            if self.require is not None:
-                self.require(kernel, site, argument, context)
-                return True
             planned = self.plan(kernel, site, argument, context)
         except EditError:
             return False
         return not isinstance(planned, ir.Kernel) or planned != kernel
+
+
+declared: list[EditSpec] = []  # the edits of all modules that have been imported
+
+
+def edit(
+    number: int,
+    *,
+    on: str | frozenset[str],
+    exact: bool,
+    arguments: Offers | tuple[Argument, ...] = (None,),
+    scope: Scope | None = None,
+    placing: bool = False,
+) -> Callable[[Plan], Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]]:
+    """Declares a function to be the edit of its name, with what `EditSpec` says.
+
+    on: the heads of the statements that the edit acts on. arguments: what it offers at each of
+    them; by a function, or the same at all. The function is the row's `plan`, and the first line
+    of its docstring its `text`; its name then stands for the row's `rewrite`.
+    """
+    heads = frozenset((on,)) if isinstance(on, str) else on
+
+    def offered(
+        kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+    ) -> Iterable[Argument]:
+        if head_of(stmt) not in heads:
+            return ()
+        return arguments if isinstance(arguments, tuple) else arguments(kernel, site, stmt, context)
+
+    def declare(plan: Plan) -> Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]:
+        text = (plan.__doc__ or "").split("\n")[0].rstrip(".")
+        row = EditSpec(
+            plan.__name__,
+            text[:1].lower() + text[1:],
+            offered,
+            plan,
+            heads,
+            scope,
+            placing,
+            number,
+            exact,
+        )
+        declared.append(row)
+        return row.rewrite
+
+    return declare
 
 
 def head_of(stmt: ir.Stmt | ir.Kernel | None) -> str:
@@ -165,7 +211,3 @@ def refuse(stmt: ir.Stmt | ir.Kernel | None, reason: str) -> EditError:
 def statement(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """Scope of an edit that looks at the statement alone."""
     return (stmt,)
-
-
-def always(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
-    """Precondition of an edit that is legal with every argument that it offers."""

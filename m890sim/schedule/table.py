@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from m890sim.schedule.edit import EditSpec
-from m890sim.schedule.edits.arithmetic import rows as arithmetic
-from m890sim.schedule.edits.attributes import rows as attributes
-from m890sim.schedule.edits.grain import rows as grain
-from m890sim.schedule.edits.loops import rows as loops
-from m890sim.schedule.edits.motion import rows as motion
+import importlib
+import pkgutil
 
-_ROWS: tuple[EditSpec, ...] = (
-    *attributes.ROWS,
-    *motion.ROWS,
-    *loops.ROWS,
-    *arithmetic.ROWS,
-    *grain.ROWS,
-)
-EDITS: dict[str, EditSpec] = {row.name: row for row in _ROWS}
+from m890sim.numbering import numbered
+from m890sim.schedule import edits
+from m890sim.schedule.edit import EditSpec, declared
+
+for _module in pkgutil.walk_packages(edits.__path__, f"{edits.__name__}."):
+    importlib.import_module(_module.name)  # its edits are declared
+
+EDITS: dict[str, EditSpec] = numbered(declared, "edit")

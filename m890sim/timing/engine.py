@@ -152,6 +152,58 @@ _OPTIONS: Any = {
 }
 
 
+def _reserve_all(
+    whole: Any, own: Any, chip: Any, dispatched: int, now: int, stream: int, moved: int
+) -> tuple[int, int]:
+    """Reserve a whole transfer, window after window (docs/timing.md, section 4).
+
+    whole, own: the calendars of the chip and of the core. It moves `moved` bytes in `stream` cycles
+    from `now` on where nothing else does. Returns when its last byte has moved, and the number of
+    windows; -1 of them where the calendar is full.
+    """
+    window = chip[WINDOW]
+    furthest = dispatched // window + chip[CALENDAR]
+    done = 0
+    bytes_done = 0
+    w = now // window
+    first = w
+    border = w * window
+    while done < stream:
+        border += window
+        if w >= furthest:
+            return now, -1
+        entry = (w & (chip[CALENDAR] - 1)) * 2
+        if whole[entry] != w:
+            whole[entry] = w
+            whole[entry + 1] = 0
+        if own[entry] != w:
+            own[entry] = w
+            own[entry + 1] = 0
+        room = chip[WINDOW_BYTES] - whole[entry + 1]
+        room = min(room, chip[WINDOW_CORE_BYTES] - own[entry + 1])
+        steps = min(stream - done, border - now)
+        now += steps
+        amount = moved * (done + steps) // stream - bytes_done
+        if amount > room:
+            # The most steps whose bytes are left:
+            # moved * (done + n) // stream <= bytes_done + room.
+            now -= steps
+            steps = ((bytes_done + room + 1) * stream - 1) // moved - done
+            amount = moved * (done + steps) // stream - bytes_done
+            now += steps
+            if done + steps < stream:
+                now = border
+        done += steps
+        bytes_done += amount
+        whole[entry + 1] += amount
+        own[entry + 1] += amount
+        w += 1
+    return now, w - first
+
+
+_reserve: Any = numba.njit(**_OPTIONS)(_reserve_all)
+
+
 @numba.njit(_SIGNATURE, **_OPTIONS)
 def run_phase(
     code_array: Array,
@@ -174,6 +226,7 @@ def run_phase(
 ) -> None:
     """Time one phase, from the state that simulate.py sets up.
 
+    Sections are those of docs/timing.md.
     registers, counts, board, units, rings, sequencers: one row a core. clock: the time of each
     core's next event, FAR after its last. code, instructions: see bind/encoding.py. calendar: row 0
     the chip, row 1 + c core c; pairs (window, bytes used), a ring. attribution: (cores, engines,
@@ -198,7 +251,6 @@ def run_phase(
     bank_bytes = chip[BANK_BYTES]
     issue = chip[ISSUE_CYCLES]
     in_flight = chip[IN_FLIGHT]
-    window = chip[WINDOW]
     order = chip[ORDER]
     items = chip[ITEMS]
     length = chip[RING]
@@ -207,7 +259,7 @@ def run_phase(
     work = out[WORK]
 
     while True:
-        # The core with the smallest (time, number) goes on.
+        # Section 1: the core with the smallest (time, number) goes on.
         c = -1
         t = FAR
         for i in range(cores):
@@ -305,6 +357,7 @@ def run_phase(
                 held_ready = 0
                 stationary = instructions[target + STATIONARY]
                 n_operands = instructions[target + OPERANDS]
+                # Section 2: what every operand asks for.
                 at = target + FIRST_OPERAND
                 for o in range(n_operands):
                     slot = instructions[at]
@@ -363,7 +416,7 @@ def run_phase(
                         seq[BANKS + o] = 0
                     at += OPERAND_WIDTH
 
-                # Start, and why not earlier.
+                # Section 2: the start; section 6: why not earlier.
                 parts = (c * engines + e) * (OPERAND + engines)
                 gap = d - free
                 begun = free
@@ -396,6 +449,7 @@ def run_phase(
                 unit[eu + FENCE_SEEN] = seq[FENCE_TOTAL]
                 unit[eu + QUEUE_SEEN] = seq[QUEUE_TOTAL]
 
+                # Section 3: occupancy; the block that the matrix unit holds.
                 flow = stream
                 if stationary >= 0:
                     passes = reg[instructions[target + PASSES]]
@@ -424,51 +478,19 @@ def run_phase(
 
                 finish = start + busy
                 if transfer:
-                    if stream > 0:
-                        # Reserve the whole transfer now, window after window.
+                    if stream > 0:  # section 4
                         moved = reg[instructions[target + MOVED]]
                         out[BYTES] += moved
                         now = start + issue
                         finish -= now + stream
-                        furthest = d // window + chip[CALENDAR]
-                        done = 0
-                        bytes_done = 0
-                        w = now // window
-                        border = w * window
-                        while done < stream:
-                            border += window
-                            if w >= furthest:
-                                out[STATUS] = CALENDAR_FULL
-                                return
-                            entry = (w & (chip[CALENDAR] - 1)) * 2
-                            if whole[entry] != w:
-                                whole[entry] = w
-                                whole[entry + 1] = 0
-                            if own[entry] != w:
-                                own[entry] = w
-                                own[entry + 1] = 0
-                            room = chip[WINDOW_BYTES] - whole[entry + 1]
-                            room = min(room, chip[WINDOW_CORE_BYTES] - own[entry + 1])
-                            steps = min(stream - done, border - now)
-                            now += steps
-                            amount = moved * (done + steps) // stream - bytes_done
-                            if amount > room:
-                                # The most steps whose bytes are left: moved * (done + n) // stream
-                                # <= bytes_done + room.
-                                now -= steps
-                                steps = ((bytes_done + room + 1) * stream - 1) // moved - done
-                                amount = moved * (done + steps) // stream - bytes_done
-                                now += steps
-                                if done + steps < stream:
-                                    now = border
-                            done += steps
-                            bytes_done += amount
-                            whole[entry + 1] += amount
-                            own[entry + 1] += amount
-                            w += 1
-                            work += 1
+                        now, windows = _reserve(whole, own, chip, d, now, stream, moved)
+                        if windows < 0:
+                            out[STATUS] = CALENDAR_FULL
+                            return
+                        work += windows
                         finish += now
                         attribution[parts + HBM] += finish - start - busy
+                # Section 5: the ports of the banks that the operands lie in.
                 flown = finish
                 demand = 0
                 clash = 0
@@ -542,6 +564,7 @@ def run_phase(
                                 late -= room * (change - now)
                                 now = change
                         finish = now
+                # Section 2: when the result is there, and who waits for it.
                 extra = finish - flown + clash
                 ready = finish + instructions[target + LATENCY]
                 if transfer:

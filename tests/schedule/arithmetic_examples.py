@@ -6,9 +6,9 @@ from m890sim.kernel import ir, print_kernel
 from m890sim.language import parse
 from m890sim.schedule.core import tree
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Site
-from m890sim.schedule.edits.arithmetic.rows import ROWS
+from tests.schedule.families import family
 
-EDITS = {row.name: row for row in ROWS}
+EDITS = family("arithmetic")
 
 HEAD = """\
 from m890sim.lang import *

@@ -9,11 +9,11 @@ from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
 from m890sim.schedule.core.tree import sites
 from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context, Site
-from m890sim.schedule.edits.motion.rows import ROWS
 from m890sim.workloads import AttentionCase
 from tests.level_cases import TINY_LEVELS
+from tests.schedule.families import family
 
-SPECS = {row.name: row for row in ROWS}
+SPECS = family("motion")
 HEAD = "from m890sim.lang import *\n\n\n@kernel\n"
 PARAMS = (
     'x: Tensor["N", 8, 8], w: Tensor["N", 2, 4, 8], y: Tensor["N", 8, 8], '

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from m890sim.schedule import EDITS, Context, Edit, EditError, candidates, legal_edits
-from m890sim.schedule.actions import ROWS, STOP, Actions
+from m890sim.schedule.actions import ROWS, STOP, Actions, numbers_of
 from m890sim.schedule.core.tree import sites
 from m890sim.workloads import KERNELS, load_kernel
 
@@ -98,3 +98,10 @@ def test_number_outside_is_refused() -> None:
             Actions(4).edit_of(kernel, action)
     with pytest.raises(ValueError, match="sites must be 1 ... 65536, not 0"):
         Actions(0)
+
+
+def test_an_edit_without_a_row_and_a_row_given_twice_are_refused() -> None:
+    with pytest.raises(ValueError, match="no action makes the edit cse; append its arguments"):
+        numbers_of(tuple(row for row in ROWS if row[0] != "cse"))
+    with pytest.raises(ValueError, match=r"rows 0 and \d+ are both \('set_tunable', 'double'\)"):
+        numbers_of((*ROWS, ROWS[0]))

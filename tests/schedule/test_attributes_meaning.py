@@ -16,9 +16,9 @@ from m890sim.kernel import ir
 from m890sim.language import check
 from m890sim.schedule import Context, Edit, EditError, legal_edits, rewrite
 from m890sim.schedule.core.tree import sites
-from m890sim.schedule.edits.attributes.rows import ROWS
 from m890sim.workloads import AttentionCase
 from tests.generators import Program, random_inputs, random_program
+from tests.schedule.families import family
 
 
 def own_candidates(kernel: ir.Kernel) -> list[Edit]:
@@ -26,7 +26,7 @@ def own_candidates(kernel: ir.Kernel) -> list[Edit]:
     places = [((), None), *sites(kernel)]
     return [
         Edit(row.name, site, argument)
-        for row in ROWS
+        for row in family("attributes").values()
         for site, stmt in places
         for argument in row.arguments(kernel, site, stmt, context)
     ]

@@ -10,17 +10,17 @@ from m890sim.language import check, parse
 from m890sim.schedule import DEFAULT_CONTEXT, Edit, EditError, legal_edits, rewrite
 from m890sim.schedule.core.tree import sites
 from m890sim.schedule.edit import head_of
-from m890sim.schedule.edits.grain.rows import ROWS
 from m890sim.workloads import KERNELS
 from tests.generators import random_program
 from tests.schedule import grain_cases
+from tests.schedule.families import family
 from tests.schedule.grain_cases import built_in, edited, phases
 
 
 def assert_consistent(kernel: ir.Kernel) -> int:
-    """Every candidate applies exactly where `require` lets it; what it makes passes the check."""
+    """Every candidate applies exactly where the row says so; what it makes passes the check."""
     applied = set()
-    for row in ROWS:
+    for row in family("grain").values():
         for site, stmt in [((), None), *sites(kernel)]:
             arguments = list(row.arguments(kernel, site, stmt, DEFAULT_CONTEXT))
             assert not arguments or row.heads is None or head_of(stmt) in row.heads
@@ -29,16 +29,13 @@ def assert_consistent(kernel: ir.Kernel) -> int:
                 try:
                     result = rewrite(kernel, edit)
                 except EditError:
-                    if row.require is not None:
-                        with pytest.raises(EditError):
-                            row.require(kernel, site, argument, DEFAULT_CONTEXT)
+                    assert not row.applies(kernel, site, argument, DEFAULT_CONTEXT)
                     continue
-                if row.require is not None:
-                    row.require(kernel, site, argument, DEFAULT_CONTEXT)
+                assert row.applies(kernel, site, argument, DEFAULT_CONTEXT)
                 check(result)
                 assert parse(print_kernel(result)) == result
                 applied.add(edit)
-    names = {row.name for row in ROWS}
+    names = {row.name for row in family("grain").values()}
     assert {edit for edit in legal_edits(kernel) if edit.name in names} == applied
     return len(applied)
 
@@ -65,7 +62,7 @@ def test_generated_kernels_raise_nothing_else() -> None:
 
 def test_edits_act_where_they_can_only() -> None:
     kernel = built_in("decode_reference")
-    for row in ROWS:
+    for row in family("grain").values():
         for site in ((), (0,), (9, 9), phases(kernel)[0]):
             with pytest.raises(M890Error):
                 row.rewrite(kernel, site, "nothing", DEFAULT_CONTEXT)

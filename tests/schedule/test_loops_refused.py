@@ -189,8 +189,8 @@ STEP = EXTENTS.replace("a[0:1], a[1 : 2 + j]", "a, a[0 : 4 : 1 - j]")
 REFUSED = [
     (PACES, "interchange", (0, 0), None, "stores to `y` in different iterations over j are not"),
     (ITEMS, "finer_items", (0,), 0, "stores to `y` in different iterations over i are not"),
-    (NEST, "interchange", (0, 0), None, "over b read a table or divide, and the loop over a may"),
-    (TABLES, "interchange", (0, 0), None, "over b read a table or divide, and the loop over a may"),
+    (NEST, "interchange", (0, 0), None, "over b read a table, divide or are very large"),
+    (TABLES, "interchange", (0, 0), None, "over b read a table, divide or are very large"),
     (TURNS, "split_loop", (0, 2), 0, "is read from a table or divided, and the kernel may not"),
     (TURNS.replace("8 // s", "t[s - 1]"), "split_loop", (0, 2), 0, "is read from a table"),
     (INSIDE, "split_loop", (0, 2), 0, "is read from a table"),

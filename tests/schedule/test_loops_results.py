@@ -14,9 +14,9 @@ from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
 from m890sim.schedule import DEFAULT_CONTEXT, EDITS, Edit, EditError
 from m890sim.schedule.core.tree import sites
-from m890sim.schedule.edits.loops.rows import ROWS
 from m890sim.workloads import AttentionCase
 from tests.generators import random_inputs, random_program
+from tests.schedule.families import family
 
 
 def some_edits(
@@ -24,7 +24,7 @@ def some_edits(
 ) -> Iterator[tuple[Edit, ir.Kernel]]:
     """Legal edits of the family with their results, each kind of edit as likely as another."""
     kinds: dict[str, list[Edit]] = {}
-    for row in ROWS:
+    for row in family("loops").values():
         for site, stmt in sites(kernel):
             for argument in row.arguments(kernel, site, stmt, DEFAULT_CONTEXT):
                 kinds.setdefault(row.name, []).append(Edit(row.name, site, argument))

@@ -10,11 +10,13 @@ from __future__ import annotations
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form, Forms, Range
 from m890sim.kernel.shapes import form_of
-from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.bounds import needed
+from m890sim.kernel.transform import name_of, names_in
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.fingerprints import bag_of_block
-from m890sim.schedule.core.scope_keys import Remembered, extents, surroundings
+from m890sim.schedule.core.integers.proofs import needed
+from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.scope_keys import extents
 from m890sim.schedule.core.shape_faults import as_before, doubtful, operands_of, unequal
 from m890sim.schedule.core.tree import Body, block, node
 from m890sim.schedule.edit import Site, refuse
@@ -44,7 +46,7 @@ def require_inside(
             *bag_of_block(loop.body),
             None,
             *extents(kernel, site, sorted(found.reads | found.writes)),
-            *surroundings(kernel, site),
+            surroundings(kernel, site),
         ),
         lambda: _outside(kernel, site, loop, start, stop, ahead, only),
         loop.var,
@@ -74,7 +76,7 @@ def _outside(
         variable = f"{loop.var} "  # no kernel has such a name
         places.lets[loop.var] = ir.Op("+", (ir.Name(variable), ahead))
     places.env, runs = _ENVS.get(
-        (kernel.params, *surroundings(kernel, site)),
+        (kernel.params, surroundings(kernel, site)),
         lambda: (object(), places.variable(variable, start, stop)),
         variable,
         start,
@@ -153,7 +155,8 @@ class Places:
     def form(self, expr: ir.Expr) -> Form:
         for part in ir.walk_expr(expr):
             if isinstance(part, ir.Name):
-                for name in needed(part.id, self.lets) if part.id in self.lets else ():
+                lets = {name: (value,) for name, value in self.lets.items()}
+                for name in needed((part.id,), lets):
                     if name in self.lets:
                         self.values[name] = self.form(self.lets.pop(name))
                 bounds = self.ranges.pop(part.id, None)
@@ -292,7 +295,7 @@ class Places:
             if not any(map(self.moves, entries)):
                 continue
             resized = resized or any(map(self.resized, entries))
-            name = ref.tile if isinstance(ref, ir.TileRef) else ref.tensor
+            name = name_of(ref)
             for entry, dim in zip(entries, self.dims_of(name), strict=True):
                 if self.outside(entry, dim):
                     return stmt, f"a piece of `{name}` would lie outside it {_UNREACHED}"
@@ -314,7 +317,7 @@ class Places:
 
     def shape(self, ref: ir.TileRef | ir.TensorRef) -> tuple[Form, Form]:
         """The extents of a piece, as an instruction sees it."""
-        name = ref.tile if isinstance(ref, ir.TileRef) else ref.tensor
+        name = name_of(ref)
         extents = [
             self.extent(entry, dim)
             for entry, dim in zip(_entries(ref), self.dims_of(name), strict=True)

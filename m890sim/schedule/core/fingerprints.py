@@ -1,4 +1,4 @@
-"""Objects that stand for statements and kernels: what is the same but for some attributes has one.
+"""Fingerprints: kernels that differ only in slots, banks, queues or orders of work share one.
 
 The attributes are those that place work and memory and change no value: slots, banks, queues and
 orders, where they are numbers. Few edits look at them, and half of all edits change them.
@@ -7,6 +7,9 @@ orders, where they are numbers. Few edits look at them, and half of all edits ch
 from __future__ import annotations
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import header
+from m890sim.schedule.core.effects import defined_by
+from m890sim.schedule.core.memo import by_node
 
 _MOST_TOKENS = 200_000
 _MOST_STATEMENTS = 50_000
@@ -35,13 +38,9 @@ def token(*objects: object) -> Token:
     return found
 
 
-# id -> (the node, kept alive; its token; its token whatever the order of the blocks in it)
-_STATEMENTS: dict[int, tuple[ir.Stmt, Token, Token]] = {}
-
-
 def of_kernel(kernel: ir.Kernel) -> Token:
     """The token of a kernel's parameters and statements."""
-    return token(kernel.params, *[_of(stmt)[1] for stmt in kernel.body])
+    return token(kernel.params, *[_of(stmt)[0] for stmt in kernel.body])
 
 
 def bag_of_kernel(kernel: ir.Kernel) -> Token:
@@ -50,59 +49,43 @@ def bag_of_kernel(kernel: ir.Kernel) -> Token:
     Names are defined before they are used: what each statement says of its tiles and scalars by
     itself does not depend on the order.
     """
-    return token(kernel.params, None, *[_of(stmt)[2] for stmt in kernel.body])
+    return token(kernel.params, None, *[_of(stmt)[1] for stmt in kernel.body])
 
 
 def bag_of_block(body: tuple[ir.Stmt, ...]) -> list[Token]:
     """As `bag_of_kernel`, of the statements of one block; its own fences do not count."""
     kept = [s for s in body if not isinstance(s, ir.Instr) or s.op != "fence"]
-    return sorted([_of(stmt)[2] for stmt in kept], key=id)
+    return sorted([_of(stmt)[1] for stmt in kept], key=id)
 
 
-def _of(stmt: ir.Stmt) -> tuple[ir.Stmt, Token, Token]:
-    known = _STATEMENTS.get(id(stmt))
-    if known is not None and known[0] is stmt:
-        return known
-    if isinstance(stmt, ir.Instr):
-        found = _instruction(stmt)
-        known = (stmt, found, found)
-    elif isinstance(stmt, ir.TileDecl):
-        slots, bank = (None if isinstance(e, ir.Const) else e for e in (stmt.slots, stmt.at))
-        what = (stmt.name, stmt.space, stmt.rows, stmt.cols, stmt.dtype)
-        found = token(ir.TileDecl, *what, slots, bank, stmt.comments)
-        known = (stmt, found, found)
-    elif isinstance(stmt, ir.Loop):
-        known = _block(stmt, (stmt.var, stmt.start, stmt.stop, stmt.step), stmt.body)
-    elif isinstance(stmt, ir.Stage):
-        known = _block(stmt, (stmt.index,), stmt.body)
-    elif isinstance(stmt, ir.If):
-        known = _block(stmt, (stmt.condition,), stmt.then, stmt.orelse)
-    elif isinstance(stmt, ir.Cores):
-        known = _block(stmt, (stmt.vars, *stmt.extents), stmt.body)
-    else:
-        found = token(stmt)
-        known = (stmt, found, found)
-    if len(_STATEMENTS) >= _MOST_STATEMENTS:
-        _STATEMENTS.clear()
-    _STATEMENTS[id(stmt)] = known
-    return known
-
-
-def _instruction(stmt: ir.Instr) -> Token:
-    words: list[object] = []
-    for name, value in stmt.keywords:
-        if name != "queue" or not isinstance(value, ir.Const):
-            words += (name, value)
-    return token(stmt.op, *stmt.operands, *words, stmt.comments)
-
-
-def _block(
-    stmt: ir.Stmt, header: tuple[object, ...], *bodies: tuple[ir.Stmt, ...]
-) -> tuple[ir.Stmt, Token, Token]:
-    parts: list[object] = [type(stmt), *header, stmt.comments]
+@by_node(_MOST_STATEMENTS)
+def _of(stmt: ir.Stmt) -> tuple[Token, Token]:
+    """The token of a statement, and that whatever the order of the blocks in it."""
+    parts: list[object] = [type(stmt), *_own(stmt), stmt.comments]
+    blocks = ir.blocks(stmt)
+    if not blocks:
+        found = token(*parts)
+        return found, found
     sorted_parts: list[object] = [None, *parts]
-    for body in bodies:
+    for body in blocks:
         known = [_of(child) for child in body]
-        parts += (None, *[entry[1] for entry in known])
-        sorted_parts += (None, *sorted([entry[2] for entry in known], key=id))
-    return stmt, token(*parts), token(*sorted_parts)
+        parts += (None, *[entry[0] for entry in known])
+        sorted_parts += (None, *sorted([entry[1] for entry in known], key=id))
+    return token(*parts), token(*sorted_parts)
+
+
+def _own(stmt: ir.Stmt) -> tuple[object, ...]:
+    """What a statement says without the blocks in it, its comments, and numbers that place it."""
+    if isinstance(stmt, ir.Instr):
+        words: list[object] = []
+        for name, value in stmt.keywords:
+            if name != "queue" or not isinstance(value, ir.Const):
+                words += (name, value)
+        return (stmt.op, *stmt.operands, *words)
+    if isinstance(stmt, ir.TileDecl):
+        places = (None if isinstance(e, ir.Const) else e for e in (stmt.slots, stmt.at))
+        return (stmt.name, stmt.space, stmt.rows, stmt.cols, stmt.dtype, *places)
+    if isinstance(stmt, ir.HbmDecl):
+        return (stmt,)
+    index = (stmt.index,) if isinstance(stmt, ir.Stage) else ()
+    return (*defined_by(stmt), *header(stmt), *index)

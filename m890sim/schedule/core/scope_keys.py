@@ -1,80 +1,19 @@
-"""What is known of integers at a place, as objects: while they are the same, so is every proof."""
+"""Cache keys for the integer facts at a site: while they are the same, so is every proof."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Iterable
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.tree import block, latest, node, tiles
+from m890sim.schedule.core.tree import find_home, node
 from m890sim.schedule.edit import Site
-
-_T = TypeVar("_T")
-
-
-class Remembered(Generic[_T]):
-    """Answers by the identity of objects, which are kept alive; when full it is emptied."""
-
-    __slots__ = ("_found", "_most")
-
-    def __init__(self, most: int) -> None:
-        self._found: dict[tuple[object, ...], tuple[tuple[object, ...], _T]] = {}
-        self._most = most
-
-    def get(self, objects: tuple[object, ...], make: Callable[[], _T], *values: object) -> _T:
-        """The answer for these objects and (compared by value) values; made where not known."""
-        key = (*map(id, objects), *values)
-        found = self._found.get(key)
-        if found is None:
-            if len(self._found) >= self._most:
-                self._found = {}
-            found = self._found[key] = (objects, make())
-        return found[1]
-
-
-def surroundings(kernel: ir.Kernel, site: Site) -> tuple[object, ...]:
-    """What is known of integers at a place whatever the values of the tunables.
-
-    Dimensions, scalars and scratch defined above it, and the headers of the blocks around it.
-    """
-    index = latest(kernel)
-    if index is None:
-        return _surroundings(kernel, site)
-    known = index.known.get(site)
-    if known is None:
-        known = index.known[site] = _surroundings(kernel, site)
-    return known
-
-
-def _surroundings(kernel: ir.Kernel, site: Site) -> tuple[object, ...]:
-    found: list[object] = [param.dims for param in kernel.params]
-    for length in range(1, len(site) + 1):
-        body, place = block(kernel, site[:length])
-        found += [stmt for stmt in body[:place] if isinstance(stmt, (ir.Let, ir.HbmDecl))]
-        if length < len(site):
-            around = node(kernel, site[:length])
-            found.append(type(around))
-            if isinstance(around, ir.Loop):
-                found += (around.var, around.start, around.stop, around.step)
-            elif isinstance(around, ir.Cores):
-                found += (around.vars, *around.extents)
-            elif isinstance(around, ir.If):
-                found += (around.condition, site[length] < len(around.then))
-    return tuple(found)
 
 
 def extents(kernel: ir.Kernel, site: Site, names: Iterable[str]) -> list[object]:
     """The extents of the tiles of these names that are visible at a place."""
     found: list[object] = []
     for name in names:
-        for length in range(len(site), 0, -1):
-            body, place = block(kernel, site[:length])
-            at = tiles(body).get(name, place)
-            if at < place:
-                tile = body[at]
-                assert isinstance(tile, ir.TileDecl)
-                found += (tile.rows, tile.cols)
-                break
-        else:
-            found.append(None)
+        home = find_home(kernel, site, name)
+        tile = None if home is None else node(kernel, home)
+        found += (tile.rows, tile.cols) if isinstance(tile, ir.TileDecl) else (None,)
     return found

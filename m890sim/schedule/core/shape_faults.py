@@ -7,7 +7,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, Form, Forms
 from m890sim.kernel.transform import expressions
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.scope_keys import Remembered
+from m890sim.schedule.core.memo import Remembered
 
 _DOUBTFUL: Remembered[tuple[ir.Op | ir.TableRef, ...]] = Remembered(20_000)
 

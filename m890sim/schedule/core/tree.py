@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TypeVar
 
 from m890sim.kernel import ir
-from m890sim.schedule.edit import EditError, Site
+from m890sim.kernel.transform import Transformer
+from m890sim.schedule.core.memo import by_node
+from m890sim.schedule.edit import EditError, Site, refuse
 
 Body = tuple[ir.Stmt, ...]
 
@@ -20,7 +23,7 @@ class Index:
         self.kernel = kernel
         self.nodes: dict[Site, ir.Stmt] = {}  # in source order, parents first
         self.blocks: dict[Site, tuple[Body, int]] = {}  # as `block` gives them
-        self.known: dict[Site, tuple[object, ...]] = {}  # as `surroundings` gives them
+        self.known: dict[Site, object] = {}  # as `surroundings` gives them
         self._add(kernel.body, (), 0)
 
     def _add(self, body: Body, prefix: Site, first: int) -> None:
@@ -29,11 +32,10 @@ class Index:
             site = (*prefix, first + place)
             nodes[site] = stmt
             blocks[site] = (body, place)
-            if isinstance(stmt, (ir.Loop, ir.Stage, ir.Cores)):
-                self._add(stmt.body, site, 0)
-            elif isinstance(stmt, ir.If):
-                self._add(stmt.then, site, 0)
-                self._add(stmt.orelse, site, len(stmt.then))
+            inner = 0
+            for part in ir.blocks(stmt):
+                self._add(part, site, inner)
+                inner += len(part)
 
 
 # Of the kernel whose edits are being listed: its edits ask for the same places again and again.
@@ -43,136 +45,195 @@ _latest: Index | None = None
 def index(kernel: ir.Kernel) -> Index:
     """The index of a kernel; `node` and `block` use the latest one where it is the kernel's."""
     global _latest
-    found = _latest
-    if found is None or found.kernel is not kernel:
-        found = _latest = Index(kernel)
-    return found
+    if _latest is None or _latest.kernel is not kernel:
+        _latest = Index(kernel)
+    return _latest
 
 
 def latest(kernel: ir.Kernel) -> Index | None:
     """The index of a kernel where it is the latest one."""
-    found = _latest
-    return found if found is not None and found.kernel is kernel else None
-
-
-def node(kernel: ir.Kernel, site: Site) -> ir.Stmt:
-    """The statement at a site. Raises: EditError where there is none."""
-    known = _latest
-    if known is not None and known.kernel is kernel:
-        stmt = known.nodes.get(site)
-        if stmt is not None:
-            return stmt
-    body: Body = kernel.body
-    found: ir.Stmt | None = None
-    for index in site:
-        if not 0 <= index < len(body):
-            raise EditError(f"there is no statement at {'.'.join(map(str, site))}")
-        found = body[index]
-        body = ir.children(found)
-    if found is None:
-        raise EditError("the edit acts on a statement, not on the kernel")
-    return found
+    return _latest if _latest is not None and _latest.kernel is kernel else None
 
 
 def sites(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt]]:
     """Every statement with its site, in source order, parents first."""
-
-    def below(body: Body, prefix: Site) -> Iterator[tuple[Site, ir.Stmt]]:
-        for index, stmt in enumerate(body):
-            yield (*prefix, index), stmt
-            yield from below(ir.children(stmt), (*prefix, index))
-
-    yield from below(kernel.body, ())
+    yield from _sites(kernel.body, ())
 
 
-_Names = tuple[str, ...]
-_Places = dict[str, list[int]]
-# The body, kept alive; places of tiles, names of scalars, places of instructions, the last block;
-# whether there are stages.
-_Declared = tuple[Body, dict[str, int], _Names, _Places, int, bool]
-_BODIES: dict[int, _Declared] = {}  # by the id
-_NAMES: dict[_Names, _Names] = {}
-_MOST_BODIES = 20_000
+def sites_below(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, ir.Stmt]]:
+    """As `sites`, of the statements in the one at a site."""
+    yield from _sites(ir.children(node(kernel, site)), site)
 
 
-def tiles(body: Body) -> dict[str, int]:
-    """Names of the tiles that a block declares -> their places; not to be changed."""
-    known = _BODIES.get(id(body))
-    if known is None or known[0] is not body:
-        known = _declared(body)
-    return known[1]
-
-
-def scalars(body: Body) -> tuple[str, ...]:
-    """Names of the scalars that a block defines; the same object for equal names."""
-    known = _BODIES.get(id(body))
-    if known is None or known[0] is not body:
-        known = _declared(body)
-    return known[2]
-
-
-def instructions(body: Body) -> dict[str, list[int]]:
-    """Names of the instructions of a block -> their places; not to be changed."""
-    known = _BODIES.get(id(body))
-    if known is None or known[0] is not body:
-        known = _declared(body)
-    return known[3]
-
-
-def last_block(body: Body) -> int:
-    """The place of a block's last loop, branch, stage or phase; -1 where it has none."""
-    known = _BODIES.get(id(body))
-    if known is None or known[0] is not body:
-        known = _declared(body)
-    return known[4]
-
-
-def in_stages(body: Body) -> bool:
-    """Whether a block has stages."""
-    known = _BODIES.get(id(body))
-    if known is None or known[0] is not body:
-        known = _declared(body)
-    return known[5]
-
-
-def _declared(body: Body) -> _Declared:
-    places = {stmt.name: n for n, stmt in enumerate(body) if isinstance(stmt, ir.TileDecl)}
-    names = tuple(stmt.name for stmt in body if isinstance(stmt, ir.Let))
-    if len(_BODIES) >= _MOST_BODIES:
-        _BODIES.clear()
-        _NAMES.clear()
-    ops: _Places = {}
-    last, stages = -1, False
-    for place, stmt in enumerate(body):
-        if isinstance(stmt, ir.Instr):
-            ops.setdefault(stmt.op, []).append(place)
-        elif isinstance(stmt, (ir.Loop, ir.If, ir.Stage, ir.Cores)):
-            last = place
-            stages = stages or isinstance(stmt, ir.Stage)
-    names = _NAMES.setdefault(names, names)
-    found = _BODIES[id(body)] = (body, places, names, ops, last, stages)
-    return found
-
-
-def parents(kernel: ir.Kernel, site: Site) -> list[ir.Stmt]:
-    """The statements around a site, outermost first."""
-    return [node(kernel, site[:n]) for n in range(1, len(site))]
+def _sites(body: Body, prefix: Site) -> Iterator[tuple[Site, ir.Stmt]]:
+    for index, stmt in enumerate(body):
+        yield (*prefix, index), stmt
+        yield from _sites(ir.children(stmt), (*prefix, index))
 
 
 def block(kernel: ir.Kernel, site: Site) -> tuple[Body, int]:
-    """The block that a statement stands in (a body, or one branch of an If) and its place there."""
+    """The block that a statement stands in (a body, or one branch of an If) and its place there.
+
+    Raises: EditError where there is none.
+    """
     known = _latest
     if known is not None and known.kernel is kernel:
-        place = known.blocks.get(site)
-        if place is not None:
-            return place
-    if len(site) == 1:
-        return kernel.body, site[0]
-    parent = node(kernel, site[:-1])
-    if isinstance(parent, ir.If):
-        branch = parent.then if site[-1] < len(parent.then) else parent.orelse
-        return branch, site[-1] - (0 if branch is parent.then else len(parent.then))
-    return ir.children(parent), site[-1]
+        found = known.blocks.get(site)
+        if found is not None:
+            return found
+    if not site:
+        raise EditError("the edit acts on a statement, not on the kernel")
+    blocks: tuple[Body, ...] = (kernel.body,)
+    for place in site:
+        for body in blocks:
+            if place < len(body):
+                break
+            place -= len(body)
+        else:
+            place = -1
+        if place < 0:
+            raise EditError(f"there is no statement at {'.'.join(map(str, site))}")
+        blocks = ir.blocks(body[place])
+    return body, place
+
+
+def node(kernel: ir.Kernel, site: Site) -> ir.Stmt:
+    """The statement at a site. Raises: EditError where there is none."""
+    body, place = block(kernel, site)
+    return body[place]
+
+
+_KINDS: dict[type, str] = {
+    ir.Cores: "a phase (`for ... in cores(...)`)",
+    ir.HbmDecl: "HBM scratch (`name = hbm(...)`)",
+    ir.If: "an `if`",
+    ir.Instr: "an instruction",
+    ir.Loop: "a range loop",
+    ir.TileDecl: "a tile (`name = sram(...)` or `acc(...)`)",
+}
+_Stmt = TypeVar("_Stmt", bound=ir.Stmt)
+
+
+def expect(kernel: ir.Kernel, site: Site, kind: type[_Stmt]) -> _Stmt:
+    """The statement at a site, which is of a kind that an edit acts on. Raises: EditError."""
+    found = node(kernel, site)
+    if not isinstance(found, kind):
+        raise refuse(found, f"the edit acts on {_KINDS[kind]}, this is none")
+    return found
+
+
+def parent_of(kernel: ir.Kernel, site: Site) -> ir.Stmt | None:
+    """The statement around a site; None at the top of the kernel."""
+    return node(kernel, site[:-1]) if len(site) > 1 else None
+
+
+def scope_of(kernel: ir.Kernel, site: Site) -> Body:
+    """The statements that see what the statement at a site defines: the rest of its block."""
+    body, place = block(kernel, site)
+    return body[place + 1 :]
+
+
+def levels(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, Body, int]]:
+    """The blocks around a site, innermost first: the site of what holds the site, block, place."""
+    for length in range(len(site), 0, -1):
+        yield (site[:length], *block(kernel, site[:length]))
+
+
+def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
+    """The statements of a block that lie neither at a path in it, nor below it, nor around it.
+
+    Each with whether it stands before that place.
+    """
+    for index in path:
+        for place, stmt in enumerate(body):
+            if place != index:
+                yield stmt, place < index
+        body = ir.children(body[index])
+
+
+def find_home(kernel: ir.Kernel, site: Site, name: str) -> Site | None:
+    """Where the tile of a name is declared that is visible at a site."""
+    for around, body, place in levels(kernel, site):
+        home = contents(body).tiles.get(name, place)
+        if home < place:
+            return (*around[:-1], around[-1] - place + home)
+    return None
+
+
+def home_of(kernel: ir.Kernel, site: Site, name: str) -> Site:
+    """As `find_home`. Raises: EditError where there is none."""
+    found = find_home(kernel, site, name)
+    if found is None:
+        raise refuse(node(kernel, site), f"`{name}` is no tile that is visible here")
+    return found
+
+
+def declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
+    """The declaration that the name of a tile means at a site. Raises: EditError."""
+    found = node(kernel, home_of(kernel, site, name))
+    assert isinstance(found, ir.TileDecl)
+    return found
+
+
+class SiteTransformer(Transformer):
+    """A transformer that knows where in the kernel the statement stands whose parts it maps."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site  # at first, of the statement whose blocks are mapped
+        self._next = 0  # the place of the next block's first statement in that one
+
+    def block(self, body: Body) -> Body:
+        around, first = self.site, self._next
+        made: list[ir.Stmt] = []
+        for place, stmt in enumerate(body, first):
+            self.site, self._next = (*around, place), 0
+            made.append(self.statement(stmt))
+        self.site, self._next = around, first + len(body)
+        return tuple(made)
+
+
+# ---- what a block holds ----
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Contents:
+    """What a block's own statements are, not those below."""
+
+    tiles: dict[str, int]  # name -> place
+    scalars: tuple[str, ...]  # the same object for equal names
+    instructions: dict[str, list[int]]  # name of the instruction -> places
+    last_block: int  # place of the last loop, branch, stage or phase; -1 where there is none
+    staged: bool
+
+
+_NAMES: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+
+@by_node(20_000)
+def contents(body: Body) -> Contents:
+    """What a block holds."""
+    if len(_NAMES) >= 20_000:
+        _NAMES.clear()
+    names = tuple(stmt.name for stmt in body if isinstance(stmt, ir.Let))
+    ops: dict[str, list[int]] = {}
+    last = -1
+    for place, stmt in enumerate(body):
+        if isinstance(stmt, ir.Instr):
+            ops.setdefault(stmt.op, []).append(place)
+        elif ir.blocks(stmt):
+            last = place
+    return Contents(
+        {stmt.name: place for place, stmt in enumerate(body) if isinstance(stmt, ir.TileDecl)},
+        _NAMES.setdefault(names, names),
+        ops,
+        last,
+        any(isinstance(stmt, ir.Stage) for stmt in body),
+    )
+
+
+def staged(loop: ir.Loop) -> bool:
+    """Whether the loop's body stands in stages."""
+    return contents(loop.body).staged
 
 
 def with_next(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
@@ -181,97 +242,37 @@ def with_next(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...
     return (stmt, body[place + 1] if place + 1 < len(body) else None)
 
 
-def with_children(stmt: ir.Stmt, body: Body, first: int, removed: int, added: Body) -> ir.Stmt:
-    """A statement whose children `first` to `first + removed` are replaced by `added`."""
-    if isinstance(stmt, ir.If):
-        split = len(stmt.then)
-        changed = body[:first] + added + body[first + removed :]
-        # What replaces children of a branch stays in that branch.
-        if first < split or (first == split and removed == 0 and not stmt.orelse):
-            split += len(added) - removed
-        return dataclasses.replace(stmt, then=changed[:split], orelse=changed[split:])
-    if isinstance(stmt, (ir.Loop, ir.Stage, ir.Cores)):
-        return dataclasses.replace(stmt, body=body[:first] + added + body[first + removed :])
-    raise EditError("this statement has no statements inside")
+# ---- changes ----
 
 
 def replace(kernel: ir.Kernel, site: Site, *added: ir.Stmt, count: int = 1) -> ir.Kernel:
     """The kernel with `count` statements from `site` on replaced by `added` (none: removed)."""
-    return _splice(kernel, site, count, added)
+    if not site:
+        raise EditError("the edit acts on a statement, not on the kernel")
+    return dataclasses.replace(kernel, body=_spliced(kernel.body, site, added, count))
 
 
 def insert(kernel: ir.Kernel, site: Site, *added: ir.Stmt) -> ir.Kernel:
     """The kernel with statements put before the one at `site`."""
-    return _splice(kernel, site, 0, added)
+    return replace(kernel, site, *added, count=0)
 
 
-def _splice(kernel: ir.Kernel, site: Site, count: int, added: Body) -> ir.Kernel:
-    if not site:
-        raise EditError("the edit acts on a statement, not on the kernel")
-
-    def inside(body: Body, path: Site, parent: ir.Stmt | None) -> Body | ir.Stmt:
-        index = path[0]
-        if len(path) == 1:
-            if parent is None:
-                return body[:index] + added + body[index + count :]
-            return with_children(parent, body, index, count, added)
-        child = body[index]
-        changed = inside(ir.children(child), path[1:], child)
-        if isinstance(changed, tuple):
-            raise EditError("this statement has no statements inside")
-        if parent is None:
-            return (*body[:index], changed, *body[index + 1 :])
-        return with_children(parent, body, index, 1, (changed,))
-
-    body = inside(kernel.body, site, None)
-    if not isinstance(body, tuple):
-        raise EditError("the edit left no kernel")
-    return dataclasses.replace(kernel, body=body)
+def replace_in(stmt: ir.Stmt, path: Site, *added: ir.Stmt, count: int = 1) -> ir.Stmt:
+    """As `replace`, of what stands in a statement; path: the site below the statement's own."""
+    if isinstance(stmt, ir.If):
+        first, split = path[0], len(stmt.then)
+        # What replaces statements of a branch stays in that branch.
+        if first < split or (first == split and not (count or stmt.orelse or path[1:])):
+            return dataclasses.replace(stmt, then=_spliced(stmt.then, path, added, count))
+        path = (first - split, *path[1:])
+        return dataclasses.replace(stmt, orelse=_spliced(stmt.orelse, path, added, count))
+    if isinstance(stmt, (ir.Loop, ir.Stage, ir.Cores)):
+        return dataclasses.replace(stmt, body=_spliced(stmt.body, path, added, count))
+    raise EditError("this statement has no statements inside")
 
 
-# ---- names ----
-
-
-def names_of(kernel: ir.Kernel) -> set[str]:
-    """Every name that the kernel uses for anything."""
-    found = {p.name for p in kernel.params} | set(kernel.symbols)
-    for stmt in kernel.body:
-        found |= defined(stmt)
-    return found
-
-
-_DEFINED: dict[int, tuple[ir.Stmt, frozenset[str]]] = {}  # id -> (the node, kept alive; its names)
-_MOST_NODES = 50_000
-
-
-def defined(stmt: ir.Stmt) -> frozenset[str]:
-    """Names that a statement and those below it define."""
-    known = _DEFINED.get(id(stmt))
-    if known is not None and known[0] is stmt:
-        return known[1]
-    names: set[str] = set()
-    if isinstance(stmt, (ir.Let, ir.TileDecl, ir.HbmDecl)):
-        names.add(stmt.name)
-    elif isinstance(stmt, ir.Loop):
-        names.add(stmt.var)
-    elif isinstance(stmt, ir.Cores):
-        names.update(stmt.vars)
-    for child in ir.children(stmt):
-        if not isinstance(child, ir.Instr):
-            names |= defined(child)
-    if len(_DEFINED) >= _MOST_NODES:
-        _DEFINED.clear()
-    found = frozenset(names)
-    _DEFINED[id(stmt)] = (stmt, found)
-    return found
-
-
-def fresh(kernel: ir.Kernel, stem: str) -> str:
-    """A name that the kernel does not use: the stem, or the stem and a number."""
-    used = names_of(kernel)
-    if stem not in used:
-        return stem
-    number = 2
-    while f"{stem}_{number}" in used:
-        number += 1
-    return f"{stem}_{number}"
+def _spliced(body: Body, path: Site, added: Body, count: int) -> Body:
+    first = path[0]
+    if len(path) > 1:
+        added, count = (replace_in(body[first], path[1:], *added, count=count),), 1
+    return body[:first] + added + body[first + count :]

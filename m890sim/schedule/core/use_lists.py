@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import effects_of, uses_tile
+from m890sim.kernel.transform import header
+from m890sim.schedule.core.effects import defined_by, effects_of, touches
 from m890sim.schedule.core.fingerprints import Token, token
-from m890sim.schedule.core.scope_keys import Remembered
-from m890sim.schedule.core.tree import Body, block, scalars
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.tree import Body, block, contents
 from m890sim.schedule.edit import Site
 
 
@@ -77,22 +78,15 @@ class Histories:
             place += 1
 
     def _inside(self, stmt: ir.Stmt, around: Token, site: Site) -> None:
-        if isinstance(stmt, ir.If):
-            for body, first in ((stmt.then, 0), (stmt.orelse, len(stmt.then))):
-                inner = token(around, stmt.condition, first > 0, scalars(body))
-                self._walk(body, inner, site, first)
-        elif isinstance(stmt, ir.Loop):
-            header = (stmt.var, stmt.start, stmt.stop, stmt.step)
-            inner = token(around, *header, scalars(stmt.body))
-            self._lists.setdefault(stmt.var, []).append(inner)
-            self._walk(stmt.body, inner, site, 0)
-        elif isinstance(stmt, ir.Stage):
-            self._walk(stmt.body, token(around, stmt.index, scalars(stmt.body)), site, 0)
-        elif isinstance(stmt, ir.Cores):
-            inner = token(around, stmt.vars, *stmt.extents, scalars(stmt.body))
-            for name in stmt.vars:
+        first = 0
+        for number, body in enumerate(ir.blocks(stmt)):
+            index = stmt.index if isinstance(stmt, ir.Stage) else number
+            what = (*defined_by(stmt), *header(stmt), index, contents(body).scalars)
+            inner = token(around, *what)
+            for name in defined_by(stmt):
                 self._lists.setdefault(name, []).append(inner)
-            self._walk(stmt.body, inner, site, 0)
+            self._walk(body, inner, site, first)
+            first += len(body)
 
 
 _COMPANIONS: Remembered[tuple[str, ...]] = Remembered(20_000)
@@ -151,7 +145,7 @@ def of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]
     if isinstance(result, ir.TileRef):
         body, index = block(kernel, site)
         for later in body[index + 1 :]:
-            if uses_tile(later, result.tile):
+            if touches(later, result.tile):
                 if isinstance(later, ir.Instr):
                     after = effects_of(later)
                     found += map(of, after.touched)

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.coverage import uncovered_read
-from m890sim.schedule.core.effects import known_effects, operand_roles
-from m890sim.schedule.core.pieces import covers
+from m890sim.schedule.core.effects import known_effects, operand_roles, touches
+from m890sim.schedule.core.liveness import Written, uncovered_read
 from m890sim.schedule.core.running.weights import number_of
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import Site, refuse
@@ -91,7 +90,7 @@ def carried_by(shape: Shape) -> tuple[dict[str, ir.TileRef], str]:
             raise refuse(part, "something is stored before the loops have ended")
     sums: dict[str, ir.TileRef] = {}
     for name, decl in shape.tiles.items():
-        used = any(_has(part, name) for part in epilogue)
+        used = any(touches(part, name) for part in epilogue)
         if not used or uncovered_read(decl, epilogue) is None:
             continue
         if name not in written:
@@ -143,11 +142,11 @@ def carried_by(shape: Shape) -> tuple[dict[str, ir.TileRef], str]:
     for name, piece in carried.items():
         filled = begun[name].operands[0]
         assert isinstance(filled, ir.TileRef)
-        if not covers([filled], piece):
+        if not Written(shape.tiles[name], [filled]).covers(piece):
             raise refuse(begun[name], f"the fill does not cover the piece of `{name}` that is used")
     between = [s for s in shape.body[shape.first : shape.last] if not isinstance(s, ir.Loop)]
     for part in between:
-        if any(_has(part, name) for name in carried):
+        if any(touches(part, name) for name in carried):
             raise refuse(part, "what the loops carry is used between them")
         if known_effects(part).reads & written:
             raise refuse(part, "what one of the loops writes is read between them")
@@ -184,15 +183,9 @@ def _piece(body: Body, name: str) -> ir.TileRef:
     return ir.TileRef(name, rows, cols)
 
 
-def _has(stmt: ir.Stmt, name: str) -> bool:
-    """Whether a statement, or one below it, touches a tile."""
-    found = known_effects(stmt)
-    return name in found.reads or name in found.writes
-
-
 def _fill(shape: Shape, name: str) -> ir.Instr | None:
     """The fill that is all that the prologue does to a tile."""
-    users = [s for s in shape.body[: shape.first] if _has(s, name)]
+    users = [s for s in shape.body[: shape.first] if touches(s, name)]
     if len(users) != 1:
         return None
     (stmt,) = users

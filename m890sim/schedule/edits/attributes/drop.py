@@ -9,28 +9,21 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
 from m890sim.kernel.transform import map_pieces
-from m890sim.schedule.core.effects import effects_of, operand_roles
-from m890sim.schedule.core.tile_scope import (
-    accesses,
+from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
+from m890sim.schedule.core.liveness import written_pieces
+from m890sim.schedule.core.tree import (
+    Body,
+    block,
+    declaration,
+    home_of,
+    node,
     parent_of,
-    reads,
+    replace,
     scope_of,
-    tile_of,
-    touches,
-    writes,
+    with_next,
 )
-from m890sim.schedule.core.tree import Body, block, node, replace, with_next
 from m890sim.schedule.core.use_lists import of_tiles
-from m890sim.schedule.edit import (
-    Argument,
-    Context,
-    EditSpec,
-    Site,
-    always,
-    heads,
-    refuse,
-    statement,
-)
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse, statement
 
 # A fence is worth trying only where a porter would write one: behind what takes long.
 FENCED = ("load", "store", "matmul")
@@ -40,13 +33,8 @@ Arguments = Iterable[Argument]
 # ---- fences ----
 
 
-def _remove_fence_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, ir.Instr) and stmt.op == "fence" else ()
-
-
-def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(7, on="fence", scope=statement, exact=True)
+def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Removes a fence.
 
     before: matmul(s, qt, kt.T)
@@ -58,16 +46,11 @@ def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     stmt = node(kernel, site)
     if not isinstance(stmt, ir.Instr) or stmt.op != "fence":
         raise refuse(stmt, "this statement is no fence")
-    return replace(kernel, site)
+    return lambda: replace(kernel, site)
 
 
-def _add_fence_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, ir.Instr) and stmt.op in FENCED else ()
-
-
-def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(8, on=heads(*FENCED), scope=with_next, exact=True)
+def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts a fence behind a statement.
 
     before: load(kt, k[j : j + BK, h, :])
@@ -76,10 +59,6 @@ def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     The statement stands inside a phase and not beside stages, and no fence follows it yet.
     """
-    return replace(kernel, site, _require_add(kernel, site), ir.Instr("fence"))
-
-
-def _require_add(kernel: ir.Kernel, site: Site, *rest: object) -> ir.Stmt:
     stmt = node(kernel, site)
     parent = parent_of(kernel, site)
     if parent is None:
@@ -90,19 +69,14 @@ def _require_add(kernel: ir.Kernel, site: Site, *rest: object) -> ir.Stmt:
     for fence in body[index : index + 2]:
         if isinstance(fence, ir.Instr) and fence.op == "fence":
             raise refuse(stmt, "there is a fence here already")
-    return stmt
+    return lambda: replace(kernel, site, stmt, ir.Instr("fence"))
 
 
 # ---- tiles ----
 
 
-def _drop_tile_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, (ir.TileDecl, ir.HbmDecl)) else ()
-
-
-def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(9, on=heads("TileDecl", "HbmDecl"), scope=of_tiles, exact=True)
+def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops the declaration of a tile, or of HBM scratch, that nothing uses.
 
     before: alpha = sram(BQ, 1, f32)
@@ -111,28 +85,19 @@ def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     No instruction reads or writes it.
     """
-    _require_unused(kernel, site)
-    return replace(kernel, site)
-
-
-def _require_unused(kernel: ir.Kernel, site: Site, *rest: object) -> None:
     stmt = node(kernel, site)
     if not isinstance(stmt, (ir.TileDecl, ir.HbmDecl)):
         raise refuse(stmt, "this statement declares neither a tile nor HBM scratch")
-    if touches(scope_of(kernel, site), stmt.name):
+    if any(touches(later, stmt.name) for later in scope_of(kernel, site)):
         raise refuse(stmt, f"{stmt.name} is used")
+    return lambda: replace(kernel, site)
 
 
 # ---- copies ----
 
 
-def _drop_copy_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, ir.Instr) and stmt.op == "copy" else ()
-
-
-def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(10, on="copy", scope=of_tiles, exact=True)
+def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops a copy; what read the copy reads the original.
 
     before: copy(b[:n], a[:n])
@@ -150,8 +115,8 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     to, source = stmt.operands
     if not isinstance(to, ir.TileRef) or not isinstance(source, ir.TileRef):
         raise refuse(stmt, "the copy is not one of a tile")
-    place, copied = tile_of(kernel, site, to.tile)
-    original = tile_of(kernel, site, source.tile)[1]
+    place, copied = home_of(kernel, site, to.tile), declaration(kernel, site, to.tile)
+    original = declaration(kernel, site, source.tile)
     if to.tile == source.tile or (to.rows, to.cols) != (source.rows, source.cols):
         raise refuse(stmt, f"{to.tile} and {source.tile} are not the same piece of two tiles")
     if copied.dtype != original.dtype:
@@ -159,15 +124,14 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     if not (same_value(copied.rows, original.rows) and same_value(copied.cols, original.cols)):
         raise refuse(stmt, f"{to.tile} and {source.tile} are declared with different extents")
     after = scope_of(kernel, site)
-    users = [n for n, s in enumerate(after) if touches((s,), to.tile)]
+    users = [n for n, s in enumerate(after) if touches(s, to.tile)]
     last = users[-1] + 1 if users else 0
-    if writes(after, to.tile) or _uses(scope_of(kernel, place), to.tile) > 1 + _uses(
-        after, to.tile
-    ):
+    used = _uses(scope_of(kernel, place), to.tile)
+    if to.tile in known_effects(*after).writes or used > 1 + _uses(after, to.tile):
         raise refuse(stmt, f"{to.tile} is also written, or read outside the block behind the copy")
     if any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(place), len(site))):
         _require_same_piece(after[:last], to)
-    if writes(after[:last], source.tile):
+    if source.tile in known_effects(*after[:last]).writes:
         raise refuse(stmt, f"{source.tile} is written while {to.tile} is still read")
 
     def renamed(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
@@ -181,7 +145,7 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         return dataclasses.replace(piece, tile=source.tile)
 
     changed = map_pieces(after[:last], renamed)
-    return replace(kernel, site, *changed, count=1 + last)
+    return lambda: replace(kernel, site, *changed, count=1 + last)
 
 
 def _require_same_piece(body: Body, copied: ir.TileRef) -> None:
@@ -200,19 +164,14 @@ def _require_same_piece(body: Body, copied: ir.TileRef) -> None:
 
 def _uses(body: Body, name: str) -> int:
     """Instructions that read or write a tile."""
-    return sum(isinstance(s, ir.Instr) and any(accesses(s, name)) for s in ir.walk(body))
+    return sum(isinstance(s, ir.Instr) and touches(s, name) for s in ir.walk(body))
 
 
 # ---- dead instructions ----
 
 
-def _drop_dead_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Arguments:
-    return (None,) if isinstance(stmt, ir.Instr) and stmt.op not in ("fence", "store") else ()
-
-
-def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(11, on=heads("Instr") - {"fence", "store"}, scope=of_tiles, exact=True)
+def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Drops an instruction whose result nothing reads.
 
     before: fill(s[:rows], 0.0)
@@ -223,11 +182,6 @@ def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     instruction of the same block with the same slices, or one of the whole tile), or until the tile
     goes out of scope. Around a loop, its earlier statements count as later ones.
     """
-    _require_dead(kernel, site)
-    return replace(kernel, site)
-
-
-def _require_dead(kernel: ir.Kernel, site: Site, *rest: object) -> None:
     stmt = node(kernel, site)
     if not isinstance(stmt, ir.Instr) or stmt.op == "fence":
         raise refuse(stmt, "this statement is no instruction that writes a tile")
@@ -237,86 +191,32 @@ def _require_dead(kernel: ir.Kernel, site: Site, *rest: object) -> None:
         if not isinstance(value, ir.TileRef):
             raise refuse(stmt, "a store's result leaves the kernel's tiles")
         _check_dead(kernel, site, stmt, value)
+    return lambda: replace(kernel, site)
 
 
 def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) -> None:
-    """Raises EditError where something may read the piece that an instruction writes."""
-    top = len(tile_of(kernel, site, ref.tile)[0])
-    looped = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(top, len(site)))
-    for depth in range(len(site), top - 1, -1):
-        place = site[:depth]
-        body, index = block(kernel, place)
+    """Raises EditError where something may read the piece that an instruction writes.
+
+    Any read of the tile counts, also of what was written in between.
+    """
+    home = home_of(kernel, site, ref.tile)
+    looped = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(home), len(site)))
+    enough = {(ref.rows, ref.cols), (ir.FULL, ir.FULL)}  # pieces that are all of it
+    for length in range(len(site), len(home) - 1, -1):
+        body, index = block(kernel, site[:length])
         for later in body[index + 1 :]:
             if ref.tile in effects_of(later).reads:
                 raise refuse(stmt, f"{ref.tile} is read afterwards")
-            # Names of an inner block mean something else outside it: only the whole tile counts.
-            if isinstance(later, ir.Instr) and _overwrites(later, ref, depth == len(site)):
+            if isinstance(later, ir.Instr) and any(
+                (piece.rows, piece.cols) in enough for piece in written_pieces(later, ref.tile)
+            ):
                 return
-        parent = parent_of(kernel, place)
-        if depth == top or parent is None:
+        if length == len(home):
             return
         # In a loop, what stands before comes after, too. The `orelse` behind a `then` reads nothing
         # of it, but the language's check of what is written first goes by the text all the same.
-        around, own = ir.children(parent), place[-1]
-        others = (around[:own] if looped else ()) + around[own + 1 :]
-        if reads(others, ref.tile):
+        around, own = ir.children(node(kernel, site[: length - 1])), site[length - 1]
+        if ref.tile in known_effects(*(around[:own] if looped else ()), *around[own + 1 :]).reads:
             raise refuse(stmt, f"{ref.tile} is read before it is written again")
-
-
-def _overwrites(stmt: ir.Instr, ref: ir.TileRef, same_block: bool) -> bool:
-    """Whether an instruction that does not read a tile writes all of a piece of it."""
-    for _, _, written, value in operand_roles(stmt):
-        if written and isinstance(value, ir.TileRef) and value.tile == ref.tile:
-            if (value.rows, value.cols) == (ir.FULL, ir.FULL):
-                return True
-            if same_block and (value.rows, value.cols) == (ref.rows, ref.cols):
-                return True
-    return False
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "remove_fence",
-        "remove a fence",
-        _remove_fence_arguments,
-        remove_fence,
-        heads("fence"),
-        statement,
-        always,
-    ),
-    EditSpec(
-        "add_fence",
-        "put a fence behind a statement",
-        _add_fence_arguments,
-        add_fence,
-        heads(*FENCED),
-        with_next,
-        _require_add,
-    ),
-    EditSpec(
-        "drop_tile",
-        "drop a tile that nothing uses",
-        _drop_tile_arguments,
-        drop_tile,
-        heads("TileDecl", "HbmDecl"),
-        of_tiles,
-        _require_unused,
-    ),
-    EditSpec(
-        "drop_copy",
-        "read the original of a copy",
-        _drop_copy_arguments,
-        drop_copy,
-        heads("copy"),
-        of_tiles,
-    ),
-    EditSpec(
-        "drop_dead",
-        "drop what nothing reads",
-        _drop_dead_arguments,
-        drop_dead,
-        heads("Instr") - {"fence", "store"},
-        of_tiles,
-        _require_dead,
-    ),
-)
+        # Names of an inner block mean something else outside it: only the whole tile counts.
+        enough = {(ir.FULL, ir.FULL)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.block_size.walk import Blocks, legal_sizes
-from m890sim.schedule.edit import Argument, Context, EditError, EditSpec, Site, heads
+from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit
 from m890sim.schedule.edits.grain.part_counts import is_of_parts, require_parts
 
 MOST = 4096
@@ -33,7 +33,8 @@ def _arguments(
                 yield name, step
 
 
-def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(0, on="Kernel", arguments=_arguments, exact=False)
+def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Changes the size of a block.
 
     before: def f(x: Tensor["T", "D"], ..., BQ: Tunable = 64):
@@ -62,15 +63,20 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     `grain_parts.require_parts` says what has to hold.
     """
     name, value = _asked(kernel, site, argument)
-    if is_of_parts(kernel, name):
-        require_parts(kernel, name)
-    elif value not in legal_values(kernel, name):
-        Blocks(kernel, name, value).check()  # says why
-    params = tuple(
-        dataclasses.replace(p, default=value) if p.kind == "tunable" and p.name == name else p
-        for p in kernel.params
-    )
-    return dataclasses.replace(kernel, params=params)
+    if value not in legal_values(kernel, name):
+        if is_of_parts(kernel, name):
+            require_parts(kernel, name)  # says why
+        else:
+            Blocks(kernel, name, value).check()
+
+    def build() -> ir.Kernel:
+        params = tuple(
+            dataclasses.replace(p, default=value) if p.kind == "tunable" and p.name == name else p
+            for p in kernel.params
+        )
+        return dataclasses.replace(kernel, params=params)
+
+    return build
 
 
 def _asked(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[str, int]:
@@ -87,13 +93,6 @@ def _asked(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[str, int]
     if value > MOST:
         raise EditError(f"{name} would be {value}, the most is {MOST}")
     return name, value
-
-
-def _require(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
-    """As set_tunable, for all steps of a tunable at once."""
-    name, value = _asked(kernel, site, argument)
-    if value not in legal_values(kernel, name):
-        raise EditError(f"{name} is not only the size of a block")
 
 
 _latest: tuple[ir.Kernel, dict[str, frozenset[int]]] | None = None
@@ -121,16 +120,3 @@ def _legal(kernel: ir.Kernel, name: str) -> frozenset[int]:
     except EditError:
         return frozenset()
     return frozenset(sizes)
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "set_tunable",
-        "change the size of a block",
-        _arguments,
-        set_tunable,
-        heads("Kernel"),
-        None,
-        _require,
-    ),
-)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.magnitudes import is_natural, natural_names
+from m890sim.schedule.core.integers.failures import range_at_launch
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import refuse
 
@@ -39,7 +39,8 @@ def groups(kernel: ir.Kernel, stmt: ir.Cores, number: int, group: ir.Expr) -> ir
 
 def _certain(kernel: ir.Kernel, stmt: ir.Cores, heads: ir.Expr, count: ir.Expr) -> ir.Expr:
     """The number of groups where no number of heads is below zero."""
-    if not is_natural(heads, natural_names(kernel)):
+    least = range_at_launch(kernel, heads).low
+    if least is None or least < 0:
         raise refuse(stmt, "the number of heads may be below zero")
     return count
 

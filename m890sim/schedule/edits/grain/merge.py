@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.copying import Namer
 from m890sim.schedule.core.effects import known_effects
-from m890sim.schedule.core.magnitudes import is_natural, natural_names
+from m890sim.schedule.core.integers.failures import range_at_launch
+from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.running.carried import Shape
 from m890sim.schedule.core.running.weights import Factor, written
 from m890sim.schedule.core.tree import Body
@@ -39,11 +39,11 @@ class Merge:
     def __post_init__(self) -> None:
         self.names = {name: self.namer.fresh(f"part_{name}") for name in self.pieces}
         self.single = all(self.tiles[name].rows == ONE for name in self.pieces)
-        names = natural_names(self.kernel)
         # A phase may have no items by a negative extent; no scratch has one.
         self.extents = tuple(
-            extent if is_natural(extent, names) else ir.Op("max", (ir.Const(0), extent))
+            ir.Op("max", (ir.Const(0), extent)) if least is None or least < 0 else extent
             for extent in self.stmt.extents
+            for least in (range_at_launch(self.kernel, extent).low,)
         )
 
     def scratch(self, name: str, parts: ir.Expr) -> tuple[ir.HbmDecl, list[ir.Stmt]]:

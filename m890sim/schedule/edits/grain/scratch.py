@@ -9,7 +9,7 @@ from typing import TypeVar
 from m890sim.kernel import ir
 from m890sim.kernel.transform import map_pieces
 from m890sim.schedule.core.tree import node, replace
-from m890sim.schedule.edit import Argument, Context, Site, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _T = TypeVar("_T")
 MOST = 4  # dimensions that are offered
@@ -23,6 +23,7 @@ def swap_dims_arguments(
         yield from range(min(len(stmt.dims) - 1, MOST))
 
 
+@edit(58, on="HbmDecl", arguments=swap_dims_arguments, exact=True)
 def swap_dims(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring dimensions of an HBM scratch change places, in every use of it.
 

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.copying import Namer, require_room, require_shallow
-from m890sim.schedule.core.effects import known_effects, uses_tile
+from m890sim.schedule.core.effects import known_effects, touches
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.room import require_room, require_shallow
 from m890sim.schedule.core.running.carried import (
     Shape,
     beginning,
@@ -17,12 +19,11 @@ from m890sim.schedule.core.running.carried import (
     shape_of,
     share_of,
 )
-from m890sim.schedule.core.running.state import weights_of
+from m890sim.schedule.core.running.softmax import weights_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body, node, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
+from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.merge import Merge, merge_phase
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 PARTS = (2, 4, 8, 16)
 ONE = ir.Const(1)
@@ -38,7 +39,8 @@ def split_arguments(
             yield from PARTS
 
 
-def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(55, on="Cores", arguments=split_arguments, exact=False)
+def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The range of an online softmax is cut into parts; a second phase weighs and adds them up.
 
     for b, h in cores(B, H):          ->   for b, h, x in cores(B, H, PARTS):
@@ -75,16 +77,7 @@ def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     """
     if argument not in PARTS or not isinstance(argument, int):
         raise EditError(f"split_range takes one of {PARTS} parts, not {argument!r}")
-    splitter, factor = _plan(kernel, site)
-    return splitter.split(argument, factor)
-
-
-_latest: tuple[ir.Kernel, Site, EditError | None] | None = None
-
-
-def require_split(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
-    """As split_range, for all numbers of parts at once."""
-    global _latest
+    global _latest  # one answer for all numbers of parts
     known = _latest
     if known is None or known[0] is not kernel or known[1] != site:
         found: EditError | None = None
@@ -96,6 +89,15 @@ def require_split(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
         known = _latest = (kernel, site, found)
     if known[2] is not None:
         raise EditError(str(known[2]))
+
+    def build() -> ir.Kernel:
+        splitter, factor = _plan(kernel, site)
+        return splitter.split(argument, factor)
+
+    return build
+
+
+_latest: tuple[ir.Kernel, Site, EditError | None] | None = None
 
 
 def _plan(kernel: ir.Kernel, site: Site) -> tuple[_Splitter, Factor]:
@@ -135,9 +137,7 @@ class _Splitter:
         self.kernel, self.site, self.stmt = kernel, site, stmt
         self.shape, self.pieces, self.maximum = shape, pieces, maximum
         (self.fill,) = (
-            s
-            for s in shape.body[: shape.first]
-            if isinstance(s, ir.Instr) and uses_tile(s, maximum)
+            s for s in shape.body[: shape.first] if isinstance(s, ir.Instr) and touches(s, maximum)
         )
         self.begin = beginning(self.fill, shape.tiles[maximum])
         self.namer = Namer(kernel)

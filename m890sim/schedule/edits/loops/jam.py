@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from functools import partial
+from collections.abc import Iterable
 
 from m890sim.kernel import ir
-from m890sim.kernel.transform import copied
-from m890sim.schedule.core.copying import (
-    MOST_NODES,
+from m890sim.kernel.arithmetic import add, subtract, times
+from m890sim.kernel.transform import Transformer, copied, header, names_in, substitute
+from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.names import Namer, all_names
+from m890sim.schedule.core.room import (
     MOST_STATEMENTS,
-    Namer,
-    all_names,
-    operators,
+    nodes,
     require_nodes,
     require_room,
     require_shallow,
-    touched,
+    statements,
 )
-from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.scope_keys import Remembered
-from m890sim.schedule.core.sizes import nodes, size_of, statements
 from m890sim.schedule.core.tree import Body, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Site, refuse
-from m890sim.schedule.edits.loops.items import phase_at
-from m890sim.schedule.edits.loops.jam_size import at_most, different, jammed
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
+from m890sim.schedule.edits.loops.items import in_any_order, on_variables, phase_at, with_items
+
+SECOND = "'"  # ends a name of the second item, which no kernel has, until it gets a free one
 
 
-def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(35, on="Cores", arguments=on_variables, scope=in_any_order, exact=True)
+def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two neighbouring work items become one, which does them side by side, in ping-pong.
 
     for i in cores(n):   ->   for i_2 in cores(ceil_div(n, 2)):
@@ -53,238 +51,244 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     twice, an item would read its own results); the kernel stays within the limits on its size and
     depth.
     """
-    stmt, number, own, _ = _required(kernel, site, argument)
-    var, extent = stmt.vars[number], stmt.extents[number]
-    counts = Counter(all_names(kernel.body))
-    while True:
-        namer = Namer(kernel)
-        outer, second = namer.fresh(var), namer.fresh(var)
-        jam = _Jam(namer, set(own), counts)
-        body = jam.block(stmt.body, {var: second})
-        if jam.shared == own:
-            break
-        own = jam.shared
-    lets = (
-        ir.Let(var, times(ir.Name(outer), 2), loc=stmt.loc),
-        ir.Let(second, _second(outer, extent), loc=stmt.loc),
-    )
-    extents = list(stmt.extents)
-    extents[number] = ir.Op("ceil_div", (extent, ir.Const(2)))
-    names = (*stmt.vars[:number], outer, *stmt.vars[number + 1 :])
-    changed = dataclasses.replace(stmt, vars=names, extents=tuple(extents), body=(*lets, *body))
-    result = replace(kernel, site, changed)
-    require_nodes(stmt, nodes(result))
-    return result
-
-
-def _second(outer: str, extent: ir.Expr) -> ir.Expr:
-    """The second of the two items; the last one again where there is none."""
-    after = add(times(ir.Name(outer), 2), ir.Const(1))
-    return ir.Op("min", (after, subtract(extent, ir.Const(1))))
-
-
-def require_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
-    """Raises: EditError where the edit does not apply."""
-
-    def make() -> EditError | None:
-        try:
-            *_, small = _required(kernel, site, argument, quick=True)
-            if not small:
-                unroll_jam(kernel, site, argument, context)
-        except EditError as error:
-            return error
-        return None
-
-    found = _LEGAL.get((bag_of_kernel(kernel),), make, site, argument)
-    if found is not None:
-        raise EditError(str(found))
-
-
-_LEGAL: Remembered[EditError | None] = Remembered(5_000)
-
-
-def _required(
-    kernel: ir.Kernel, site: Site, argument: Argument, quick: bool = False
-) -> tuple[ir.Cores, int, set[str], bool]:
-    """The phase, the number of the variable, and the tiles of which one may be enough.
-
-    Last, whether the kernel is sure to stay within the limit on nodes.
-    """
     stmt, number = phase_at(kernel, site, argument)
     require_room(kernel, site, stmt, 1)
-    require_shallow(stmt, _second(stmt.vars[number], stmt.extents[number]))
-    require_shallow(stmt, *map(_deepest, stmt.body))
+    var, extent = stmt.vars[number], stmt.extents[number]
     found = effects_of(stmt)
     for name in sorted(found.reads & found.writes - found.defines):
         raise refuse(stmt, f"`{name}` is both loaded and stored in the phase")
-    var = stmt.vars[number]
-    # In place of the body: the two variables, and both copies.
-    rest = statements(kernel.body) - statements(stmt.body) + 2
-    own: set[str] = set()
-    most, most_nodes = at_most(stmt.body)
-    small = nodes(kernel) + 6 * size_of(stmt).own + 20 + most_nodes <= MOST_NODES
-    if not quick or rest + most > MOST_STATEMENTS:
-        own = _tiles(stmt.body) - different(stmt.body, var)
-        once = {name for name, count in Counter(all_names(kernel.body)).items() if count == 1}
-        size = rest + jammed(stmt.body, var, own, once)
-    else:
-        size = 0
+    counts = Counter(all_names(kernel.body))
+    several = frozenset(name for name, count in counts.items() if count > 1)
+    shared, before = found.defines - _differing(stmt.body, var), None
+    while shared != before:
+        before, jam = shared, _Jam(set(shared), several)
+        body = jam.block(stmt.body, {var})
+        shared = jam.shared
+
+    def phase(outer: str) -> ir.Cores:
+        after = add(times(ir.Name(outer), 2), ir.Const(1))
+        second = ir.Op("min", (after, subtract(extent, ir.Const(1))))
+        require_shallow(stmt, second)
+        lets = (
+            ir.Let(var, times(ir.Name(outer), 2), loc=stmt.loc),
+            ir.Let(var + SECOND, second, loc=stmt.loc),
+        )
+        pairs = ir.Op("ceil_div", (extent, ir.Const(2)))
+        return with_items(stmt, number, outer, pairs, (*lets, *body))
+
+    result = replace(kernel, site, phase(var))
+    size = statements(result.body) - jam.copies  # which stand in a stage each
     if size > MOST_STATEMENTS:
         limit = f"the most is {MOST_STATEMENTS} for edits that copy"
         raise refuse(stmt, f"the kernel would have {size} statements, {limit}")
-    return stmt, number, own, small
+    require_nodes(stmt, nodes(result) - jam.copies)
+
+    def build() -> ir.Kernel:
+        free = _FreeNames(kernel)
+        changed = phase(free.namer.fresh(var))
+        return replace(kernel, site, dataclasses.replace(changed, body=free.block(changed.body)))
+
+    return build
 
 
-def _tiles(body: Body) -> set[str]:
-    found: set[str] = set()
-    for stmt in body:
-        if not isinstance(stmt, ir.Instr):
-            found |= _TILES.get((stmt,), partial(_tiles_of, stmt))
+def _differing(body: Body, var: str) -> set[str]:
+    """Scalars and tiles that differ between two items, whatever the order of the statements."""
+    flows = [flow for stmt in body for flow in _flows(stmt)]
+    found, before = {var}, 0
+    while len(found) > before:
+        before = len(found)
+        for sources, results in flows:
+            if not found.isdisjoint(sources):
+                found |= results
     return found
 
 
-_TILES: Remembered[frozenset[str]] = Remembered(20_000)
+_Flow = tuple[Iterable[str], set[str]]  # where one of the first differs, so do the second
+_FLOWS: Remembered[tuple[_Flow, ...]] = Remembered(20_000)
 
 
-def _tiles_of(stmt: ir.Stmt) -> frozenset[str]:
-    own = frozenset((stmt.name,)) if isinstance(stmt, ir.TileDecl) else frozenset()
-    return own | _tiles(ir.children(stmt))
+def _flows(stmt: ir.Stmt) -> tuple[_Flow, ...]:
+    found = effects_of(stmt)
+    if isinstance(stmt, ir.Instr):
+        return (found.touched, found.writes), (found.scalars, found.writes)
+    if isinstance(stmt, ir.Let):
+        return ((found.uses, found.defines),)
+
+    def make() -> tuple[_Flow, ...]:
+        bounds = tuple(name for expr in header(stmt) for name in names_in(expr))
+        below = [flow for child in ir.children(stmt) for flow in _flows(child)]
+        return ((bounds, found.writes - found.defines), *below)
+
+    return _FLOWS.get((stmt,), make)
 
 
-def _behind(loop: ir.Loop, stop: ir.Expr) -> ir.Expr:
-    """Where a loop with another end leaves its iterations: start + a multiple of the step."""
-    count: ir.Expr = ir.Op("max", (ir.Const(0), subtract(stop, loop.start)))
-    if loop.step != ir.Const(1):
-        count = ir.Op("ceil_div", (count, loop.step))
-    return add(loop.start, times(count, loop.step))
-
-
-_DEEPEST: Remembered[ir.Expr] = Remembered(20_000)
-
-
-def _deepest(stmt: ir.Stmt) -> ir.Expr:
-    """The deepest expression that the edit may write for a statement or one below it."""
-    if isinstance(stmt, (ir.Instr, ir.Let, ir.TileDecl)):
-        return ir.Const(0)
-    return _DEEPEST.get((stmt,), lambda: _made(stmt))
-
-
-def _made(stmt: ir.Stmt) -> ir.Expr:
-    found: list[ir.Expr] = [ir.Const(0), *map(_deepest, ir.children(stmt))]
-    if isinstance(stmt, ir.Loop):
-        found.append(_behind(stmt, ir.Op("min", (stmt.stop, stmt.stop))))
-    elif isinstance(stmt, ir.If):
-        found.append(ir.Op("and", (stmt.condition, stmt.condition)))
-    return max(found, key=operators)
+# What a loop or branch becomes, the shared tiles left of its own, the names that it adds; copies.
+_Jammed = tuple[Body, frozenset[str], set[str], int]
+_JAMMED: Remembered[_Jammed] = Remembered(20_000)
+_COPIES: Remembered[ir.Stmt] = Remembered(20_000)
+_COPY = -1  # the stage that a statement of the second item is put in
 
 
 class _Jam:
-    """Puts two copies of a block together; the second one's names are in a map.
+    """Puts two copies of a block together.
 
     shared: tiles of which one is enough as far as is known. What contradicts this takes the tile
     out, and the caller starts again.
+    several: names that the kernel defines several times.
     """
 
-    def __init__(self, namer: Namer, shared: set[str], counts: Counter[str]) -> None:
-        self.namer = namer
-        self.counts = counts  # how often the kernel defines a name
+    def __init__(self, shared: set[str], several: frozenset[str]) -> None:
         self.shared = shared
+        self.several = several
+        self.copies = 0
 
-    def block(self, body: Body, names: dict[str, str]) -> Body:
-        """The block and its copy; `names` grows by what the block defines."""
+    def block(self, body: Body, names: set[str]) -> Body:
+        """The block and its copy; `names`, of which the second item has its own, grow by theirs."""
         result: list[ir.Stmt] = []
         for stmt in body:
             result += self.pair(stmt, names)
         return tuple(result)
 
-    def inner(self, body: Body, names: dict[str, str]) -> Body:
+    def inner(self, body: Body, names: set[str]) -> Body:
         """A nested block: its names end with it."""
-        return self.block(body, dict(names))
+        return self.block(body, set(names))
 
-    def pair(self, stmt: ir.Stmt, names: dict[str, str]) -> list[ir.Stmt]:
+    def pair(self, stmt: ir.Stmt, names: set[str]) -> Body:
         """One statement of both items."""
-        if isinstance(stmt, ir.Let):
-            copy = copied(stmt, names)
-            if isinstance(copy, ir.Let) and copy.value == stmt.value:
-                return [stmt]
-            names[stmt.name] = self.namer.fresh(stmt.name)
-            return [stmt, copied(stmt, names)]
-        if isinstance(stmt, ir.TileDecl):
-            if stmt.name in self.shared:
-                return [stmt]
-            names[stmt.name] = self.namer.fresh(stmt.name)
-            return [stmt, copied(stmt, names)]
+        if isinstance(stmt, ir.Stage):
+            return (dataclasses.replace(stmt, body=self.inner(stmt.body, names)),)
+        if isinstance(stmt, (ir.Loop, ir.If)):
+            return self.known(stmt, names)
+        found = effects_of(stmt)
         if isinstance(stmt, ir.Instr):
-            return self.instruction(stmt, names)
-        if isinstance(stmt, ir.Loop):
-            return self.loop(stmt, names)
-        if isinstance(stmt, ir.If):
-            return self.branches(stmt, names)
-        assert isinstance(stmt, ir.Stage)
-        return [dataclasses.replace(stmt, body=self.inner(stmt.body, names))]
+            same = names.isdisjoint(found.touched) and names.isdisjoint(found.scalars)
+            if stmt.op == "fence" or (same and stmt.op != "store"):
+                return (stmt,)
+            self.shared -= found.writes
+        else:
+            assert isinstance(stmt, (ir.Let, ir.TileDecl))
+            same = isinstance(stmt, ir.Let) and names.isdisjoint(found.uses)
+            if same or stmt.name in self.shared:
+                return (stmt,)
+            names.add(stmt.name)
+        return stmt, self.second(stmt)
 
-    def instruction(self, stmt: ir.Instr, names: dict[str, str]) -> list[ir.Stmt]:
-        copy = copied(stmt, names)
-        assert isinstance(copy, ir.Instr)
-        same = copy.operands == stmt.operands and copy.keywords == stmt.keywords
-        if stmt.op == "fence" or (same and stmt.op != "store"):
-            return [stmt]
-        self.separate(stmt)
-        return [stmt, copy]
+    def known(self, stmt: ir.Loop | ir.If, names: set[str]) -> Body:
+        """A loop or branch of both items, remembered; a branch may add names of its tiles."""
+        used = _used(stmt)
+        shared = used & self.shared
 
-    def separate(self, *stmts: ir.Stmt) -> None:
-        """What these write is not the same in both items, or not at the same time."""
-        # A tile declared inside has a declaration in each copy.
-        self.shared -= touched(stmts)[1] - set(all_names(stmts))
+        def make() -> _Jammed:
+            jam, inside = _Jam(set(shared), self.several), set(names)
+            body = jam.loop(stmt, inside) if isinstance(stmt, ir.Loop) else jam.branch(stmt, inside)
+            return body, frozenset(jam.shared), inside - names, jam.copies
 
-    def apart(self, stmt: ir.Stmt, names: dict[str, str]) -> list[ir.Stmt]:
+        key = (used & names, shared, used & self.several)
+        body, left, added, copies = _JAMMED.get((stmt,), make, *key)
+        self.shared -= shared - left
+        names |= added
+        self.copies += copies
+        return body
+
+    def second(self, stmt: ir.Stmt) -> ir.Stmt:
+        """What stands for the second item's copy of a statement, until it is written out."""
+        self.copies += 1
+        return _COPIES.get((stmt,), lambda: ir.Stage(_COPY, (stmt,)))
+
+    def apart(self, stmt: ir.Loop | ir.If, names: set[str]) -> Body:
         """The statement of the first item, then that of the second."""
-        self.separate(stmt)
-        return [stmt, copied(stmt, names)]
+        found = effects_of(stmt)
+        # A tile declared inside has a declaration in each copy.
+        self.shared -= found.writes - found.defines
+        return stmt, self.second(stmt)
 
-    def loop(self, stmt: ir.Loop, names: dict[str, str]) -> list[ir.Stmt]:
-        copy = copied(dataclasses.replace(stmt, body=()), names)
-        assert isinstance(copy, ir.Loop)
-        if (copy.start, copy.step) != (stmt.start, stmt.step):
+    def loop(self, stmt: ir.Loop, names: set[str]) -> Body:
+        if not names.isdisjoint((*names_in(stmt.start), *names_in(stmt.step))):
             return self.apart(stmt, names)
-        if copy.stop == stmt.stop:
-            return [dataclasses.replace(stmt, body=self.inner(stmt.body, names))]
-        both = ir.Op("min", (stmt.stop, copy.stop))
-        rest = self.namer.fresh(f"{stmt.var}_rest")
-        value = _behind(stmt, both)
+        stop = _of_second(stmt.stop, names)
+        both = ir.Op("min", (stmt.stop, stop))
+        # Where the first loop leaves its iterations: start + a multiple of the step.
+        count: ir.Expr = ir.Op("max", (ir.Const(0), subtract(both, stmt.start)))
+        if stmt.step != ir.Const(1):
+            count = ir.Op("ceil_div", (count, stmt.step))
+        behind = add(stmt.start, times(count, stmt.step))
+        require_shallow(stmt, behind)
+        if stop is stmt.stop:
+            return (dataclasses.replace(stmt, body=self.inner(stmt.body, names)),)
         main = dataclasses.replace(stmt, stop=both, body=self.inner(stmt.body, names))
-        tail = dataclasses.replace(stmt, start=ir.Name(rest), comments=ir.NO_COMMENTS)
-        return [main, ir.Let(rest, value, loc=stmt.loc), *self.apart(tail, names)]
+        rest = ir.Let(f"{stmt.var}_rest{SECOND}", behind, loc=stmt.loc)
+        tail = dataclasses.replace(stmt, start=ir.Name(rest.name), comments=ir.NO_COMMENTS)
+        return main, rest, *self.apart(tail, names)
 
-    def branches(self, stmt: ir.If, names: dict[str, str]) -> list[ir.Stmt]:
-        copy = copied(dataclasses.replace(stmt, then=(), orelse=()), names)
-        assert isinstance(copy, ir.If)
-        if copy.condition == stmt.condition:
+    def branch(self, stmt: ir.If, names: set[str]) -> Body:
+        condition = _of_second(stmt.condition, names)
+        both = ir.Op("and", (stmt.condition, condition))
+        require_shallow(stmt, both)
+        if condition is stmt.condition:
             then, orelse = self.inner(stmt.then, names), self.inner(stmt.orelse, names)
-            return [dataclasses.replace(stmt, then=then, orelse=orelse)]
+            return (dataclasses.replace(stmt, then=then, orelse=orelse),)
         if not stmt.orelse and all(isinstance(child, ir.Instr) for child in stmt.then):
             return self.apart(stmt, names)
-        hoisted, stmt = self.tiles_out(stmt, names)
-        both = ir.Op("and", (stmt.condition, copy.condition))
-        plain = dataclasses.replace(stmt, comments=ir.NO_COMMENTS)
-        then = self.inner(stmt.then, names)
-        orelse = tuple(self.apart(plain, names))
-        return [*hoisted, dataclasses.replace(stmt, condition=both, then=then, orelse=orelse)]
-
-    def tiles_out(self, stmt: ir.If, names: dict[str, str]) -> tuple[list[ir.Stmt], ir.If]:
-        """The tiles of a branch that will be written twice, declared in front of the `if` instead.
-
-        Every declaration takes memory of its own.
-        """
-        out: list[ir.Stmt] = []
-        kept: list[ir.Stmt] = []
+        # Every declaration takes memory of its own: that of a tile in a branch that will be written
+        # twice stands in front of the `if` instead.
+        hoisted: Body = ()
+        kept: Body = ()
         for child in stmt.then:
-            if (
-                isinstance(child, ir.TileDecl)
-                and child.name not in self.shared
-                and self.counts[child.name] == 1
-            ):
-                out += self.pair(child, names)
+            if isinstance(child, ir.TileDecl) and child.name not in self.several | self.shared:
+                hoisted += self.pair(child, names)
             else:
-                kept.append(child)
-        return out, dataclasses.replace(stmt, then=tuple(kept))
+                kept += (child,)
+        plain = dataclasses.replace(stmt, then=kept, comments=ir.NO_COMMENTS)
+        then, orelse = self.inner(kept, names), self.apart(plain, names)
+        return *hoisted, dataclasses.replace(stmt, condition=both, then=then, orelse=orelse)
+
+
+def _of_second(expr: ir.Expr, names: set[str]) -> ir.Expr:
+    return substitute(expr, {name: ir.Name(name + SECOND) for name in names})
+
+
+_USED: Remembered[frozenset[str]] = Remembered(20_000)
+
+
+def _used(stmt: ir.Stmt) -> frozenset[str]:
+    """All names that a statement and those below it use or define, tiles and tensors too."""
+
+    def make() -> frozenset[str]:
+        found = effects_of(stmt)
+        return frozenset(found.uses | found.reads | found.writes | found.defines)
+
+    return _USED.get((stmt,), make)
+
+
+class _FreeNames(Transformer):
+    """Writes the second item out, under names that are free, each to the end of its block."""
+
+    def __init__(self, kernel: ir.Kernel) -> None:
+        self.namer = Namer(kernel)
+        self.names: dict[str, str] = {}
+
+    def define(self, name: str) -> None:
+        plain = name.removesuffix(SECOND)
+        self.names[plain] = self.names[plain + SECOND] = self.namer.fresh(plain)
+
+    def name(self, name: str) -> str:
+        return self.names[name] if name.endswith(SECOND) else name
+
+    def use(self, name: ir.Name) -> ir.Expr:
+        return ir.Name(self.names[name.id]) if name.id.endswith(SECOND) else name
+
+    def block(self, body: Body) -> Body:
+        around, self.names = self.names, dict(self.names)
+        found = super().block(body)
+        self.names = around
+        return found
+
+    def statement(self, stmt: ir.Stmt) -> ir.Stmt:
+        if isinstance(stmt, ir.Stage) and stmt.index == _COPY:
+            (first,) = stmt.body
+            if isinstance(first, (ir.Let, ir.TileDecl)):
+                self.define(first.name)
+            return copied(first, self.names)
+        if isinstance(stmt, ir.Let) and stmt.name.endswith(SECOND):
+            self.define(stmt.name)
+        return super().statement(stmt)

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS
 from m890sim.schedule.core.effects import Effects, effects_of, known_effects
-from m890sim.schedule.core.tree import Body, node, replace, sites
+from m890sim.schedule.core.tree import Body, find_home, node, replace, sites
 from m890sim.schedule.core.use_lists import histories
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
     Argument,
     Context,
     EditError,
-    EditSpec,
+    Planned,
     Site,
-    heads,
+    edit,
     refuse,
 )
-from m890sim.schedule.edits.motion.sink import declaration, require_inside, sink
+from m890sim.schedule.edits.motion.sink import require_inside, sink
 from m890sim.schedule.edits.motion.stages import (
     BESIDE,
     carried_by,
@@ -31,7 +31,26 @@ from m890sim.schedule.edits.motion.stages import (
 )
 
 
-def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+def _counts(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[int]:
+    if isinstance(stmt, ir.Loop):
+        ops = effects_of(stmt).ops - {"fence"}
+        if ops:
+            yield 1
+        if "load" in ops and len(ops) > 1:
+            yield 2
+            if "matmul" in ops:
+                yield 3
+
+
+def _with_its_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a loop, the values of tunables, the depth, what touches what the loop writes."""
+    known = histories(kernel)
+    found = effects_of(stmt)
+    return (stmt, kernel.params, len(site), *map(known.of, sorted(found.writes - found.defines)))
+
+
+@edit(18, on="Loop", arguments=_counts, scope=_with_its_tiles, exact=True)
+def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts the statements of a loop into 1, 2 or 3 stages; slots of tiles grow to what they need.
 
     a = sram(8, 8, bf16)           ->  for j in range(n):
@@ -49,20 +68,19 @@ def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     stand above the stages.
     """
     loop, stages, inside = _plan(kernel, site, argument)
-    # A new object: where it stands is found again when tiles above it have moved.
-    loop = dataclasses.replace(loop, body=(*_beside(unstaged(loop)), *stages))
-    kernel = replace(kernel, site, loop)
-    # The last declaration first, as each becomes the first statement of the loop.
-    for name in sorted(inside, key=lambda name: inside[name], reverse=True):
-        kernel, site = _taken_in(kernel, site, name)
-    changed = node(kernel, site)
-    assert isinstance(changed, ir.Loop)
-    return replace(kernel, site, with_slots(kernel, changed))
 
+    def build() -> ir.Kernel:
+        # A new object: where it stands is found again when tiles above it have moved.
+        staged = dataclasses.replace(loop, body=(*_beside(unstaged(loop)), *stages))
+        changed, at = replace(kernel, site, staged), site
+        # The last declaration first, as each becomes the first statement of the loop.
+        for name in sorted(inside, key=lambda name: inside[name], reverse=True):
+            changed, at = _taken_in(changed, at, name)
+        found = node(changed, at)
+        assert isinstance(found, ir.Loop)
+        return replace(changed, at, with_slots(changed, found))
 
-def require_pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> None:
-    """Raises: EditError where a loop cannot be pipelined."""
-    _plan(kernel, site, argument)
+    return build
 
 
 def _plan(
@@ -75,7 +93,7 @@ def _plan(
     own = {child.name for child in unstaged(loop) if isinstance(child, ir.TileDecl)}
     inside: dict[str, Site] = {}
     for name in sorted(carried_by(stages, used) - own):
-        place = declaration(kernel, site, name)
+        place = find_home(kernel, site, name)
         text = carried_text(name, used[name])
         if place is None:
             raise refuse(loop, f"{text}; keep it in one stage")
@@ -90,7 +108,7 @@ def _plan(
 def _taken_in(kernel: ir.Kernel, site: Site, name: str) -> tuple[ir.Kernel, Site]:
     """The kernel with a tile declared in a loop, block by block, and where the loop is then."""
     loop = node(kernel, site)
-    while (place := declaration(kernel, site, name)) is not None:
+    while (place := find_home(kernel, site, name)) is not None:
         kernel = sink(kernel, place, None, DEFAULT_CONTEXT)
         if len(place) == len(site):
             return kernel, (*site[:-1], site[-1] - 1)
@@ -164,34 +182,3 @@ def _leading(body: Body, kind: str) -> tuple[Body, Body]:
 
 def _made_of(stmt: ir.Stmt, kind: str) -> bool:
     return effects_of(stmt).ops == {kind}
-
-
-def _counts(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[int]:
-    if isinstance(stmt, ir.Loop):
-        ops = effects_of(stmt).ops - {"fence"}
-        if ops:
-            yield 1
-        if "load" in ops and len(ops) > 1:
-            yield 2
-            if "matmul" in ops:
-                yield 3
-
-
-def _with_its_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a loop, the values of tunables, the depth, what touches what the loop writes."""
-    known = histories(kernel)
-    found = effects_of(stmt)
-    return (stmt, kernel.params, len(site), *map(known.of, sorted(found.writes - found.defines)))
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "pipeline",
-        "put a loop's statements into 1, 2 or 3 stages",
-        _counts,
-        pipeline,
-        heads("Loop"),
-        _with_its_tiles,
-        require_pipeline,
-    ),
-)

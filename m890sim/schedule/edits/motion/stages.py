@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping, Set
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
 from m890sim.schedule.core.effects import Effects, effects_of
-from m890sim.schedule.core.tree import Body, in_stages, node, replace
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.core.tree import Body, contents, node, replace
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _LAST = 7  # the highest number of a stage
 BESIDE = (ir.Let, ir.TileDecl)  # what may stand beside stages
 
 
-def has_stages(loop: ir.Loop) -> bool:
+def staged(loop: ir.Loop) -> bool:
     """Whether a loop is pipelined."""
-    return in_stages(loop.body)
+    return contents(loop.body).staged
 
 
 def with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
@@ -112,6 +112,20 @@ def _refuse_names(stmt: ir.Stmt, body: Body, uses: bool) -> None:
         )
 
 
+def _stages(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+) -> Iterator[None]:
+    if isinstance(stmt, ir.Stage):
+        yield None
+
+
+def _in_its_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a statement, the one around a stage, the values of tunables."""
+    around = node(kernel, site[:-1]) if isinstance(stmt, ir.Stage) and len(site) > 1 else None
+    return (stmt, around, kernel.params)
+
+
+@edit(19, on="Stage", arguments=_stages, scope=_in_its_loop, exact=True)
 def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the last statement of a stage to the beginning of the next one.
 
@@ -150,6 +164,7 @@ def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return replace(kernel, site[:-1], with_slots(kernel, dataclasses.replace(loop, body=body)))
 
 
+@edit(20, on="Stage", arguments=_stages, scope=_in_its_loop, exact=True)
 def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the first statement of a stage to the end of the one before.
 
@@ -180,6 +195,14 @@ def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     return replace(kernel, site[:-1], with_slots(kernel, dataclasses.replace(loop, body=body)))
 
 
+def _staged(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+) -> Iterator[None]:
+    if isinstance(stmt, ir.Loop) and staged(stmt):
+        yield None
+
+
+@edit(21, on="Loop", arguments=_staged, scope=_in_its_loop, exact=True)
 def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Removes the stages of a loop; their statements stay in the order of the text.
 
@@ -192,7 +215,7 @@ def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context)
     No name of a stage is defined again below it in the loop.
     """
     loop = node(kernel, site)
-    if not isinstance(loop, ir.Loop) or not has_stages(loop):
+    if not isinstance(loop, ir.Loop) or not staged(loop):
         raise refuse(loop, "only a loop with stages can lose them")
     return replace(kernel, site, dataclasses.replace(loop, body=unstaged(loop)))
 
@@ -224,51 +247,3 @@ def _commented(stage: ir.Stage) -> Body:
     first = stage.body[0]
     comments = ir.Comments(lines + first.comments.above, first.comments.beside)
     return (dataclasses.replace(first, comments=comments), *stage.body[1:])
-
-
-def _stages(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[None]:
-    if isinstance(stmt, ir.Stage):
-        yield None
-
-
-def _staged(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[None]:
-    if isinstance(stmt, ir.Loop) and has_stages(stmt):
-        yield None
-
-
-def _in_its_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a statement, the one around a stage, the values of tunables."""
-    around = node(kernel, site[:-1]) if isinstance(stmt, ir.Stage) and len(site) > 1 else None
-    return (stmt, around, kernel.params)
-
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "stage_later",
-        "move a stage's last statement into the next stage",
-        _stages,
-        stage_later,
-        heads("Stage"),
-        _in_its_loop,
-    ),
-    EditSpec(
-        "stage_earlier",
-        "move a stage's first statement into the stage before",
-        _stages,
-        stage_earlier,
-        heads("Stage"),
-        _in_its_loop,
-    ),
-    EditSpec(
-        "unstage",
-        "remove the stages of a loop",
-        _staged,
-        unstage,
-        heads("Loop"),
-        _in_its_loop,
-    ),
-)

@@ -7,17 +7,30 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate, instruction, same_value, simplify, slice_extent
-from m890sim.schedule.core.copying import require_shallow
+from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import block, node, replace, with_next
-from m890sim.schedule.edit import Argument, Context, EditSpec, Site, heads, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 
 _ONE = ir.Const(1)
+_TRANSFERS = heads("load", "store")
 _DEEPEST = 8  # operators in operators of a bound: the language allows 32, each cut adds a few
 
 
-def split_transfer(
-    kernel: ir.Kernel, site: Site, argument: Argument, context: Context
-) -> ir.Kernel:
+def _queues(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[int]:
+    if isinstance(stmt, ir.Instr) and stmt.op in ("load", "store"):
+        tensor = next((ref for ref in stmt.operands if isinstance(ref, ir.TensorRef)), None)
+        if tensor is not None and len(_sliced(tensor)) > 1:
+            own = _queue(kernel, stmt)
+            yield from (queue for queue in range(context.queues) if queue != own)
+
+
+def _with_tensors(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a transfer, and the declarations of all tensors and tunables."""
+    return (stmt, kernel.params, *(s for s in kernel.body if isinstance(s, ir.HbmDecl)))
+
+
+@edit(22, on=_TRANSFERS, arguments=_queues, scope=_with_tensors, placing=True, exact=True)
+def split_transfer(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Cuts a load or store into two transfers of half its rows, the second on queue `argument`.
 
     load(a[:n], x[i : i + n, :])   ->  load(a[: n // 2], x[i : i + n // 2, :])
@@ -26,39 +39,6 @@ def split_transfer(
     Gathers are cut alike. The piece of the tensor has rows (two dimensions or more that are
     sliced) and not a single one, its tile no step, its bounds are short, and the chip has the
     queue, another one than the transfer's.
-    """
-    stmt, tile, tensor, half, inner = _cuttable(kernel, site, argument, context)
-    at = _sliced(tensor)[0]
-    piece = tensor.index[at]
-    assert isinstance(piece, (ir.Slice, ir.Gather))
-    assert isinstance(argument, int)
-    rows = half if inner == _ONE else ir.Op("*", (half, inner))
-    middle, row = _sum(piece.start, half), _sum(tile.rows.start, rows)
-    ends = ((piece.start, middle), (middle, piece.stop))
-    cuts = ((tile.rows.start, row), (row, tile.rows.stop))
-    halves: list[ir.Stmt] = []
-    for number, ((start, stop), (first, last)) in enumerate(zip(ends, cuts, strict=True)):
-        index: ir.Slice | ir.Gather
-        if isinstance(piece, ir.Gather):
-            index = dataclasses.replace(
-                piece, start=piece.start if start is None else start, stop=stop or piece.stop
-            )
-        else:
-            index = ir.Slice(start, stop)
-        source = dataclasses.replace(
-            tensor, index=(*tensor.index[:at], index, *tensor.index[at + 1 :])
-        )
-        target = dataclasses.replace(tile, rows=ir.Slice(first, last))
-        halves.append(_made(stmt, target, source, ir.Const(argument) if number else None))
-    return replace(kernel, site, *halves)
-
-
-def _cuttable(
-    kernel: ir.Kernel, site: Site, argument: Argument, context: Context
-) -> tuple[ir.Instr, ir.TileRef, ir.TensorRef, ir.Expr, ir.Expr]:
-    """The transfer, its tile and its tensor, and how many indices of it the first half has.
-
-    Last, how many rows of the tile there are for each index of the dimension that is cut.
     """
     stmt, tile, tensor = _transfer(kernel, site)
     if not isinstance(argument, int) or not 0 <= argument < context.queues:
@@ -90,10 +70,45 @@ def _cuttable(
     if max(map(_depth, (half, inner, piece.start, piece.stop, tile.rows.start))) > _DEEPEST:
         raise refuse(stmt, "its bounds are too long already to be cut again")
     require_shallow(stmt, half, inner)
-    return stmt, tile, tensor, half, inner
+
+    def build() -> ir.Kernel:
+        at = _sliced(tensor)[0]
+        piece = tensor.index[at]
+        assert isinstance(piece, (ir.Slice, ir.Gather))
+        assert isinstance(argument, int)
+        rows = half if inner == _ONE else ir.Op("*", (half, inner))
+        middle, row = _sum(piece.start, half), _sum(tile.rows.start, rows)
+        ends = ((piece.start, middle), (middle, piece.stop))
+        cuts = ((tile.rows.start, row), (row, tile.rows.stop))
+        halves: list[ir.Stmt] = []
+        for number, ((start, stop), (first, last)) in enumerate(zip(ends, cuts, strict=True)):
+            index: ir.Slice | ir.Gather
+            if isinstance(piece, ir.Gather):
+                index = dataclasses.replace(
+                    piece, start=piece.start if start is None else start, stop=stop or piece.stop
+                )
+            else:
+                index = ir.Slice(start, stop)
+            source = dataclasses.replace(
+                tensor, index=(*tensor.index[:at], index, *tensor.index[at + 1 :])
+            )
+            target = dataclasses.replace(tile, rows=ir.Slice(first, last))
+            halves.append(_made(stmt, target, source, ir.Const(argument) if number else None))
+        return replace(kernel, site, *halves)
+
+    return build
 
 
-def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+def _pairs(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
+    if isinstance(stmt, ir.Instr) and stmt.op in ("load", "store"):
+        body, index = block(kernel, site)
+        below = body[index + 1] if index + 1 < len(body) else None
+        if isinstance(below, ir.Instr) and below.op == stmt.op:
+            yield None
+
+
+@edit(23, on=_TRANSFERS, arguments=_pairs, scope=with_next, placing=True, exact=True)
+def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Joins a load or store with the one below it whose rows follow on its own.
 
     load(a[:4], x[i : i + 4, :])                  ->  load(a[:n], x[i : i + n, :])
@@ -145,7 +160,7 @@ def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
         above += (second.beside,)
     comments = ir.Comments(above, first.beside or second.beside)
     joined = dataclasses.replace(_made(stmt, target, source, None), comments=comments)
-    return replace(kernel, site, joined, count=2)
+    return lambda: replace(kernel, site, joined, count=2)
 
 
 def _transfer(kernel: ir.Kernel, site: Site) -> tuple[ir.Instr, ir.TileRef, ir.TensorRef]:
@@ -203,49 +218,3 @@ def _sum(start: ir.Expr | None, length: ir.Expr) -> ir.Expr:
 
 def _follows(stop: ir.Expr | None, start: ir.Expr | None) -> bool:
     return stop is not None and start is not None and (stop == start or same_value(stop, start))
-
-
-def _queues(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[int]:
-    if isinstance(stmt, ir.Instr) and stmt.op in ("load", "store"):
-        tensor = next((ref for ref in stmt.operands if isinstance(ref, ir.TensorRef)), None)
-        if tensor is not None and len(_sliced(tensor)) > 1:
-            own = _queue(kernel, stmt)
-            yield from (queue for queue in range(context.queues) if queue != own)
-
-
-def _pairs(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    if isinstance(stmt, ir.Instr) and stmt.op in ("load", "store"):
-        body, index = block(kernel, site)
-        below = body[index + 1] if index + 1 < len(body) else None
-        if isinstance(below, ir.Instr) and below.op == stmt.op:
-            yield None
-
-
-def _with_tensors(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a transfer, and the declarations of all tensors and tunables."""
-    return (stmt, kernel.params, *(s for s in kernel.body if isinstance(s, ir.HbmDecl)))
-
-
-_TRANSFERS = heads("load", "store")
-
-ROWS: tuple[EditSpec, ...] = (
-    EditSpec(
-        "split_transfer",
-        "cut a transfer into two halves of its rows, the second on another queue",
-        _queues,
-        split_transfer,
-        _TRANSFERS,
-        _with_tensors,
-        _cuttable,
-        placing=True,
-    ),
-    EditSpec(
-        "coalesce",
-        "join a transfer with the one below that follows on",
-        _pairs,
-        coalesce,
-        _TRANSFERS,
-        with_next,
-        placing=True,
-    ),
-)

@@ -9,25 +9,23 @@ from collections.abc import Iterable, Iterator
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import instruction
-from m890sim.schedule.core.effects import operand_roles, uses_tile
-from m890sim.schedule.core.tile_scope import scope_of, tile_of, touches
-from m890sim.schedule.core.tree import in_stages, node, replace
+from m890sim.schedule.core.effects import operand_roles, touches
+from m890sim.schedule.core.tree import contents, declaration, node, replace, scope_of
 from m890sim.schedule.core.use_lists import of_dtypes
 from m890sim.schedule.edit import (
     Argument,
     Context,
     EditError,
-    EditSpec,
+    Planned,
     Site,
-    always,
-    heads,
+    edit,
     refuse,
     statement,
 )
-from m890sim.schedule.edits.attributes import drop as attributes_drop
-from m890sim.schedule.edits.attributes import tunable as attributes_tunable
 
 MOST_SLOTS = 4
+_SEVERAL = frozenset(name for name, row in OPS.items() if len(row.engines) > 1)
+_DMA = frozenset(name for name, row in OPS.items() if row.family == "dma")
 # dtype -> the dtypes that hold every magnitude it holds; what is lost is rounding, never range.
 WIDE_ENOUGH = {
     "f32": ("f32", "bf16"),
@@ -66,7 +64,15 @@ def _slots_arguments(
     return (n for n in range(1, MOST_SLOTS + 1) if stmt.slots != ir.Const(n))
 
 
-def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+def _slots_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """The tile, and the loop that it is declared in where that has stages."""
+    parent = node(kernel, site[:-1])
+    staged = isinstance(parent, ir.Loop) and contents(parent.body).staged
+    return (stmt, parent if staged else None)
+
+
+@edit(1, on="TileDecl", arguments=_slots_arguments, scope=_slots_scope, placing=True, exact=True)
+def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Gives a tile another number of copies.
 
     before: kt = sram(BK, D, bf16)
@@ -75,26 +81,12 @@ def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     Argument: 1 to 4. A tile that is declared in a loop with stages needs a slot for every stage
     from the first to the last that touches it.
     """
-    stmt, slots = _require_slots(kernel, site, argument, context)
-    return replace(kernel, site, dataclasses.replace(stmt, slots=ir.Const(slots)))
-
-
-def _require_slots(
-    kernel: ir.Kernel, site: Site, argument: Argument, context: Context
-) -> tuple[ir.TileDecl, int]:
     stmt = _tile(kernel, site)
     slots = _integer(argument, stmt, f"the slots of {stmt.name}", 1, MOST_SLOTS)
     need = stages_spanned(kernel, site, stmt.name)
     if slots < need:
         raise refuse(stmt, f"{stmt.name} is used across {need} stages, so it needs {need} slots")
-    return stmt, slots
-
-
-def _slots_scope(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """The tile, and the loop that it is declared in where that has stages."""
-    parent = node(kernel, site[:-1])
-    staged = isinstance(parent, ir.Loop) and in_stages(parent.body)
-    return (stmt, parent if staged else None)
+    return lambda: replace(kernel, site, dataclasses.replace(stmt, slots=ir.Const(slots)))
 
 
 def stages_spanned(kernel: ir.Kernel, site: Site, name: str) -> int:
@@ -102,7 +94,7 @@ def stages_spanned(kernel: ir.Kernel, site: Site, name: str) -> int:
     if len(site) < 2 or not isinstance(node(kernel, site[:-1]), ir.Loop):
         return 1
     indices = [
-        s.index for s in scope_of(kernel, site) if isinstance(s, ir.Stage) and touches(s.body, name)
+        s.index for s in scope_of(kernel, site) if isinstance(s, ir.Stage) and touches(s, name)
     ]
     return max(indices) - min(indices) + 1 if indices else 1
 
@@ -119,7 +111,8 @@ def _queue_arguments(
     return (n for n in range(context.queues) if now != ir.Const(n))
 
 
-def set_queue(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(2, on=_DMA, arguments=_queue_arguments, scope=statement, placing=True, exact=True)
+def set_queue(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Sends a transfer through another DMA queue.
 
     before: load(vt[:cols], v[j : j + cols, h, :])
@@ -131,7 +124,7 @@ def set_queue(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     if not isinstance(stmt, ir.Instr) or OPS[stmt.op].family != "dma":
         raise refuse(stmt, "only load and store have a queue")
     queue = _integer(argument, stmt, "the queue", 0, context.queues - 1)
-    return replace(kernel, site, _with_keyword(stmt, "queue", ir.Const(queue)))
+    return lambda: replace(kernel, site, _with_keyword(stmt, "queue", ir.Const(queue)))
 
 
 def _with_keyword(stmt: ir.Instr, name: str, value: ir.Keyword) -> ir.Instr:
@@ -155,7 +148,8 @@ def _bank_arguments(
         yield ANYWHERE
 
 
-def set_bank(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(3, on="TileDecl", arguments=_bank_arguments, scope=statement, placing=True, exact=True)
+def set_bank(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Fixes the first bank of an SRAM tile, or leaves it to the chip again.
 
     before: l = sram(BQ, 1, f32)
@@ -167,9 +161,9 @@ def set_bank(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     if stmt.space != "sram":
         raise refuse(stmt, f"{stmt.name} lies in ACC, only tiles in SRAM have a bank")
     if argument == ANYWHERE:
-        return replace(kernel, site, dataclasses.replace(stmt, at=None))
+        return lambda: replace(kernel, site, dataclasses.replace(stmt, at=None))
     bank = _integer(argument, stmt, f"the bank of {stmt.name}", 0, context.banks - 1)
-    return replace(kernel, site, dataclasses.replace(stmt, at=ir.Const(bank)))
+    return lambda: replace(kernel, site, dataclasses.replace(stmt, at=ir.Const(bank)))
 
 
 # ---- order ----
@@ -183,7 +177,8 @@ def _order_arguments(
     return (order for order in ir.ORDERS if order != stmt.order)
 
 
-def set_order(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(4, on="Cores", arguments=_order_arguments, scope=statement, placing=True, exact=True)
+def set_order(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Spreads the work items of a phase over the cores in another order.
 
     before: for b, i in cores(B, N):
@@ -196,7 +191,7 @@ def set_order(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         raise refuse(stmt, "only a phase has an order of work")
     if not isinstance(argument, str) or argument not in ir.ORDERS:
         raise refuse(stmt, f"{argument!r} is no order of work; there are {', '.join(ir.ORDERS)}")
-    return replace(kernel, site, dataclasses.replace(stmt, order=argument))
+    return lambda: replace(kernel, site, dataclasses.replace(stmt, order=argument))
 
 
 # ---- engine ----
@@ -211,7 +206,8 @@ def _engine_arguments(
     return (engine for engine in OPS[stmt.op].engines if engine != now)
 
 
-def set_engine(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(5, on=_SEVERAL, arguments=_engine_arguments, scope=statement, exact=True)
+def set_engine(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Runs an instruction on another engine that can run it.
 
     before: exp2(p[:rows, :cols], s[:rows, :cols])
@@ -227,7 +223,7 @@ def set_engine(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         raise refuse(stmt, f"{stmt.op} cannot run on {argument!r}, only on {', '.join(engines)}")
     if len(engines) < 2:
         raise refuse(stmt, f"{stmt.op} runs on {engines[0]} only")
-    return replace(kernel, site, _with_keyword(stmt, "engine", argument))
+    return lambda: replace(kernel, site, _with_keyword(stmt, "engine", argument))
 
 
 # ---- dtype ----
@@ -241,7 +237,8 @@ def _dtype_arguments(
     return (d for d in context.dtypes if d != stmt.dtype and d in WIDE_ENOUGH[stmt.dtype])
 
 
-def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+@edit(6, on="TileDecl", arguments=_dtype_arguments, scope=of_dtypes, exact=False)
+def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Keeps a tile in another dtype.
 
     before: alpha = sram(BQ, 1, f32)
@@ -254,13 +251,6 @@ def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     one's at every write where it is narrowed. Beyond 3.39e38 bf16 has infinity alone: the tile
     meets no such literal. What was too large for f16 or f8e4m3 is no longer in a wider dtype.
     """
-    stmt, dtype = _require_dtype(kernel, site, argument, context)
-    return replace(kernel, site, dataclasses.replace(stmt, dtype=dtype))
-
-
-def _require_dtype(
-    kernel: ir.Kernel, site: Site, argument: Argument, context: Context
-) -> tuple[ir.TileDecl, str]:
     stmt = _tile(kernel, site)
     if stmt.space != "sram":
         raise refuse(stmt, f"{stmt.name} lies in ACC, which holds f32 only")
@@ -272,7 +262,7 @@ def _require_dtype(
     _same_dtypes(kernel, site, stmt, argument)
     if argument == "bf16" and stmt.dtype == "f32":
         _literals_fit(kernel, site, stmt)
-    return stmt, argument
+    return lambda: replace(kernel, site, dataclasses.replace(stmt, dtype=argument))
 
 
 def _literals_fit(kernel: ir.Kernel, site: Site, tile: ir.TileDecl) -> None:
@@ -280,7 +270,7 @@ def _literals_fit(kernel: ir.Kernel, site: Site, tile: ir.TileDecl) -> None:
     prefix = site[:-1]
     body = ir.children(node(kernel, prefix)) if prefix else kernel.body
     for stmt in ir.walk(body[site[-1] + 1 :]):
-        if not isinstance(stmt, ir.Instr) or not uses_tile(stmt, tile.name):
+        if not isinstance(stmt, ir.Instr) or not touches(stmt, tile.name):
             continue
         for value in (*stmt.operands, *(value for _, value in stmt.keywords)):
             if isinstance(value, (ir.Const, ir.Op)) and any(
@@ -300,12 +290,12 @@ def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -
             stmt, at = body[index], (*prefix, index)
             if isinstance(stmt, ir.Instr):
                 meet(stmt, at)
-            elif uses_tile(stmt, tile.name):
+            elif touches(stmt, tile.name):
                 visit(ir.children(stmt), at, 0)
 
     def meet(stmt: ir.Instr, at: Site) -> None:
         tied = OPS[stmt.op].same_dtype
-        if not tied or not uses_tile(stmt, tile.name):
+        if not tied or not touches(stmt, tile.name):
             return
         refs = [value for name, _, _, value in operand_roles(stmt) if name in tied]
         if all(not isinstance(ref, ir.TileRef) or ref.tile != tile.name for ref in refs):
@@ -314,7 +304,7 @@ def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -
             if isinstance(ref, ir.TensorRef):
                 other, name = tensors[ref.tensor], ref.tensor
             elif isinstance(ref, ir.TileRef) and ref.tile != tile.name:
-                other, name = tile_of(kernel, at, ref.tile)[1].dtype, ref.tile
+                other, name = declaration(kernel, at, ref.tile).dtype, ref.tile
             else:
                 continue
             if other != dtype:
@@ -325,71 +315,3 @@ def _same_dtypes(kernel: ir.Kernel, site: Site, tile: ir.TileDecl, dtype: str) -
     prefix = site[:-1]
     body = ir.children(node(kernel, prefix)) if prefix else kernel.body
     visit(body, prefix, site[-1] + 1)
-
-
-_DMA = frozenset(name for name, row in OPS.items() if row.family == "dma")
-_SEVERAL = frozenset(name for name, row in OPS.items() if len(row.engines) > 1)
-_TILE = heads("TileDecl")
-
-ROWS: tuple[EditSpec, ...] = (
-    *attributes_tunable.ROWS,
-    EditSpec(
-        "set_slots",
-        "give a tile 1 to 4 slots",
-        _slots_arguments,
-        set_slots,
-        _TILE,
-        _slots_scope,
-        _require_slots,
-        placing=True,
-    ),
-    EditSpec(
-        "set_queue",
-        "send a transfer through another queue",
-        _queue_arguments,
-        set_queue,
-        _DMA,
-        statement,
-        always,
-        placing=True,
-    ),
-    EditSpec(
-        "set_bank",
-        "fix or free the first bank of a tile",
-        _bank_arguments,
-        set_bank,
-        _TILE,
-        statement,
-        always,
-        placing=True,
-    ),
-    EditSpec(
-        "set_order",
-        "spread work items in another order",
-        _order_arguments,
-        set_order,
-        heads("Cores"),
-        statement,
-        always,
-        placing=True,
-    ),
-    EditSpec(
-        "set_engine",
-        "run an instruction on another engine",
-        _engine_arguments,
-        set_engine,
-        _SEVERAL,
-        statement,
-        always,
-    ),
-    EditSpec(
-        "set_dtype",
-        "keep a tile in another dtype",
-        _dtype_arguments,
-        set_dtype,
-        _TILE,
-        of_dtypes,
-        _require_dtype,
-    ),
-    *attributes_drop.ROWS,
-)

@@ -1,0 +1,110 @@
+"""What integers at a place depend on: definitions above it, and the headers of blocks around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from m890sim.kernel import ir
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.tree import block, latest, node
+from m890sim.schedule.edit import Site
+
+
+class Surroundings:
+    """A definition or a block's header, and all that came before it; there is one object for each.
+
+    While the object is the same, so is every proof, whatever else has changed in a kernel.
+
+    kind: Param or HbmDecl (its extents), Let (its value), Loop (start, stop, step), Cores (its
+    extents), If (its condition, `taken` where it holds); `names` are what these define.
+    """
+
+    __slots__ = ("above", "depth", "exprs", "kind", "names", "taken")
+
+    def __init__(
+        self,
+        above: Surroundings | None,
+        kind: type,
+        names: tuple[str, ...],
+        exprs: tuple[ir.Expr, ...],
+        taken: bool,
+    ) -> None:
+        self.above, self.kind, self.names, self.exprs = above, kind, names, exprs
+        self.taken = taken
+        self.depth: int = 1 if above is None else above.depth + 1
+
+    def __iter__(self) -> Iterator[Surroundings]:
+        """All of it in the order of the text."""
+        parts: list[Surroundings] = []
+        part: Surroundings | None = self
+        while part is not None:
+            parts.append(part)
+            part = part.above
+        return reversed(parts)
+
+    def let(self, name: str, value: ir.Expr) -> Surroundings:
+        """Behind an assignment."""
+        return _made(self, ir.Let, (name,), (value,))
+
+    def loop(self, var: str, start: ir.Expr, stop: ir.Expr, step: ir.Expr) -> Surroundings:
+        """In a loop."""
+        return _made(self, ir.Loop, (var,), (start, stop, step))
+
+    def after(self, stmt: ir.Stmt) -> Surroundings:
+        """Behind a statement of the same block."""
+        if isinstance(stmt, ir.Let):
+            return self.let(stmt.name, stmt.value)
+        if isinstance(stmt, ir.HbmDecl):
+            return _made(self, ir.HbmDecl, (stmt.name,), stmt.dims)
+        return self
+
+    def inside(self, stmt: ir.Stmt, child: int) -> Surroundings:
+        """At the start of the block that a statement's child stands in."""
+        if isinstance(stmt, ir.Loop):
+            return self.loop(stmt.var, stmt.start, stmt.stop, stmt.step)
+        if isinstance(stmt, ir.Cores):
+            return _made(self, ir.Cores, stmt.vars, stmt.extents)
+        if isinstance(stmt, ir.If):
+            return _made(self, ir.If, (), (stmt.condition,), child < len(stmt.then))
+        return self
+
+
+_CHAINS: Remembered[Surroundings] = Remembered(100_000)
+
+
+def _made(
+    above: Surroundings | None,
+    kind: type,
+    names: tuple[str, ...],
+    exprs: tuple[ir.Expr, ...],
+    taken: bool = True,
+) -> Surroundings:
+    return _CHAINS.get(
+        (above, *exprs), lambda: Surroundings(above, kind, names, exprs, taken), kind, names, taken
+    )
+
+
+def surroundings(kernel: ir.Kernel, site: Site) -> Surroundings:
+    """What is known at the start of the statement at a site; of the kernel's end where it is ()."""
+    index = latest(kernel)
+    if index is None:
+        return _surroundings(kernel, site)
+    known = index.known.get(site)
+    if not isinstance(known, Surroundings):
+        known = index.known[site] = _surroundings(kernel, site)
+    return known
+
+
+def _surroundings(kernel: ir.Kernel, site: Site) -> Surroundings:
+    found = _made(None, ir.Param, (), ())
+    for param in kernel.params:
+        if param.dims:
+            found = _made(found, ir.Param, (param.name,), param.dims)
+    for length in range(1, len(site) + 1):
+        body, place = block(kernel, site[:length])
+        for stmt in body[:place]:
+            if isinstance(stmt, (ir.Let, ir.HbmDecl)):
+                found = found.after(stmt)
+        if length < len(site):
+            found = found.inside(node(kernel, site[:length]), site[length])
+    return found

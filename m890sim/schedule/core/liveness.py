@@ -1,0 +1,283 @@
+"""Liveness of tiles: what is certainly written at a point, what may be read before or after it.
+
+The text is followed in its order. Pieces of a tile are compared by their bounds as they are
+written; what a loop writes does not count behind it, for it may have no iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import effects_of, operand_roles, touches
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.tree import Body, block, declaration, home_of, node
+from m890sim.schedule.edit import Site
+
+_Span = tuple[ir.Expr, ir.Expr, ir.Expr | None]  # start, stop, step
+_Piece = tuple[_Span, _Span]
+_ZERO = ir.Const(0)
+_MOST_PIECES = 64
+
+
+class Written:
+    """The pieces of one tile that are certainly written at a point of a block."""
+
+    __slots__ = ("pieces", "tile")
+
+    def __init__(self, tile: ir.TileDecl, refs: Iterable[ir.TileRef] = ()) -> None:
+        self.tile = tile
+        self.pieces: set[_Piece] = set()
+        for ref in refs:
+            self.add(ref)
+
+    def add(self, ref: ir.TileRef) -> None:
+        """Adds a piece."""
+        self._add(self._piece(ref))
+
+    def covers(self, ref: ir.TileRef) -> bool:
+        """Whether all of a piece is certainly written."""
+        return self._holds(self._piece(ref))
+
+    def write(self, stmt: ir.Instr) -> None:
+        """Adds what an instruction writes."""
+        for ref in written_pieces(stmt, self.tile.name):
+            self.add(ref)
+
+    def first_read(self, *body: ir.Stmt) -> ir.Instr | None:
+        """The first instruction of statements that may read what is not written, or None.
+
+        Adds what is certainly written up to there.
+        """
+        for stmt in body:
+            found: ir.Instr | None = None
+            if not touches(stmt, self.tile.name):
+                continue
+            if isinstance(stmt, ir.Instr):
+                if not all(map(self.covers, read_pieces(stmt, self.tile.name))):
+                    return stmt
+                self.write(stmt)
+            elif isinstance(stmt, ir.Stage):
+                found = self.first_read(*stmt.body)
+                self.leave(stmt.body)
+            elif isinstance(stmt, ir.If):
+                then, orelse = self._copy(), self._copy()
+                found = then.first_read(*stmt.then) or orelse.first_read(*stmt.orelse)
+                then.leave(stmt.then)
+                orelse.leave(stmt.orelse)
+                self.pieces |= set(filter(orelse._holds, then.pieces))
+                self.pieces |= set(filter(then._holds, orelse.pieces))
+            else:
+                found = self._copy().first_read(*ir.children(stmt))
+            if found is not None:
+                return found
+        return None
+
+    def leave(self, body: Body, *variables: str) -> None:
+        """Drops pieces whose bounds use names of a block that ends."""
+        ended = {s.name for s in body if isinstance(s, (ir.Let, ir.TileDecl))}.union(variables)
+        if ended and self.pieces:
+            self.pieces = {piece for piece in self.pieces if ended.isdisjoint(_names(piece))}
+
+    def _copy(self) -> Written:
+        found = Written(self.tile)
+        found.pieces = set(self.pieces)
+        return found
+
+    def _piece(self, ref: ir.TileRef) -> _Piece:
+        return _span(ref.rows, self.tile.rows), _span(ref.cols, self.tile.cols)
+
+    def _add(self, new: _Piece) -> None:
+        """Adds a piece, and what it makes together with pieces that it follows on.
+
+        Ten pieces in a row make 55; where there are more, what they make together is not looked
+        for.
+        """
+        self.pieces.add(new)
+        for old in tuple(self.pieces) if len(self.pieces) <= _MOST_PIECES else ():
+            for first, second in ((old, new), (new, old)):
+                for axis in (0, 1):
+                    joined = _joined(first, second, axis)
+                    if joined is not None and joined not in self.pieces:
+                        self._add(joined)
+
+    def _holds(self, piece: _Piece) -> bool:
+        if piece in self.pieces:
+            return True
+        rows, cols = self.tile.rows, self.tile.cols
+        return any(
+            _within(piece[0], old[0], rows) and _within(piece[1], old[1], cols)
+            for old in self.pieces
+        )
+
+
+def _span(piece: ir.Slice, dim: ir.Expr) -> _Span:
+    return piece.start or _ZERO, piece.stop or dim, piece.step
+
+
+def _joined(first: _Piece, second: _Piece, axis: int) -> _Piece | None:
+    """Two pieces as one, where the second begins where the first ends."""
+    ahead, behind = first[axis], second[axis]
+    if (
+        first[1 - axis] != second[1 - axis]
+        or ahead[1] != behind[0]
+        or ahead[2] is not None
+        or behind[2] is not None
+    ):
+        return None
+    whole = (ahead[0], behind[1], None)
+    return (whole, first[1]) if axis == 0 else (first[0], whole)
+
+
+def _within(inner: _Span, outer: _Span, dim: ir.Expr) -> bool:
+    """Whether the outer span certainly has all indices of the inner one."""
+    if inner == outer or outer == (_ZERO, dim, None):
+        return True
+    return outer[2] is None and _at_most(outer[0], inner[0]) and _at_most(inner[1], outer[1])
+
+
+def _at_most(low: ir.Expr, high: ir.Expr) -> bool:
+    return low == high or _below(low, high)
+
+
+def _below(low: ir.Expr, high: ir.Expr) -> bool:
+    return isinstance(low, ir.Const) and isinstance(high, ir.Const) and low.value <= high.value
+
+
+def _names(piece: _Piece) -> Iterator[str]:
+    return (name for span in piece for bound in span for name in names_in(bound))
+
+
+def read_pieces(stmt: ir.Instr, tile: str) -> Iterator[ir.TileRef]:
+    """The pieces of a tile that an instruction reads."""
+    for _, read, _, ref in operand_roles(stmt):
+        if read and isinstance(ref, ir.TileRef) and ref.tile == tile:
+            yield ref
+
+
+def written_pieces(stmt: ir.Instr, tile: str) -> Iterator[ir.TileRef]:
+    """The pieces of a tile that an instruction writes."""
+    for _, _, written, ref in operand_roles(stmt):
+        if written and isinstance(ref, ir.TileRef) and ref.tile == tile:
+            yield ref
+
+
+# ---- may be read before it is written ----
+
+
+def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr | None:
+    """An instruction of `body` that may read what neither `first` nor the body wrote before it.
+
+    None: however often the body runs, it never sees what the tile held when it began.
+    """
+    return _UNCOVERED.get(
+        (tile.rows, tile.cols, body, *first),
+        lambda: Written(tile).first_read(*first, *body),
+        tile.name,
+    )
+
+
+_UNCOVERED: Remembered[ir.Instr | None] = Remembered(10_000)
+
+
+def read_first(body: Body) -> frozenset[str]:
+    """Tiles and tensors from outside a block that its text reads before it writes any of them."""
+    return _FIRST.get((body,), lambda: frozenset(_read_first(body)))
+
+
+_FIRST: Remembered[frozenset[str]] = Remembered(5_000)
+
+
+def _read_first(body: Body) -> set[str]:
+    found: set[str] = set()
+    known: set[str] = set()
+    for stmt in ir.walk(body):
+        if isinstance(stmt, ir.TileDecl):
+            known.add(stmt.name)
+        elif isinstance(stmt, ir.Instr):
+            own = effects_of(stmt)
+            found |= own.reads - known
+            known |= own.writes
+    return found
+
+
+def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
+    """What a block, put at a site, would read before any write of it in the text.
+
+    In a loop the language lets such a read pass, as an earlier iteration may have written; moved
+    out of the loop, or out of an `if` in it, it is an error.
+    """
+    wanted = set(read_first(body)) - {p.name for p in kernel.params}
+    unwritten = set()
+    for stmt in _before(kernel, site) if wanted else ():
+        if isinstance(stmt, ir.TileDecl | ir.HbmDecl) and stmt.name in wanted:
+            unwritten.add(stmt.name)
+            wanted.discard(stmt.name)
+        elif wanted:
+            wanted -= effects_of(stmt).writes
+    return sorted(unwritten | wanted)
+
+
+def _before(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
+    """Statements that stand before the one at a site, nearest first; not those around it."""
+    for length in range(len(site), 0, -1):
+        body, place = block(kernel, site[:length])
+        yield from reversed(body[:place])
+
+
+# ---- written before, read later ----
+
+
+def written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
+    """Whether instructions before a site, in its block or around it, certainly wrote a piece.
+
+    What they wrote shows as well that the piece lies in its tile: of a whole tile that was written,
+    a piece may still be beyond the tile.
+    """
+    tile = declaration(kernel, site, piece.tile)
+    return Written(
+        tile,
+        (
+            ref
+            for stmt in _before(kernel, site)
+            if isinstance(stmt, ir.Instr) and touches(stmt, piece.tile)
+            for ref in written_pieces(stmt, piece.tile)
+            if _shows(tile.rows, ref.rows, piece.rows) and _shows(tile.cols, ref.cols, piece.cols)
+        ),
+    ).covers(piece)
+
+
+def _shows(dim: ir.Expr, written: ir.Slice, wanted: ir.Slice) -> bool:
+    if written != ir.FULL or wanted == ir.FULL:
+        return True
+    bounds = (_ZERO, wanted.start or _ZERO, wanted.stop or dim, dim)
+    return wanted.step is None and all(map(_below, bounds, bounds[1:]))
+
+
+def read_later(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
+    """Whether anything may read `piece`'s tile after the statement at `site`, before it is written.
+
+    The statement's own writes count as written. Follows the text to the end of the tile's scope,
+    and around the loops in between.
+    """
+    home, tile = home_of(kernel, site, piece.tile), declaration(kernel, site, piece.tile)
+    written = Written(tile)
+    stmt = node(kernel, site)
+    if isinstance(stmt, ir.Instr):
+        written.write(stmt)
+        if written.covers(piece):
+            return False
+    for length in range(len(site), len(home) - 1, -1):
+        body, index = block(kernel, site[:length])
+        for part in body[index + 1 :]:
+            if written.first_read(part) is not None:
+                return True
+            if written.covers(piece):
+                return False
+        around = node(kernel, site[: length - 1]) if length > len(home) else None
+        if isinstance(around, ir.Loop) and Written(tile).first_read(*body) is not None:
+            return True
+        written.leave(body, *([around.var] if isinstance(around, ir.Loop) else []))
+        piece = ir.TileRef(piece.tile)  # names of an inner block mean something else outside it
+    return False

@@ -1,0 +1,59 @@
+"""The layers of the package, and who imports whom, read from the source without importing it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# Name -> what it holds; each imports only those above it.
+LAYERS = {
+    "errors": "every exception, and the table of error codes",
+    "messages": "values of strangers in messages: one line, bounded",
+    "numbering": "tables whose rows have explicit numbers",
+    "digests": "digests of plain data, by which records name things",
+    "chip": "ChipSpec, every number of the machine, and the presets",
+    "isa": "OPS: one row an instruction, operands beside meaning",
+    "kernel": "the IR, its digest, printer and transformer",
+    "language": "parse and check: text to IR, with exact places",
+    "schedule": "the edits, on one core of analyses",
+    "bind": "kernel and chip to flat arrays: every cost resolved",
+    "timing": "the engine, its independent oracle, attribution",
+    "execute": "functional runs over floats or finite fields",
+    "workloads": "tasks: cases, inputs, fp64 oracle, lower bounds",
+    "judge": "gates, equivalence, coverage, isolation",
+    "session": "KernelSession, and the boundary around agents",
+    "profile": "where the cycles of a run go, and why",
+    "agents": "search agents, which use the public API alone",
+    "evidence": "runs and submissions verified, packed and ranked",
+    "cli": "the command line `m890`",
+}
+FACADE = {"__init__", "__main__"}  # the public API, which may name every layer
+STANDALONE = {"lang"}  # names for editors: imported by kernel files, by nothing in the package
+
+
+def modules() -> list[Path]:
+    """Every source file of the package; kernel files are data."""
+    kernels = ROOT / "m890sim" / "workloads" / "kernels"
+    found = sorted((ROOT / "m890sim").rglob("*.py"))
+    return [path for path in found if kernels not in path.parents]
+
+
+def part_of(path: Path) -> str:
+    """The layer that a file belongs to: the first name below the package."""
+    return path.relative_to(ROOT / "m890sim").parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and full dotted name of everything that a file imports, also inside functions."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            source = ".".join(part for part in (base, node.module or "") if part)
+            for alias in node.names:
+                yield node.lineno, f"{source}.{alias.name}"
