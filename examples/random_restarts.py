@@ -19,9 +19,7 @@ import gymnasium as gym
 
 import m890_envs
 
-RECORDS = (
-    8  # of the kernels that were the best, so many may be begun with: the last is often a trap
-)
+RECORDS = 8  # of the last kernels that were the best: the very last may be a dead end
 
 
 def search(env: gym.Env[Any, Any], evaluations: int, steps: int, seed: int) -> float:
