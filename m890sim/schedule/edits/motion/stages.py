@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Set
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
-from m890sim.schedule.core.copying import top_names
 from m890sim.schedule.core.effects import Effects, effects_of
-from m890sim.schedule.core.tree import Body, contents, node, parent_of, replace
+from m890sim.schedule.core.names import top_names
+from m890sim.schedule.core.tree import Body, contents, node, parent_of, replace, staged
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _LAST = 7  # the highest number of a stage
@@ -144,7 +144,7 @@ def _passed_on(kernel: ir.Kernel, site: Site, step: int) -> ir.Kernel:
 def _staged(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[None]:
-    if isinstance(stmt, ir.Loop) and contents(stmt.body).staged:
+    if isinstance(stmt, ir.Loop) and staged(stmt):
         yield None
 
 
@@ -161,7 +161,7 @@ def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context)
     No name of a stage is defined again below it in the loop.
     """
     loop = node(kernel, site)
-    if not isinstance(loop, ir.Loop) or not contents(loop.body).staged:
+    if not isinstance(loop, ir.Loop) or not staged(loop):
         raise refuse(loop, "only a loop with stages can lose them")
     return replace(kernel, site, dataclasses.replace(loop, body=unstaged(loop)))
 

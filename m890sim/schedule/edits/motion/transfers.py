@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import depth
 from m890sim.kernel.shapes import evaluate, instruction, same_value, simplify, slice_extent
-from m890sim.schedule.core.copying import operators, require_shallow
+from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import block, node, replace, with_next
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 
@@ -105,7 +106,7 @@ def split_transfer(kernel: ir.Kernel, site: Site, argument: Argument, context: C
     inner = simplify(inner)
     piece = next(iter(sliced.values()))
     bounds = (half, inner, piece.start, piece.stop, tile.rows.start)
-    if max(operators(bound) for bound in bounds if bound is not None) > _DEEPEST:
+    if max(depth(bound) for bound in bounds if bound is not None) > _DEEPEST:
         raise refuse(stmt, "its bounds are too long already to be cut again")
     require_shallow(stmt, half, inner)
     rows = half if inner == _ONE else ir.Op("*", (half, inner))
