@@ -17,7 +17,7 @@ from m890sim.schedule.core.copying import (
     top_names,
     without_stages,
 )
-from m890sim.schedule.core.faults import require_inside
+from m890sim.schedule.core.integers.faults import require_inside
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.sizes import size_of
