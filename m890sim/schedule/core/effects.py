@@ -28,6 +28,11 @@ class Effects:
     touched: tuple[str, ...] = ()  # of an instruction: tiles and tensors, in a fixed order
     scalars: tuple[str, ...] = ()  # of an instruction: what it uses else
 
+    @property
+    def names(self) -> set[str]:
+        """All names that are used, read or written."""
+        return self.uses | self.reads | self.writes
+
     def add(self, other: Effects) -> None:
         """Adds what other statements do."""
         self.reads |= other.reads
@@ -80,14 +85,17 @@ def defined_by(stmt: ir.Stmt) -> tuple[str, ...]:
     return stmt.vars if isinstance(stmt, ir.Cores) else ()
 
 
-def independent(first: ir.Stmt, second: ir.Stmt) -> bool:
-    """Whether two neighbours may change places without changing what the kernel computes."""
+def commute(first: ir.Stmt, second: ir.Stmt) -> bool:
+    """Whether two statements do the same in either order: neither writes what the other touches."""
     a, b = effects_of(first), effects_of(second)
-    return not (
-        a.writes & (b.reads | b.writes)
-        or b.writes & a.reads
-        or a.defines & (b.defines | b.uses | b.reads | b.writes)
-        or b.defines & (a.uses | a.reads | a.writes)
+    return not (a.writes & b.reads or a.writes & b.writes or b.writes & a.reads)
+
+
+def independent(first: ir.Stmt, second: ir.Stmt) -> bool:
+    """Whether two neighbours may change places: they commute, and neither names the other's."""
+    a, b = effects_of(first), effects_of(second)
+    return commute(first, second) and not (
+        (a.defines and a.defines & (b.defines | b.names)) or (b.defines and b.defines & a.names)
     )
 
 

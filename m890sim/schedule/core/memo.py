@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
+
+from m890sim.schedule.edit import EditError
 
 _T = TypeVar("_T")
 _K = TypeVar("_K")
@@ -27,6 +29,20 @@ class Remembered(Generic[_T]):
                 self._found = {}
             found = self._found[key] = (objects, make())
         return found[1]
+
+    def checked(self, objects: tuple[object, ...], make: Callable[[], _T], *values: object) -> _T:
+        """As `get`; a refusal is remembered as well, and raised each time. Raises: EditError."""
+
+        def tried() -> _T:
+            try:
+                return make()
+            except EditError as error:
+                return cast(_T, error)
+
+        found = self.get(objects, tried, *values)
+        if isinstance(found, EditError):
+            raise EditError(str(found))
+        return found
 
 
 def by_node(most: int) -> Callable[[Callable[[_K], _T]], Callable[[_K], _T]]:

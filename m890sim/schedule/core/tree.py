@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TypeVar
 
 from m890sim.kernel import ir
+from m890sim.kernel.transform import Transformer
 from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.edit import EditError, Site, refuse
 
@@ -58,6 +60,11 @@ def sites(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt]]:
     yield from _sites(kernel.body, ())
 
 
+def sites_below(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, ir.Stmt]]:
+    """As `sites`, of the statements in the one at a site."""
+    yield from _sites(ir.children(node(kernel, site)), site)
+
+
 def _sites(body: Body, prefix: Site) -> Iterator[tuple[Site, ir.Stmt]]:
     for index, stmt in enumerate(body):
         yield (*prefix, index), stmt
@@ -96,6 +103,25 @@ def node(kernel: ir.Kernel, site: Site) -> ir.Stmt:
     return body[place]
 
 
+_KINDS: dict[type, str] = {
+    ir.Cores: "a phase (`for ... in cores(...)`)",
+    ir.HbmDecl: "HBM scratch (`name = hbm(...)`)",
+    ir.If: "an `if`",
+    ir.Instr: "an instruction",
+    ir.Loop: "a range loop",
+    ir.TileDecl: "a tile (`name = sram(...)` or `acc(...)`)",
+}
+_Stmt = TypeVar("_Stmt", bound=ir.Stmt)
+
+
+def expect(kernel: ir.Kernel, site: Site, kind: type[_Stmt]) -> _Stmt:
+    """The statement at a site, which is of a kind that an edit acts on. Raises: EditError."""
+    found = node(kernel, site)
+    if not isinstance(found, kind):
+        raise refuse(found, f"the edit acts on {_KINDS[kind]}, this is none")
+    return found
+
+
 def parent_of(kernel: ir.Kernel, site: Site) -> ir.Stmt | None:
     """The statement around a site; None at the top of the kernel."""
     return node(kernel, site[:-1]) if len(site) > 1 else None
@@ -111,6 +137,18 @@ def levels(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, Body, int]]:
     """The blocks around a site, innermost first: the site of what holds the site, block, place."""
     for length in range(len(site), 0, -1):
         yield (site[:length], *block(kernel, site[:length]))
+
+
+def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
+    """The statements of a block that lie neither at a path in it, nor below it, nor around it.
+
+    Each with whether it stands before that place.
+    """
+    for index in path:
+        for place, stmt in enumerate(body):
+            if place != index:
+                yield stmt, place < index
+        body = ir.children(body[index])
 
 
 def find_home(kernel: ir.Kernel, site: Site, name: str) -> Site | None:
@@ -135,6 +173,23 @@ def declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
     found = node(kernel, home_of(kernel, site, name))
     assert isinstance(found, ir.TileDecl)
     return found
+
+
+class SiteTransformer(Transformer):
+    """A transformer that knows where in the kernel the statement stands whose parts it maps."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site  # at first, of the statement whose blocks are mapped
+        self._next = 0  # the place of the next block's first statement in that one
+
+    def block(self, body: Body) -> Body:
+        around, first = self.site, self._next
+        made: list[ir.Stmt] = []
+        for place, stmt in enumerate(body, first):
+            self.site, self._next = (*around, place), 0
+            made.append(self.statement(stmt))
+        self.site, self._next = around, first + len(body)
+        return tuple(made)
 
 
 # ---- what a block holds ----
@@ -174,6 +229,11 @@ def contents(body: Body) -> Contents:
         last,
         any(isinstance(stmt, ir.Stage) for stmt in body),
     )
+
+
+def staged(loop: ir.Loop) -> bool:
+    """Whether the loop's body stands in stages."""
+    return contents(loop.body).staged
 
 
 def with_next(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:

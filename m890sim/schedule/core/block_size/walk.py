@@ -7,9 +7,9 @@ from m890sim.kernel.shapes import same_value
 from m890sim.schedule.core.block_size.axes import Axes
 from m890sim.schedule.core.block_size.kinds import FREE, Kind, guards
 from m890sim.schedule.core.block_size.memo import Known
-from m890sim.schedule.core.block_size.reduce import check_carried
 from m890sim.schedule.core.block_size.whole import Whole
 from m890sim.schedule.core.effects import outer_tiles
+from m890sim.schedule.core.running.blocks import not_running
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError
 
@@ -241,7 +241,7 @@ class Blocks(Axes):
             self.to_diagonal(stmt, later)
             self.kinds[stmt.var] = FREE if start == FREE else Kind("point", start.deps)
             self.body(stmt.body)
-            check_carried(stmt, self, counts=False)
+            self.carried(stmt, counts=False)
             return
         else:
             raise self.refuse(stmt, "a loop runs over a part of a block")
@@ -249,4 +249,11 @@ class Blocks(Axes):
         self.reduced -= {stmt.var}
         self.body(stmt.body)
         self.open.pop()
-        check_carried(stmt, self)
+        self.carried(stmt)
+
+    def carried(self, loop: ir.Loop, counts: bool = True) -> None:
+        """Refuses a tile that the loop carries and that is no running maximum or sum."""
+        sized = {self.name} | {name for name, kind in self.kinds.items() if kind.word != "free"}
+        found = not_running(loop, self.tiles, sized, counts)
+        if found is not None:
+            raise self.refuse(found[0], f"{found[1]} goes from block to block as no running result")

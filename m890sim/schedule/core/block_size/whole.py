@@ -11,8 +11,8 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value, simplify
 from m890sim.kernel.transform import name_of, names_in, substitute
 from m890sim.schedule.core.block_size.memo import Known
-from m890sim.schedule.core.block_size.reduce import carried_tiles
 from m890sim.schedule.core.effects import effects_of, operand_roles
+from m890sim.schedule.core.running.blocks import carried_tiles
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
 
@@ -112,8 +112,9 @@ class Whole:
         before = set(self.stale)
         self.body(stmt.body)
         if self.is_sized(ir.Name(stmt.var)):
-            written, carried = carried_tiles(stmt)
-            self.stale |= written - effects_of(stmt).defines - carried
+            found = effects_of(stmt)
+            written = (found.writes & self.tiles.keys()) - found.defines
+            self.stale |= written - carried_tiles(stmt, self.tiles.keys())
         elif self.stale - before:
             self.body(stmt.body)  # what its end leaves meets its beginning
         self.stale |= before

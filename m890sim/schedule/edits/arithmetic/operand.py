@@ -1,4 +1,4 @@
-"""Arithmetic edits across a loop: the factor of a product goes into an operand."""
+"""The arithmetic edit across a loop: the factor of a product goes into an operand."""
 
 from __future__ import annotations
 
@@ -6,21 +6,15 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
-from m890sim.kernel import ir, shapes
+from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.float_values import finite
+from m890sim.schedule.core.fusion import changed, fusion_at
 from m890sim.schedule.core.liveness import written_before
-from m890sim.schedule.core.pieces import (
-    companion,
-    instruction_at,
-    merged,
-    reader_of,
-    tile_operand,
-    writes,
-)
-from m890sim.schedule.core.room import in_tiles, require_place
+from m890sim.schedule.core.pieces import tile_operand, writes
+from m890sim.schedule.core.room import in_own_tile, in_tiles
 from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
@@ -46,41 +40,31 @@ def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     loop, by instructions of the same piece where it is none of constants; the names in its piece
     are known there.
     """
-    stmt = instruction_at(kernel, site, "matmul")
+    pair = fusion_at(kernel, site, ("matmul",), ("mul",))
+    stmt, scaling = pair.first, pair.second
     if argument not in ("a", "b"):
         raise refuse(stmt, 'the argument must be "a" or "b"')
     if stmt.keyword("accumulate") is True:
         raise refuse(stmt, "the matmul accumulates: its result is no product alone")
-    result = tile_operand(stmt, stmt.operands[0], "dst")
-    place = 1 if argument == "a" else 2
-    operand = tile_operand(stmt, stmt.operands[place], argument)
-    pair = reader_of(kernel, site, stmt, result)
-    scaling = pair.second
-    if scaling.op != "mul" or scaling.operands[:2] != (result, result):
-        raise refuse(scaling, f"the next use of `{result.tile}` is no mul in place, of the piece")
-    factor = scaling.operands[2]
+    if pair.target != pair.result:
+        raise refuse(scaling, f"the mul of `{pair.result.tile}` is not in place")
+    (factor,) = pair.others
     if not finite(factor):
         raise refuse(scaling, "the factor is no finite value")
-    decl = declaration(kernel, site, operand.tile)
-    if decl.dtype != "f32" and not (decl.dtype == "bf16" and _power_of_two(factor)):
-        raise refuse(
-            stmt,
-            f"`{operand.tile}` is {decl.dtype}: a factor that is no power of two would round it; "
-            "only f32 takes any",
-        )
+    place = 1 if argument == "a" else 2
+    operand = tile_operand(stmt, stmt.operands[place], argument)
+    dtype = declaration(kernel, site, operand.tile).dtype
+    if dtype != "f32" and not (dtype == "bf16" and _power_of_two(factor)):
+        found = f"`{operand.tile}` is {dtype}: a factor that is no power of two would round it"
+        raise refuse(stmt, f"{found}; only f32 takes any")
     piece = dataclasses.replace(operand, transposed=False)
     home = _before_loops(kernel, site, stmt, piece)
-    require_place(kernel, stmt)
-    made, scaled = companion(kernel, site, piece, "scaled", decl.dtype)
-    product = shapes.instruction("mul", (scaled, piece, factor), loc=scaling.loc)
+    scaled, early = in_own_tile(
+        kernel, site, stmt, piece, "scaled", "mul", piece, factor, dtype=dtype
+    )
     operands = list(stmt.operands)
     operands[place] = dataclasses.replace(scaled, transposed=operand.transposed)
-    fused = dataclasses.replace(
-        stmt, operands=tuple(operands), comments=merged(stmt.comments, scaling.comments)
-    )
-    count = len(pair.between) + 2
-    inner = tree.replace(kernel, site, fused, *pair.between, count=count)
-    return tree.insert(inner, home, made, product)
+    return tree.insert(pair.into_first(changed(stmt, *operands)), home, *early)
 
 
 def _power_of_two(factor: object) -> bool:
@@ -92,9 +76,8 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
 
     As far out as the piece's tile is not written inside, past one loop at least.
     """
-    found: Site | None = None
+    found, looped = None, False
     reason = f"the matmul stands in no loop outside which `{piece.tile}` is written"
-    looped = False
     for length in range(len(site) - 1, 0, -1):
         around = tree.node(kernel, site[:length])
         if isinstance(around, ir.Cores):
@@ -104,17 +87,11 @@ def _before_loops(kernel: ir.Kernel, site: Site, stmt: ir.Instr, piece: ir.TileR
             if looped:
                 reason = f"`{piece.tile}` is written in the loop around the matmul"
             break
-        names = set(names_in(piece))
-        body, index = tree.block(kernel, site[:length])
-        if effects_of(around).defines & (names | {piece.tile}):
+        if effects_of(around).defines & {piece.tile, *names_in(piece)}:
             reason = f"`{piece.tile}`, or a name in its piece, is defined inside the loop"
             break
-        parent = tree.node(kernel, site[: length - 1]) if length > 1 else None
-        staged = isinstance(around, ir.Stage) or (
-            isinstance(parent, ir.Loop)
-            and any(isinstance(child, ir.Stage) for child in parent.body)
-        )
-        if looped and not staged:
+        body, index = tree.block(kernel, site[:length])
+        if looped and not tree.contents(body).staged:
             if written_before(kernel, site[:length], piece):
                 found = site[:length]
             else:

@@ -7,18 +7,21 @@ import dataclasses
 from m890sim.kernel import ir
 from m890sim.kernel.transform import map_pieces
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import operand_roles, touches
+from m890sim.schedule.core.effects import touches
 from m890sim.schedule.core.pieces import (
     COMPUTE,
-    count_mentions,
+    MASKS,
     instruction_at,
+    require_used_after,
     same_shape,
     tile_operand,
-    tiles_of,
+    tiles_read,
     writes,
 )
-from m890sim.schedule.core.tree import declaration, home_of
-from m890sim.schedule.edit import Argument, Context, Site, edit, head_of, heads, refuse
+from m890sim.schedule.core.tree import declaration
+from m890sim.schedule.edit import Argument, Context, Site, edit, head_of, refuse
+
+_NONE = (object(),)
 
 
 def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
@@ -28,7 +31,7 @@ def _alone(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] |
     return _NONE if places is not None and places[0] >= index else None
 
 
-@edit(51, on=heads(*COMPUTE), scope=_alone, exact=True)
+@edit(51, on=COMPUTE, scope=_alone, exact=True)
 def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An instruction that computes what another tile holds already goes; its readers use that tile.
 
@@ -42,28 +45,23 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
     stmt = instruction_at(kernel, site, *COMPUTE)
     result = tile_operand(stmt, stmt.operands[0], "dst")
     body, index = tree.block(kernel, site)
-    first, place = _same_before(kernel, site, stmt, body, index)
-    kept = tile_operand(first, first.operands[0], "dst")
-    sources = tiles_of(*(value for _, read, _, value in operand_roles(stmt) if read))
-    if kept.tile in sources or result.tile in sources:
+    first, place = _same_before(stmt, body, index)
+    kept, sources = tile_operand(first, first.operands[0], "dst"), tiles_read(stmt)
+    if {kept.tile, result.tile} & sources:
         raise refuse(stmt, f"{stmt.op} reads the tile that it writes")
-    for between in body[place + 1 : index]:
-        if writes(between, {*sources, kept.tile}):
-            raise refuse(between, f"an operand of {stmt.op} or `{kept.tile}` is written in between")
-    old, home = declaration(kernel, site, result.tile), home_of(kernel, site, result.tile)
-    new = declaration(kernel, site, kept.tile)
+    for part in body[place + 1 : index]:
+        if writes(part, {*sources, kept.tile}):
+            raise refuse(part, f"an operand of {stmt.op} or `{kept.tile}` is written in between")
+    old, new = (declaration(kernel, site, ref.tile) for ref in (result, kept))
     if old.dtype != new.dtype or old.space != new.space:
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` differ in dtype or memory")
     if not same_shape(kernel, site, kept, result):
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
+    home = require_used_after(kernel, site, result.tile)
     after = body[index + 1 :]
-    scope, at = tree.block(kernel, home)
-    inside = sum(count_mentions(part, result.tile) for part in after)
-    if sum(count_mentions(part, result.tile) for part in scope[at + 1 :]) != inside + 1:
-        raise refuse(stmt, f"`{result.tile}` is used before this, or outside the block")
-    readers = [n for n, part in enumerate(after) if touches(part, result.tile)]
-    last = readers[-1] if readers else -1
-    for part in after[: last + 1]:
+    readers = [n for n, part in enumerate(after, 1) if touches(part, result.tile)]
+    using = after[: max(readers, default=0)]
+    for part in using:
         if writes(part, {kept.tile, result.tile}):
             raise refuse(part, f"`{kept.tile}` or `{result.tile}` is written again before its use")
 
@@ -74,30 +72,18 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
             raise refuse(reader, f"another piece of `{result.tile}` is read here")
         return dataclasses.replace(kept, transposed=piece.transposed)
 
-    changed = map_pieces(after[: last + 1], other)
-    shorter = tree.replace(kernel, site, *changed, count=len(changed) + 1)
+    shorter = tree.replace(kernel, site, *map_pieces(using, other), count=len(using) + 1)
     return tree.replace(shorter, home)
 
 
-def _same_before(
-    kernel: ir.Kernel, site: Site, stmt: ir.Instr, body: tuple[ir.Stmt, ...], index: int
-) -> tuple[ir.Instr, int]:
+def _same_before(stmt: ir.Instr, body: tree.Body, index: int) -> tuple[ir.Instr, int]:
     """The nearest earlier instruction of the block that computes the same."""
-    if stmt.op.endswith("_mask") or stmt.keyword("row_sum") is not None:
+    if stmt.op in MASKS or stmt.keyword("row_sum") is not None:
         raise refuse(stmt, f"{stmt.op} writes more than one new tile, or works in place")
-    for place in reversed(tree.contents(body).instructions.get(stmt.op, ())):
+    for place in reversed(tree.contents(body).instructions[stmt.op]):
         other = body[place]
-        if place >= index:
-            continue
-        if (
-            isinstance(other, ir.Instr)
-            and other.op == stmt.op
-            and other.operands[1:] == stmt.operands[1:]
-            and other.keywords == stmt.keywords
-            and other.operands[0] != stmt.operands[0]
-        ):
+        assert isinstance(other, ir.Instr)
+        alike = (other.operands[1:], other.keywords) == (stmt.operands[1:], stmt.keywords)
+        if place < index and alike and other.operands[0] != stmt.operands[0]:
             return other, place
     raise refuse(stmt, "no instruction before it in its block computes the same")
-
-
-_NONE = (object(),)

@@ -7,31 +7,18 @@ from m890sim.kernel.transform import names_in
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import known_effects, touches
 from m890sim.schedule.core.float_values import finite
+from m890sim.schedule.core.fusion import fusion_at
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import Written, written_before
-from m890sim.schedule.core.pieces import (
-    ONE,
-    count_mentions,
-    instruction_at,
-    join,
-    nothing,
-    piece_shape,
-    reader_of,
-    require_dead,
-    require_unwritten,
-    same_shape,
-    tile_operand,
-    tiles_of,
-)
+from m890sim.schedule.core.pieces import ONE, count_mentions, piece_shape, tile_operand, tiles_of
 from m890sim.schedule.core.room import require_place
 from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 RANGE = ("f32", "bf16")  # hold what a row is before it is divided
-normalise_arguments = nothing("div", "mul")
 
 
-@edit(57, on=frozenset(("div", "mul")), arguments=normalise_arguments, exact=False)
+@edit(57, on=frozenset(("div", "mul")), exact=False)
 def normalise_last(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:
@@ -64,35 +51,31 @@ def normalise_last(
     - a loop that the division leaves certainly has an iteration, or instructions before it have
       written the pieces of the result and of the divisor.
     """
-    first = instruction_at(kernel, site, "div", "mul")
-    result = tile_operand(first, first.operands[0], "dst")
+    pair = fusion_at(kernel, site, ("div", "mul"), ("matmul",))
+    first, second, result, target = pair.first, pair.second, pair.result, pair.target
     source, divisor = tile_operand(first, first.operands[1], "a"), first.operands[2]
-    pair = reader_of(kernel, site, first, result)
-    second = pair.second
-    if second.op != "matmul" or second.operands[1] != result:
+    if second.operands[1] != result:
         raise refuse(second, f"the next use of `{result.tile}` is no matmul that streams it")
-    target = tile_operand(second, second.operands[0], "dst")
-    if result.tile in tiles_of(second.operands[2], divisor) or target.tile in tiles_of(divisor):
+    if {result.tile, target.tile} & tiles_of(divisor):
         raise refuse(first, f"`{result.tile}` has more than one part in the two instructions")
     if isinstance(divisor, ir.TileRef):
         if not shapes.same_value(piece_shape(kernel, site, divisor)[1], ONE, kernel.tunables):
             raise refuse(first, f"`{divisor.tile}` has more than one column")
     elif not finite(divisor):
         raise refuse(first, "the divisor must be finite")
-    if not same_shape(kernel, site, source, result):
-        raise refuse(first, f"`{source.tile}` and `{result.tile}` may differ in shape")
+    pair.require_shape(source)
     decl = declaration(kernel, site, result.tile)
     if decl.dtype not in RANGE:
         raise refuse(decl, f"`{result.tile}` may not hold undivided rows")
-    require_dead(kernel, pair, result)
-    require_unwritten(pair, tiles_of(divisor))
+    pair.require_dead()
+    pair.require_unwritten(tiles_of(divisor))
     require_place(kernel, first)
     kept: tuple[ir.Stmt, ...] = ()
     if source != result:
         kept = (ir.Instr("copy", (result, source), (), first.comments, first.loc),)
     last = ir.Instr(first.op, (target, target, divisor), _engine(first), loc=first.loc)
     if second.keyword("accumulate") is not True or _filled(kernel, pair.second_site, target):
-        return join(kernel, site, pair, second, last, early=kept)
+        return pair.join(second, last, early=kept)
     loop_site = _loop_of(kernel, site, first)
     loop = tree.node(kernel, loop_site)
     assert isinstance(loop, ir.Loop)
@@ -114,7 +97,7 @@ def normalise_last(
                 raise refuse(loop, f"the loop may have no iteration, and {found}")
     if not kept and len(tree.block(kernel, site)[0]) == 1:
         raise refuse(first, "nothing would be left of the block around it")
-    changed = join(kernel, site, pair, second, early=kept)
+    changed = pair.join(second, early=kept)
     return tree.replace(changed, loop_site, tree.node(changed, loop_site), last)
 
 

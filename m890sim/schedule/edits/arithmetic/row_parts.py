@@ -1,0 +1,264 @@
+"""Arithmetic edits of the rows of SFU instructions: split in two, shared by two engines, joined."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from m890sim.isa import OPS
+from m890sim.kernel import ir, shapes
+from m890sim.schedule.core import tree
+from m890sim.schedule.core.effects import effects_of, operand_roles, touches
+from m890sim.schedule.core.fusion import changed, merged
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.pieces import (
+    ONE,
+    SFU,
+    instruction_at,
+    piece_shape,
+    require_used_after,
+    tile_operand,
+)
+from m890sim.schedule.core.room import require_place, require_shallow, within_room
+from m890sim.schedule.core.scope_keys import extents
+from m890sim.schedule.core.tree import declaration
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
+
+_EIGHTHS = range(1, 8)  # of the rows, for the first part
+_BROADCAST = ("scale", "bias")  # operands that may have one row for all
+
+
+def _parts(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+) -> Iterator[Argument]:
+    if isinstance(stmt, ir.Instr) and stmt.op in SFU:
+        yield 4, "sfu"
+        if stmt.op == "exp2" and stmt.keyword("engine") is None:
+            yield 4, "vector"
+
+
+def _eighths(
+    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+) -> Iterator[Argument]:
+    if isinstance(stmt, ir.Instr) and stmt.op == "exp2" and stmt.keyword("engine") is None:
+        yield from (4, 5, 6)  # most rows for the SFU, the faster of the two engines
+
+
+def _next_and_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a statement and the next one, and the extents of their tiles."""
+    parts = tree.with_next(kernel, site, stmt)
+    found = list(parts)
+    for part in parts:
+        if isinstance(part, ir.Instr):
+            found += extents(kernel, site, effects_of(part).touched)
+    return tuple(found)
+
+
+_in_rows = within_room(_next_and_extents)
+
+
+@edit(49, on=SFU, arguments=_parts, scope=_in_rows, exact=True)
+def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+    """An SFU instruction becomes two, over the first and the last of its rows.
+
+    exp2(p[:n], s[:n], bias=b[:n])
+    ->  exp2(p[: n // 2], s[: n // 2], bias=b[: n // 2])
+        exp2(p[n // 2 : n], s[n // 2 : n], bias=b[n // 2 : n], engine=vector)
+
+    The argument is (eighths of the rows for the first, engine of the second); "vector" is for exp2
+    on the SFU. Rows have no step and are certainly as many in each operand, or certainly one that
+    is broadcast; what is written is read in the same piece only. Exact.
+    """
+    stmt = instruction_at(kernel, site, *SFU)
+    many, engine = argument if isinstance(argument, tuple) and len(argument) == 2 else (0, "")
+    if many not in _EIGHTHS or engine not in ("sfu", "vector"):
+        raise refuse(stmt, "the argument must be (1 to 7 eighths, sfu or vector)")
+    if engine == "vector" and (stmt.op != "exp2" or stmt.keyword("engine") is not None):
+        raise refuse(stmt, "only an exp2 on the SFU can give rows to the vector unit")
+    cut = _Cut(kernel, site, stmt, int(many), str(engine))
+    require_place(kernel, stmt)
+    return tree.replace(kernel, site, *cut.halves(stmt))
+
+
+@edit(53, on="exp2", arguments=_eighths, exact=True)
+def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+    """The last rows of an exp2 go to the vector unit, into a tile of their own.
+
+    exp2(p[:n], s[:n]); matmul(z[:n], p[:n], v)
+    ->  exp2(p[: n // 2], s[: n // 2]); exp2(p_2[n // 2 : n], s[n // 2 : n], engine=vector)
+        matmul(z[: n // 2], p[: n // 2], v); matmul(z[n // 2 : n], p_2[n // 2 : n], v)
+
+    The argument is how many eighths of the rows stay on the SFU. The results (dst and row_sum) are
+    used only further down in this block, by instructions that read the same piece row by row; these
+    are split too. The conditions of split_rows hold for all of them. Exact, but for the order of
+    sums in a matmul.
+    """
+    stmt = instruction_at(kernel, site, "exp2")
+    if stmt.keyword("engine") is not None:
+        raise refuse(stmt, "the exp2 is on the vector unit already")
+    if not isinstance(argument, int) or argument not in _EIGHTHS:
+        raise refuse(stmt, "the argument must be 1 to 7 eighths of the rows")
+    cut = _Cut(kernel, site, stmt, argument, "vector")
+    namer, homes = Namer(kernel), []
+    for _, _, written, ref in operand_roles(stmt):
+        if written and isinstance(ref, ir.TileRef):
+            cut.moved[ref] = namer.fresh(f"{ref.tile}_2")
+            homes.append((require_used_after(kernel, site, ref.tile), cut.moved[ref]))
+    body, index = tree.block(kernel, site)
+    after = body[index + 1 :]
+    uses = [n for n, part in enumerate(after) if any(touches(part, ref.tile) for ref in cut.moved)]
+    count = max(uses, default=-1) + 1
+    require_place(kernel, stmt, count + 1)
+    added: list[ir.Stmt] = [*cut.halves(stmt)]
+    for place, part in enumerate(after[:count]):
+        if place not in uses:
+            added.append(part)
+        elif isinstance(part, ir.Instr):
+            added += cut.halves(part)
+        else:
+            raise refuse(part, "a result is used inside a block, not beside it")
+    changed = tree.replace(kernel, site, *added, count=count + 1)
+    for home, name in sorted(homes, reverse=True):
+        decl = tree.node(changed, home)
+        assert isinstance(decl, ir.TileDecl)
+        made = dataclasses.replace(decl, name=name, at=None, comments=ir.NO_COMMENTS)
+        changed = tree.insert(changed, home, made)
+    return changed
+
+
+class _Cut:
+    """So many eighths of the rows of an instruction's result, rounded down, and the rest.
+
+    engine: of what computes the rest. moved: results of the instruction -> the tile for the rest.
+    """
+
+    def __init__(
+        self, kernel: ir.Kernel, site: Site, stmt: ir.Instr, many: int, engine: str
+    ) -> None:
+        self.kernel, self.site, self.stmt, self.engine = kernel, site, stmt, engine
+        self.moved: dict[ir.TileRef, str] = {}
+        self.rows = piece_shape(kernel, site, tile_operand(stmt, stmt.operands[0], "dst"))[0]
+        if isinstance(self.rows, ir.Const) and self.rows.value < 2:
+            raise refuse(stmt, "there are no two rows to split")
+        part, whole = (1, 2) if many == 4 else (many, 8)
+        scaled = self.rows if part == 1 else ir.Op("*", (self.rows, ir.Const(part)))
+        self.end = shapes.simplify(ir.Op("//", (scaled, ir.Const(whole))))
+
+    def halves(self, stmt: ir.Instr) -> tuple[ir.Instr, ir.Instr]:
+        """The instruction, or a reader of its results, over the first rows, and over the rest."""
+        operands = OPS[stmt.op].operands
+        if operands[0].shape[0] != "M" or any(
+            "M" in operand.shape[1:] or operand.role == "readwrite" for operand in operands
+        ):
+            raise refuse(stmt, f"{stmt.op} does not work row by row")
+        require_apart(stmt)
+        shape_of = {operand.name: operand.shape for operand in operands}
+        moved = {ref.tile for ref in self.moved}
+        first: dict[str, ir.TileRef] = {}
+        rest: dict[str, ir.TileRef] = {}
+        for name, _, written, value in operand_roles(stmt):
+            if isinstance(value, ir.TensorRef):
+                raise refuse(stmt, f"{stmt.op} moves a result between SRAM and HBM")
+            if not isinstance(value, ir.TileRef):
+                continue
+            by_row, broadcast = shape_of[name][0] == "M", shape_of[name].endswith("b")
+            if value.tile in moved and not (by_row and value in self.moved):
+                raise refuse(stmt, f"{stmt.op} does not read `{value.tile}` in the same rows")
+            if value.tile in moved and written and stmt is not self.stmt:
+                raise refuse(stmt, f"`{value.tile}` is written again")
+            if by_row:
+                first[name], rest[name] = self._halves_of(stmt, value, broadcast)
+        second = dataclasses.replace(_with_operands(stmt, rest), comments=ir.NO_COMMENTS)
+        if stmt is self.stmt and self.engine == "vector":
+            second = changed(second, *second.operands, engine="vector")
+        return _with_operands(stmt, first), second
+
+    def _halves_of(
+        self, stmt: ir.Instr, ref: ir.TileRef, broadcast: bool
+    ) -> tuple[ir.TileRef, ir.TileRef]:
+        if ref.rows.step is not None:
+            raise refuse(stmt, f"the rows of `{ref.tile}` have a step")
+        rows = piece_shape(self.kernel, self.site, ref)[0]
+        if rows == ONE and broadcast:
+            return ref, ref
+        if not shapes.same_value(rows, self.rows):
+            raise refuse(stmt, f"`{ref.tile}` may have other rows than the result")
+        start, stop, middle = ref.rows.start, ref.rows.stop, self.end
+        if start is not None:
+            middle = shapes.simplify(ir.Op("+", (start, middle)))
+        require_shallow(stmt, middle)
+        if stop is None:
+            stop = declaration(self.kernel, self.site, ref.tile).rows
+        first = dataclasses.replace(ref, rows=ir.Slice(start, middle))
+        tile = self.moved.get(ref, ref.tile)
+        return first, dataclasses.replace(ref, tile=tile, rows=ir.Slice(middle, stop))
+
+
+def require_apart(stmt: ir.Instr) -> None:
+    """Refuses where one row's result may be another row's operand."""
+    refs = [(value, w) for _, _, w, value in operand_roles(stmt) if isinstance(value, ir.TileRef)]
+    for ref, written in refs:
+        if written and any(other.tile == ref.tile and other != ref for other, _ in refs):
+            raise refuse(stmt, f"it uses two pieces of `{ref.tile}`, one written")
+
+
+@edit(50, on=SFU, scope=_in_rows, exact=True)
+def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
+    """Two neighbouring SFU instructions over adjoining rows become one.
+
+    exp(p[:8], s[:8]); exp(p[8:n], s[8:n])  ->  exp(p[:n], s[:n])
+
+    They stand side by side and have the same operation, values and columns; each tile's rows of the
+    second begin where those of the first end, or both broadcast the same single row; what is
+    written is read in the same piece only. The engine is the first one's. Exact.
+    """
+    first = instruction_at(kernel, site, *SFU)
+    body, index = tree.block(kernel, site)
+    second = body[index + 1] if index + 1 < len(body) else None
+    if not isinstance(second, ir.Instr) or second.op != first.op:
+        raise refuse(first, f"the next statement is no {first.op}")
+    one, two = ({name: v for name, _, _, v in operand_roles(s)} for s in (first, second))
+    if one.keys() != two.keys():
+        raise refuse(second, "the two instructions differ in their keywords")
+    results = [tile_operand(part, part.operands[0], "dst") for part in (first, second)]
+    rows = [piece_shape(kernel, site, ref)[0] for ref in results]
+    joined: dict[str, ir.TileRef] = {}
+    for name, ref in one.items():
+        other = two[name]
+        if not (isinstance(ref, ir.TileRef) and isinstance(other, ir.TileRef)):
+            if ref != other:
+                raise refuse(second, f"the two instructions differ in `{name}`")
+            continue
+        both = [piece_shape(kernel, site, ref)[0] for ref in (ref, other)]
+        if not (ref == other and name in _BROADCAST and both[0] == ONE):
+            if not all(map(shapes.same_value, both, rows)):
+                raise refuse(second, f"`{ref.tile}` may have other rows than the result")
+            joined[name] = _joined(kernel, site, second, ref, other)
+    comments = merged(first.comments, second.comments)
+    whole = dataclasses.replace(_with_operands(first, joined), comments=comments)
+    require_apart(whole)
+    return tree.replace(kernel, site, whole, count=2)
+
+
+def _joined(
+    kernel: ir.Kernel, site: Site, stmt: ir.Instr, one: ir.TileRef, two: ir.TileRef
+) -> ir.TileRef:
+    """A piece with the rows of both, of which the second's follow the first's."""
+    if one.tile != two.tile or one.cols != two.cols:
+        raise refuse(stmt, f"`{two.tile}` is another tile, or has other columns")
+    if one.rows.step is not None or two.rows.step is not None:
+        raise refuse(stmt, f"the rows of `{one.tile}` have a step")
+    end = one.rows.stop or declaration(kernel, site, one.tile).rows
+    if not shapes.same_value(end, two.rows.start or ir.Const(0)):
+        raise refuse(stmt, f"its rows of `{one.tile}` do not follow those of the first")
+    return dataclasses.replace(one, rows=ir.Slice(one.rows.start, two.rows.stop))
+
+
+def _with_operands(stmt: ir.Instr, new: Mapping[str, ir.TileRef]) -> ir.Instr:
+    """The instruction with other pieces for some operands, by their names."""
+    names = [operand.name for operand in OPS[stmt.op].operands if not operand.keyword]
+    return dataclasses.replace(
+        stmt,
+        operands=tuple(new.get(n, value) for n, value in zip(names, stmt.operands, strict=True)),
+        keywords=tuple((n, new.get(n, value)) for n, value in stmt.keywords),
+    )
