@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from m890sim.kernel.ir import Const, Expr, Op
+from m890sim.kernel.ir import Const, Expr, Op, TableRef
+from m890sim.kernel.transform import walk_parts
 
 
 def add(left: Expr, right: Expr) -> Expr:
@@ -37,3 +38,16 @@ def times(left: Expr, right: Expr | int) -> Expr:
     if isinstance(left, Op) and left.op == "*" and isinstance(left.args[1], Const):
         return Op("*", (left.args[0], times(left.args[1], right)))
     return left if right == Const(1) else Op("*", (left, right))
+
+
+def depth(expr: Expr) -> int:
+    """How deep operators and tables stand in one another."""
+    if isinstance(expr, TableRef):
+        return 1 + depth(expr.index)
+    return 1 + max(map(depth, expr.args)) if isinstance(expr, Op) else 0
+
+
+def largest(expr: Expr) -> int:
+    """The largest magnitude of a number in an expression."""
+    numbers = [part.value for part in walk_parts(expr) if isinstance(part, Const)]
+    return max([abs(int(number)) for number in numbers], default=0)

@@ -231,6 +231,11 @@ def contents(body: Body) -> Contents:
     )
 
 
+def staged(loop: ir.Loop) -> bool:
+    """Whether the loop's body stands in stages."""
+    return contents(loop.body).staged
+
+
 def with_next(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """Scope: an instruction and the next statement of its block."""
     body, place = block(kernel, site)

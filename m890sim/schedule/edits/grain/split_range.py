@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.copying import Namer, require_room, require_shallow
 from m890sim.schedule.core.effects import known_effects, touches
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.room import require_room, require_shallow
 from m890sim.schedule.core.running.carried import (
     Shape,
     beginning,

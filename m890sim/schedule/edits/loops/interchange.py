@@ -6,11 +6,10 @@ import dataclasses
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import header, names_in
-from m890sim.schedule.core.copying import staged
 from m890sim.schedule.core.integers.failures import may_fail, may_overflow
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.tree import node, replace
+from m890sim.schedule.core.tree import node, replace, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.independence import require_independent
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
-from m890sim.schedule.core.copying import Namer, require_room, require_shallow, staged
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.fingerprints import bag_of_block, bag_of_kernel
-from m890sim.schedule.core.tree import Body, expect, replace
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.room import require_room, require_shallow
+from m890sim.schedule.core.tree import Body, expect, replace, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.independence import require_independent
 

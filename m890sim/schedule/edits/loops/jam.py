@@ -9,17 +9,17 @@ from collections.abc import Iterable
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import Transformer, copied, header, names_in, substitute
-from m890sim.schedule.core.copying import (
+from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.names import Namer, all_names
+from m890sim.schedule.core.room import (
     MOST_STATEMENTS,
-    Namer,
-    all_names,
+    nodes,
     require_nodes,
     require_room,
     require_shallow,
+    statements,
 )
-from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.memo import Remembered
-from m890sim.schedule.core.sizes import nodes, statements
 from m890sim.schedule.core.tree import Body, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.items import in_any_order, on_variables, phase_at, with_items

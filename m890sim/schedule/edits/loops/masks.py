@@ -6,13 +6,14 @@ import dataclasses
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import slice_extent
-from m890sim.schedule.core.copying import MOST_NESTING, Namer, inlined, require_shallow
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.names import Namer, inlined
 from m890sim.schedule.core.pieces import instruction_at
+from m890sim.schedule.core.room import MOST_NESTING, require_shallow
 from m890sim.schedule.core.scope_keys import extents
 from m890sim.schedule.core.tree import Body, declaration, expect, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse

@@ -9,13 +9,12 @@ from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.forms import ONE, Form
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.copying import require_nodes, require_shallow
-from m890sim.schedule.core.faults import require_inside
 from m890sim.schedule.core.integers.failures import may_fail
+from m890sim.schedule.core.integers.faults import require_inside
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Remembered
-from m890sim.schedule.core.sizes import nodes, nodes_in, size_of
+from m890sim.schedule.core.room import nodes, nodes_in, require_nodes, require_shallow, size_of
 from m890sim.schedule.core.tree import Body, expect, node, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.masks import MASKS, mask_condition

@@ -7,20 +7,12 @@ import dataclasses
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.copying import (
-    Namer,
-    inlined,
-    require_room,
-    require_shallow,
-    staged,
-    top_names,
-    without_stages,
-)
-from m890sim.schedule.core.faults import require_inside
+from m890sim.schedule.core.integers.faults import require_inside
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import unwritten_reads
-from m890sim.schedule.core.sizes import size_of
-from m890sim.schedule.core.tree import Body, expect, replace
+from m890sim.schedule.core.names import Namer, inlined, top_names, without_stages
+from m890sim.schedule.core.room import require_room, require_shallow, size_of
+from m890sim.schedule.core.tree import Body, expect, replace, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
 
