@@ -18,8 +18,8 @@ from m890sim.execute import Execution, FloatDomain, execute_kernel
 from m890sim.kernel import ir, print_kernel, shapes
 from m890sim.language import check, load_kernel, parse
 from m890sim.schedule.core import tree
+from m890sim.schedule.core.names import companion
 from m890sim.schedule.core.pieces import SFU
-from m890sim.schedule.core.room import companion
 from m890sim.schedule.edit import Context, EditError
 from tests.generators import Program, random_inputs, random_program
 from tests.schedule.arithmetic_examples import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TypeVar
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import Transformer
@@ -100,6 +101,25 @@ def node(kernel: ir.Kernel, site: Site) -> ir.Stmt:
     """The statement at a site. Raises: EditError where there is none."""
     body, place = block(kernel, site)
     return body[place]
+
+
+_KINDS: dict[type, str] = {
+    ir.Cores: "a phase (`for ... in cores(...)`)",
+    ir.HbmDecl: "HBM scratch (`name = hbm(...)`)",
+    ir.If: "an `if`",
+    ir.Instr: "an instruction",
+    ir.Loop: "a range loop",
+    ir.TileDecl: "a tile (`name = sram(...)` or `acc(...)`)",
+}
+_Stmt = TypeVar("_Stmt", bound=ir.Stmt)
+
+
+def expect(kernel: ir.Kernel, site: Site, kind: type[_Stmt]) -> _Stmt:
+    """The statement at a site, which is of a kind that an edit acts on. Raises: EditError."""
+    found = node(kernel, site)
+    if not isinstance(found, kind):
+        raise refuse(found, f"the edit acts on {_KINDS[kind]}, this is none")
+    return found
 
 
 def parent_of(kernel: ir.Kernel, site: Site) -> ir.Stmt | None:
@@ -209,6 +229,11 @@ def contents(body: Body) -> Contents:
         last,
         any(isinstance(stmt, ir.Stage) for stmt in body),
     )
+
+
+def staged(loop: ir.Loop) -> bool:
+    """Whether the loop's body stands in stages."""
+    return contents(loop.body).staged
 
 
 def with_next(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from functools import partial
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, times
 from m890sim.kernel.transform import expressions
-from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import SiteTransformer, home_of, node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
 from m890sim.schedule.edits.grain.packed_rows import ONE, Rows, is_position_mask, tile_names
 from m890sim.schedule.edits.grain.tokens import require_tokens, tokens_of_a_block
-from m890sim.schedule.edits.loops.unroll import add, times
 
 GROW, KEEP = "grow", "keep"
 

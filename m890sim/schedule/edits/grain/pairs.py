@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import Entry, names_in
-from m890sim.schedule.core.copying import Namer, require_room
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.integers.proofs import Integers
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.room import require_room
 from m890sim.schedule.core.tree import home_of, node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
@@ -24,7 +26,6 @@ from m890sim.schedule.edits.grain.packed_rows import (
     parts_of,
     tile_names,
 )
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 COUNTS = (2, 4)
 

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.copying import Namer, require_room, require_shallow
 from m890sim.schedule.core.effects import known_effects, touches
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.room import require_room, require_shallow
 from m890sim.schedule.core.running.carried import (
     Shape,
     beginning,
@@ -22,7 +24,6 @@ from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.merge import Merge, merge_phase
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 PARTS = (2, 4, 8, 16)
 ONE = ir.Const(1)

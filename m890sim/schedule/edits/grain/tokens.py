@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in, substitute_block
 from m890sim.schedule.core.block_size.walk import Blocks
-from m890sim.schedule.core.copying import Namer
+from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
 from m890sim.schedule.edits.attributes.tunable import legal_values

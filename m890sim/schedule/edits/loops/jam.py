@@ -7,34 +7,27 @@ from collections import Counter
 from collections.abc import Iterable
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import Transformer, copied, header, names_in, substitute
-from m890sim.schedule.core.copying import (
+from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.names import Namer, all_names
+from m890sim.schedule.core.room import (
     MOST_STATEMENTS,
-    Namer,
-    all_names,
+    nodes,
     require_nodes,
     require_room,
     require_shallow,
+    statements,
 )
-from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.fingerprints import bag_of_block, bag_of_kernel
-from m890sim.schedule.core.memo import Remembered
-from m890sim.schedule.core.sizes import nodes, statements
 from m890sim.schedule.core.tree import Body, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
-from m890sim.schedule.edits.loops.items import on_variables, phase_at
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
-
-
-def _whatever_order(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: the kernel and the phase, whatever the order of the statements in each block."""
-    return (bag_of_kernel(kernel), *bag_of_block((stmt,)))
-
+from m890sim.schedule.edits.loops.items import in_any_order, on_variables, phase_at, with_items
 
 SECOND = "'"  # ends a name of the second item, which no kernel has, until it gets a free one
 
 
-@edit(35, on="Cores", arguments=on_variables, scope=_whatever_order, exact=True)
+@edit(35, on="Cores", arguments=on_variables, scope=in_any_order, exact=True)
 def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two neighbouring work items become one, which does them side by side, in ping-pong.
 
@@ -80,11 +73,8 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
             ir.Let(var, times(ir.Name(outer), 2), loc=stmt.loc),
             ir.Let(var + SECOND, second, loc=stmt.loc),
         )
-        extents, names = list(stmt.extents), list(stmt.vars)
-        extents[number], names[number] = ir.Op("ceil_div", (extent, ir.Const(2))), outer
-        return dataclasses.replace(
-            stmt, vars=tuple(names), extents=tuple(extents), body=(*lets, *body)
-        )
+        pairs = ir.Op("ceil_div", (extent, ir.Const(2)))
+        return with_items(stmt, number, outer, pairs, (*lets, *body))
 
     result = replace(kernel, site, phase(var))
     size = statements(result.body) - jam.copies  # which stand in a stage each

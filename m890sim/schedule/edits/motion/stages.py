@@ -15,7 +15,7 @@ _LAST = 7  # the highest number of a stage
 BESIDE = (ir.Let, ir.TileDecl)  # what may stand beside stages
 
 
-def has_stages(loop: ir.Loop) -> bool:
+def staged(loop: ir.Loop) -> bool:
     """Whether a loop is pipelined."""
     return contents(loop.body).staged
 
@@ -198,7 +198,7 @@ def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
 def _staged(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[None]:
-    if isinstance(stmt, ir.Loop) and has_stages(stmt):
+    if isinstance(stmt, ir.Loop) and staged(stmt):
         yield None
 
 
@@ -215,7 +215,7 @@ def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context)
     No name of a stage is defined again below it in the loop.
     """
     loop = node(kernel, site)
-    if not isinstance(loop, ir.Loop) or not has_stages(loop):
+    if not isinstance(loop, ir.Loop) or not staged(loop):
         raise refuse(loop, "only a loop with stages can lose them")
     return replace(kernel, site, dataclasses.replace(loop, body=unstaged(loop)))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate, instruction, same_value, simplify, slice_extent
-from m890sim.schedule.core.copying import require_shallow
+from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import block, node, replace, with_next
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 
