@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.forms import Form, Forms, Range
@@ -18,6 +20,7 @@ from m890sim.schedule.core.block_size.kinds import (
 )
 from m890sim.schedule.core.block_size.parts import Own, Part, Span
 from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.edit import EditError, refuse
 
 Axis = tuple[ir.Expr, Kind]  # an operand's extent along one axis
@@ -28,14 +31,14 @@ _PLACES = ("queue", "engine")  # keywords that say where an instruction runs, no
 class Operands:
     """What is known of names and tiles at a statement, and whether instructions there are right.
 
-    Right for any of the sizes: `legal` are those that nothing was found against yet.
+    sizes: those that the tunable may be given; refused: those of them that are wrong, and why.
     """
 
     def __init__(self, kernel: ir.Kernel, name: str, *sizes: int) -> None:
         self.kernel, self.name, self.sizes = kernel, name, sizes
         self.values = kernel.tunables
         self.multiples = frozenset(size for size in sizes if size % self.values[name] == 0)
-        self.legal = frozenset(sizes)
+        self.refused: dict[int, EditError] = {}
         self.used = False  # whether anything depends on the tunable
         self.kinds: dict[str, Kind] = {name: Kind("size")}
         self.sized = {name}  # scalars that depend on the tunable in any way
@@ -44,15 +47,10 @@ class Operands:
         self.dims = {p.name: p.dims for p in kernel.params if p.kind == "tensor"}
         self.bounds: dict[str, ir.Expr] = {}  # block variable -> what cut extents meet
         self.strides: dict[str, ir.Expr] = {}  # block variable -> what a position moves by
-        self.steps = frozenset(
-            factor
-            for stmt in ir.walk(kernel.body)
-            for step in _steps(stmt)
-            for factor in factors(step)
-        )
+        self.steps = frozenset().union(*map(_steps, kernel.body))
         self.symbols = frozenset(kernel.symbols)
         # While names keep their values: the axis, the sizes that it allows, whether it uses them.
-        self.axes: dict[tuple[ir.Slice, ir.Expr], tuple[Axis, frozenset[int], bool]] = {}
+        self.axes: dict[tuple[ir.Slice, ir.Expr], tuple[Axis, dict[int, EditError], bool]] = {}
         self.guards: list[ir.Expr] = []  # end - point, where an `if` says point < end
         self.items: set[str] = set()  # block variables of the phase
         self.open: list[str] = []  # all block variables around the statement
@@ -60,9 +58,16 @@ class Operands:
 
     def keep(self, sizes: frozenset[int], stmt: ir.Stmt, reason: str) -> None:
         """Only these sizes may still be legal, for that reason."""
-        self.legal &= sizes
-        if not self.legal:
-            raise self.refuse(stmt, reason)
+        gone = [size for size in self.sizes if size not in sizes]
+        if gone:
+            self.add(dict.fromkeys(gone, self.refuse(stmt, reason)))
+
+    def add(self, refused: Mapping[int, EditError]) -> None:
+        """Sizes that are not legal. Raises: EditError where none is left."""
+        for size, error in refused.items():
+            self.refused.setdefault(size, error)
+        if refused and all(size in self.refused for size in self.sizes):
+            raise next(iter(refused.values()))
 
     def refuse(self, stmt: ir.Stmt, reason: str) -> EditError:
         return refuse(stmt, f"{self.name} is not only the size of a block: {reason}")
@@ -220,12 +225,12 @@ class Operands:
         found = self.axes.get((piece, dim))
         if found is None:
             used, self.used = self.used, False
-            legal, self.legal = self.legal, frozenset(self.sizes)
+            refused, self.refused = self.refused, {}
             axis = self.piece(piece, dim, stmt)
-            found = self.axes[piece, dim] = (axis, self.legal, self.used)
-            self.used, self.legal = used, legal
+            found = self.axes[piece, dim] = (axis, self.refused, self.used)
+            self.used, self.refused = used, refused
         self.used = self.used or found[2]
-        self.keep(found[1], stmt, "a slice is not certain to stay within its tile")
+        self.add(found[1])
         return found[0]
 
     def piece(self, piece: ir.Slice, dim: ir.Expr, stmt: ir.Instr) -> Axis:
@@ -398,10 +403,15 @@ class Operands:
             )
 
 
-def _steps(stmt: ir.Stmt) -> list[ir.Expr]:
-    """What a loop or phase counts its blocks by."""
+@by_node(20_000)
+def _steps(stmt: ir.Stmt) -> frozenset[ir.Expr]:
+    """What loops and phases in a statement count their blocks by, and the factors of that."""
+    steps: list[ir.Expr] = []
     if isinstance(stmt, ir.Loop):
-        return [stmt.step]
-    if not isinstance(stmt, ir.Cores):
-        return []
-    return [e.args[1] for e in stmt.extents if isinstance(e, ir.Op) and e.op == "ceil_div"]
+        steps.append(stmt.step)
+    elif isinstance(stmt, ir.Cores):
+        for extent in stmt.extents:
+            if isinstance(extent, ir.Op) and extent.op == "ceil_div":
+                steps.append(extent.args[1])
+    own = (factor for step in steps for factor in factors(step))
+    return frozenset(own).union(*map(_steps, ir.children(stmt)))

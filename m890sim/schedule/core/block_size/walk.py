@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from m890sim.kernel import ir
@@ -17,19 +18,23 @@ from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError
 
 
-def legal_sizes(kernel: ir.Kernel, name: str, sizes: tuple[int, ...]) -> frozenset[int]:
-    """Those of the sizes that a tunable may have; ask for the same ones each time."""
+def refused_sizes(kernel: ir.Kernel, name: str, sizes: tuple[int, ...]) -> Mapping[int, EditError]:
+    """Those of the sizes that a tunable may not have, and why; ask for the same ones each time."""
+    walk = _Blocks(kernel, name, *sizes)
     try:
-        return Blocks(kernel, name, *sizes).check()
-    except EditError:
-        return frozenset()
+        walk.body(kernel.body)
+        if not walk.used:
+            raise EditError(f"nothing uses {name}")
+    except EditError as error:
+        return dict.fromkeys(sizes, error) | walk.refused
+    return walk.refused
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What a definition or an instruction says by itself, where it stands."""
 
-    legal: frozenset[int]
+    refused: Mapping[int, EditError]  # sizes
     used: bool
     error: EditError | None
     reduced: frozenset[str]
@@ -43,7 +48,7 @@ _FOUND: Remembered[_Found] = Remembered(40_000)
 _RUNNING: Remembered[tuple[ir.Instr, str] | tuple[()]] = Remembered(5_000)
 
 
-class Blocks(Operands):
+class _Blocks(Operands):
     """The walk; as `Operands`, and through the statements of a kernel."""
 
     def __init__(self, kernel: ir.Kernel, name: str, *sizes: int) -> None:
@@ -52,16 +57,6 @@ class Blocks(Operands):
         self.stale: set[str] = set()  # tiles with what the last block of a loop left there
         self.parts: list[Part] = []
         self.whole: set[str] = set()  # tiles that some instruction touches whole
-
-    def check(self) -> frozenset[int]:
-        """The sizes that the tunable may have.
-
-        Raises: EditError where it may have none of them, naming the place.
-        """
-        self.body(self.kernel.body)
-        if not self.used:
-            raise EditError(f"nothing uses {self.name}")
-        return self.legal
 
     def body(self, body: Body) -> None:
         around = self.around
@@ -104,7 +99,7 @@ class Blocks(Operands):
         if found.error is not None:
             raise EditError(str(found.error))
         self.used, self.reduced = self.used or found.used, found.reduced
-        self.keep(found.legal, stmt, "another place allows other sizes")
+        self.add(found.refused)
         if isinstance(stmt, ir.Let):
             self.define(stmt.name, found.kind, stmt.value)
             assert found.value is not None
@@ -127,8 +122,8 @@ class Blocks(Operands):
 
     def found(self, stmt: ir.Stmt) -> _Found:
         """What a definition or an instruction says."""
-        before = self.legal, self.used, self.reduced
-        self.legal, self.used = frozenset(self.sizes), False
+        before = self.refused, self.used, self.reduced
+        self.refused, self.used = {}, False
         error: EditError | None = None
         kind, value = FREE, None
         part, whole = None, frozenset[str]()
@@ -150,8 +145,8 @@ class Blocks(Operands):
                 part, whole = self.instruction(stmt)
         except EditError as caught:
             error = caught
-        found = _Found(self.legal, self.used, error, self.reduced, kind, value, part, whole)
-        self.legal, self.used, self.reduced = before
+        found = _Found(self.refused, self.used, error, self.reduced, kind, value, part, whole)
+        self.refused, self.used, self.reduced = before
         return found
 
     def define(self, name: str, kind: Kind, *exprs: ir.Expr) -> None:
