@@ -163,9 +163,6 @@ def written_pieces(stmt: ir.Instr, tile: str) -> Iterator[ir.TileRef]:
             yield ref
 
 
-# ---- may be read before it is written ----
-
-
 def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr | None:
     """An instruction of `body` that may read what neither `first` nor the body wrote before it.
 
@@ -224,9 +221,6 @@ def _before(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
     for length in range(len(site), 0, -1):
         body, place = block(kernel, site[:length])
         yield from reversed(body[:place])
-
-
-# ---- written before, read later ----
 
 
 def written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:

@@ -18,6 +18,7 @@ from m890sim.schedule.core.tree import (
     insert,
     node,
     replace,
+    staged,
 )
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
@@ -148,7 +149,7 @@ def _only_reader(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body) -> 
     if not isinstance(target, (ir.Loop, ir.If)):
         raise refuse(stmt, "its result is not first read in a loop or a branch of its block")
     if isinstance(target, ir.Loop):
-        if contents(target.body).staged:
+        if staged(target):
             raise refuse(stmt, "the loop that reads its result has stages; unstage it first")
         clash = effects_of(target).writes & (own.reads | own.writes)
         if clash:
