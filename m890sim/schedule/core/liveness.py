@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import effects_of, operand_roles, touches
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.tree import Body, block, declaration, home_of, node
 from m890sim.schedule.edit import Site
 
@@ -175,7 +175,7 @@ def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr 
     )
 
 
-_UNCOVERED: Remembered[ir.Instr | None] = Remembered(10_000)
+_UNCOVERED: Memo[ir.Instr | None] = Memo()
 
 
 def read_first(body: Body) -> frozenset[str]:
@@ -183,7 +183,7 @@ def read_first(body: Body) -> frozenset[str]:
     return _FIRST.get((body,), lambda: frozenset(_read_first(body)))
 
 
-_FIRST: Remembered[frozenset[str]] = Remembered(5_000)
+_FIRST: Memo[frozenset[str]] = Memo()
 
 
 def _read_first(body: Body) -> set[str]:

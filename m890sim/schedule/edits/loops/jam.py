@@ -10,7 +10,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import Transformer, copied, header, names_in, substitute
 from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.names import Namer, all_names
 from m890sim.schedule.core.room import (
     MOST_STATEMENTS,
@@ -104,7 +104,7 @@ def _differing(body: Body, var: str) -> set[str]:
 
 
 _Flow = tuple[Iterable[str], set[str]]  # where one of the first differs, so do the second
-_FLOWS: Remembered[tuple[_Flow, ...]] = Remembered(20_000)
+_FLOWS: Memo[tuple[_Flow, ...]] = Memo()
 
 
 def _flows(stmt: ir.Stmt) -> tuple[_Flow, ...]:
@@ -124,8 +124,8 @@ def _flows(stmt: ir.Stmt) -> tuple[_Flow, ...]:
 
 # What a loop or branch becomes, the shared tiles left of its own, the names that it adds; copies.
 _Jammed = tuple[Body, frozenset[str], set[str], int]
-_JAMMED: Remembered[_Jammed] = Remembered(20_000)
-_COPIES: Remembered[ir.Stmt] = Remembered(20_000)
+_JAMMED: Memo[_Jammed] = Memo()
+_COPIES: Memo[ir.Stmt] = Memo()
 _COPY = -1  # the stage that a statement of the second item is put in
 
 
@@ -247,7 +247,7 @@ def _of_second(expr: ir.Expr, names: set[str]) -> ir.Expr:
     return substitute(expr, {name: ir.Name(name + SECOND) for name in names})
 
 
-_USED: Remembered[frozenset[str]] = Remembered(20_000)
+_USED: Memo[frozenset[str]] = Memo()
 
 
 def _used(stmt: ir.Stmt) -> frozenset[str]:
