@@ -27,7 +27,7 @@ class Known:
         self.envs: dict[tuple[object, ...], tuple[int, tuple[object, ...]]] = {}
         self.definitions: dict[tuple[int, int], _Definition] = {}
         self.others: dict[tuple[object, ...], _Other] = {}
-        # Of instructions: what is kept alive, and what `attributes_whole` found, or its refusal.
+        # Of instructions: what is kept alive, and what `whole` found, or its refusal.
         self.parts: dict[tuple[int, ...], tuple[tuple[object, ...], object]] = {}
 
     @property
