@@ -9,8 +9,8 @@ from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.forms import ONE, Form
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.faults import require_inside
 from m890sim.schedule.core.integers.failures import may_fail
+from m890sim.schedule.core.integers.faults import require_inside
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Remembered
