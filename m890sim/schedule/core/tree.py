@@ -133,6 +133,18 @@ def scope_of(kernel: ir.Kernel, site: Site) -> Body:
     return body[place + 1 :]
 
 
+def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
+    """The statements of a block that lie neither at a path in it, nor below it, nor around it.
+
+    Each with whether it stands before that place.
+    """
+    for index in path:
+        for place, stmt in enumerate(body):
+            if place != index:
+                yield stmt, place < index
+        body = ir.children(body[index])
+
+
 def find_home(kernel: ir.Kernel, site: Site, name: str) -> Site | None:
     """Where the tile of a name is declared that is visible at a site."""
     for length in range(len(site), 0, -1):

@@ -144,9 +144,7 @@ class Packer(SiteTransformer):
     def __init__(self, rows: Rows, site: Site, head: str, group: ir.Expr) -> None:
         super().__init__(site)
         self.rows, self.head, self.group = rows, head, group
-        self.homes: Mapping[
-            str, Site
-        ] = {}  # of the tiles of the instruction whose parts are mapped
+        self.homes: Mapping[str, Site] = {}  # of the instruction being mapped
 
     def heights(self) -> set[ir.Expr]:
         """The rows of the tiles that grow, but for single ones."""
