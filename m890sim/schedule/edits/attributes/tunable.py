@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.block_size.walk import Blocks, legal_sizes
+from m890sim.schedule.core.block_size.walk import refused_sizes
 from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit
 from m890sim.schedule.edits.grain.part_counts import is_of_parts, require_parts
@@ -28,9 +28,10 @@ def stepped(value: int, step: str) -> int:
 def _arguments(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[Argument]:
-    for name in kernel.tunables:
-        for step in STEPS:
-            yield name, step
+    if stmt is None:
+        for name in kernel.tunables:
+            for step in STEPS:
+                yield name, step
 
 
 @edit(0, on="Kernel", arguments=_arguments, exact=False)
@@ -58,16 +59,12 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
       this is the power which the maxima ask for is up to the author;
     - no other tile keeps what a loop's last block left there, and every block is used whole: parts
       of it are not reduced over, and what is done to one part is done to the others that follow it
-      (`block_size.whole`).
+      (`block_size.parts`).
     Or that it is the number of parts of a range, or their least length, as split_range writes it:
     `part_counts.require_parts` says what has to hold.
     """
     name, value = _asked(kernel, site, argument)
-    if value not in legal_values(kernel, name):
-        if is_of_parts(kernel, name):
-            require_parts(kernel, name)  # says why
-        else:
-            Blocks(kernel, name, value).check()
+    require_value(kernel, name, value)
 
     def build() -> ir.Kernel:
         params = tuple(
@@ -95,21 +92,22 @@ def _asked(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[str, int]
     return name, value
 
 
-_VALUES: Remembered[frozenset[int]] = Remembered(100)
+_REFUSED: Remembered[Mapping[int, EditError]] = Remembered(100)
 
 
-def legal_values(kernel: ir.Kernel, name: str) -> frozenset[int]:
-    """The values, of 1 and those one step from a tunable's, that it may have."""
+def require_value(kernel: ir.Kernel, name: str, value: int) -> None:
+    """Refuses a value, 1 or one step from a tunable's, that it may not have."""
+    refused = _REFUSED.get((kernel,), lambda: _refused(kernel, name), name)
+    if value in refused:
+        raise EditError(str(refused[value]))
 
-    def make() -> frozenset[int]:
-        old = kernel.tunables[name]
-        sizes = (*[stepped(old, step) for step in STEPS], 1)
-        if not is_of_parts(kernel, name):
-            return legal_sizes(kernel, name, sizes)
-        try:
-            require_parts(kernel, name)
-        except EditError:
-            return frozenset()
-        return frozenset(sizes)
 
-    return _VALUES.get((kernel,), make, name)
+def _refused(kernel: ir.Kernel, name: str) -> Mapping[int, EditError]:
+    sizes = (*(stepped(kernel.tunables[name], step) for step in STEPS), 1)
+    if not is_of_parts(kernel, name):
+        return refused_sizes(kernel, name, sizes)
+    try:
+        require_parts(kernel, name)
+    except EditError as error:
+        return dict.fromkeys(sizes, error)
+    return {}
