@@ -45,13 +45,24 @@ def walk_parts(node: Node | None) -> Iterator[Node]:
             stack += reversed(parts(found))
 
 
-def names_in(node: Node | None) -> Iterator[str]:
+def names_in(node: Node | None) -> list[str]:
     """Names and tables that an expression, operand or keyword uses; not of tiles and tensors."""
-    for part in walk_parts(node):
-        if isinstance(part, ir.Name):
-            yield part.id
-        elif isinstance(part, (ir.TableRef, ir.Gather)):
-            yield part.table
+    found: list[str] = []
+    _add_names(node, found)
+    return found
+
+
+def _add_names(node: Node | None, found: list[str]) -> None:
+    if isinstance(node, ir.Name):
+        found.append(node.id)
+    elif isinstance(node, ir.Op):
+        for arg in node.args:
+            _add_names(arg, found)
+    elif node is not None and node is not ir.FULL and not isinstance(node, ir.Const):
+        if isinstance(node, (ir.TableRef, ir.Gather)):
+            found.append(node.table)
+        for part in parts(node):
+            _add_names(part, found)
 
 
 def name_of(ref: Piece) -> str:

@@ -105,7 +105,8 @@ def touches(stmt: ir.Stmt, name: str) -> bool:
 
 def mentions(stmt: ir.Stmt, name: str) -> bool:
     """Whether a statement, or one below it, uses a name for anything."""
-    return name in effects_of(stmt).uses or touches(stmt, name)
+    found = effects_of(stmt)
+    return name in found.uses or name in found.reads or name in found.writes
 
 
 Role = tuple[str, bool, bool, ir.Operand | ir.Keyword]

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.effects import effects_of, operand_roles, touches
-from m890sim.schedule.core.memo import Memo
+from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.tree import Body, block, declaration, home_of, node
 from m890sim.schedule.edit import Site
 
@@ -178,25 +178,21 @@ def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr 
 _UNCOVERED: Memo[ir.Instr | None] = Memo()
 
 
-def read_first(body: Body) -> frozenset[str]:
-    """Tiles and tensors from outside a block that its text reads before it writes any of them."""
-    return _FIRST.get((body,), lambda: frozenset(_read_first(body)))
-
-
-_FIRST: Memo[frozenset[str]] = Memo()
-
-
-def _read_first(body: Body) -> set[str]:
+@by_node
+def early_reads(body: Body) -> set[str]:
+    """Tiles and tensors that a block's text reads before it writes any of them."""
     found: set[str] = set()
-    known: set[str] = set()
+    written: set[str] = set()
     for stmt in ir.walk(body):
-        if isinstance(stmt, ir.TileDecl):
-            known.add(stmt.name)
-        elif isinstance(stmt, ir.Instr):
-            own = effects_of(stmt)
-            found |= own.reads - known
-            known |= own.writes
+        if isinstance(stmt, ir.Instr):
+            found |= effects_of(stmt).reads - written
+            written |= effects_of(stmt).writes
     return found
+
+
+def read_first(body: Body) -> frozenset[str]:
+    """As `early_reads`, of tiles and tensors from outside a block."""
+    return frozenset(early_reads(body) - known_effects(*body).defines)
 
 
 def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:

@@ -135,12 +135,6 @@ def scope_of(kernel: ir.Kernel, site: Site) -> Body:
     return body[place + 1 :]
 
 
-def levels(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, Body, int]]:
-    """The blocks around a site, innermost first: the site of what holds the site, block, place."""
-    for length in range(len(site), 0, -1):
-        yield (site[:length], *block(kernel, site[:length]))
-
-
 def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
     """The statements of a block that lie neither at a path in it, nor below it, nor around it.
 
@@ -155,10 +149,11 @@ def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
 
 def find_home(kernel: ir.Kernel, site: Site, name: str) -> Site | None:
     """Where the tile of a name is declared that is visible at a site."""
-    for around, body, place in levels(kernel, site):
+    for length in range(len(site), 0, -1):
+        body, place = block(kernel, site[:length])
         home = contents(body).tiles.get(name, place)
         if home < place:
-            return (*around[:-1], around[-1] - place + home)
+            return (*site[: length - 1], site[length - 1] - place + home)
     return None
 
 

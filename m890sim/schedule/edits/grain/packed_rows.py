@@ -49,6 +49,7 @@ class Rows:
     head: str
     tiles: dict[Site, ir.TileDecl] = field(default_factory=dict)
     uses: list[tuple[ir.Instr, Mapping[str, Site], Facts]] = field(default_factory=list)
+    homes: dict[Site, Mapping[str, Site]] = field(default_factory=dict)  # of instructions' tiles
     packed: set[Site] = field(default_factory=set)
     keys: set[Site] = field(default_factory=set)
 
@@ -62,6 +63,7 @@ class Rows:
                 decls = {name: self.tiles[home] for name, home in homes.items()}
                 key = (stmt, self.kernel.params, *decls.values())
                 make = partial(self.facts, stmt, decls)
+                self.homes[at] = homes
                 self.uses.append((stmt, homes, _FACTS.get(key, make, type(self), self.head)))
 
     def spread(self) -> None:

@@ -15,7 +15,7 @@ from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room
-from m890sim.schedule.core.tree import home_of, node, replace
+from m890sim.schedule.core.tree import node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
 from m890sim.schedule.edits.grain.packed_rows import (
@@ -24,7 +24,6 @@ from m890sim.schedule.edits.grain.packed_rows import (
     Rows,
     is_position_mask,
     parts_of,
-    tile_names,
 )
 
 COUNTS = (2, 4)
@@ -234,8 +233,7 @@ class _Pairer(Packer):
         return times(tile.rows, self.count) if held else tile.rows
 
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
-        names = tile_names(stmt)
-        self.homes = {name: home_of(self.rows.kernel, self.site, name) for name in names}
+        self.homes = self.rows.homes[self.site]
         stationary = stmt.operands[2] if stmt.op == "matmul" else None
         if (
             not isinstance(stationary, ir.TileRef)
