@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from m890sim.kernel import ir
 
@@ -13,7 +13,6 @@ Body = tuple[ir.Stmt, ...]
 Entry = ir.Slice | ir.Gather | ir.Expr  # of a tensor's index
 Piece = ir.TileRef | ir.TensorRef
 Node = ir.Operand | ir.Keyword | Entry
-_EXPR = get_args(ir.Expr)
 
 # ---- traversal ----
 
@@ -93,15 +92,16 @@ def header(stmt: ir.Stmt) -> tuple[ir.Expr, ...]:
     return stmt.extents if isinstance(stmt, ir.Cores) else ()
 
 
+def expressions_in(value: Node) -> list[ir.Expr]:
+    """The expressions in an operand or keyword, from the first to the last; itself if it is one."""
+    if isinstance(value, (ir.TileRef, ir.TensorRef, ir.Slice, ir.Gather)):
+        return [expr for part in parts(value) if part is not None for expr in expressions_in(part)]
+    return [] if isinstance(value, (str, bool)) else [value]
+
+
 def expressions(stmt: ir.Stmt) -> list[ir.Expr]:
     """Every expression directly in a statement, those inside its operands included."""
-    found: list[ir.Expr] = []
-    for value in values_of(stmt):
-        inner = parts(value) if isinstance(value, (ir.TileRef, ir.TensorRef)) else (value,)
-        for entry in inner:
-            ends = parts(entry) if isinstance(entry, (ir.Slice, ir.Gather)) else (entry,)
-            found += [end for end in ends if isinstance(end, _EXPR)]
-    return found
+    return [expr for value in values_of(stmt) for expr in expressions_in(value)]
 
 
 # ---- transformation ----

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.effects import known_effects, operand_roles
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.running.values import BodyValues
 from m890sim.schedule.core.running.weights import (
     ONE,
@@ -23,7 +23,7 @@ from m890sim.schedule.core.running.weights import (
     scaled,
     weight,
 )
-from m890sim.schedule.edit import EditError, refuse
+from m890sim.schedule.edit import refuse
 
 CELL = ir.Const(1)
 _UNKNOWN = "holds no weight of the running maximum that could be brought to another one"
@@ -238,23 +238,19 @@ def weights_of(
     Raises: EditError where the loop is no online softmax with this maximum and
     these sums.
     """
-
-    def make() -> Factor | EditError:
-        try:
-            return _weights_of(loop, maximum, pieces, outside, tiles)
-        except EditError as error:
-            return error
-
     carried = tuple(pieces.items())
     inside = known_effects(loop)
     decls = [decl for name, decl in tiles.items() if name in inside.reads or name in inside.writes]
-    found = _WEIGHTS.get((loop, *decls), make, maximum, carried, frozenset(outside))
-    if isinstance(found, EditError):
-        raise EditError(str(found))
-    return found
+    return _WEIGHTS.checked(
+        (loop, *decls),
+        lambda: _weights_of(loop, maximum, pieces, outside, tiles),
+        maximum,
+        carried,
+        frozenset(outside),
+    )
 
 
-_WEIGHTS: Remembered[Factor | EditError] = Remembered(2_000)
+_WEIGHTS: Memo[Factor] = Memo()
 
 
 def _weights_of(

@@ -10,7 +10,7 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import values_of
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.tree import home_of, sites_below
 from m890sim.schedule.edit import EditError, Site, refuse
 
@@ -149,10 +149,10 @@ class Rows:
         return shapes.same_value(left, right, self.kernel.tunables)
 
 
-_FACTS: Remembered[Facts] = Remembered(20_000)
+_FACTS: Memo[Facts] = Memo()
 
 
-@by_node(20_000)
+@by_node
 def tile_names(stmt: ir.Instr) -> tuple[str, ...]:
     """The tiles that an instruction names, each once."""
     values = values_of(stmt)

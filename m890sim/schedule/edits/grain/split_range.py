@@ -9,6 +9,8 @@ from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import known_effects, touches
+from m890sim.schedule.core.fingerprints import of_kernel
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room, require_shallow
 from m890sim.schedule.core.running.carried import (
@@ -77,18 +79,12 @@ def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     """
     if argument not in PARTS or not isinstance(argument, int):
         raise EditError(f"split_range takes one of {PARTS} parts, not {argument!r}")
-    global _latest  # one answer for all numbers of parts
-    known = _latest
-    if known is None or known[0] is not kernel or known[1] != site:
-        found: EditError | None = None
-        try:
-            splitter, _ = _plan(kernel, site)
-            splitter.shares()
-        except EditError as error:
-            found = error
-        known = _latest = (kernel, site, found)
-    if known[2] is not None:
-        raise EditError(str(known[2]))
+
+    def make() -> bool:
+        _plan(kernel, site)[0].shares()
+        return True
+
+    _LEGAL.checked((of_kernel(kernel),), make, site)  # one answer for all numbers of parts
 
     def build() -> ir.Kernel:
         splitter, factor = _plan(kernel, site)
@@ -97,7 +93,7 @@ def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return build
 
 
-_latest: tuple[ir.Kernel, Site, EditError | None] | None = None
+_LEGAL: Memo[bool] = Memo()
 
 
 def _plan(kernel: ir.Kernel, site: Site) -> tuple[_Splitter, Factor]:
