@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.effects import operand_roles, touches
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.running.values import BodyValues
 from m890sim.schedule.core.running.weights import (
     ONE,
@@ -250,7 +250,7 @@ def weights_of(
     )
 
 
-_WEIGHTS: Remembered[Factor] = Remembered(2_000)
+_WEIGHTS: Memo[Factor] = Memo()
 
 
 def _weights_of(

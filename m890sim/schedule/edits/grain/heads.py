@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from m890sim.kernel import ir
@@ -11,12 +11,12 @@ from m890sim.kernel.arithmetic import add, times
 from m890sim.kernel.transform import expressions
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.fusion import changed
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.room import require_shallow
-from m890sim.schedule.core.tree import SiteTransformer, home_of, node, replace
+from m890sim.schedule.core.tree import SiteTransformer, node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
-from m890sim.schedule.edits.grain.packed_rows import ONE, Rows, is_position_mask, tile_names
+from m890sim.schedule.edits.grain.packed_rows import ONE, Rows, is_position_mask
 from m890sim.schedule.edits.grain.tokens import require_tokens, tokens_of_a_block
 
 GROW, KEEP = "grow", "keep"
@@ -86,7 +86,7 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return lambda: _packed(kernel, site, stmt, argument)
 
 
-_LEGAL: Remembered[tuple[set[ir.Expr], ir.Expr]] = Remembered(2_000)
+_LEGAL: Memo[tuple[set[ir.Expr], ir.Expr]] = Memo()
 
 
 def _packed(kernel: ir.Kernel, site: Site, stmt: ir.Cores, argument: Argument) -> ir.Kernel:
@@ -123,7 +123,7 @@ def _head(kernel: ir.Kernel, stmt: ir.Cores) -> tuple[str, ir.Expr] | None:
     return None
 
 
-@by_node(20_000)
+@by_node
 def _divided(stmt: ir.Stmt) -> tuple[tuple[str, ir.Expr], ...]:
     """Names that a statement and those below it divide, each with its divisor."""
     own = tuple(
@@ -135,7 +135,7 @@ def _divided(stmt: ir.Stmt) -> tuple[tuple[str, ir.Expr], ...]:
     return own + tuple(found for child in ir.children(stmt) for found in _divided(child))
 
 
-_PACKED: Remembered[ir.Stmt] = Remembered(20_000)
+_PACKED: Memo[ir.Stmt] = Memo()
 
 
 class Packer(SiteTransformer):
@@ -144,7 +144,7 @@ class Packer(SiteTransformer):
     def __init__(self, rows: Rows, site: Site, head: str, group: ir.Expr) -> None:
         super().__init__(site)
         self.rows, self.head, self.group = rows, head, group
-        self.homes: dict[str, Site] = {}  # of the tiles of the instruction whose parts are mapped
+        self.homes: Mapping[str, Site] = {}  # of the instruction being mapped
 
     def heights(self) -> set[ir.Expr]:
         """The rows of the tiles that grow, but for single ones."""
@@ -165,8 +165,7 @@ class Packer(SiteTransformer):
         return rows
 
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
-        names = tile_names(stmt)
-        self.homes = {name: home_of(self.rows.kernel, self.site, name) for name in names}
+        self.homes = self.rows.homes[self.site]
         packed = frozenset(n for n, home in self.homes.items() if home in self.rows.packed)
         make = partial(self.packed, stmt)
         return _PACKED.checked((stmt,), make, self.head, self.group, packed)

@@ -10,7 +10,7 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import values_of
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.tree import home_of, sites_below
 from m890sim.schedule.edit import EditError, Site, refuse
 
@@ -49,6 +49,7 @@ class Rows:
     head: str
     tiles: dict[Site, ir.TileDecl] = field(default_factory=dict)
     uses: list[tuple[ir.Instr, Mapping[str, Site], Facts]] = field(default_factory=list)
+    homes: dict[Site, Mapping[str, Site]] = field(default_factory=dict)  # of instructions' tiles
     packed: set[Site] = field(default_factory=set)
     keys: set[Site] = field(default_factory=set)
 
@@ -62,6 +63,7 @@ class Rows:
                 decls = {name: self.tiles[home] for name, home in homes.items()}
                 key = (stmt, self.kernel.params, *decls.values())
                 make = partial(self.facts, stmt, decls)
+                self.homes[at] = homes
                 self.uses.append((stmt, homes, _FACTS.get(key, make, type(self), self.head)))
 
     def spread(self) -> None:
@@ -147,10 +149,10 @@ class Rows:
         return shapes.same_value(left, right, self.kernel.tunables)
 
 
-_FACTS: Remembered[Facts] = Remembered(20_000)
+_FACTS: Memo[Facts] = Memo()
 
 
-@by_node(20_000)
+@by_node
 def tile_names(stmt: ir.Instr) -> tuple[str, ...]:
     """The tiles that an instruction names, each once."""
     values = values_of(stmt)

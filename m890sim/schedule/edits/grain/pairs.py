@@ -12,10 +12,10 @@ from m890sim.kernel.transform import Entry, names_in
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.integers.proofs import Integers
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room
-from m890sim.schedule.core.tree import home_of, node, replace
+from m890sim.schedule.core.tree import node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
 from m890sim.schedule.edits.grain.packed_rows import (
@@ -24,7 +24,6 @@ from m890sim.schedule.edits.grain.packed_rows import (
     Rows,
     is_position_mask,
     parts_of,
-    tile_names,
 )
 
 COUNTS = (2, 4)
@@ -94,7 +93,7 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return lambda: _paired(kernel, site, stmt, head, argument)
 
 
-_LEGAL: Remembered[bool] = Remembered(2_000)
+_LEGAL: Memo[bool] = Memo()
 
 
 def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
@@ -132,7 +131,7 @@ def _head(stmt: ir.Cores) -> str | None:
     return None
 
 
-@by_node(20_000)
+@by_node
 def _used(stmt: ir.Stmt) -> tuple[frozenset[str], tuple[tuple[str, frozenset[str]], ...]]:
     """Tiles that are stationary operands, and those that are loaded with variables by keys."""
     if isinstance(stmt, ir.Instr):
@@ -234,8 +233,7 @@ class _Pairer(Packer):
         return times(tile.rows, self.count) if held else tile.rows
 
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
-        names = tile_names(stmt)
-        self.homes = {name: home_of(self.rows.kernel, self.site, name) for name in names}
+        self.homes = self.rows.homes[self.site]
         stationary = stmt.operands[2] if stmt.op == "matmul" else None
         if (
             not isinstance(stationary, ir.TileRef)

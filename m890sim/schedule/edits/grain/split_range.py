@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import known_effects
+from m890sim.schedule.core.fingerprints import of_kernel
 from m890sim.schedule.core.integers.failures import range_at_launch
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room, require_shallow
 from m890sim.schedule.core.running.item import ONE, Item, Softmax, blocks_of, softmax_of
@@ -70,11 +71,11 @@ def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     if argument not in PARTS or not isinstance(argument, int):
         raise EditError(f"split_range takes one of {PARTS} parts, not {argument!r}")
     # One answer for all numbers of parts.
-    softmax = _CHECKED.checked((kernel,), lambda: _checked(kernel, site), site)
-    return lambda: _split(kernel, site, softmax, argument)
+    _CHECKED.checked((of_kernel(kernel),), lambda: _checked(kernel, site), site)
+    return lambda: _split(kernel, site, _checked(kernel, site), argument)
 
 
-_CHECKED: Remembered[Softmax] = Remembered(100)
+_CHECKED: Memo[Softmax] = Memo()
 
 
 def _checked(kernel: ir.Kernel, site: Site) -> Softmax:
