@@ -13,8 +13,6 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import name_of, names_in, values_of
 from m890sim.schedule.core.memo import by_node
 
-_MOST_KNOWN = 50_000  # nodes
-
 
 @dataclass(slots=True)
 class Effects:
@@ -42,7 +40,7 @@ class Effects:
         self.ops |= other.ops
 
 
-@by_node(_MOST_KNOWN)
+@by_node
 def effects_of(stmt: ir.Stmt) -> Effects:
     """The effects of a statement and of all below it."""
     found = Effects()
@@ -114,7 +112,7 @@ def mentions(stmt: ir.Stmt, name: str) -> bool:
 Role = tuple[str, bool, bool, ir.Operand | ir.Keyword]
 
 
-@by_node(_MOST_KNOWN)
+@by_node
 def operand_roles(stmt: ir.Instr) -> tuple[Role, ...]:
     """(operand's name, read, written, operand) for every operand that a call gives."""
     given: list[tuple[str, str, ir.Operand | ir.Keyword]] = []
@@ -133,7 +131,7 @@ def operand_roles(stmt: ir.Instr) -> tuple[Role, ...]:
     )
 
 
-@by_node(_MOST_KNOWN)
+@by_node
 def outer_tiles(stmt: ir.Stmt) -> tuple[str, ...]:
     """Tiles and tensors that a statement touches and does not itself define, in a fixed order."""
     found = effects_of(stmt)

@@ -11,7 +11,7 @@ from m890sim.kernel.arithmetic import add, times
 from m890sim.kernel.transform import expressions
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.fusion import changed
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import SiteTransformer, expect, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
@@ -93,7 +93,7 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return lambda: tokens_of_a_block(pack()[1], rows, head[1])
 
 
-_LEGAL: Remembered[set[ir.Expr]] = Remembered(2_000)
+_LEGAL: Memo[set[ir.Expr]] = Memo()
 
 
 def _head(stmt: ir.Cores) -> tuple[str, ir.Expr] | None:
@@ -105,7 +105,7 @@ def _head(stmt: ir.Cores) -> tuple[str, ir.Expr] | None:
     return None
 
 
-@by_node(20_000)
+@by_node
 def _divided(stmt: ir.Stmt) -> tuple[tuple[str, ir.Expr], ...]:
     """Names that a statement and those below it divide, each with its divisor."""
     own = tuple(
@@ -117,7 +117,7 @@ def _divided(stmt: ir.Stmt) -> tuple[tuple[str, ir.Expr], ...]:
     return own + tuple(found for child in ir.children(stmt) for found in _divided(child))
 
 
-_PACKED: Remembered[ir.Stmt] = Remembered(20_000)
+_PACKED: Memo[ir.Stmt] = Memo()
 
 
 class Packer(SiteTransformer):

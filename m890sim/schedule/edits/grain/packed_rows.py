@@ -10,7 +10,7 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import values_of
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.tree import home_of, sites_below
 from m890sim.schedule.edit import EditError, Site, refuse
 
@@ -138,10 +138,10 @@ def _rows(ref: ir.TileRef, decls: Mapping[str, ir.TileDecl]) -> ir.Expr:
     return shapes.slice_extent(ref.rows, decls[ref.tile].rows)
 
 
-_SAYS: Remembered[Says] = Remembered(20_000)
+_SAYS: Memo[Says] = Memo()
 
 
-@by_node(20_000)
+@by_node
 def tile_names(stmt: ir.Instr) -> tuple[str, ...]:
     """The tiles that an instruction names, each once."""
     values = values_of(stmt)

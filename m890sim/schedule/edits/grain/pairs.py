@@ -11,7 +11,7 @@ from m890sim.kernel.transform import Entry, names_in, values_of
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.integers.proofs import Integers
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room
 from m890sim.schedule.core.tree import expect, replace
@@ -92,7 +92,7 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return lambda: _paired(kernel, site, stmt, head, argument)
 
 
-_LEGAL: Remembered[bool] = Remembered(2_000)
+_LEGAL: Memo[bool] = Memo()
 
 
 def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
@@ -126,7 +126,7 @@ def _head(stmt: ir.Cores) -> str | None:
     return None
 
 
-@by_node(20_000)
+@by_node
 def _used(stmt: ir.Stmt) -> tuple[frozenset[str], tuple[tuple[str, frozenset[str]], ...]]:
     """Tiles that are stationary operands, and those that are loaded with variables by keys."""
     if isinstance(stmt, ir.Instr):

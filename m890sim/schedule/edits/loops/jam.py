@@ -10,7 +10,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import Transformer, copied, header, names_in, substitute
 from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer, all_names
 from m890sim.schedule.core.room import (
     MOST_STATEMENTS,
@@ -103,7 +103,7 @@ def _differing(body: Body, var: str) -> set[str]:
 _Flow = tuple[Iterable[str], set[str]]  # where one of the first differs, so do the second
 
 
-@by_node(20_000)
+@by_node
 def _flows(stmt: ir.Stmt) -> tuple[_Flow, ...]:
     found = effects_of(stmt)
     if isinstance(stmt, ir.Instr):
@@ -117,11 +117,11 @@ def _flows(stmt: ir.Stmt) -> tuple[_Flow, ...]:
 
 # What a loop or branch becomes, the names that it adds, the copies in it.
 _Jammed = tuple[Body, set[str], int]
-_JAMMED: Remembered[_Jammed] = Remembered(20_000)
+_JAMMED: Memo[_Jammed] = Memo()
 _COPY = -1  # the stage that a statement of the second item is put in
 
 
-@by_node(20_000)
+@by_node
 def _second(stmt: ir.Stmt) -> ir.Stmt:
     """What stands for the second item's copy of a statement, until it is written out."""
     return ir.Stage(_COPY, (stmt,))
@@ -236,7 +236,7 @@ def _of_second(expr: ir.Expr, names: set[str]) -> ir.Expr:
     return substitute(expr, {name: ir.Name(name + SECOND) for name in names})
 
 
-@by_node(20_000)
+@by_node
 def _names(stmt: ir.Stmt) -> frozenset[str]:
     """All names that a statement and those below it use or define, tiles and tensors too."""
     found = effects_of(stmt)

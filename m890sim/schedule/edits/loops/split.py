@@ -13,7 +13,7 @@ from m890sim.schedule.core.integers.failures import may_fail
 from m890sim.schedule.core.integers.faults import require_inside
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.room import nodes, nodes_in, require_nodes, require_shallow, size_of
 from m890sim.schedule.core.tree import Body, expect, node, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
@@ -95,7 +95,7 @@ def _questions(body: Body, path: Site = ()) -> Iterator[Site]:
 # Stop of the first loop, start of the second; where their bound may fail whatever the tunables are,
 # it and what is worked out anyway. Or why a loop has no such parts.
 _Parts = tuple[ir.Expr, ir.Expr, tuple[ir.Expr, list[ir.Expr]] | None] | str
-_PARTS: Remembered[_Parts] = Remembered(10_000)
+_PARTS: Memo[_Parts] = Memo()
 
 
 def _parts(kernel: ir.Kernel, site: Site, path: Site, condition: ir.Expr) -> _Parts:
