@@ -61,15 +61,15 @@ def test_dtype_is_set() -> None:
     [
         ("set_slots", "b = ", 5, "the slots of b is 5, it must lie from 1 to 4"),
         ("set_slots", "b = ", "2", "must be an integer, not '2'"),
-        ("set_slots", "load", 2, "this statement declares no tile"),
+        ("set_slots", "load", 2, "the edit acts on a tile (`name = sram(...)`"),
         ("set_queue", "load", 4, "the queue is 4, it must lie from 0 to 3"),
         ("set_queue", "exp2", 1, "only load and store have a queue"),
         ("set_queue", "load", 0, "changes nothing"),
         ("set_bank", "s = ", 1, "s lies in ACC, only tiles in SRAM have a bank"),
         ("set_bank", "b = ", 16, "the bank of b is 16"),
-        ("set_order", "load", "snake", "only a phase has an order of work"),
+        ("set_order", "load", "snake", "the edit acts on a phase"),
         ("set_order", "for", "random", "'random' is no order of work"),
-        ("set_engine", "b = ", "sfu", "only an instruction runs on an engine"),
+        ("set_engine", "b = ", "sfu", "the edit acts on an instruction"),
         ("set_engine", "exp2", "matrix", "exp2 cannot run on 'matrix'"),
         ("set_engine", "load", "dma", "load runs on dma only"),
         ("set_dtype", "s = ", "bf16", "s lies in ACC, which holds f32 only"),
@@ -179,11 +179,11 @@ def test_copy_is_dropped() -> None:
     [
         (COPY, "load", "this statement is no copy"),
         (COPY, "copy(c, a)", "c is f32 and a bf16"),
-        (COPIED, "copy(b, a)", "b is also written, or read outside the block behind the copy"),
+        (COPIED, "copy(b, a)", "`b` or `a` is written again before its last use"),
         (
             COPY.replace("add(c, c, b)", "load(a, y[i, :])\n        add(c, c, b)"),
             "copy(b, a)",
-            "a is written while b is still read",
+            "`b` or `a` is written again before its last use",
         ),
         (WIDER, "copy(b", "different extents"),
         (COPY.replace("copy(b, a)", "copy(b[:1], a)"), "copy(b", "not the same piece"),
@@ -207,7 +207,7 @@ for i in cores(T):
 
 def test_copy_that_gathers_over_a_loop_stays() -> None:
     message = refusal(GATHERED, "drop_copy", "copy")
-    assert "this reads what other iterations left in b" in message
+    assert "another piece of `b` is read here" in message
     own = GATHERED.replace("o[i : i + 4, :], b)", "o[i : i + 1, :], b[r : r + 1])")
     assert "store(o[i : i + 1, :], a[r : r + 1])" in edited(own, "drop_copy", "copy")
 

@@ -41,7 +41,7 @@ def all_names(body: Iterable[ir.Stmt]) -> Iterator[str]:
         yield from _names(stmt)
 
 
-@by_node(20_000)
+@by_node
 def _names(stmt: ir.Stmt) -> tuple[str, ...]:
     own = () if isinstance(stmt, ir.Cores) else defined_by(stmt)
     return own + tuple(name for child in ir.children(stmt) for name in _names(child))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable
-
-from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
-from m890sim.kernel.transform import map_pieces
-from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
+from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.core.liveness import written_pieces
+from m890sim.schedule.core.pieces import read_instead
 from m890sim.schedule.core.tree import (
-    Body,
     block,
+    contents,
     declaration,
     home_of,
     node,
@@ -27,10 +23,6 @@ from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads,
 
 # A fence is worth trying only where a porter would write one: behind what takes long.
 FENCED = ("load", "store", "matmul")
-Arguments = Iterable[Argument]
-
-
-# ---- fences ----
 
 
 @edit(7, on="fence", scope=statement, exact=True)
@@ -63,16 +55,13 @@ def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     parent = parent_of(kernel, site)
     if parent is None:
         raise refuse(stmt, "a fence stands inside a phase only")
-    if isinstance(parent, ir.Loop) and any(isinstance(s, ir.Stage) for s in parent.body):
+    if isinstance(parent, ir.Loop) and contents(parent.body).staged:
         raise refuse(stmt, "no fence may stand beside stages")
     body, index = block(kernel, site)
     for fence in body[index : index + 2]:
         if isinstance(fence, ir.Instr) and fence.op == "fence":
             raise refuse(stmt, "there is a fence here already")
     return lambda: replace(kernel, site, stmt, ir.Instr("fence"))
-
-
-# ---- tiles ----
 
 
 @edit(9, on=heads("TileDecl", "HbmDecl"), scope=of_tiles, exact=True)
@@ -91,9 +80,6 @@ def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     if any(touches(later, stmt.name) for later in scope_of(kernel, site)):
         raise refuse(stmt, f"{stmt.name} is used")
     return lambda: replace(kernel, site)
-
-
-# ---- copies ----
 
 
 @edit(10, on="copy", scope=of_tiles, exact=True)
@@ -115,7 +101,7 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     to, source = stmt.operands
     if not isinstance(to, ir.TileRef) or not isinstance(source, ir.TileRef):
         raise refuse(stmt, "the copy is not one of a tile")
-    place, copied = home_of(kernel, site, to.tile), declaration(kernel, site, to.tile)
+    home, copied = home_of(kernel, site, to.tile), declaration(kernel, site, to.tile)
     original = declaration(kernel, site, source.tile)
     if to.tile == source.tile or (to.rows, to.cols) != (source.rows, source.cols):
         raise refuse(stmt, f"{to.tile} and {source.tile} are not the same piece of two tiles")
@@ -123,51 +109,11 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         raise refuse(stmt, f"{to.tile} is {copied.dtype} and {source.tile} {original.dtype}")
     if not (same_value(copied.rows, original.rows) and same_value(copied.cols, original.cols)):
         raise refuse(stmt, f"{to.tile} and {source.tile} are declared with different extents")
-    after = scope_of(kernel, site)
-    users = [n for n, s in enumerate(after) if touches(s, to.tile)]
-    last = users[-1] + 1 if users else 0
-    used = _uses(scope_of(kernel, place), to.tile)
-    if to.tile in known_effects(*after).writes or used > 1 + _uses(after, to.tile):
-        raise refuse(stmt, f"{to.tile} is also written, or read outside the block behind the copy")
-    if any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(place), len(site))):
-        _require_same_piece(after[:last], to)
-    if source.tile in known_effects(*after[:last]).writes:
-        raise refuse(stmt, f"{source.tile} is written while {to.tile} is still read")
-
-    def renamed(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
-        if piece.tile != to.tile:
-            return piece
-        spaces = {operand.name: operand.spaces for operand in OPS[reader.op].operands}
-        for name, _, _, value in operand_roles(reader):
-            if value is piece and original.space not in spaces[name]:
-                found = f"{reader.op} takes no tile in {original.space.upper()}"
-                raise refuse(reader, f"{found}, where {source.tile} lies")
-        return dataclasses.replace(piece, tile=source.tile)
-
-    changed = map_pieces(after[:last], renamed)
-    return lambda: replace(kernel, site, *changed, count=1 + last)
-
-
-def _require_same_piece(body: Body, copied: ir.TileRef) -> None:
-    """Raises EditError where more is read of a tile than the piece that one iteration copies."""
-    if (copied.rows, copied.cols) == (ir.FULL, ir.FULL):
-        return
-    for stmt in ir.walk(body):
-        if not isinstance(stmt, ir.Instr):
-            continue
-        for _, _, _, value in operand_roles(stmt):
-            if not isinstance(value, ir.TileRef) or value.tile != copied.tile:
-                continue
-            if (value.rows, value.cols) != (copied.rows, copied.cols):
-                raise refuse(stmt, f"this reads what other iterations left in {copied.tile}")
-
-
-def _uses(body: Body, name: str) -> int:
-    """Instructions that read or write a tile."""
-    return sum(isinstance(s, ir.Instr) and touches(s, name) for s in ir.walk(body))
-
-
-# ---- dead instructions ----
+    # In a loop, other pieces may hold what other iterations copied.
+    loops = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(home), len(site)))
+    whole = not loops or (to.rows, to.cols) == (ir.FULL, ir.FULL)
+    readers = read_instead(kernel, site, to, source, whole)
+    return lambda: replace(kernel, site, *readers, count=1 + len(readers))
 
 
 @edit(11, on=heads("Instr") - {"fence", "store"}, scope=of_tiles, exact=True)
@@ -216,7 +162,8 @@ def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) 
         # In a loop, what stands before comes after, too. The `orelse` behind a `then` reads nothing
         # of it, but the language's check of what is written first goes by the text all the same.
         around, own = ir.children(node(kernel, site[: length - 1])), site[length - 1]
-        if ref.tile in known_effects(*(around[:own] if looped else ()), *around[own + 1 :]).reads:
+        others = (around[:own] if looped else ()) + around[own + 1 :]
+        if any(ref.tile in effects_of(other).reads for other in others):
             raise refuse(stmt, f"{ref.tile} is read before it is written again")
         # Names of an inner block mean something else outside it: only the whole tile counts.
         enough = {(ir.FULL, ir.FULL)}

@@ -7,7 +7,7 @@ import dataclasses
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.faults import require_inside
+from m890sim.schedule.core.integers.faults import require_inside
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.names import Namer, inlined, top_names, without_stages
