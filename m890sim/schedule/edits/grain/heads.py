@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, times
-from m890sim.kernel.transform import expressions, names_in, substitute_block
+from m890sim.kernel.transform import expressions
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.memo import Memo, by_node
-from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_shallow
-from m890sim.schedule.core.tree import SiteTransformer, node, replace
+from m890sim.schedule.core.tree import SiteTransformer, expect, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
-from m890sim.schedule.edits.attributes.tunable import require_value
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
-from m890sim.schedule.edits.grain.layouts import ONE, POSITION_MASKS, ROWS, Layouts
+from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Homes, Rows, is_position_mask
+from m890sim.schedule.edits.grain.tokens import require_tokens, tokens_of_a_block
 
 GROW, KEEP = "grow", "keep"
 
@@ -27,7 +26,7 @@ def pack_arguments(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[Argument]:
     """Both ways at a phase that divides one of its variables."""
-    if isinstance(stmt, ir.Cores) and _head(kernel, stmt) is not None:
+    if isinstance(stmt, ir.Cores) and _head(stmt) is not None:
         yield GROW
         yield KEEP
 
@@ -69,43 +68,35 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     - "keep": the rows of all these tiles are one Tunable, which is no loop's step and in no slots=,
       at= or queue=, and which set_tunable may change.
     """
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Cores):
-        raise refuse(stmt, "the edit acts on a phase (`for ... in cores(...)`), this is none")
+    stmt = expect(kernel, site, ir.Cores)
     if argument not in (GROW, KEEP):
         raise EditError(f"pack_heads takes {GROW!r} or {KEEP!r}, not {argument!r}")
-
-    head = _head(kernel, stmt)
+    head = _head(stmt)
     if head is None:
         raise refuse(stmt, "no work-item variable is divided by a number of query heads")
 
-    def packed() -> tuple[ir.Cores, frozenset[ir.Expr]]:
-        """The phase, and the rows of the tiles that grow, but for single ones."""
-        name, group = head
-        number = stmt.vars.index(name)
-        whole = groups(kernel, stmt, number, group)
-        layouts = Layouts(kernel, site, name)
-        require_whole_groups(kernel, stmt, name, group, whole)
+    def pack() -> tuple[set[ir.Expr], ir.Kernel]:
+        packer = Packer(Rows(kernel, site, head[0]), site, *head)
+        number = stmt.vars.index(packer.head)
+        whole = groups(kernel, stmt, number, packer.group)
+        require_whole_groups(kernel, stmt, packer.head, packer.group, whole)
         extents = (*stmt.extents[:number], whole, *stmt.extents[number + 1 :])
-        body = Packer(layouts, site, name, group).block(stmt.body)
-        heights = frozenset(layouts.tiles[home].rows for home, _ in layouts.held) - {ONE}
-        return dataclasses.replace(stmt, extents=extents, body=body), heights
+        body = packer.block(stmt.body)
+        packed = dataclasses.replace(stmt, extents=extents, body=body)
+        return packer.heights(), replace(kernel, site, packed)
 
     # For both arguments. Which of several divided variables is meant goes by the text's order.
-    heights = _HEIGHTS.checked((bag_of_kernel(kernel),), lambda: packed()[1], site, head)
-    tunable = _tunable(kernel, stmt, heights, head[1]) if argument == KEEP else ""
-
-    def build() -> ir.Kernel:
-        found = replace(kernel, site, packed()[0])
-        return _in_tokens(found, tunable, head[1]) if tunable else found
-
-    return build
+    heights = _LEGAL.checked((bag_of_kernel(kernel),), lambda: pack()[0], site, head)
+    if argument == GROW:
+        return lambda: pack()[1]
+    rows = require_tokens(kernel, stmt, heights, head[1])
+    return lambda: tokens_of_a_block(pack()[1], rows, head[1])
 
 
-_HEIGHTS: Memo[frozenset[ir.Expr]] = Memo()
+_LEGAL: Memo[set[ir.Expr]] = Memo()
 
 
-def _head(kernel: ir.Kernel, stmt: ir.Cores) -> tuple[str, ir.Expr] | None:
+def _head(stmt: ir.Cores) -> tuple[str, ir.Expr] | None:
     """The first variable that is divided in the phase, with what it is divided by."""
     for part in stmt.body:
         for name, divisor in _divided(part):
@@ -126,62 +117,20 @@ def _divided(stmt: ir.Stmt) -> tuple[tuple[str, ir.Expr], ...]:
     return own + tuple(found for child in ir.children(stmt) for found in _divided(child))
 
 
-# ---- rows that become tokens ----
-
-
-def _tunable(
-    kernel: ir.Kernel, phase: ir.Cores, heights: frozenset[ir.Expr], group: ir.Expr
-) -> str:
-    """The Tunable that is the rows of all packed tiles and may be known at launch only."""
-    if len(heights) != 1:
-        raise refuse(phase, 'the packed tiles differ in rows; "grow" takes any')
-    (height,) = heights
-    if not isinstance(height, ir.Name) or height.id not in kernel.tunables:
-        raise refuse(phase, 'the rows of the packed tiles are no Tunable; "grow" takes any')
-    name = height.id
-    for part in kernel.body[: _behind(kernel, group)]:
-        if isinstance(part, ir.Let) and name in names_in(part.value):
-            raise refuse(phase, f"a scalar in front of the number of heads of a group uses {name}")
-    for loop in ir.walk(kernel.body):
-        # Nor in slots=, at= or queue=: there it would be no size of a block.
-        if isinstance(loop, ir.Loop) and name in names_in(loop.step):
-            raise refuse(loop, f"{name} is a loop's step, which must be a constant")
-    require_value(kernel, name, 1)  # no multiple of the present size
-    return name
-
-
-def _in_tokens(kernel: ir.Kernel, name: str, group: ir.Expr) -> ir.Kernel:
-    """The kernel with its Tunable of rows BQ replaced by max(1, BQ // G) everywhere."""
-    tokens = Namer(kernel).fresh("TOKENS")
-    let = ir.Let(tokens, ir.Op("max", (ONE, ir.Op("//", (ir.Name(name), group)))))
-    place = _behind(kernel, group)
-    later = substitute_block(kernel.body[place:], {name: ir.Name(tokens)})
-    return dataclasses.replace(kernel, body=(*kernel.body[:place], let, *later))
-
-
-def _behind(kernel: ir.Kernel, group: ir.Expr) -> int:
-    """The first place of the kernel's body where a group's size is known."""
-    used = set(names_in(group))
-    places = [n for n, s in enumerate(kernel.body) if isinstance(s, ir.Let) and s.name in used]
-    return places[-1] + 1 if places else 0
-
-
-# ---- the packed phase ----
-
 _PACKED: Memo[ir.Stmt] = Memo()
 
 
 class Packer(SiteTransformer):
     """Writes a phase's body for whole groups instead of heads; refuses other uses of the head."""
 
-    def __init__(self, layouts: Layouts, site: Site, head: str, group: ir.Expr) -> None:
+    def __init__(self, rows: Rows, site: Site, head: str, group: ir.Expr) -> None:
         super().__init__(site)
-        self.layouts, self.head, self.group = layouts, head, group
-        self.homes: Mapping[str, Site] = {}  # of the instruction being mapped
+        self.rows, self.head, self.group = rows, head, group
+        self.homes: Homes = {}  # of the instruction being mapped
 
-    def holds(self, tile: str, what: str = ROWS) -> bool:
-        """Whether a tile of the instruction holds rows, or keys."""
-        return (self.homes[tile], what) in self.layouts.held
+    def heights(self) -> set[ir.Expr]:
+        """The rows of the tiles that grow, but for single ones."""
+        return {self.rows.tiles[key].rows for key in self.rows.held[ROWS]} - {ONE}
 
     def statement(self, stmt: ir.Stmt) -> ir.Stmt:
         if not isinstance(stmt, ir.TileDecl):
@@ -191,23 +140,23 @@ class Packer(SiteTransformer):
 
     def declared_rows(self, tile: ir.TileDecl) -> ir.Expr:
         """The rows of a tile that may hold whole groups."""
-        if (self.site, ROWS) not in self.layouts.held:
+        if self.site not in self.rows.held[ROWS]:
             return tile.rows
         rows = self.group if tile.rows == ONE else times(tile.rows, self.group)
         require_shallow(tile, rows)
         return rows
 
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
-        self.homes = self.layouts.homes[self.site]
-        packed = frozenset(filter(self.holds, self.homes))
+        self.homes = self.rows.homes[self.site]
+        packed = frozenset(n for n, home in self.homes.items() if home in self.rows.held[ROWS])
         make = partial(self.packed, stmt)
         return _PACKED.checked((stmt,), make, self.head, self.group, packed)
 
     def packed(self, stmt: ir.Instr) -> ir.Stmt:
         """An instruction on whole groups."""
         made = super().instruction(stmt)
-        target = stmt.operands[0] if stmt.op in POSITION_MASKS else None
-        if isinstance(target, ir.TileRef) and self.holds(target.tile):
+        target = stmt.operands[0] if is_position_mask(stmt) else None
+        if isinstance(target, ir.TileRef) and self.homes[target.tile] in self.rows.held[ROWS]:
             assert isinstance(made, ir.Instr)
             before = stmt.keyword("group", ONE)
             assert not isinstance(before, str | bool | ir.TileRef) and before is not None
@@ -228,7 +177,7 @@ class Packer(SiteTransformer):
 
     def tile(self, ref: ir.TileRef) -> ir.TileRef:
         ref = super().tile(ref)
-        if not self.holds(ref.tile) or ref.rows == ir.FULL:
+        if self.homes[ref.tile] not in self.rows.held[ROWS] or ref.rows == ir.FULL:
             return ref
         if ref.rows.step is not None:
             raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")

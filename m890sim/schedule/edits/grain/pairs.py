@@ -14,16 +14,16 @@ from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room
-from m890sim.schedule.core.tree import node, replace
+from m890sim.schedule.core.tree import expect, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
-from m890sim.schedule.edits.grain.layouts import (
+from m890sim.schedule.edits.grain.packed_rows import (
     KEYS,
     ONE,
-    POSITION_MASKS,
     ROWS,
-    Layouts,
+    Rows,
     Says,
+    is_position_mask,
     parts_of,
 )
 
@@ -76,9 +76,7 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     """
     if argument not in COUNTS or not isinstance(argument, int):
         raise EditError(f"pair_heads takes 2 or 4 heads, not {argument!r}")
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Cores):
-        raise refuse(stmt, "the edit acts on a phase (`for ... in cores(...)`), this is none")
+    stmt = expect(kernel, site, ir.Cores)
     head = _head(stmt)
     if head is None:
         raise refuse(stmt, "no variable of the phase picks a row of each token")
@@ -99,10 +97,9 @@ _LEGAL: Memo[bool] = Memo()
 
 def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
     number = stmt.vars.index(head)
-    namer = Namer(kernel)
-    pairer = _Pairer(_Layouts(kernel, site, head), site, head, count, namer)
+    pairer = _Pairer(Pairs(kernel, site, head), site, head, count)
     body = pairer.block(stmt.body)
-    outer = namer.fresh("w")
+    outer = pairer.namer.fresh("w")
     first = ir.Let(head, times(ir.Name(outer), count), loc=stmt.loc)
     rest = subtract(stmt.extents[number], ir.Name(head))
     heads = ir.Let(pairer.heads, ir.Op("min", (ir.Const(count), rest)), loc=stmt.loc)
@@ -161,54 +158,56 @@ def _group(entry: ir.Slice | ir.Gather | ir.Expr, head: str) -> ir.Expr | None:
     return group if shapes.same_value(subtract(entry.stop, start), group) else None
 
 
-class _Layouts(Layouts):
-    """Rows of heads that stand behind each other, and keys of a token, head after head."""
+class Pairs(Rows):
+    """Rows of heads that stand behind each other, and tiles of keys, head after head a token."""
 
     def says(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Says:
         found = super().says(stmt, decls)
         if stmt.op in ("load", "store"):
             return found
         stationary = stmt.operands[2] if stmt.op == "matmul" else None
-        others = [
-            value.tile
-            for value in values_of(stmt)
-            if isinstance(value, ir.TileRef) and value is not stationary
-        ]
-        keys = [((name, KEYS), f"{stmt.op} takes the keys in `{name}`") for name in others]
-        wrong, implied = (*found.wrong, *keys), found.implied
+        values = (value for value in values_of(stmt) if value is not stationary)
+        others = [value.tile for value in values if isinstance(value, ir.TileRef)]
+        refused = [(KEYS, name, f"{stmt.op} takes the keys in `{name}`") for name in others]
+        if is_position_mask(stmt):
+            refused.append((ROWS, others[0], f"{stmt.op} goes by the positions of rows"))
+        follow = found.follow
         if isinstance(stationary, ir.TileRef):
-            implied = (*implied, ((stationary.tile, KEYS), (others[0], ROWS)))
-        if stmt.op in POSITION_MASKS:
-            wrong = (*wrong, ((others[0], ROWS), f"{stmt.op} goes by the positions of rows"))
-        return dataclasses.replace(found, implied=implied, wrong=wrong)
+            follow = (*follow, (KEYS, frozenset((stationary.tile,)), (others[0],)))
+        return Says(found.holds, follow, (*found.refused, *refused))
 
     def transfer(self, stmt: ir.Instr) -> Says:
         tile, piece = parts_of(stmt)
-        role, name = _role(piece, self.head), tile.tile
-        if role in (KEYS, ROWS):
-            other = ROWS if role == KEYS else KEYS
-            return Says(((name, role),), wrong=(((name, other), f"`{name}` holds keys and rows"),))
+        role = _role(piece, self.head)
         if role == "other":
             return Says(error=f"`{self.head}` is no index of `{piece.tensor}` that a run goes by")
-        return self.without_index(stmt, ROWS, KEYS)
+        if not role:
+            return self.of_no_head(stmt, ROWS, KEYS)
+        other = ROWS if role == KEYS else KEYS
+        reason = f"`{tile.tile}` holds keys and rows"
+        return Says(((role, tile.tile),), refused=((other, tile.tile, reason),))
 
 
 class _Pairer(Packer):
     """Writes a phase's body for several heads; refuses other uses of the head."""
 
-    def __init__(self, layouts: _Layouts, site: Site, head: str, count: int, namer: Namer) -> None:
-        super().__init__(layouts, site, head, ONE)
-        self.count, self.namer, self.heads = count, namer, namer.fresh("heads")
+    def __init__(self, rows: Pairs, site: Site, head: str, count: int) -> None:
+        super().__init__(rows, site, head, ONE)
+        self.count, self.namer = count, Namer(rows.kernel)
+        self.heads = self.namer.fresh("heads")
         self.row = ""  # the loop's variable while a matmul of one head is written
 
     def declared_rows(self, tile: ir.TileDecl) -> ir.Expr:
-        held = {(self.site, ROWS), (self.site, KEYS)} & self.layouts.held
+        held = self.site in self.rows.held[ROWS] or self.site in self.rows.held[KEYS]
         return times(tile.rows, self.count) if held else tile.rows
 
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
-        self.homes = self.layouts.homes[self.site]
+        self.homes = self.rows.homes[self.site]
         stationary = stmt.operands[2] if stmt.op == "matmul" else None
-        if not isinstance(stationary, ir.TileRef) or not self.holds(stationary.tile, KEYS):
+        if (
+            not isinstance(stationary, ir.TileRef)
+            or self.homes[stationary.tile] not in self.rows.held[KEYS]
+        ):
             return self.packed(stmt)
         self.row = self.namer.fresh("y")
         one = dataclasses.replace(self.packed(stmt), comments=ir.NO_COMMENTS)
@@ -223,9 +222,9 @@ class _Pairer(Packer):
         return expr
 
     def tile(self, ref: ir.TileRef) -> ir.TileRef:
-        heads, row, rows = ir.Name(self.heads), ir.Name(self.row), ref.rows
-        height = self.layouts.tiles[self.homes[ref.tile]].rows
-        if self.holds(ref.tile):
+        home, heads, row = self.homes[ref.tile], ir.Name(self.heads), ir.Name(self.row)
+        rows, height = ref.rows, self.rows.tiles[home].rows
+        if home in self.rows.held[ROWS]:
             if rows != ir.FULL:
                 raise refuse(self.stmt, f"a piece of `{ref.tile}` has not all rows of a head")
             if self.row:
@@ -233,7 +232,7 @@ class _Pairer(Packer):
                 return dataclasses.replace(ref, rows=ir.Slice(first, add(first, height)))
             stop = heads if height == ONE else ir.Op("*", (heads, height))
             return dataclasses.replace(ref, rows=ir.Slice(None, stop))
-        if not self.holds(ref.tile, KEYS):
+        if home not in self.rows.held[KEYS]:
             return ref
         if rows.step is not None:
             raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {rows.step}-th row")
@@ -250,7 +249,7 @@ class _Pairer(Packer):
 
     def has_keys(self, start: ir.Expr, stop: ir.Expr) -> bool:
         """Whether a piece of the keys certainly has rows where the matmul stands."""
-        kernel = self.layouts.kernel
+        kernel = self.rows.kernel
         # Scalars of the kernel's top stand for themselves: what they are made of is no help here.
         known = Integers(
             surroundings(kernel, self.site),
