@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.effects import operand_roles, touches
@@ -48,7 +48,7 @@ class _Pass(BodyValues[Kind | None]):
         self,
         maximum: str,
         states: set[str],
-        outside: set[str],
+        outside: Set[str],
         tiles: Mapping[str, ir.TileDecl],
         factor: Factor | None,
     ) -> None:
@@ -229,7 +229,7 @@ def weights_of(
     loop: ir.Loop,
     maximum: str,
     pieces: dict[str, ir.TileRef],
-    outside: set[str],
+    outside: Set[str],
     tiles: Mapping[str, ir.TileDecl],
 ) -> Factor:
     """The factor of the maximum in the weights of a loop's sums: they are e ** (factor * x - ...).
@@ -257,7 +257,7 @@ def _weights_of(
     loop: ir.Loop,
     maximum: str,
     pieces: dict[str, ir.TileRef],
-    outside: set[str],
+    outside: Set[str],
     tiles: Mapping[str, ir.TileDecl],
 ) -> Factor:
     states = set(pieces) - {maximum}

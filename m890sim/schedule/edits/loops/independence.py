@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form
 from m890sim.kernel.transform import Entry
@@ -48,7 +50,7 @@ def require_independent(
 
 
 def _motion(
-    known: Integers, entry: Entry, loop: ir.Loop, changing: set[str]
+    known: Integers, entry: Entry, loop: ir.Loop, changing: Set[str]
 ) -> tuple[ir.Expr | None, ir.Expr | None] | None:
     """Base and pace of an index that starts at base + pace * the loop's variable.
 
