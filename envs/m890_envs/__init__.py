@@ -7,16 +7,17 @@ package registers its environments with Gymnasium: `gym.make("m890_envs:M890/Ker
 from __future__ import annotations
 
 from m890_envs.env import KernelEditEnv, shared_memory
-from m890_envs.registration import FIXED, GENERAL, IDS, register
-from m890_envs.vector import KernelEditVectorEnv
-from m890_envs.wrappers import MaskInObservation
+from m890_envs.registration import FIXED, GENERAL, GRAPH, IDS, MACRO, register
+from m890_envs.wrappers import FlatMaskedObservation, MaskInObservation
 
 __all__ = [
     "FIXED",
+    "FlatMaskedObservation",
     "GENERAL",
+    "GRAPH",
     "IDS",
     "KernelEditEnv",
-    "KernelEditVectorEnv",
+    "MACRO",
     "MaskInObservation",
     "register",
     "shared_memory",

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 
+from m890_envs.choices import Choices, MacroEdits, SingleEdits
 from m890_envs.features import rounded
-from m890_envs.render import picture, report
-from m890_envs.view import View, Viewer
+from m890_envs.render import Window, picture, report
+from m890_envs.view import OBSERVATIONS, View, Viewer
 from m890sim.chip import ChipSpec
 from m890sim.errors import TaskError
 from m890sim.judge.arguments import sequence_of
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
-from m890sim.schedule import Edit, EditError, check_edit
+from m890sim.schedule import Edit, EditError
 from m890sim.schedule.actions import STOP
+from m890sim.schedule.macros import Macro
 from m890sim.session import Facade, KernelSession, LogEntry, Memory
 from m890sim.session.arguments import choice_of, count_of, integer_of, penalty_of
 from m890sim.workloads import KERNELS, Case, Task
@@ -31,6 +35,10 @@ Observation = dict[str, Any]  # name -> float32 array
 Info = dict[str, Any]
 
 REWARDS = ("best", "current", "final")
+ACTIONS = ("single", "macro")
+# Places that an observation shows where `sites` is None.
+SITES = {"task": 128, "uniform": 192, "graph": 512}
+MOST_SITES = 4096  # the observation has a row for each, a mask of single edits one number for each
 ROWS = 8  # that the gate looks at on every distribution: enough for mistakes that they name
 STATES = 2048  # kernels that the shared memory keeps with their edits, masks and features
 _shared: list[Memory] = []
@@ -49,12 +57,15 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     Description: task, cases (all where None) and chip say what a kernel is measured on. start is
     the kernel of a reset: "reference", "textbook", a built-in name, a path or a Kernel.
 
-    Actions: Discrete. 0 stops; every other id is an edit at a place, see
-    `m890sim.schedule.actions`. `info["action_mask"]` and `action_masks()` are 1 where an edit
-    applies. An illegal action changes nothing but the steps left, costs `penalty`, and
-    `info["why"]` says why.
+    Actions: Discrete. 0 stops. actions="single": every other id is an edit at a place, see
+    `m890sim.schedule.actions`. "macro": an edit at all its places, `m890sim.schedule.macros`; one
+    evaluation, and the same ids for every task and chip. `info["action_mask"]` and `action_masks()`
+    are 1 where an edit applies. An illegal action changes nothing but the steps left, costs
+    `penalty`, and `info["why"]` says why.
 
-    Observations: a dict of float32 arrays, field by field in docs/environments.md.
+    Observations: a dict of arrays, field by field in docs/environments.md. observation="task": its
+    shapes are the task's. "uniform": one set of shapes for all tasks, cases and chips. "graph": as
+    that, with statements and tensors as nodes. None: "uniform" with macro actions, else "task".
 
     Rewards: "best", the rise of log2(best valid speedup): returns add up to the log2 of the final
     speedup over that of the start; "current", the change of log2(speedup) of the kernel as it is;
@@ -65,16 +76,21 @@ class KernelEditEnv(gym.Env[Observation, Any]):
 
     Arguments: verify: "best" (a kernel must pass the functional gate before it counts as best),
     "always" or "never". seed, distributions (all where None), rows (every row where None): what the
-    gate looks at. sites: places that actions and observation reach. shown: the case whose cycles
+    gate looks at. sites: statements that the observation shows, and that single edits reach: with
+    "uniform" and "graph" no edit is legal that would put one out of reach; None for 128, 192, 512
+    by observation. shown: the case whose cycles
     the program's rows and pictures show, the first where None. memory: a Memory to share; the
-    process's own where None. render_mode: "ansi" or "rgb_array". `reset(options={"start": ...})`
+    process's own where None. render_mode: "ansi", "rgb_array" or "human", which opens a window and
+    needs the extra `m890sim[human]`. `reset(options={"start": ...})`
     begins one episode with another kernel. There is no chance in it: `reset(seed=...)` seeds
     `np_random` alone.
 
     Raises: what KernelSession raises for what it refuses; ValueError for impossible arguments.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
+    metadata: dict[str, Any] = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 4}
+
+    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -91,7 +107,9 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         distributions: Sequence[str] | None = None,
         rows: int | None = ROWS,
         penalty: float = 0.01,
-        sites: int = 128,
+        actions: str = "single",
+        observation: str | None = None,
+        sites: int | None = None,
         shown: str | None = None,
         memory: Memory | None = None,
         render_mode: str | None = None,
@@ -99,6 +117,11 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         horizon, budget = count_of("horizon", horizon, 1), count_of("budget", budget, 2)
         penalty = penalty_of(penalty)
         choice_of("reward", reward, REWARDS)
+        choice_of("actions", actions, ACTIONS)
+        if observation is None:
+            observation = "uniform" if actions == "macro" else "task"
+        choice_of("observation", observation, OBSERVATIONS)
+        sites = SITES[observation] if sites is None else integer_of("sites", sites, 1, MOST_SITES)
         if render_mode is not None:
             choice_of("render_mode", render_mode, tuple(self.metadata["render_modes"]))
         if cases is not None and not isinstance(cases, (str, Case)):
@@ -118,6 +141,8 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             "distributions": distributions,
             "rows": rows,
             "penalty": penalty,
+            "actions": actions,
+            "observation": observation,
             "sites": sites,
             "shown": shown,
             "render_mode": render_mode,
@@ -136,7 +161,14 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             memory=shared_memory() if memory is None else memory,
         )
         self._template.load(start_of(self._template.task, start))
-        self._viewer = Viewer(self._template, sites, shown)
+        self._choices: Choices
+        if actions == "macro":
+            self._choices = MacroEdits(self._template)
+        else:
+            self._choices = SingleEdits(self._template, sites, bounded=observation != "task")
+        self._choices.check_start(self._template.kernel)
+        self._viewer = Viewer(self._template, self._choices, observation, sites, shown)
+        self._window = Window(self.metadata["render_fps"]) if render_mode == "human" else None
         self._session = self._template
         self._steps = 0  # since the reset
         self._outside = False  # whether somebody was given this episode's session
@@ -146,10 +178,24 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         self._view: View
         self._best = self._before = 0.0  # log2 of the best speedup, now and at the reset
         self._rewarded = 0.0  # what rewards are differences of, at the last one
-        self.action_space = spaces.Discrete(self._viewer.actions.n)
+        # What was done last, and how many edits there were after it.
+        self._last: tuple[str, int] = ("", 0)
+        self.action_space = spaces.Discrete(self._choices.n)
         self.observation_space = self._viewer.space()
 
     # What is going on.
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What `gymnasium.make` made it from, without `memory`: that changes nothing."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None and "memory" in spec.kwargs:
+            spec = copy.copy(spec)
+            spec.kwargs = {key: value for key, value in spec.kwargs.items() if key != "memory"}
+        self._spec = spec
 
     @property
     def session(self) -> Facade:
@@ -168,45 +214,22 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         self._require_reset()
         if self._outside:
             self._catch_up()
-        return self._view.mask.astype(np.bool_)
+        return self._viewer.mask(self._view).view(np.bool_)
 
-    def edit_of(self, action: int) -> Edit | None:
-        """The edit that an action means now; None for STOP.
+    def edit_of(self, action: int) -> Edit | Macro | None:
+        """What an action means now: an edit or a macro; None for STOP.
 
         Raises: EditError where the kernel has no such place or the edit has nothing to do there;
         TypeError, ValueError for what is no action.
         """
-        return self._viewer.actions.edit_of(self._session.kernel, self._number(action))
+        return self._choices.meaning_of(self._session.kernel, self._choices.number_of(action))
 
-    def action_of(self, edit: Edit) -> int | None:
-        """The action of an edit of the kernel as it is; None where it has none.
+    def action_of(self, edit: Edit | Macro) -> int | None:
+        """The action of an edit of the kernel as it is, or of a macro; None where it has none.
 
-        Raises: TypeError for what is no edit.
+        Raises: TypeError for what is neither, or not what actions are here.
         """
-        check_edit(edit)
-        return self._viewer.actions.id_of(self._session.kernel, edit)
-
-    def check_action(self, action: int, *, resets: bool = False) -> int:
-        """An action that `step` takes now, as an int; changes nothing.
-
-        resets: whether a reset comes before the step. Raises: TypeError, ValueError for what lies
-        outside the action space; ResetNeeded where no episode is going on.
-        """
-        number = self._viewer.actions.number_of(action)
-        if not (self._running or resets):
-            self._require_reset()
-            raise ResetNeeded("the episode has ended; call reset() before the next step")
-        return number
-
-    def timing_after(self, action: int) -> tuple[str, Callable[[], object]] | None:
-        """As `KernelSession.timing_after`; None also where the action edits nothing."""
-        number = self._number(action)
-        if self._outside and self._running:
-            self._catch_up()
-        place = bisect_left(self._view.ids, number) if self._running else 0
-        if not self._running or place == len(self._view.ids) or self._view.ids[place] != number:
-            return None
-        return self._session.timing_after(self._view.edits[place])
+        return self._choices.number_for(self._session.kernel, edit)
 
     # Gymnasium's interface.
 
@@ -228,16 +251,27 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         else:
             session = self._blank()
             session.load(start_of(session.task, start))
+            self._choices.check_start(session.kernel)
         self._session, self._steps, self._outside = session, 0, False
+        self._last = ("", 0)
         self._show(session.evaluate())
         self._before = self._best
         self._running = True
         self._rewarded = self._worth()
+        if self._window is not None:
+            self.render()
         return self._observation(), self._info(0, reason_of(self._entry))
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
-        """Apply an action. Raises: TypeError, ValueError for what lies outside the action space."""
-        number = self.check_action(action)
+        """Apply an action.
+
+        Raises: TypeError, ValueError for what lies outside the action space; ResetNeeded where no
+        episode is going on.
+        """
+        number = self._choices.number_of(action)
+        if not self._running:
+            self._require_reset()
+            raise ResetNeeded("the episode has ended; call reset() before the next step")
         session = self._session
         if self._outside:
             self._catch_up()
@@ -247,7 +281,9 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         elif number != STOP:
             place = bisect_left(view.ids, number)
             if place < len(view.ids) and view.ids[place] == number:
-                session.apply(view.edits[place])
+                edit = view.edits[place] if view.edits else None
+                done = self._choices.take(session, number, edit)
+                self._last = done, len(session.edits)
                 self._show(session.evaluate())
                 why = reason_of(self._entry)
             else:
@@ -258,6 +294,8 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         self._running = not (terminated or truncated)
         before, self._rewarded = self._rewarded, self._worth()
         reward = self._rewarded - before - illegal * self.penalty
+        if self._window is not None:
+            self.render()
         return self._observation(), reward, terminated, truncated, self._info(illegal, why)
 
     def render(self) -> Any:
@@ -265,6 +303,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
 
         "ansi": text, the kernel with its hottest lines marked and a line about its speedup.
         "rgb_array": uint8 (height, width, 3), what the engines do on the shown case.
+        "human": the same in a window, which every reset and step renew; gives None.
         """
         if self.render_mode is None:
             gym.logger.warn("render() needs a render_mode: gym.make(..., render_mode='ansi')")
@@ -272,10 +311,19 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         self._require_reset()
         if self._outside:
             self._catch_up()
-        case = self._viewer.shown
+        case, last = self._viewer.shown, self._last_edit()
         if self.render_mode == "ansi":
-            return report(self._session, self._entry, self._view.program, case)
-        return picture(self._session, self._entry, case)
+            return report(self._session, self._entry, self._view.shares, case, last)
+        found = picture(self._session, self._entry, case, last)
+        if self._window is None:
+            return found
+        self._window.show(found)
+        return None
+
+    def close(self) -> None:
+        """Close the window, where there is one."""
+        if self._window is not None:
+            self._window.close()
 
     # Copies.
 
@@ -285,7 +333,12 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         other.__dict__.update(self.__dict__)
         other._template = self._template.clone()
         other._session = self._session.clone()
-        other._np_random = None
+        other._np_random = copy.deepcopy(self._np_random)
+        other.action_space = _with_chance(self.action_space, _chance(self.action_space))
+        seen = self.observation_space
+        other.observation_space = _with_chance(seen, _chance(seen))
+        if self._window is not None:
+            other._window = Window(self.metadata["render_fps"])
         return other
 
     def __deepcopy__(self, _memo: object) -> KernelEditEnv:
@@ -297,9 +350,11 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         if hasattr(self, "_view"):
             if self._outside:
                 self._catch_up()
-            fixed = self._steps, self._running, self._before, self._rewarded
+            fixed = self._steps, self._running, self._before, self._rewarded, self._last
             place = (self._session.snapshot(), *fixed)
-        return _restore, (type(self), self._arguments, self.spec, place)
+        spaces_too = _chance(self.action_space), _chance(self.observation_space)
+        chance = self._np_random, self._np_random_seed, *spaces_too
+        return _restore, (type(self), self._arguments, self.spec, place, chance)
 
     # Parts.
 
@@ -322,11 +377,17 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         self._best = math.log2(session.best_speedup)
 
     def _resume(
-        self, snapshot: Any, steps: int, running: bool, before: float, rewarded: float
+        self,
+        snapshot: Any,
+        steps: int,
+        running: bool,
+        before: float,
+        rewarded: float,
+        last: tuple[str, int],
     ) -> None:
         """Go on from where another environment with these arguments was."""
         self._session = KernelSession.restored(snapshot, self._template.memory)
-        self._steps, self._running = steps, running
+        self._steps, self._running, self._last = steps, running, last
         self._before, self._rewarded = before, rewarded
         self._show(self._session.evaluate())
 
@@ -349,8 +410,11 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         if not hasattr(self, "_view"):
             raise ResetNeeded("call reset() first")
 
-    def _number(self, action: int) -> int:
-        return self._viewer.actions.number_of(action)
+    def _last_edit(self) -> str:
+        """What was done last; empty where nothing was."""
+        edits = self._session.edits
+        text, count = self._last
+        return text if text and count == len(edits) else str(edits[-1]) if edits else ""
 
     def _worth(self) -> float:
         """What rewards are differences of."""
@@ -362,13 +426,12 @@ class KernelEditEnv(gym.Env[Observation, Any]):
 
     def _refusal(self, number: int) -> str:
         """Why an action is illegal."""
+        trial = self._session.clone()
         try:
-            edit = self._viewer.actions.edit_of(self._session.kernel, number)
-            if edit is not None:
-                self._session.clone().apply(edit)
+            self._choices.take(trial, number, None)
         except EditError as error:
             return str(error)
-        return f"{edit} is not among the legal edits"
+        return f"{self._choices.meaning_of(self._session.kernel, number)} is not legal"
 
     def _observation(self) -> Observation:
         view, session, entry = self._view, self._session, self._entry
@@ -380,20 +443,16 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             1.0 if budget is None else max(0, budget - session.spent) / budget,
             1.0 if horizon is None else max(0, horizon - self._steps) / horizon,
         )
-        return {
-            "case": view.case.copy(),
-            "chip": self._viewer.chip.copy(),
-            "profile": view.profile.copy(),
-            "program": view.program.copy(),
-            "progress": np.array(progress, dtype=np.float32),
-            "tunables": view.tunables.copy(),
-        }
+        found = {name: array.copy() for name, array in view.arrays.items()}
+        found["chip"] = self._viewer.chip.copy()
+        found["progress"] = np.array(progress, dtype=np.float32)
+        return found
 
     def _info(self, illegal: int, why: str) -> Info:
         session, entry = self._session, self._entry
         left = session.left
         return {
-            "action_mask": self._view.mask.copy(),
+            "action_mask": self._viewer.mask(self._view),
             "best_speedup": np.float64(session.best_speedup),
             "correct": np.int8(-1 if entry.correct is None else entry.correct),
             "cycles": self._view.cycles.copy(),
@@ -444,11 +503,31 @@ def reason_of(entry: LogEntry) -> str:
     return f"{entry.code} {entry.message}" if entry.failed else ""
 
 
+def _chance(space: Any) -> tuple[Any, dict[str, Any]]:
+    """The random numbers of a space, and of those in it by name."""
+    inner = space.spaces.items() if isinstance(space, spaces.Dict) else ()
+    return space._np_random, {name: _chance(found) for name, found in inner}
+
+
+def _with_chance(space: Any, chance: tuple[Any, dict[str, Any]]) -> Any:
+    """The same space with these random numbers."""
+    found = copy.copy(space)
+    found._np_random = copy.deepcopy(chance[0])
+    if chance[1]:
+        found.spaces = {
+            name: _with_chance(inner, chance[1][name]) for name, inner in space.spaces.items()
+        }
+    return found
+
+
 def _restore(
-    kind: type[KernelEditEnv], arguments: dict[str, Any], spec: Any, place: Any
+    kind: type[KernelEditEnv], arguments: dict[str, Any], spec: Any, place: Any, chance: Any
 ) -> KernelEditEnv:
     env = kind(**arguments)
     env.spec = spec
+    env._np_random, env._np_random_seed, acting, seeing = chance
+    env.action_space = _with_chance(env.action_space, acting)
+    env.observation_space = _with_chance(env.observation_space, seeing)
     if place is not None:
         env._resume(*place)
     return env

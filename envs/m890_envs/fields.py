@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from m890sim.chip import ChipSpec
 from m890sim.isa import OPS
 from m890sim.kernel import ir
+from m890sim.schedule.macros import KINDS
+from m890sim.schedule.macros import TUNABLES as KIND_OF_TUNABLE
 from m890sim.timing.attribution import FIXED_CAUSES
 
 GRAIN = 1024  # logarithms are rounded to 1 / GRAIN: the same numbers on every machine
@@ -213,3 +215,91 @@ INFO: tuple[Key, ...] = (
     Key("steps", "int64", "()", "since the reset, illegal ones included"),
     Key("why", "str", "", "why the action was illegal or the kernel failed; empty otherwise"),
 )
+
+# The observation of one set of shapes ("uniform"), and the graph. Their tables are their own:
+# they too are append-only, and stay as they are when those above grow.
+MOST_CASES = 16  # rows of "case" beside the mean; those beyond are in the mean alone
+SYMBOLS = 12  # of a case's symbols; those beyond are not shown
+MOST_TENSORS = 12
+DIMS = 4  # of a tensor; leading ones beyond are merged
+READS = 3  # operands shown beside what an instruction writes; keywords count
+PIECE_COLUMNS = ("first_row", "rows", "first_column", "columns")
+STATEMENT_KINDS = tuple(kind for kind in KINDS if kind not in KIND_OF_TUNABLE)
+
+UNIFORM_CHIP = (
+    *CHIP,
+    Field("sequencer_address_operations", _LOG, "sequencer address operations", high=LARGEST),
+)
+UNIFORM_CASE: tuple[Field, ...] = (
+    Field("there", "0 or 1", "the row stands for a case; 1 in the mean"),
+    *CASE,
+    Field("work", _LOG, "elements or scores of the case", high=LARGEST),
+    *(
+        Field(f"symbol_{number}", _LOG, f"the task's symbol {number} by the alphabet", high=LARGEST)
+        for number in range(1, SYMBOLS + 1)
+    ),
+)
+TENSOR: tuple[Field, ...] = (
+    Field("there", "0 or 1", "the row stands for a tensor"),
+    Field("scratch", "0 or 1", "the kernel declares it; 0: it is a parameter"),
+    Field("dtype", "bytes an element", "of the tensor", high=8),
+    *(
+        Field(f"dim_{number}", _LOG, "a dimension, the last one last", high=LARGEST)
+        for number in range(1, DIMS + 1)
+    ),
+)
+KIND: tuple[Field, ...] = (
+    Field("number", _LOG, "statements of the kind", high=LARGEST),
+    Field("share", _SHARE, "as in program, their sum", high=1023),
+    Field("busy", _SHARE, "as in program, their sum", high=1023),
+    Field("idle", _SHARE, "as in program, their sum", high=1023),
+)
+_READS = ("first", "second", "third")
+UNIFORM_PROGRAM: tuple[Field, ...] = (
+    *PROGRAM,
+    Field("parent", _COUNT, "the place of the block that it stands in; 0: the kernel", high=4096),
+    Field("third_read", _COUNT, "the third tile or scratch that it reads", high=1023),
+    Field("fourth_read", _COUNT, "the fourth one", high=1023),
+    Field(
+        "tensor", _COUNT, "the row of tensors that it loads, stores or declares, from 1", high=63
+    ),
+    Field("transposed", "sum of codes", "which of the three reads is: 1, 2, 4", high=7),
+    *(
+        Field(f"{operand}_{name}", _LOG, f"{name.replace('_', ' ')} of {text}", high=LARGEST)
+        for operand, text in (
+            ("written", "the piece that it writes, in the first iteration of every loop"),
+            *((f"{nth}_read", f"its {nth} operand that it reads") for nth in _READS),
+        )
+        for name in PIECE_COLUMNS
+    ),
+)
+EDGES_A_NODE = 8  # room for edges of the graph
+TENSOR_NODE = 10  # `statement` of a node that is a tensor among the parameters
+NODE: tuple[Field, ...] = (
+    Field("statement", _CODE, f"{OWN[0].text}, {TENSOR_NODE} parameter tensor", high=TENSOR_NODE),
+    *PROGRAM[1:],
+)
+CONTAINS, FOLLOWS, WRITES, READ_BY, FLOWS = range(1, 6)
+EDGE: tuple[Field, ...] = (
+    Field(
+        "kind",
+        _CODE,
+        f"{CONTAINS} from a block to a statement of it, {FOLLOWS} from a statement to the next of "
+        f"its block, {WRITES} from an instruction to the declaration or tensor that it writes, "
+        f"{READ_BY} from a declaration or tensor to an instruction that reads it, {FLOWS} from the "
+        "instruction above that wrote a tile last to one that reads it",
+        high=FLOWS,
+    ),
+    Field("position", _COUNT, "of the operand; 0 is what is written", high=15),
+    Field("transposed", "0 or 1", "the operand is"),
+    *(
+        Field(
+            name,
+            _LOG,
+            f"{name.replace('_', ' ')} of the piece, in the first iteration",
+            high=LARGEST,
+        )
+        for name in PIECE_COLUMNS
+    ),
+)
+COUNTS = ("nodes that are shown", "edges that are shown", "nodes that there are")

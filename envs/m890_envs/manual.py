@@ -5,9 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from m890_envs.fields import CASE, CHIP, INFO, PROFILE, PROFILE_ENGINES, PROGRAM, PROGRESS, Field
-from m890_envs.registration import FIXED
+from m890_envs.fields import (
+    CASE,
+    CHIP,
+    COUNTS,
+    EDGE,
+    INFO,
+    KIND,
+    NODE,
+    PROFILE,
+    PROFILE_ENGINES,
+    PROGRAM,
+    PROGRESS,
+    STATEMENT_KINDS,
+    TENSOR,
+    UNIFORM_CASE,
+    UNIFORM_CHIP,
+    UNIFORM_PROGRAM,
+    Field,
+)
+from m890_envs.registration import FIXED, GRAPH, MACRO
 from m890sim.schedule.actions import ROWS, Actions
+from m890sim.schedule.macros import MACROS
 
 _BLOCK = re.compile(
     r"(?P<begin><!-- table: (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end table -->)", re.S
@@ -32,6 +51,46 @@ def _ids() -> str:
     return _markdown(heads, rows)
 
 
+def _newer() -> str:
+    rows = []
+    for beside, macro, graph in zip(FIXED, MACRO, GRAPH, strict=True):
+        count = Actions(GRAPH[graph]["sites"]).n
+        rows.append([f"`{beside}`", f"`{macro}`", f"{1 + len(MACROS)}", f"`{graph}`", f"{count:,}"])
+    heads = ("beside", "macro actions", "actions", "single edits, graph", "actions")
+    return _markdown(heads, rows)
+
+
+def _macros() -> str:
+    numbers: dict[str, list[int]] = {}
+    reaches: dict[str, list[str]] = {}
+    for number, macro in enumerate(MACROS, 1):
+        numbers.setdefault(macro.name, []).append(number)
+        reaches.setdefault(macro.name, []).append(macro.reach)
+    rows = []
+    for name, found in numbers.items():
+        kinds = list(dict.fromkeys(reaches[name]))
+        rows.append([f"{found[0]} ... {found[-1]}", f"`{name}`", ", ".join(kinds)])
+    return _markdown(("actions", "edit", "reaches of each argument"), rows)
+
+
+def _kinds() -> str:
+    return _markdown(("row", "kind"), [[str(n), kind] for n, kind in enumerate(STATEMENT_KINDS)])
+
+
+def _counts() -> str:
+    return _markdown(("column", "what it is"), [[str(n), text] for n, text in enumerate(COUNTS)])
+
+
+def _more(fields: tuple[Field, ...], first: int) -> Callable[[], str]:
+    """The columns from `first` on."""
+
+    def table() -> str:
+        rows = [[str(n), f"`{f.name}`", f.unit, f.text] for n, f in enumerate(fields)]
+        return _markdown(("column", "name", "unit", "what it is"), rows[first:])
+
+    return table
+
+
 def _actions() -> str:
     arguments: dict[str, list[tuple[int, str]]] = {}
     for number, (name, argument) in enumerate(ROWS):
@@ -45,11 +104,7 @@ def _actions() -> str:
 
 
 def _columns(fields: tuple[Field, ...]) -> Callable[[], str]:
-    def table() -> str:
-        rows = [[str(n), f"`{f.name}`", f.unit, f.text] for n, f in enumerate(fields)]
-        return _markdown(("column", "name", "unit", "what it is"), rows)
-
-    return table
+    return _more(fields, 0)
 
 
 def _engines() -> str:
@@ -77,4 +132,15 @@ TABLES: dict[str, Callable[[], str]] = {
     "case": _columns(CASE),
     "progress": _columns(PROGRESS),
     "info": _info,
+    "newer": _newer,
+    "macros": _macros,
+    "uniformprogram": _more(UNIFORM_PROGRAM, len(PROGRAM)),
+    "uniformcase": _columns(UNIFORM_CASE),
+    "uniformchip": _more(UNIFORM_CHIP, len(CHIP)),
+    "tensors": _columns(TENSOR),
+    "kind": _columns(KIND),
+    "kinds": _kinds,
+    "node": _more(NODE[:1], 0),
+    "edge": _columns(EDGE),
+    "counts": _counts,
 }

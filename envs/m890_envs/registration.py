@@ -7,7 +7,6 @@ from typing import Any
 import gymnasium as gym
 
 ENTRY_POINT = "m890_envs.env:KernelEditEnv"
-VECTOR_ENTRY_POINT = "m890_envs.vector:make_vector"
 ATTENTION: dict[str, Any] = {"chip": "m890", "horizon": 512, "budget": 432, "sites": 128}
 SMALL: dict[str, Any] = {"chip": "m890", "horizon": 64, "budget": 48, "sites": 64}
 HEAD_CASES = ("head-256", "head-330")
@@ -57,8 +56,22 @@ FIXED: dict[str, dict[str, Any]] = {
         "chip": "m890-mini",
     },
 }
+
+
+def _beside(word: str, **changes: Any) -> dict[str, dict[str, Any]]:
+    """An id beside every fixed one: `M890/<Task><word>-v0`."""
+    return {
+        f"{name.rpartition('-')[0]}{word}-v0": {**arguments, **changes}
+        for name, arguments in FIXED.items()
+    }
+
+
+# Macro actions and observations of one set of shapes; single edits, none out of reach, on a graph.
+MACRO = _beside("Macro", actions="macro", observation="uniform", sites=192)
+GRAPH = _beside("Graph", observation="graph", sites=512)
 GENERAL = "M890/KernelEdit-v0"
-IDS = (GENERAL, *FIXED)
+ARGUMENTS: dict[str, dict[str, Any]] = {GENERAL: {}, **FIXED, **MACRO, **GRAPH}
+IDS = tuple(ARGUMENTS)
 
 
 def register() -> None:
@@ -68,6 +81,5 @@ def register() -> None:
             gym.register(
                 id=name,
                 entry_point=ENTRY_POINT,
-                vector_entry_point=VECTOR_ENTRY_POINT,
-                kwargs=FIXED.get(name, {}),
+                kwargs=ARGUMENTS[name],
             )

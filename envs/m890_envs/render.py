@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 
-from m890_envs.features import Floats
-from m890_envs.fields import PROGRAM, STATEMENTS
 from m890_envs.font import HEIGHT, WIDTH, write_text
 from m890_envs.program import last_core
 from m890sim.errors import BindError, LimitError
@@ -20,7 +20,6 @@ from m890sim.workloads import simulate
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 HOTTEST = 5  # lines that are marked
-_SHARE = [field.name for field in PROGRAM].index("share")
 _TEXT, _GRID, _BACK, _LANE = (225, 228, 232), (70, 76, 86), (24, 27, 33), (38, 43, 51)
 _HELD = (190, 130, 40)
 _COLOURS = {
@@ -30,7 +29,7 @@ _COLOURS = {
     "sfu": (230, 110, 100),
 }
 _LEGEND = "bright: working   dark: result under way   amber: held by an operand or a slot"
-_WIDTH, _LEFT, _TOP, _ROW, _BOTTOM, _SCALE = 960, 70, 44, 30, 46, 2
+_WIDTH, _LEFT, _TOP, _ROW, _BOTTOM, _SCALE = 960, 70, 60, 30, 46, 2
 
 
 def headline(session: KernelSession, entry: LogEntry, case: int) -> str:
@@ -45,34 +44,40 @@ def headline(session: KernelSession, entry: LogEntry, case: int) -> str:
     )
 
 
-def report(session: KernelSession, entry: LogEntry, program: Floats, case: int) -> str:
+def report(
+    session: KernelSession, entry: LogEntry, shares: Sequence[float], case: int, last: str
+) -> str:
     """The kernel's text, each instruction with its share of the time.
 
-    The HOTTEST ones are marked with `>`. program: the observation of the kernel; case: the number
-    of the case that it shows.
+    The HOTTEST ones are marked with `>`. shares: of the time, by statement, the kernel first; case:
+    the number of the case that they are of. last: the last edit in words, "" where none was made.
     """
     text = print_kernel(session.kernel)
     # Nodes that edits made have no place of their own: the printed text gives every one a line.
-    lines = [stmt.loc.line for stmt in ir.walk(parse(text).body)]
-    instructions = program[:, 0] == STATEMENTS[ir.Instr]
-    shares = np.where(instructions, program[:, _SHARE], 0)[1 : len(lines) + 1]
-    hottest = {int(place) for place in np.argsort(-shares, kind="stable")[:HOTTEST]}
+    statements = list(ir.walk(parse(text).body))
+    lines = [stmt.loc.line for stmt in statements]
+    own = np.array(shares[1 : 1 + len(lines)])
+    own *= [isinstance(stmt, ir.Instr) for stmt in statements]
+    hottest = {int(place) for place in np.argsort(-own, kind="stable")[:HOTTEST]}
     margins = {}
-    for place, share in enumerate(shares.tolist()):
+    for place, share in enumerate(own.tolist()):
         if share > 0:
             mark = ">" if place in hottest else " "
             margins[lines[place]] = f"{mark}{100 * share:5.1f}% "
     body = [margins.get(n, " " * 8) + line for n, line in enumerate(text.splitlines(), 1)]
-    last = f"last edit: {session.edits[-1]}" if session.edits else "no edit yet"
-    return "\n".join([*body, "", headline(session, entry, case), last, ""]) + entry.message
+    return "\n".join([*body, "", headline(session, entry, case), _said(last), ""]) + entry.message
 
 
-def picture(session: KernelSession, entry: LogEntry, number: int) -> Picture:
+def _said(last: str) -> str:
+    return f"last edit: {last}" if last else "no edit yet"
+
+
+def picture(session: KernelSession, entry: LogEntry, number: int, last: str) -> Picture:
     """What the engines do on a case, on the core that ends last: uint8 (height, width, 3).
 
-    One lane an engine, cycles from left to right. Bright: the engine works. Dark: it is done, the
-    result is under way. Amber, below: it stands idle while its next instruction waits for an
-    operand or a slot.
+    Above it the cycles, the speedup and the last edit. One lane an engine, cycles from left to
+    right. Bright: the engine works. Dark: it is done, the result is under way. Amber, below: it
+    stands idle while its next instruction waits for an operand or a slot.
     """
     names = engine_names(session.chip)
     height = _TOP + _ROW * len(names) + _BOTTOM
@@ -82,6 +87,7 @@ def picture(session: KernelSession, entry: LogEntry, number: int) -> Picture:
     cycles = "not timed" if first.cycles is None else f"{first.cycles} cycles"
     line = f"{cycles}   speedup {entry.speedup:.2f}×   best {session.best_speedup:.2f}×"
     write_text(canvas, 8, 24, f"{line}   {session.spent} evaluations", _TEXT, _SCALE)
+    write_text(canvas, 8, 40, _said(last), _TEXT, _SCALE)
     for lane, name in enumerate(names):
         top = _TOP + lane * _ROW
         canvas[top : top + _ROW - 6, _LEFT:-8] = _LANE
@@ -147,3 +153,44 @@ def _axis(canvas: Picture, cycles: int, top: int) -> None:
         write_text(canvas, left, top + 6, label, _TEXT, _SCALE)
     legend = top + 8 + HEIGHT * _SCALE + 4
     write_text(canvas, _LEFT, legend, _LEGEND, _TEXT, _SCALE)
+
+
+class Window:
+    """A window that shows pictures; it opens with the first one.
+
+    Raises: DependencyNotInstalled where pygame is missing.
+    """
+
+    def __init__(self, frames_a_second: int) -> None:
+        try:
+            import pygame
+        except ImportError as error:
+            raise DependencyNotInstalled(
+                "render_mode='human' needs pygame, not installed here: "
+                "pip install 'm890sim[human]', or take render_mode='rgb_array' or 'ansi'"
+            ) from error
+        self._pygame: Any = pygame
+        self._frames = frames_a_second
+        self._screen: Any = None
+        self._clock: Any = None
+
+    def show(self, found: Picture) -> None:
+        """Show a picture, and wait until it is time for the next one."""
+        pygame = self._pygame
+        size = found.shape[1], found.shape[0]
+        if self._screen is None or self._screen.get_size() != size:
+            pygame.display.init()
+            pygame.display.set_caption("m890")
+            self._screen = pygame.display.set_mode(size)
+            self._clock = pygame.time.Clock()
+        surface = pygame.surfarray.make_surface(found.swapaxes(0, 1))
+        self._screen.blit(surface, (0, 0))
+        pygame.event.pump()
+        pygame.display.flip()
+        self._clock.tick(self._frames)
+
+    def close(self) -> None:
+        """Close it; the next picture opens it again."""
+        if self._screen is not None:
+            self._pygame.display.quit()
+            self._screen = None

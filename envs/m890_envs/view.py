@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from m890_envs.choices import Choices
 from m890_envs.features import (
     Floats,
     case_features,
@@ -21,99 +22,164 @@ from m890_envs.features import (
 from m890_envs.fields import (
     CASE,
     CHIP,
+    EDGE,
+    EDGES_A_NODE,
+    KIND,
+    MOST_CASES,
+    MOST_TENSORS,
+    NODE,
     PROFILE,
     PROFILE_ENGINES,
     PROGRAM,
     PROGRESS,
+    STATEMENT_KINDS,
+    TENSOR,
     TUNABLE,
     TUNABLES,
+    UNIFORM_CASE,
+    UNIFORM_CHIP,
+    UNIFORM_PROGRAM,
     Field,
 )
+from m890_envs.graph import graph_arrays
+from m890_envs.operands import Operands
 from m890_envs.program import program_features
-from m890sim.kernel.ir import Kernel
+from m890_envs.uniform import (
+    case_rows,
+    chip_numbers,
+    fill_speedups,
+    kind_rows,
+    program_rows,
+    tensor_rows,
+)
+from m890sim.kernel import ir
 from m890sim.schedule import Edit
-from m890sim.schedule.actions import Actions
-from m890sim.session import KernelSession, LogEntry, context_of
-from m890sim.session.arguments import choice_of, integer_of
+from m890sim.session import KernelSession, LogEntry
+from m890sim.session.arguments import choice_of
 
-MOST_SITES = 4096  # the observation has a row for each, the mask one number for each and edit
+OBSERVATIONS = ("task", "uniform", "graph")
 
 _SPEEDUP = [field.name for field in CASE].index("speedup")
+_SHARE = [field.name for field in PROGRAM].index("share")
+
+Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """A kernel as agents see it. Environments share it, so its arrays are copied before use."""
 
-    mask: np.ndarray[Any, np.dtype[np.int8]]
-    ids: array[int]  # of the legal edits, rising
-    edits: list[Edit]  # beside `ids`
+    ids: array[int]  # of the legal actions but STOP, rising
+    edits: Sequence[Edit]  # beside `ids` where actions are single edits
     cycles: np.ndarray[Any, np.dtype[np.int64]]  # by case, -1 where it could not be timed
-    case: Floats
-    profile: Floats
-    program: Floats
-    tunables: Floats
+    shares: array[float]  # by statement, the kernel first: its share of the time
+    arrays: Arrays  # of the observation
 
 
 class Viewer:
-    """Makes views for one choice of task, cases, chip and number of sites."""
+    """Makes views for one choice of task, cases, chip, actions, observation and sites."""
 
-    def __init__(self, session: KernelSession, sites: int, shown: str | None) -> None:
+    def __init__(
+        self,
+        session: KernelSession,
+        choices: Choices,
+        observation: str,
+        sites: int,
+        shown: str | None,
+    ) -> None:
         names = [case.name for case in session.cases]
-        integer_of("sites", sites, 1, MOST_SITES)
         if shown is not None:
             choice_of("shown", shown, names)
         self.shown = names.index(shown) if shown is not None else 0  # a case's number
         session.watch(session.cases[self.shown])
-        self.actions = Actions(sites, context_of(session.task, session.chip))
-        self.chip = chip_features(session.chip)
+        self.choices, self.observation, self.sites = choices, observation, sites
         yardsticks = session.report()["cases"]
-        self.case = case_features(
-            session.cases,
-            [entry["reference_cycles"] for entry in yardsticks],
-            [entry["lower_bound_cycles"] for entry in yardsticks],
-        )
-        self._key = ("m890_envs.view", sites, self.shown)
+        references = [entry["reference_cycles"] for entry in yardsticks]
+        bounds = [entry["lower_bound_cycles"] for entry in yardsticks]
+        if observation == "task":
+            self.chip = chip_features(session.chip)
+            self.case = case_features(session.cases, references, bounds)
+        else:
+            self.chip = chip_numbers(session.chip)
+            self.case = case_rows(session.cases, references, bounds)
+        self._key = ("m890_envs.view", type(choices), observation, sites, self.shown)
 
     def space(self) -> spaces.Dict:
         """The space of observations."""
-        cases, columns = self.case.shape
-        return spaces.Dict(
-            {
-                "case": _box((*CASE, *(TUNABLE,) * (columns - len(CASE))), cases),
-                "chip": _box(CHIP),
-                "profile": _box(PROFILE, len(PROFILE_ENGINES)),
-                "program": _box(PROGRAM, self.actions.sites),
-                "progress": _box(PROGRESS),
-                "tunables": _box((TUNABLE,) * TUNABLES),
-            }
-        )
+        found: dict[str, spaces.Space[Any]] = {
+            "profile": _box(PROFILE, len(PROFILE_ENGINES)),
+            "progress": _box(PROGRESS),
+            "tunables": _box((TUNABLE,) * TUNABLES),
+        }
+        if self.observation == "task":
+            cases, columns = self.case.shape
+            found["case"] = _box((*CASE, *(TUNABLE,) * (columns - len(CASE))), cases)
+            found["chip"] = _box(CHIP)
+            found["program"] = _box(PROGRAM, self.sites)
+            return spaces.Dict(found)
+        found["case"] = _box(UNIFORM_CASE, 1 + MOST_CASES)
+        found["chip"] = _box(UNIFORM_CHIP)
+        found["tensors"] = _box(TENSOR, MOST_TENSORS)
+        if self.observation == "uniform":
+            found["kinds"] = _box(KIND, len(STATEMENT_KINDS))
+            found["program"] = _box(UNIFORM_PROGRAM, self.sites)
+            return spaces.Dict(found)
+        room = EDGES_A_NODE * self.sites
+        found["counts"] = spaces.Box(0, 2**31 - 1, (3,), dtype=np.int32)
+        found["edges"] = spaces.Box(0, self.sites - 1, (2, room), dtype=np.int32)
+        found["edge_features"] = _box(EDGE, room)
+        found["nodes"] = _box(NODE, self.sites)
+        return spaces.Dict(found)
 
     def view(self, session: KernelSession, entry: LogEntry) -> View:
         """The view of the session's kernel, which `entry` is the evaluation of."""
         return session.remember(self._key, lambda kernel: self._make(session, kernel, entry))
 
-    def _make(self, session: KernelSession, kernel: Kernel, entry: LogEntry) -> View:
-        found = sorted(self.actions.by_id(kernel, session.legal_edits()).items())
-        mask = np.zeros(self.actions.n, dtype=np.int8)
+    def mask(self, view: View) -> np.ndarray[Any, np.dtype[np.int8]]:
+        """Which actions are legal: int8 array (n,), a fresh one."""
+        mask = np.zeros(self.choices.n, dtype=np.int8)
         mask[0] = 1
-        mask[[number for number, _ in found]] = 1
-        case = self.case.copy()
-        case[:, _SPEEDUP : _SPEEDUP + 2] = speedup_features(entry.cases)
-        sites, shown = self.actions.sites, session.cases[self.shown]
+        mask[np.frombuffer(view.ids, dtype=np.intc)] = 1
+        return mask
+
+    def _make(self, session: KernelSession, kernel: ir.Kernel, entry: LogEntry) -> View:
+        ids, edits = self.choices.legal(session)
+        shown = session.cases[self.shown]
         timing = session.traced(shown) if entry.cases[self.shown].cycles is not None else None
+        count = 1 + sum(1 for _ in ir.walk(kernel.body))
+        own = program_features(kernel, shown, session.chip, count, timing)
         return View(
-            mask=mask,
-            ids=array("i", [number for number, _ in found]),
-            edits=[edit for _, edit in found],
+            ids=array("i", ids),
+            edits=edits,
             cycles=np.array(
                 [-1 if e.cycles is None else e.cycles for e in entry.cases], dtype=np.int64
             ),
-            case=case,
-            profile=profile_features(entry.cases),
-            program=program_features(kernel, shown, session.chip, sites, timing),
-            tunables=tunable_features(kernel),
+            shares=array("f", own[:, _SHARE]),
+            arrays={
+                "profile": profile_features(entry.cases),
+                "tunables": tunable_features(kernel),
+                **self._arrays(session, kernel, entry, own),
+            },
         )
+
+    def _arrays(
+        self, session: KernelSession, kernel: ir.Kernel, entry: LogEntry, own: Floats
+    ) -> Arrays:
+        """The arrays in which observations differ."""
+        case = self.case.copy()
+        if self.observation == "task":
+            case[:, _SPEEDUP : _SPEEDUP + 2] = speedup_features(entry.cases)
+            program = np.zeros((self.sites, len(PROGRAM)), dtype=np.float32)
+            program[: len(own)] = own[: self.sites]
+            return {"case": case, "program": program}
+        fill_speedups(case, entry.cases)
+        operands = Operands(kernel, session.cases[self.shown])
+        found: Arrays = {"case": case, "tensors": tensor_rows(operands)}
+        if self.observation == "uniform":
+            found["kinds"] = kind_rows(kernel, own)
+            found["program"] = program_rows(own, operands, self.sites)
+            return found
+        return found | graph_arrays(own, operands, self.sites)
 
 
 def _box(fields: Sequence[Field], rows: int | None = None) -> spaces.Box:

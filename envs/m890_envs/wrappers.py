@@ -1,4 +1,4 @@
-"""Wrappers for libraries that look for the action mask in the observation."""
+"""Wrappers for libraries that look for the action mask in the observation, or want one vector."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ class MaskInObservation(
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         gym.utils.RecordConstructorArgs.__init__(self)
         gym.Wrapper.__init__(self, env)
-        if not isinstance(env.action_space, spaces.Discrete):
-            raise TypeError(f"the action space must be Discrete, not {env.action_space!r:.60}")
-        shape = (int(env.action_space.n),)
+        shape = (_actions_of(env),)
         self.observation_space = spaces.Dict(
             {
                 "action_mask": spaces.Box(0, 1, shape, dtype=np.int8),
@@ -50,3 +48,76 @@ class MaskInObservation(
     @staticmethod
     def _with_mask(observation: Any, info: dict[str, Any]) -> dict[str, Any]:
         return {"action_mask": info["action_mask"].copy(), "observations": observation}
+
+
+class FlatMaskedObservation(
+    gym.Wrapper[np.ndarray[Any, np.dtype[np.float32]], Any, Any, Any],
+    gym.utils.RecordConstructorArgs,
+):
+    """The observation becomes one float32 vector: the mask, then all fields within -1 ... 1.
+
+    For encoders that take neither dicts nor masks, as RLlib's default ones. The first `actions`
+    numbers are the mask; fields follow by name, each divided by the largest size that its space
+    gives it. It keeps `info["action_mask"]` and `action_masks()`.
+    Raises: TypeError for another action space than Discrete, or fields that are no bounded Box.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self.actions = _actions_of(env)
+        space = env.observation_space
+        fields = space.spaces if isinstance(space, spaces.Dict) else {"observation": space}
+        self._names = tuple(sorted(fields))
+        low, high, sizes = [np.zeros(self.actions)], [np.ones(self.actions)], []
+        for name in self._names:
+            field = fields[name]
+            if not isinstance(field, spaces.Box) or not field.is_bounded():
+                raise TypeError(
+                    f"every field of the observation must be a bounded Box, {name} is {field!r:.60}"
+                )
+            own_low, own_high = field.low.astype(np.float64), field.high.astype(np.float64)
+            size = np.maximum(np.maximum(abs(own_low), abs(own_high)), 1e-9).ravel()
+            low.append(own_low.ravel() / size)
+            high.append(own_high.ravel() / size)
+            sizes.append(size)
+        self._scale = (1 / np.concatenate(sizes)).astype(np.float32)
+        self.observation_space = spaces.Box(
+            np.concatenate(low).astype(np.float32), np.concatenate(high).astype(np.float32)
+        )
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], dict[str, Any]]:
+        """As the environment's."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._flat(observation, info), info
+
+    def step(
+        self, action: Any
+    ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], Any, bool, bool, dict[str, Any]]:
+        """As the environment's."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._flat(observation, info), reward, terminated, truncated, info
+
+    def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """As the environment's."""
+        masks: np.ndarray[Any, np.dtype[np.bool_]] = self.env.get_wrapper_attr("action_masks")()
+        return masks
+
+    def _flat(
+        self, observation: Any, info: dict[str, Any]
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        fields = observation if isinstance(observation, dict) else {"observation": observation}
+        found = np.empty(self.actions + len(self._scale), dtype=np.float32)
+        found[: self.actions] = info["action_mask"]
+        parts = [fields[name].ravel() for name in self._names]
+        np.concatenate(parts, out=found[self.actions :], casting="unsafe")
+        found[self.actions :] *= self._scale
+        return found
+
+
+def _actions_of(env: gym.Env[Any, Any]) -> int:
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise TypeError(f"the action space must be Discrete, not {env.action_space!r:.60}")
+    return int(env.action_space.n)

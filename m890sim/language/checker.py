@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from m890sim.kernel import ir
-from m890sim.kernel.forms import ONE, Form, Range
+from m890sim.kernel.forms import ZERO, Form, Range
 from m890sim.language.flow import AccessFlow
 from m890sim.language.instructions import Instructions
 from m890sim.language.limits import MOST_SLOTS, Limits
@@ -45,7 +45,6 @@ class _Checker:
         self.forms = self.scalars.forms
         self.instructions = Instructions(self.scalars)
         self.flow = AccessFlow(report)
-        self.serial = 0
 
     def run(self, whole: bool) -> None:
         """`whole`: no part of the text was refused, so what nothing writes is undefined."""
@@ -81,11 +80,6 @@ class _Checker:
     def misplaced(self, stmt: ir.Stmt, where: str, remedy: str) -> None:
         self.report.add("E219", f"{_WORDS[type(stmt)]} stands {where}; {remedy}", stmt.loc)
 
-    def number(self, name: str, loc: ir.SourceLoc, level: int, known: Range) -> Binding:
-        self.serial += 1
-        form = self.forms.name(name, known, self.serial)
-        return Binding(name, "int", loc, level=level, form=form)
-
     def parameters(self) -> None:
         """Defines dimension symbols and parameters; a size may be a dimension too."""
         first: dict[str, ir.Param] = {}
@@ -102,7 +96,8 @@ class _Checker:
                 # A dimension has at least no elements; of a size nothing is known.
                 known = Range(0 if name in dims else None)
                 loc = dims[name].loc if named is None else named.loc
-                self.scope.define(self.number(name, loc, LAUNCH, known))
+                form = self.scalars.number(name, known)
+                self.scope.define(Binding(name, "int", loc, level=LAUNCH, form=form))
             elif name in dims and name not in self.report.unknown:
                 kind = "a Tunable" if named.kind == "tunable" else KINDS[named.kind]
                 found = f"`{shown(name)}` is a dimension of `{shown(dims[name].name)}` and {kind}"
@@ -190,15 +185,13 @@ class _Checker:
         extents = [self.scalars.integer(extent, stmt.loc) for extent in stmt.extents]
         self.scope.enter()
         for name, extent in zip(stmt.vars, extents, strict=False):
-            self.scope.define(self.variable(name, stmt.loc, Form(0), extent))
+            self.variable(name, stmt.loc, ZERO, extent)
         self.block(stmt.body)
         self.scope.leave()
 
-    def variable(self, name: str, loc: ir.SourceLoc, start: Form, stop: Form) -> Binding:
-        low, high = self.forms.range(start).low, self.forms.range(stop).high
-        if low is not None and high is not None and high <= low:
-            high = None  # the loop never runs: nothing in it is certain
-        return self.number(name, loc, LOCAL, Range(low, None if high is None else high - 1))
+    def variable(self, name: str, loc: ir.SourceLoc, start: Form, stop: Form) -> None:
+        form = self.scalars.variable(name, start, stop)
+        self.scope.define(Binding(name, "int", loc, level=LOCAL, form=form))
 
     def block(self, body: tuple[ir.Stmt, ...]) -> None:
         for stmt in body:
@@ -270,13 +263,11 @@ class _Checker:
                 "E223", f"{found}; use a larger step", self.report.where(stmt.step, stmt.loc)
             )
         alive = self.scalars.alive
-        self.scalars.alive = alive and not self.forms.positive(
-            self.forms.add(self.forms.subtract(start, stop), ONE)
-        )
+        self.scalars.alive = alive and self.scalars.may_run(start, stop)
         outside = self.scope.serials
         self.scope.enter()
         self.flow.enter("loop")
-        self.scope.define(self.variable(stmt.var, stmt.loc, start, stop))
+        self.variable(stmt.var, stmt.loc, start, stop)
         if any(isinstance(child, ir.Stage) for child in stmt.body):
             self.staged(stmt, outside)
         else:

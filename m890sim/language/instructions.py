@@ -25,8 +25,13 @@ class CheckedPiece:
     row: isa.Operand
     binding: Binding
     shape: tuple[Form, Form]
-    text: str
+    value: ir.Operand
     loc: ir.SourceLoc
+
+    @property
+    def text(self) -> str:
+        """The operand for a message."""
+        return shown(print_operand(self.value), 60)
 
     @property
     def empty(self) -> bool:
@@ -198,7 +203,7 @@ class Instructions:
                 self.report.add("E214", f"{found}; use the instruction transpose", loc)
         else:
             shape = self._tensor_shape(value, binding, loc)
-        return CheckedPiece(spec, binding, shape, shown(print_operand(value), 60), loc)
+        return CheckedPiece(spec, binding, shape, value, loc)
 
     def _tile_shape(self, ref: ir.TileRef, tile: Binding, loc: ir.SourceLoc) -> tuple[Form, Form]:
         if ref.cols.step is not None:

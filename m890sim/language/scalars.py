@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from m890sim.kernel import ir
-from m890sim.kernel.forms import ZERO, Form, Forms
+from m890sim.kernel.forms import ZERO, Form, Forms, Range
 from m890sim.kernel.printer import print_expr
 from m890sim.language.report import HOLE, Report
 from m890sim.language.scopes import KINDS, LAUNCH, LOCAL, TUNABLE, Binding, Scope
@@ -22,7 +22,24 @@ class ScalarChecker:
         self.report = report
         self.scope = scope
         self.forms = Forms()
+        self._serial = 0
         self.alive = True  # False inside an `if` that the tunables decide against
+
+    def number(self, name: str, known: Range) -> Form:
+        """An integer that is given, by a launch or as the variable of a loop."""
+        self._serial += 1
+        return self.forms.name(name, known, self._serial)
+
+    def variable(self, name: str, start: Form, stop: Form) -> Form:
+        """The variable of a loop or phase."""
+        low, high = self.forms.range(start).low, self.forms.range(stop).high
+        if low is not None and high is not None and high <= low:
+            high = None  # the loop never runs: nothing in it is certain
+        return self.number(name, Range(low, None if high is None else high - 1))
+
+    def may_run(self, start: Form, stop: Form) -> bool:
+        """Whether a loop is not certain to have no iteration."""
+        return not self.forms.positive(self.shifted(start, stop))
 
     def integer(
         self,

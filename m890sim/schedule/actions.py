@@ -193,13 +193,21 @@ class Actions:
         return next(iter(self.by_id(kernel, (edit,))), None)
 
     def row_of(self, kernel: ir.Kernel, edit: Edit) -> int | None:
-        """The row of an edit of a kernel; None where it has none."""
-        row = _NUMBER.get((edit.name, edit.argument))
-        return self._special(kernel, edit, 0)[0] if row is None else row
+        """The row of an edit of a kernel; None where it has none. Raises: TypeError, EditError."""
+        check_kernel(kernel)
+        try:
+            row = _NUMBER.get((edit.name, edit.argument))
+            return self._special(kernel, edit, 0)[0] if row is None else row
+        except (AttributeError, TypeError):
+            check_edit(edit)  # parts that have no hash are none that an edit has
+            raise
 
     def argument_of(self, row: int) -> Argument:
-        """The argument that a row's edits have on this chip; of `set_tunable` the step alone."""
-        name, argument = ROWS[row]
+        """The argument that a row's edits have on this chip; of `set_tunable` the step alone.
+
+        Raises: TypeError, ValueError for what is no row.
+        """
+        name, argument = ROWS[self.number_of(row, len(ROWS))]
         return self._bank(argument) if name == "set_bank" else argument
 
     def by_id(self, kernel: ir.Kernel, edits: Iterable[Edit]) -> dict[int, Edit]:
@@ -209,7 +217,7 @@ class Actions:
         _number(kernel.body, (), places)
         found: dict[int, Edit] = {}
         most = self.sites
-        for edit in _edits(edits):
+        for edit in edits_in(edits):
             try:
                 row = _NUMBER.get((edit.name, edit.argument))
                 place = places.get(edit.site, most)
@@ -260,7 +268,7 @@ def check_kernel(kernel: object) -> None:
         raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
 
 
-def _edits(edits: Any) -> Iterable[Edit]:
+def edits_in(edits: Any) -> Iterable[Edit]:
     """The edits. Raises: TypeError for what are none."""
     if not isinstance(edits, Iterable) or isinstance(edits, Edit):
         raise TypeError(f"edits must be edits in a sequence, not {described(edits)}")

@@ -15,7 +15,7 @@ import numpy as np
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.schedule import EDITS, rewrite
-from m890sim.schedule.actions import ROWS, STOP, Actions, check_kernel
+from m890sim.schedule.actions import ROWS, STOP, Actions, check_kernel, edits_in
 from m890sim.schedule.core.tree import index
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
@@ -155,7 +155,7 @@ class MacroActions:
         check_kernel(kernel)
         kinds = kinds_of(kernel)
         found: dict[int, list[Edit]] = {}
-        for edit in legal:
+        for edit in edits_in(legal):
             row = self._actions.row_of(kernel, edit)
             if row is None:
                 continue

@@ -25,6 +25,7 @@ from m890sim.kernel.ir import Kernel
 from m890sim.language import check_built, check_size
 from m890sim.messages import described
 from m890sim.schedule import Context, Edit, EditError, check_edit
+from m890sim.schedule.macros import MacroActions
 from m890sim.session.arguments import chip_of, integer_of, task_of
 from m890sim.session.edits import context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
@@ -58,6 +59,7 @@ class State:
         "named",
         "offered",
         "outcome",
+        "performed",
         "refusals",
         "sound",
         "successors",
@@ -73,6 +75,8 @@ class State:
         self.edits: tuple[Edit, ...] | None = None
         self.named: dict[str, tuple[Edit, ...]] = {}  # those of one name, where only they are known
         self.successors: dict[Edit, State] = {}
+        # Of macro actions: the edits that were made, in order, and where they lead.
+        self.performed: dict[int, tuple[tuple[Edit, ...], State]] = {}
         self.refusals: dict[Edit, str] = {}
         self.outcome: Outcome | None = None
         self.verdicts: dict[GateSettings, Verdict] = {}
@@ -123,6 +127,7 @@ class Space:
     chip: ChipSpec
     cases: tuple[Case, ...]
     context: Context
+    macros: MacroActions
     reference_cycles: tuple[int, ...]  # by case
     lower_bound_cycles: tuple[int, ...]  # by case
     named: dict[str, Any]  # the digests of what is measured, as a report has them
@@ -185,11 +190,13 @@ class Memory:
         cases = cases_of(task, cases)
         key = (task, chip, cases)
         if key not in self._spaces:
+            context = context_of(task, chip)
             self._spaces[key] = Space(
                 task,
                 chip,
                 cases,
-                context_of(task, chip),
+                context,
+                MacroActions(context),
                 tuple(reference_cycles(task.reference_name, case, chip) for case in cases),
                 tuple(lower_bound(case, chip, task.allowed_dtypes).cycles for case in cases),
                 {
@@ -218,7 +225,7 @@ class Memory:
             # Cut the links too: a state that a session holds would keep all others alive.
             for states in tuple(space.states.values()):
                 for state in states:
-                    state.successors = {}
+                    state.successors, state.performed = {}, {}
             space.states = {}
             alike = ()
         space.states[made.digest] = (*alike, made)
@@ -281,6 +288,22 @@ class Memory:
         elif (state.sound or state.offered) and schedule.offers(state.kernel, edit, space.context):
             found.offered = True
         state.successors[edit] = found
+        return found
+
+    def performed(self, space: Space, state: State, action: int) -> tuple[tuple[Edit, ...], State]:
+        """The edits of a macro action and the state after them.
+
+        Raises: EditError where it is legal at no place; TypeError, ValueError for no macro action.
+        """
+        _check_parts(space, state)
+        number = space.macros.number_of(action)
+        found = state.performed.get(number)
+        if found is None:
+            kernel, edits = space.macros.perform(state.kernel, number)
+            after = self.state(space, kernel)
+            # Every edit was one of the candidates where it was made.
+            after.offered = after.offered or state.sound or state.offered
+            found = state.performed[number] = edits, after
         return found
 
     def outcome(self, space: Space, state: State) -> Outcome:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +31,10 @@ _STRENGTH = {"never": 0, "best": 1, "always": 2}
 
 _SNAPSHOT = 11  # parts of a snapshot
 
+# The kernel that was loaded, then one state an edit; None for those in the middle of several edits
+# that were made at once: they are made again where they are needed.
+_Path = tuple[State | None, ...]
+
 T = TypeVar("T")
 
 
@@ -45,12 +48,12 @@ class Position:
 
     edits: tuple[Edit, ...]
     _space: Space
-    _path: tuple[State, ...]
+    _path: _Path
 
     @property
     def kernel(self) -> Kernel:
         """The kernel there."""
-        return self._path[-1].kernel
+        return _end(self._path).kernel
 
 
 class KernelSession:
@@ -120,7 +123,7 @@ class KernelSession:
         self._seen: dict[str, int] = {}  # digest -> index in the log
         self._accepted: dict[int, Kernel] = {}  # index in the log -> kernel that may be the best
         self._best: int | None = None  # index in the log
-        self._path: tuple[State, ...] = ()
+        self._path: _Path = ()
         self._edits: tuple[Edit, ...] = ()
         self.load(chosen.reference_name if start is None else start)
 
@@ -166,12 +169,12 @@ class KernelSession:
     @property
     def kernel(self) -> Kernel:
         """The kernel as it is now."""
-        return self._path[-1].kernel
+        return _end(self._path).kernel
 
     @property
     def digest(self) -> str:
         """Digest of the kernel as it is now."""
-        return self._path[-1].digest
+        return _end(self._path).digest
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -205,7 +208,7 @@ class KernelSession:
 
         name: only those of that name, which takes less time. Raises: EditError for an unknown name.
         """
-        return self.memory.edits(self._space, self._path[-1], name)
+        return self.memory.edits(self._space, _end(self._path), name)
 
     def apply(self, edit: Edit) -> Kernel:
         """Edit the kernel and return it.
@@ -214,10 +217,21 @@ class KernelSession:
         Raises: EditError, saying which precondition failed and where; TypeError for what is no
         edit. Nothing has changed then.
         """
-        state = self.memory.successor(self._space, self._path[-1], edit)
+        state = self.memory.successor(self._space, _end(self._path), edit)
         self._path = (*self._path, state)
         self._edits = (*self._edits, edit)
         return state.kernel
+
+    def perform(self, action: int) -> tuple[Edit, ...]:
+        """Apply a macro action (`schedule.macros`); the edits that were made, in order.
+
+        Raises: EditError where it is legal at no place; TypeError, ValueError for what is no macro
+        action. Nothing has changed then.
+        """
+        edits, state = self.memory.performed(self._space, _end(self._path), action)
+        self._path = (*self._path, *(None,) * (len(edits) - 1), state)
+        self._edits = (*self._edits, *edits)
+        return edits
 
     def attempt(self, edit: Edit) -> bool:
         """Edit the kernel where that is legal; whether it was. Raises: TypeError for no edit."""
@@ -236,6 +250,12 @@ class KernelSession:
             raise ValueError("nothing to undo: no edit was made since the kernel was loaded")
         last = self._edits[-1]
         self._path, self._edits = self._path[:-1], self._edits[:-1]
+        if self._path[-1] is None:
+            known = max(place for place, state in enumerate(self._path) if state is not None)
+            state = _end(self._path[: known + 1])
+            for edit in self._edits[known:]:
+                state = self.memory.successor(self._space, state, edit)
+            self._path = (*self._path[:-1], state)
         return last
 
     def position(self) -> Position:
@@ -262,7 +282,7 @@ class KernelSession:
         The value is shared by all sessions and must not be changed. Raises: TypeError for a key
         without a hash, or a `make` that is no function.
         """
-        state = self._path[-1]
+        state = _end(self._path)
         try:
             known = key in state.extras
         except TypeError:
@@ -288,7 +308,7 @@ class KernelSession:
         Raises: BindError, LimitError where the kernel cannot be timed; TypeError, ValueError for
         what is none of the session's cases.
         """
-        return self.memory.traced(self._space, self._path[-1], self.own_case(case))
+        return self.memory.traced(self._space, _end(self._path), self.own_case(case))
 
     def own_case(self, case: Case | str) -> Case:
         """One of the session's cases, by itself or by its name. Raises: TypeError, ValueError."""
@@ -356,7 +376,7 @@ class KernelSession:
                 f"this session has verify={self._verify!r}, and {mode!r} checks less; "
                 f"make a session with verify={mode!r} for that"
             )
-        state = self._path[-1]
+        state = _end(self._path)
         index = self._seen.get(state.digest)
         if index is None:
             if self._budget is not None and len(self._log) >= self._budget:
@@ -368,7 +388,7 @@ class KernelSession:
             entry = LogEntry(
                 index=len(self._log),
                 digest=state.digest,
-                start=self._path[0].digest,
+                start=_end(self._path[:1]).digest,
                 edits=self._edits,
                 outcome=outcome,
                 correct=None if outcome.product is not None else False,
@@ -395,17 +415,6 @@ class KernelSession:
         if settled.accepted or entry.accepted:
             self._keep_best(settled, state.kernel)
         return settled
-
-    def timing_after(self, edit: Edit) -> tuple[str, Callable[[], None]] | None:
-        """Digest of the kernel that `apply(edit)` would give, and a job for any thread to time it.
-
-        The memory knows its cycles then, and the job gives nothing back; nothing is spent and
-        nothing else changes. None where they are known already. Raises: EditError.
-        """
-        state = self.memory.successor(self._space, self._path[-1], edit)
-        if state.outcome is not None:
-            return None
-        return state.digest, partial(_time_ahead, self.memory, self._space, state)
 
     def _settle(self, entry: LogEntry, state: State, mode: str) -> LogEntry:
         """The entry, with the gate's verdict where the mode asks for it."""
@@ -465,7 +474,8 @@ class KernelSession:
         space, gate = self._space, self._gate
         fixed = (space.task, space.cases, space.chip, self._budget, self._verify, gate)
         spent = (tuple(self._log), dict(self._accepted), self._best)
-        return (*fixed, *spent, tuple(state.kernel for state in self._path), self._edits)
+        kernels = tuple(None if state is None else state.kernel for state in self._path)
+        return (*fixed, *spent, kernels, self._edits)
 
     @staticmethod
     def restored(snapshot: tuple[Any, ...], memory: Memory | None = None) -> KernelSession:
@@ -488,7 +498,9 @@ class KernelSession:
             rows=gate.rows,
             memory=memory,
         )
-        made._path = tuple(made.memory.state(made._space, kernel) for kernel in path)
+        made._path = tuple(
+            None if kernel is None else made.memory.state(made._space, kernel) for kernel in path
+        )
         made._edits, made._log, made._accepted, made._best = edits, list(log), accepted, best
         made._seen = {entry.digest: entry.index for entry in log}
         return made
@@ -543,7 +555,7 @@ class KernelSession:
             "left": self.left,
             "failed": sum(entry.failed for entry in self._log),
             "kernel": self.kernel.name,
-            "start": self._path[0].digest,
+            "start": _end(self._path[:1]).digest,
             "digest": self.digest,
             "edits": [edit_to_data(edit) for edit in self._edits],
             "best_speedup": self.best_speedup,
@@ -552,11 +564,14 @@ class KernelSession:
         }
 
 
+def _end(path: _Path) -> State:
+    """The last state of a path."""
+    state = path[-1]
+    assert state is not None
+    return state
+
+
 def _product(entry: LogEntry) -> int:
     """The product of the cycles: the smaller, the better; only for kernels that were timed."""
     assert entry.outcome.product is not None
     return entry.outcome.product
-
-
-def _time_ahead(memory: Memory, space: Space, state: State) -> None:
-    memory.outcome(space, state)

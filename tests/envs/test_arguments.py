@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import m890_envs
 from m890_envs import KernelEditEnv, MaskInObservation
-from m890_envs.vector import KernelEditVectorEnv, make_vector
 from m890sim.errors import M890Error
 from m890sim.session import Facade, KernelSession
 from tests.session.junk import JUNK
@@ -20,7 +19,8 @@ REFUSALS = (TypeError, ValueError, M890Error)
 BASE = {"task": "vector_add", "cases": ("add-256x512",), "verify": "never", "sites": 16}
 NAMES = (
     *("task", "cases", "chip", "start", "horizon", "budget", "reward", "verify", "seed"),
-    *("distributions", "rows", "penalty", "sites", "shown", "memory", "render_mode"),
+    *("distributions", "rows", "penalty", "actions", "observation", "sites", "shown", "memory"),
+    "render_mode",
 )
 
 
@@ -55,7 +55,6 @@ def test_reset_and_step_take_or_refuse_any_junk(
         lambda: env.step(value),
         lambda: env.edit_of(value),
         lambda: env.action_of(value),
-        lambda: env.timing_after(value),
     ):
         env.reset()
         try:
@@ -63,20 +62,6 @@ def test_reset_and_step_take_or_refuse_any_junk(
         except REFUSALS as error:
             assert str(error)
     assert env.reset()[1]["evaluations"] == 1
-
-
-@pytest.mark.parametrize("name", ["num_envs", "max_episode_steps", "autoreset_mode", "threads"])
-@settings(max_examples=25, deadline=None)
-@given(value=JUNK)
-def test_vector_takes_or_refuses_any_junk(name: str, value: Any) -> None:
-    arguments = {"num_envs": 1, **BASE, name: value}
-    try:
-        made = make_vector(**arguments)
-    except REFUSALS as error:
-        assert str(error)
-    else:
-        made.reset()
-        made.close()
 
 
 @pytest.mark.parametrize(
@@ -94,12 +79,14 @@ def test_vector_takes_or_refuses_any_junk(name: str, value: Any) -> None:
         ({"penalty": "0"}, TypeError, "penalty must be a number, not '0'"),
         ({"sites": 0}, ValueError, "sites must be at least 1, not 0"),
         ({"sites": 10**9}, ValueError, "sites must be at most 4096, not 1000000000"),
-        ({"sites": None}, TypeError, "sites must be an integer, not None"),
+        ({"sites": "9"}, TypeError, "sites must be an integer, not '9'"),
+        ({"actions": "all"}, ValueError, "actions must be one of single, macro, not 'all'"),
+        ({"observation": 3}, TypeError, "observation must be one of task, uniform, graph, not 3"),
         ({"reward": "speed"}, ValueError, "reward must be one of best, current, final"),
         ({"reward": []}, TypeError, "reward must be one of best, current, final"),
         ({"shown": 3}, TypeError, "shown must be one of add-256x512, not 3"),
         ({"start": 123}, TypeError, "start must be a Kernel, a name or a path, not 123"),
-        ({"render_mode": "human"}, ValueError, "render_mode must be one of ansi, rgb_array"),
+        ({"render_mode": "big"}, ValueError, "render_mode must be one of human, ansi, rgb_array"),
         ({"cases": [None]}, TypeError, "a case must be a Case or its name, not None"),
         ({"memory": "x"}, TypeError, "memory must be a Memory or None, not 'x'"),
     ],
@@ -131,11 +118,6 @@ def test_wrong_option_is_refused_with_a_message(
 def test_mask_wrapper_needs_a_discrete_space() -> None:
     with pytest.raises(TypeError, match="the action space must be Discrete, not Box"):
         MaskInObservation(gym.make("Pendulum-v1"))
-
-
-def test_vector_of_other_environments_is_refused() -> None:
-    with pytest.raises(TypeError, match="must be KernelEditEnv"):
-        KernelEditVectorEnv([lambda: gym.make("CartPole-v1")])
 
 
 def test_session_of_an_environment_is_a_facade(env: KernelEditEnv) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 
 from m890_envs import IDS, KernelEditEnv
@@ -202,3 +203,35 @@ def test_clone_goes_its_own_way(make: Make) -> None:
 def test_environment_that_was_not_reset_can_be_pickled() -> None:
     env = pickle.loads(pickle.dumps(gym.make("M890/VectorAdd-v1").unwrapped))
     assert env.reset()[1]["evaluations"] == 1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+@pytest.mark.parametrize("stepped", [False, True])
+def test_random_state_survives_copies(
+    make: Make, copied: Callable[[Any], Any], stepped: bool
+) -> None:
+    env = make()
+    if stepped:
+        env.reset(seed=5)
+    env.action_space.seed(3)
+    env.observation_space.seed(4)
+    env.np_random.random()
+    other = copied(env)
+    assert other.np_random_seed == env.np_random_seed
+
+    def draws(one: KernelEditEnv) -> Any:
+        chance = [one.np_random.random() for _ in range(3)]
+        return chance, [int(one.action_space.sample()) for _ in range(3)]
+
+    first, seen = draws(env), env.observation_space.sample()
+    assert draws(other) == first, "the copy goes on where the original was"
+    assert same(other.observation_space.sample(), seen)
+    assert draws(env) != first
+
+
+def test_spec_with_a_memory_can_be_written_as_json() -> None:
+    env = gym.make("M890/VectorAddMacro-v0", memory=Memory(), horizon=7, disable_env_checker=True)
+    assert env.spec is not None
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert again.unwrapped.horizon == 7 and again.spec.kwargs["actions"] == "macro"  # type: ignore[attr-defined,union-attr]
+    assert "memory" not in env.spec.kwargs

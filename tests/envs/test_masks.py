@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.wrappers import FlattenObservation
 
-from m890_envs import KernelEditEnv, MaskInObservation
+from m890_envs import FlatMaskedObservation, KernelEditEnv, MaskInObservation
 from m890sim.schedule import EditError
 from tests.envs.walks import QUICK, walk
 
@@ -64,6 +65,34 @@ def test_three_masks_agree(make: Make) -> None:
         observation, _, terminated, _, info = wrapped.step(action)
         if terminated:
             break
+
+
+@pytest.mark.parametrize("name", ["M890/MatmulMacro-v0", "M890/VectorAdd-v1"])
+def test_flat_vector_holds_mask_and_fields(make: Make, name: str) -> None:
+    env = make(name)
+    wrapped = FlatMaskedObservation(env)
+    assert wrapped.actions == env.action_space.n
+    fields = [env.observation_space[key] for key in sorted(env.observation_space.keys())]
+    sizes = np.concatenate([np.maximum(abs(f.low), abs(f.high)).ravel() for f in fields])
+    flat, info = wrapped.reset()
+    seen = env.reset()[0]
+    for _ in range(6):
+        assert flat.dtype == np.float32 and wrapped.observation_space.contains(flat)
+        assert flat.shape == wrapped.observation_space.shape and abs(flat).max() <= 1
+        assert np.array_equal(flat[: wrapped.actions], info["action_mask"])
+        assert np.array_equal(wrapped.action_masks(), info["action_mask"].astype(bool))
+        raw = np.concatenate([seen[key].ravel() for key in sorted(seen)])
+        assert np.allclose(flat[wrapped.actions :] * sizes, raw, rtol=1e-6)
+        action = int(np.flatnonzero(info["action_mask"])[-3])
+        seen = env.clone().step(action)[0]
+        flat, _, _, _, info = wrapped.step(action)
+
+
+def test_flat_vector_needs_bounded_fields() -> None:
+    with pytest.raises(TypeError, match="the action space must be Discrete, not Box"):
+        FlatMaskedObservation(gym.make("Pendulum-v1"))
+    with pytest.raises(TypeError, match="must be a bounded Box, observation is Box"):
+        FlatMaskedObservation(gym.make("CartPole-v1"))
 
 
 def test_masks_are_reached_through_wrappers(make: Make) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import sys
+import warnings
 from collections.abc import Callable
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import DependencyNotInstalled
 
 from m890_envs import KernelEditEnv
 from m890_envs.font import write_text
 from m890sim.language import parse
+from m890sim.schedule.macros import EVERYWHERE, Macro
+from tests.envs.window import Pygame
 
 Make = Callable[..., KernelEditEnv]
 
@@ -41,12 +48,60 @@ def test_rgb_array_shows_the_engines(make: Make) -> None:
     env = make("M890/AttentionHeadMini-v1", render_mode="rgb_array")
     env.reset()
     picture = env.render()
-    assert picture.dtype == np.uint8 and picture.shape == (44 + 5 * 30 + 46, 960, 3)
+    assert picture.dtype == np.uint8 and picture.shape == (60 + 5 * 30 + 46, 960, 3)
     # A green lane of the matrix unit: the only engine of that colour.
     green = (picture == (120, 200, 120)).all(axis=2).any(axis=1)
-    assert green[44 + 2 * 30 : 44 + 3 * 30].any() and not green[44 + 3 * 30 :].any()
+    assert green[60 + 2 * 30 : 60 + 3 * 30].any() and not green[60 + 3 * 30 :].any()
     other = env.render()
     assert other is not picture and np.array_equal(other, picture)
+
+
+def test_rgb_array_names_the_last_edit_and_the_speedup(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(
+        "m890_envs.render.write_text", lambda canvas, x, y, text, *rest: written.append(text)
+    )
+    env = make("M890/VectorAddMacro-v0", render_mode="rgb_array")
+    env.reset()
+    env.render()
+    assert "no edit yet" in written
+    action = env.action_of(Macro("remove_fence", None, EVERYWHERE))
+    assert action is not None
+    info = env.step(action)[4]
+    env.render()
+    assert "last edit: remove_fence, everywhere: 7 places" in written
+    assert any(f"speedup {info['speedup']:.2f}×" in text for text in written)
+    single = make(render_mode="rgb_array")
+    single.reset()
+    legal = next(edit for edit in single.session.legal_edits() if single.action_of(edit))
+    single.step(single.action_of(legal))
+    single.render()
+    assert f"last edit: {legal}" in written
+
+
+def test_human_shows_every_step_in_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = Pygame()
+    monkeypatch.setitem(sys.modules, "pygame", window)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make("M890/VectorAdd-v1", render_mode="human", disable_env_checker=True)
+        env.reset()
+        env.step(env.unwrapped.action_of(env.unwrapped.session.legal_edits()[0]))
+        assert env.render() is None
+    assert len(window.shown) == 3 and window.size == (960, 60 + 7 * 30 + 46)
+    other = copy.deepcopy(env.unwrapped)
+    other.render()
+    assert len(window.shown) == 4
+    env.close()
+    assert window.closed == 1
+
+
+def test_human_without_pygame_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with pytest.raises(DependencyNotInstalled, match=r"pip install 'm890sim\[human\]'"):
+        gym.make("M890/VectorAdd-v1", render_mode="human")
 
 
 def test_kernel_that_does_not_fit_is_drawn_too() -> None:

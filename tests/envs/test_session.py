@@ -7,13 +7,11 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
-from gymnasium.vector import AutoresetMode
 
-from m890_envs import KernelEditEnv, KernelEditVectorEnv
+from m890_envs import KernelEditEnv
 from m890sim.session import KernelSession, Memory
 from m890sim.workloads import KERNELS
 from tests.envs.test_episodes import same
@@ -138,68 +136,7 @@ def test_reset_names_why_a_start_does_not_fit() -> None:
 @pytest.mark.parametrize("action", [True, False, np.True_, 1.0, None, "1", [1], 2**70, -1])
 def test_what_is_no_action_is_refused(action: Any) -> None:
     env = make()
-    for call in (env.step, env.edit_of, env.timing_after):
+    for call in (env.step, env.edit_of):
         with pytest.raises((TypeError, ValueError), match="an action must "):
             call(action)
     assert env.session.spent == 1 and env.session.edits == ()
-
-
-def vector(count: int = 3, **arguments: Any) -> KernelEditVectorEnv:
-    env = KernelEditVectorEnv([lambda: KernelEditEnv(**BASE, memory=MEMORY)] * count, **arguments)
-    env.reset()
-    return env
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(
-    ("actions", "message"),
-    [
-        ([5, 5, 10**9], "an action must lie in"),
-        ([5, 5, None], "an action must be an integer, not None"),
-        ([5, 5], r"step\(\) takes one action for each of 3 environments, not 2"),
-        ([5, 5, 5, 5], "not 4"),
-        ({5, 6, 7}, "actions must be integers in a sequence or an array, not"),
-        ({5: 1, 6: 2, 7: 3}, "actions must be integers in a sequence or an array, not"),
-        ("567", "actions must be integers in a sequence or an array, not '567'"),
-        (None, "actions must be integers in a sequence or an array, not None"),
-        (np.zeros((3, 1), dtype=int), r"actions must have one dimension, not shape \(3, 1\)"),
-        (np.array(5), "actions must have one dimension"),
-        (np.zeros(3), "an action must be an integer"),
-    ],
-)
-def test_batch_is_refused_before_any_environment_steps(
-    actions: Any, message: str, threads: int
-) -> None:
-    env = vector(threads=threads)
-    with pytest.raises((TypeError, ValueError), match=message):
-        env.step(actions)
-    _, _, _, _, info = env.step([5, 5, 5])
-    assert info["steps"].tolist() == [1, 1, 1]
-    env.close()
-
-
-def test_ended_episode_in_a_batch_steps_nothing() -> None:
-    env = vector(2, autoreset_mode=AutoresetMode.DISABLED)
-    env.step([0, 5])
-    with pytest.raises(ResetNeeded):
-        env.step([5, 5])
-    assert [inner.unwrapped.session.spent for inner in env.envs] == [1, 1]
-    assert env.envs[1].step(5)[4]["steps"] == 2
-    env.close()
-
-
-@pytest.mark.parametrize(
-    ("functions", "error", "message"),
-    [
-        ([], ValueError, "env_fns must be 1 ... 4096 functions, not 0"),
-        ([3], TypeError, "env_fns must be functions in a sequence"),
-        (None, TypeError, "env_fns must be functions in a sequence"),
-        ([lambda: 3], TypeError, "every environment must be KernelEditEnv, not 3"),
-        ([lambda: gym.make("CartPole-v1")], TypeError, "every environment must be KernelEditEnv"),
-    ],
-)
-def test_what_makes_no_environments_is_refused(
-    functions: Any, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        KernelEditVectorEnv(functions)

@@ -16,8 +16,8 @@ from m890sim.kernel import ir, print_kernel, shapes
 from m890sim.kernel.printer import print_head
 from m890sim.language import check, parse
 from m890sim.schedule import Context, Edit, legal_edits, rewrite
+from m890sim.schedule.core.names import companion
 from m890sim.schedule.core.pieces import SFU
-from m890sim.schedule.core.room import companion
 from m890sim.schedule.core.tree import node, replace, sites
 from m890sim.schedule.edit import Site
 from m890sim.session import context_of

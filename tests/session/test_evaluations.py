@@ -220,19 +220,3 @@ def test_threads_may_share_a_memory(make: Make) -> None:
         sessions = [make(memory=shared, distributions="normal") for _ in range(3)]
         reports = [session.report() for session in pool.map(walk, sessions)]
     assert all(report == expected for report in reports)
-
-
-def test_timing_after_an_edit_spends_nothing(make: Make) -> None:
-    session = make(memory=Memory(), verify="never")
-    found = session.timing_after(SMALLER)
-    assert found is not None
-    digest, job = found
-    before = session.memory.timed
-    job()
-    assert session.memory.timed == before + len(session.cases)
-    assert session.timing_after(SMALLER) is None
-    assert session.spent == 0 and session.edits == () and session.best is None
-    session.apply(SMALLER)
-    assert session.digest == digest
-    session.evaluate()
-    assert session.memory.timed == before + len(session.cases)

@@ -162,7 +162,6 @@ def test_timings_cost_evaluations_however_they_are_asked_for(memory: Memory) -> 
                 timed += isinstance(found, LogEntry) and found.index > 0
             other.go_to(place)
     assert timed == used.spent - 1 == 2
-    assert not hasattr(used, "timing_after")
 
 
 def test_clones_together_spend_no_more_than_the_budget(memory: Memory) -> None:
@@ -178,13 +177,6 @@ def test_clones_together_spend_no_more_than_the_budget(memory: Memory) -> None:
         each.restart()
         assert each.evaluate().index == 0, "what was paid for may be asked again"
     assert used.spent == 1 and used.left == 8
-
-
-def test_jobs_that_time_ahead_give_nothing_back(make: Make) -> None:
-    session = make(memory=Memory(), verify="never")
-    found = session.timing_after(SMALLER)
-    assert found is not None and found[1]() is None
-    assert session.spent == 0
 
 
 def test_attribution_that_sessions_share_cannot_be_written(memory: Memory) -> None:

@@ -18,13 +18,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import m890sim
-from m890_envs import KernelEditEnv, KernelEditVectorEnv, MaskInObservation
+from m890_envs import KernelEditEnv, MaskInObservation
 from m890sim import agents, schedule, session
 from m890sim.agents import AgentSession, Dice
 from m890sim.agents.optimize import optimize
 from m890sim.errors import M890Error
 from m890sim.schedule import Edit
 from m890sim.schedule.actions import Actions
+from m890sim.schedule.macros import MacroActions
 from m890sim.session import Facade, KernelSession, Memory
 from tests.session.junk import JUNK
 
@@ -55,12 +56,6 @@ def env() -> KernelEditEnv:
     return found
 
 
-def vector() -> KernelEditVectorEnv:
-    found = KernelEditVectorEnv([env] * 2, threads=1)
-    found.reset()
-    return found
-
-
 def space() -> Any:
     used = made()
     return MEMORY.space(used.task, used.chip, used.cases)
@@ -77,6 +72,7 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "KernelSession.load": lambda x: made().load(x),
     "KernelSession.apply": lambda x: made().apply(x),
     "KernelSession.attempt": lambda x: made().attempt(x),
+    "KernelSession.perform": lambda x: made().perform(x),
     "KernelSession.go_to": lambda x: made().go_to(x),
     "KernelSession.remember": lambda x: made().remember(x, lambda kernel: 1),
     "KernelSession.remember.make": lambda x: made().remember(object(), x),
@@ -85,7 +81,6 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "KernelSession.own_case": lambda x: made().own_case(x),
     "KernelSession.knows": lambda x: made().knows(x),
     "KernelSession.evaluate": lambda x: made().evaluate(x),
-    "KernelSession.timing_after": lambda x: made().timing_after(x),
     "KernelSession.clone": lambda x: made().clone(budget=x),
     "Facade": Facade,
     "Facade.told": lambda x: Facade(made(), told=x),
@@ -111,6 +106,9 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "Memory.successor": lambda x: MEMORY.successor(x, state(), EDIT),
     "Memory.successor.state": lambda x: MEMORY.successor(space(), x, EDIT),
     "Memory.successor.edit": lambda x: MEMORY.successor(space(), state(), x),
+    "Memory.performed": lambda x: MEMORY.performed(x, state(), 1),
+    "Memory.performed.state": lambda x: MEMORY.performed(space(), x, 1),
+    "Memory.performed.action": lambda x: MEMORY.performed(space(), state(), x),
     "Memory.outcome": lambda x: MEMORY.outcome(x, state()),
     "Memory.outcome.state": lambda x: MEMORY.outcome(space(), x),
     "Memory.verdict": lambda x: MEMORY.verdict(x, state(), made().gate),
@@ -158,6 +156,19 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "Actions.by_id.edits": lambda x: Actions(4).by_id(KERNEL, x),
     "Actions.mask": lambda x: Actions(4).mask(KERNEL, x),
     "Actions.mask.parts": lambda x: Actions(4).mask(KERNEL, [Edit("cse", x, x)]),
+    "Actions.row_of": lambda x: Actions(4).row_of(x, EDIT),
+    "Actions.row_of.edit": lambda x: Actions(4).row_of(KERNEL, x),
+    "Actions.row_of.argument": lambda x: Actions(4).row_of(KERNEL, Edit("cse", (), x)),
+    "Actions.argument_of": lambda x: Actions(4).argument_of(x),
+    "MacroActions": MacroActions,
+    "MacroActions.number_of": lambda x: MacroActions().number_of(x),
+    "MacroActions.macro_of": lambda x: MacroActions().macro_of(x),
+    "MacroActions.by_id": lambda x: MacroActions().by_id(x, ()),
+    "MacroActions.by_id.edits": lambda x: MacroActions().by_id(KERNEL, x),
+    "MacroActions.mask": lambda x: MacroActions().mask(KERNEL, x),
+    "MacroActions.mask.parts": lambda x: MacroActions().mask(KERNEL, [Edit("cse", x, x)]),
+    "MacroActions.perform": lambda x: MacroActions().perform(x, 1),
+    "MacroActions.perform.action": lambda x: MacroActions().perform(KERNEL, x),
     "agents.get_agent": agents.get_agent,
     "agents.run_agent": lambda x: agents.run_agent(x, made(), 0),
     "agents.run_agent.session": lambda x: agents.run_agent(agents.get_agent("greedy"), x, 0),
@@ -178,16 +189,10 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "Dice.weighted.weights": lambda x: Dice(0).weighted([1], x),
     "Dice.shuffled": lambda x: Dice(0).shuffled(x),
     "KernelEditEnv.step": lambda x: env().step(x),
-    "KernelEditEnv.check_action": lambda x: env().check_action(x),
     "KernelEditEnv.edit_of": lambda x: env().edit_of(x),
     "KernelEditEnv.action_of": lambda x: env().action_of(x),
-    "KernelEditEnv.timing_after": lambda x: env().timing_after(x),
     "KernelEditEnv.reset": lambda x: env().reset(seed=x),
     "KernelEditEnv.reset.options": lambda x: env().reset(options=x),
-    "KernelEditVectorEnv": KernelEditVectorEnv,
-    "KernelEditVectorEnv.threads": lambda x: KernelEditVectorEnv([env], threads=x),
-    "KernelEditVectorEnv.step": lambda x: vector().step(x),
-    "KernelEditVectorEnv.step.first": lambda x: vector().step([x, 0]),
     "MaskInObservation": MaskInObservation,
 }
 
@@ -222,7 +227,7 @@ def test_values_without_an_end_are_taken_or_refused_with_a_message(name: str, va
 ALONE = {"restart", "undo", "position", "report", "legal_edits", "snapshot", "clone"}
 
 
-@pytest.mark.parametrize("kind", [KernelSession, Facade, Memory, Actions, Dice])
+@pytest.mark.parametrize("kind", [KernelSession, Facade, Memory, Actions, MacroActions, Dice])
 def test_no_public_method_is_left_out(kind: type) -> None:
     methods = {
         name

@@ -13,8 +13,6 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import name_of, names_in, values_of
 from m890sim.schedule.core.memo import by_node
 
-_MOST_KNOWN = 50_000  # nodes
-
 
 @dataclass(slots=True)
 class Effects:
@@ -28,6 +26,11 @@ class Effects:
     touched: tuple[str, ...] = ()  # of an instruction: tiles and tensors, in a fixed order
     scalars: tuple[str, ...] = ()  # of an instruction: what it uses else
 
+    @property
+    def names(self) -> set[str]:
+        """All names that are used, read or written."""
+        return self.uses | self.reads | self.writes
+
     def add(self, other: Effects) -> None:
         """Adds what other statements do."""
         self.reads |= other.reads
@@ -37,7 +40,7 @@ class Effects:
         self.ops |= other.ops
 
 
-@by_node(_MOST_KNOWN)
+@by_node
 def effects_of(stmt: ir.Stmt) -> Effects:
     """The effects of a statement and of all below it."""
     found = Effects()
@@ -80,14 +83,17 @@ def defined_by(stmt: ir.Stmt) -> tuple[str, ...]:
     return stmt.vars if isinstance(stmt, ir.Cores) else ()
 
 
-def independent(first: ir.Stmt, second: ir.Stmt) -> bool:
-    """Whether two neighbours may change places without changing what the kernel computes."""
+def commute(first: ir.Stmt, second: ir.Stmt) -> bool:
+    """Whether two statements do the same in either order: neither writes what the other touches."""
     a, b = effects_of(first), effects_of(second)
-    return not (
-        a.writes & (b.reads | b.writes)
-        or b.writes & a.reads
-        or a.defines & (b.defines | b.uses | b.reads | b.writes)
-        or b.defines & (a.uses | a.reads | a.writes)
+    return not (a.writes & b.reads or a.writes & b.writes or b.writes & a.reads)
+
+
+def independent(first: ir.Stmt, second: ir.Stmt) -> bool:
+    """Whether two neighbours may change places: they commute, and neither names the other's."""
+    a, b = effects_of(first), effects_of(second)
+    return commute(first, second) and not (
+        (a.defines and a.defines & (b.defines | b.names)) or (b.defines and b.defines & a.names)
     )
 
 
@@ -99,13 +105,14 @@ def touches(stmt: ir.Stmt, name: str) -> bool:
 
 def mentions(stmt: ir.Stmt, name: str) -> bool:
     """Whether a statement, or one below it, uses a name for anything."""
-    return name in effects_of(stmt).uses or touches(stmt, name)
+    found = effects_of(stmt)
+    return name in found.uses or name in found.reads or name in found.writes
 
 
 Role = tuple[str, bool, bool, ir.Operand | ir.Keyword]
 
 
-@by_node(_MOST_KNOWN)
+@by_node
 def operand_roles(stmt: ir.Instr) -> tuple[Role, ...]:
     """(operand's name, read, written, operand) for every operand that a call gives."""
     given: list[tuple[str, str, ir.Operand | ir.Keyword]] = []
@@ -124,7 +131,7 @@ def operand_roles(stmt: ir.Instr) -> tuple[Role, ...]:
     )
 
 
-@by_node(_MOST_KNOWN)
+@by_node
 def outer_tiles(stmt: ir.Stmt) -> tuple[str, ...]:
     """Tiles and tensors that a statement touches and does not itself define, in a fixed order."""
     found = effects_of(stmt)

@@ -6,7 +6,8 @@ import math
 from typing import TypeGuard
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.copying import MOST_NESTING, operators
+from m890sim.kernel.arithmetic import depth
+from m890sim.schedule.core.room import MOST_NESTING
 from m890sim.schedule.edit import refuse
 
 Value = ir.Const | ir.Name | ir.Op
@@ -74,7 +75,7 @@ def within_f32(stmt: ir.Stmt, value: Value) -> Value:
     """A value that an edit has put together. Raises: EditError where it is no value to write."""
     if not finite(value):
         raise refuse(stmt, "the new factor or bias is beyond f32")
-    if operators(value) > MOST_NESTING:
+    if depth(value) > MOST_NESTING:
         raise refuse(stmt, f"operators would nest deeper than {MOST_NESTING}, the most for edits")
     return value
 

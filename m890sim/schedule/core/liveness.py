@@ -6,13 +6,12 @@ written; what a loop writes does not count behind it, for it may have no iterati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.effects import effects_of, operand_roles, touches
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.tree import Body, block, declaration, home_of, node
 from m890sim.schedule.edit import Site
 
@@ -164,9 +163,6 @@ def written_pieces(stmt: ir.Instr, tile: str) -> Iterator[ir.TileRef]:
             yield ref
 
 
-# ---- may be read before it is written ----
-
-
 def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr | None:
     """An instruction of `body` that may read what neither `first` nor the body wrote before it.
 
@@ -179,28 +175,24 @@ def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr 
     )
 
 
-_UNCOVERED: Remembered[ir.Instr | None] = Remembered(10_000)
+_UNCOVERED: Memo[ir.Instr | None] = Memo()
+
+
+@by_node
+def early_reads(body: Body) -> set[str]:
+    """Tiles and tensors that a block's text reads before it writes any of them."""
+    found: set[str] = set()
+    written: set[str] = set()
+    for stmt in ir.walk(body):
+        if isinstance(stmt, ir.Instr):
+            found |= effects_of(stmt).reads - written
+            written |= effects_of(stmt).writes
+    return found
 
 
 def read_first(body: Body) -> frozenset[str]:
-    """Tiles and tensors from outside a block that its text reads before it writes any of them."""
-    return _FIRST.get((body,), lambda: frozenset(_read_first(body)))
-
-
-_FIRST: Remembered[frozenset[str]] = Remembered(5_000)
-
-
-def _read_first(body: Body) -> set[str]:
-    found: set[str] = set()
-    known: set[str] = set()
-    for stmt in ir.walk(body):
-        if isinstance(stmt, ir.TileDecl):
-            known.add(stmt.name)
-        elif isinstance(stmt, ir.Instr):
-            own = effects_of(stmt)
-            found |= own.reads - known
-            known |= own.writes
-    return found
+    """As `early_reads`, of tiles and tensors from outside a block."""
+    return frozenset(early_reads(body) - known_effects(*body).defines)
 
 
 def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
@@ -225,9 +217,6 @@ def _before(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
     for length in range(len(site), 0, -1):
         body, place = block(kernel, site[:length])
         yield from reversed(body[:place])
-
-
-# ---- written before, read later ----
 
 
 def written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
@@ -256,16 +245,16 @@ def _shows(dim: ir.Expr, written: ir.Slice, wanted: ir.Slice) -> bool:
     return wanted.step is None and all(map(_below, bounds, bounds[1:]))
 
 
-def read_later(kernel: ir.Kernel, site: Site, piece: ir.TileRef, kept: bool = True) -> bool:
+def read_later(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
     """Whether anything may read `piece`'s tile after the statement at `site`, before it is written.
 
-    Follows the text to the end of the tile's scope, and around the loops in between.
-    kept: the statement's own writes count as written.
+    The statement's own writes count as written. Follows the text to the end of the tile's scope,
+    and around the loops in between.
     """
     home, tile = home_of(kernel, site, piece.tile), declaration(kernel, site, piece.tile)
     written = Written(tile)
     stmt = node(kernel, site)
-    if kept and isinstance(stmt, ir.Instr):
+    if isinstance(stmt, ir.Instr):
         written.write(stmt)
         if written.covers(piece):
             return False
@@ -282,85 +271,3 @@ def read_later(kernel: ir.Kernel, site: Site, piece: ir.TileRef, kept: bool = Tr
         written.leave(body, *([around.var] if isinstance(around, ir.Loop) else []))
         piece = ir.TileRef(piece.tile)  # names of an inner block mean something else outside it
     return False
-
-
-# ---- who wrote last ----
-
-_Path = tuple[tuple[int, bool], ...]  # blocks around: number, whether it is a loop
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """An instruction that writes a tile, by the operand of that name."""
-
-    index: int
-    stmt: ir.Instr
-    role: str
-    ref: ir.TileRef
-    path: _Path
-
-
-class LastWriters:
-    """The instructions of a loop's body in the order of the text, and what they write.
-
-    tiles: declarations outside the body.
-    """
-
-    def __init__(self, body: Body, tiles: Mapping[str, ir.TileDecl]) -> None:
-        own = {s.name: s for s in ir.walk(body) if isinstance(s, ir.TileDecl)}
-        self.tiles = {**tiles, **own}
-        self.writes: dict[str, list[Write]] = {}
-        self.places: dict[int, tuple[int, _Path]] = {}  # id of an instruction -> index, blocks
-        self._blocks = 0
-        self._walk(body, ())
-        # Tiles that one iteration leaves to the next.
-        self.carried = set(read_first(body) & self.writes.keys())
-
-    def _walk(self, body: Body, path: _Path) -> None:
-        for stmt in body:
-            if isinstance(stmt, ir.Instr):
-                index = len(self.places)
-                self.places[id(stmt)] = index, path
-                for name, _, written, ref in operand_roles(stmt):
-                    if written and isinstance(ref, ir.TileRef):
-                        made = Write(index, stmt, name, ref, path)
-                        self.writes.setdefault(ref.tile, []).append(made)
-            elif isinstance(stmt, ir.If):
-                self._walk(stmt.then, self._inside(path, False))
-                self._walk(stmt.orelse, self._inside(path, False))
-            elif isinstance(stmt, ir.Loop):
-                self._walk(stmt.body, self._inside(path, True))
-            else:
-                self._walk(ir.children(stmt), path)
-
-    def _inside(self, path: _Path, loop: bool) -> _Path:
-        self._blocks += 1
-        return (*path, (self._blocks, loop))
-
-    def sources(self, ref: ir.TileRef, stmt: ir.Instr) -> tuple[list[Write], bool]:
-        """What may have made a piece that an instruction reads, the latest first.
-
-        And whether it may hold, in part, what the tile held when the body began.
-        """
-        index, path = self.places[id(stmt)]
-        found: list[Write] = []
-        writes = self.writes.get(ref.tile, [])
-        around = {block for block, loop in path if loop}
-        if around:  # what comes later in an inner loop comes before its next iteration
-            found += (w for w in writes if w.index >= index and any(b in around for b, _ in w.path))
-        certain = Written(self.tiles[ref.tile])
-        for write in reversed(writes):
-            if write.index >= index:
-                continue
-            found.append(write)
-            if write.path == path[: len(write.path)]:
-                certain.add(write.ref)
-                if certain.covers(ref):
-                    return found, False
-        return found, True
-
-    def reads(self, stmt: ir.Instr) -> Iterator[tuple[str, ir.TileRef]]:
-        """The pieces of tiles that an instruction reads, with their operands' names."""
-        for name, read, _, value in operand_roles(stmt):
-            if read and isinstance(value, ir.TileRef):
-                yield name, value

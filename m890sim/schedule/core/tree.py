@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TypeVar
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.memo import by_node
+from m890sim.kernel.transform import Transformer
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.edit import EditError, Site, refuse
 
 Body = tuple[ir.Stmt, ...]
@@ -43,19 +45,26 @@ _latest: Index | None = None
 def index(kernel: ir.Kernel) -> Index:
     """The index of a kernel; `node` and `block` use the latest one where it is the kernel's."""
     global _latest
-    if _latest is None or _latest.kernel is not kernel:
-        _latest = Index(kernel)
-    return _latest
+    found = _latest  # another thread may exchange it meanwhile
+    if found is None or found.kernel is not kernel:
+        found = _latest = Index(kernel)
+    return found
 
 
 def latest(kernel: ir.Kernel) -> Index | None:
     """The index of a kernel where it is the latest one."""
-    return _latest if _latest is not None and _latest.kernel is kernel else None
+    found = _latest
+    return found if found is not None and found.kernel is kernel else None
 
 
 def sites(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt]]:
     """Every statement with its site, in source order, parents first."""
     yield from _sites(kernel.body, ())
+
+
+def sites_below(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, ir.Stmt]]:
+    """As `sites`, of the statements in the one at a site."""
+    yield from _sites(ir.children(node(kernel, site)), site)
 
 
 def _sites(body: Body, prefix: Site) -> Iterator[tuple[Site, ir.Stmt]]:
@@ -96,6 +105,25 @@ def node(kernel: ir.Kernel, site: Site) -> ir.Stmt:
     return body[place]
 
 
+_KINDS: dict[type, str] = {
+    ir.Cores: "a phase (`for ... in cores(...)`)",
+    ir.HbmDecl: "HBM scratch (`name = hbm(...)`)",
+    ir.If: "an `if`",
+    ir.Instr: "an instruction",
+    ir.Loop: "a range loop",
+    ir.TileDecl: "a tile (`name = sram(...)` or `acc(...)`)",
+}
+_Stmt = TypeVar("_Stmt", bound=ir.Stmt)
+
+
+def expect(kernel: ir.Kernel, site: Site, kind: type[_Stmt]) -> _Stmt:
+    """The statement at a site, which is of a kind that an edit acts on. Raises: EditError."""
+    found = node(kernel, site)
+    if not isinstance(found, kind):
+        raise refuse(found, f"the edit acts on {_KINDS[kind]}, this is none")
+    return found
+
+
 def parent_of(kernel: ir.Kernel, site: Site) -> ir.Stmt | None:
     """The statement around a site; None at the top of the kernel."""
     return node(kernel, site[:-1]) if len(site) > 1 else None
@@ -107,18 +135,25 @@ def scope_of(kernel: ir.Kernel, site: Site) -> Body:
     return body[place + 1 :]
 
 
-def levels(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, Body, int]]:
-    """The blocks around a site, innermost first: the site of what holds the site, block, place."""
-    for length in range(len(site), 0, -1):
-        yield (site[:length], *block(kernel, site[:length]))
+def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
+    """The statements of a block that lie neither at a path in it, nor below it, nor around it.
+
+    Each with whether it stands before that place.
+    """
+    for index in path:
+        for place, stmt in enumerate(body):
+            if place != index:
+                yield stmt, place < index
+        body = ir.children(body[index])
 
 
 def find_home(kernel: ir.Kernel, site: Site, name: str) -> Site | None:
     """Where the tile of a name is declared that is visible at a site."""
-    for around, body, place in levels(kernel, site):
+    for length in range(len(site), 0, -1):
+        body, place = block(kernel, site[:length])
         home = contents(body).tiles.get(name, place)
         if home < place:
-            return (*around[:-1], around[-1] - place + home)
+            return (*site[: length - 1], site[length - 1] - place + home)
     return None
 
 
@@ -137,6 +172,23 @@ def declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
     return found
 
 
+class SiteTransformer(Transformer):
+    """A transformer that knows where in the kernel the statement stands whose parts it maps."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site  # at first, of the statement whose blocks are mapped
+        self._next = 0  # the place of the next block's first statement in that one
+
+    def block(self, body: Body) -> Body:
+        around, first = self.site, self._next
+        made: list[ir.Stmt] = []
+        for place, stmt in enumerate(body, first):
+            self.site, self._next = (*around, place), 0
+            made.append(self.statement(stmt))
+        self.site, self._next = around, first + len(body)
+        return tuple(made)
+
+
 # ---- what a block holds ----
 
 
@@ -151,14 +203,12 @@ class Contents:
     staged: bool
 
 
-_NAMES: dict[tuple[str, ...], tuple[str, ...]] = {}
+_NAMES: Memo[tuple[str, ...]] = Memo()  # equal names -> one object, so that it can be in a key
 
 
-@by_node(20_000)
+@by_node
 def contents(body: Body) -> Contents:
     """What a block holds."""
-    if len(_NAMES) >= 20_000:
-        _NAMES.clear()
     names = tuple(stmt.name for stmt in body if isinstance(stmt, ir.Let))
     ops: dict[str, list[int]] = {}
     last = -1
@@ -169,11 +219,16 @@ def contents(body: Body) -> Contents:
             last = place
     return Contents(
         {stmt.name: place for place, stmt in enumerate(body) if isinstance(stmt, ir.TileDecl)},
-        _NAMES.setdefault(names, names),
+        _NAMES.get((), lambda: names, names),
         ops,
         last,
         any(isinstance(stmt, ir.Stage) for stmt in body),
     )
+
+
+def staged(loop: ir.Loop) -> bool:
+    """Whether the loop's body stands in stages."""
+    return contents(loop.body).staged
 
 
 def with_next(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:

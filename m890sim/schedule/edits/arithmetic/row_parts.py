@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.copying import Namer, require_shallow
 from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.core.fusion import changed, merged
+from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.pieces import (
     ONE,
     SFU,
@@ -19,7 +19,7 @@ from m890sim.schedule.core.pieces import (
     require_used_after,
     tile_operand,
 )
-from m890sim.schedule.core.room import require_place, within_room
+from m890sim.schedule.core.room import require_place, require_shallow, within_room
 from m890sim.schedule.core.scope_keys import extents
 from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 
-from m890sim.kernel import ir, shapes
+from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, times
 from m890sim.kernel.transform import expressions
-from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.memo import Remembered
-from m890sim.schedule.core.tree import Body, node, replace
+from m890sim.schedule.core.fusion import changed
+from m890sim.schedule.core.memo import Memo, by_node
+from m890sim.schedule.core.room import require_shallow
+from m890sim.schedule.core.tree import SiteTransformer, node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
-from m890sim.schedule.edits.grain.packed_rows import (
-    ONE,
-    Rows,
-    Scope,
-    is_position_mask,
-    tile_names,
-)
+from m890sim.schedule.edits.grain.packed_rows import ONE, Rows, is_position_mask
 from m890sim.schedule.edits.grain.tokens import require_tokens, tokens_of_a_block
-from m890sim.schedule.edits.loops.unroll import add, times
 
 GROW, KEEP = "grow", "keep"
-_Divisions = tuple[tuple[str, ir.Expr], ...]
-_DIVIDED: Remembered[_Divisions] = Remembered(20_000)
 
 
 def pack_arguments(
@@ -82,30 +74,24 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     if argument not in (GROW, KEEP):
         raise EditError(f"pack_heads takes {GROW!r} or {KEEP!r}, not {argument!r}")
 
-    def make() -> _Found | EditError:
-        try:
-            packer, _ = _plan(kernel, site, stmt)
-            packer.check(stmt.body)
-            return packer.heights(), packer.group
-        except EditError as error:
-            return error
+    def make() -> tuple[set[ir.Expr], ir.Expr]:
+        packer, _ = _plan(kernel, site, stmt)
+        packer.block(stmt.body)
+        return packer.heights(), packer.group
 
     # For both arguments. Which of several divided variables is meant goes by the text's order.
-    found = _LEGAL.get((bag_of_kernel(kernel),), make, site, _head(kernel, stmt))
-    if isinstance(found, EditError):
-        raise EditError(str(found))
+    found = _LEGAL.checked((bag_of_kernel(kernel),), make, site, _head(kernel, stmt))
     if argument == KEEP:
         require_tokens(kernel, stmt, *found)
     return lambda: _packed(kernel, site, stmt, argument)
 
 
-_Found = tuple[set[ir.Expr], ir.Expr]
-_LEGAL: Remembered[_Found | EditError] = Remembered(2_000)
+_LEGAL: Memo[tuple[set[ir.Expr], ir.Expr]] = Memo()
 
 
 def _packed(kernel: ir.Kernel, site: Site, stmt: ir.Cores, argument: Argument) -> ir.Kernel:
     packer, extents = _plan(kernel, site, stmt)
-    body = packer.body(stmt.body, site, {})
+    body = packer.block(stmt.body)
     packed = replace(kernel, site, dataclasses.replace(stmt, extents=extents, body=body))
     if argument == GROW:
         return packed
@@ -121,11 +107,11 @@ def _plan(kernel: ir.Kernel, site: Site, stmt: ir.Cores) -> tuple[Packer, tuple[
     number = stmt.vars.index(head)
     whole = groups(kernel, stmt, number, group)
     rows = Rows(kernel, head)
-    rows.collect(stmt.body, site, {})
+    rows.collect(site)
     rows.spread()
     require_whole_groups(kernel, stmt, head, group, whole)
     extents = (*stmt.extents[:number], whole, *stmt.extents[number + 1 :])
-    return Packer(rows, head, group), extents
+    return Packer(rows, site, head, group), extents
 
 
 def _head(kernel: ir.Kernel, stmt: ir.Cores) -> tuple[str, ir.Expr] | None:
@@ -137,12 +123,9 @@ def _head(kernel: ir.Kernel, stmt: ir.Cores) -> tuple[str, ir.Expr] | None:
     return None
 
 
-def _divided(stmt: ir.Stmt) -> _Divisions:
+@by_node
+def _divided(stmt: ir.Stmt) -> tuple[tuple[str, ir.Expr], ...]:
     """Names that a statement and those below it divide, each with its divisor."""
-    return _DIVIDED.get((stmt,), partial(_divisions, stmt))
-
-
-def _divisions(stmt: ir.Stmt) -> _Divisions:
     own = tuple(
         (op.args[0].id, op.args[1])
         for expr in expressions(stmt)
@@ -152,173 +135,87 @@ def _divisions(stmt: ir.Stmt) -> _Divisions:
     return own + tuple(found for child in ir.children(stmt) for found in _divided(child))
 
 
-_WRONG: Remembered[EditError | None] = Remembered(20_000)
-_PACKED: Remembered[ir.Instr | EditError] = Remembered(20_000)
+_PACKED: Memo[ir.Stmt] = Memo()
 
 
-@dataclass(slots=True)
-class Packer:
-    """Writes a phase's body for whole groups instead of heads."""
+class Packer(SiteTransformer):
+    """Writes a phase's body for whole groups instead of heads; refuses other uses of the head."""
 
-    rows: Rows
-    head: str
-    group: ir.Expr
+    def __init__(self, rows: Rows, site: Site, head: str, group: ir.Expr) -> None:
+        super().__init__(site)
+        self.rows, self.head, self.group = rows, head, group
+        self.homes: Mapping[str, Site] = {}  # of the instruction being mapped
 
     def heights(self) -> set[ir.Expr]:
         """The rows of the tiles that grow, but for single ones."""
         return {self.rows.tiles[key].rows for key in self.rows.packed} - {ONE}
 
-    def check(self, body: Body) -> None:
-        """Refuses what `body` does, and builds nothing."""
-        for instr, homes, _ in self.rows.uses:
-            self.known(instr, homes)
-        for stmt in ir.walk(body):
-            if isinstance(stmt, ir.Let | ir.Loop | ir.If):
-                wrong = _WRONG.get((stmt,), partial(self.wrong, stmt), self.head, self.group)
-                if wrong is not None:
-                    raise EditError(str(wrong))
-        for key in self.rows.packed:
-            require_shallow(self.rows.tiles[key], times(self.rows.tiles[key].rows, self.group))
+    def statement(self, stmt: ir.Stmt) -> ir.Stmt:
+        if not isinstance(stmt, ir.TileDecl):
+            return super().statement(stmt)
+        rows = self.declared_rows(stmt)
+        return stmt if rows is stmt.rows else dataclasses.replace(stmt, rows=rows)
 
-    def wrong(self, stmt: ir.Stmt) -> EditError | None:
-        """Why the expressions of a statement cannot be those of a group."""
-        try:
-            for expr in expressions(stmt):
-                self.expr(expr, stmt)
-        except EditError as error:
-            return error
-        return None
+    def declared_rows(self, tile: ir.TileDecl) -> ir.Expr:
+        """The rows of a tile that may hold whole groups."""
+        if self.site not in self.rows.packed:
+            return tile.rows
+        rows = self.group if tile.rows == ONE else times(tile.rows, self.group)
+        require_shallow(tile, rows)
+        return rows
 
-    def body(self, body: Body, prefix: Site, scope: Scope) -> Body:
-        scope = dict(scope)
-        made: list[ir.Stmt] = []
-        for index, stmt in enumerate(body):
-            site = (*prefix, index)
-            if isinstance(stmt, ir.TileDecl):
-                scope[stmt.name] = site
-            made.append(self.statement(stmt, site, scope))
-        return tuple(made)
+    def instruction(self, stmt: ir.Instr) -> ir.Stmt:
+        self.homes = self.rows.homes[self.site]
+        packed = frozenset(n for n, home in self.homes.items() if home in self.rows.packed)
+        make = partial(self.packed, stmt)
+        return _PACKED.checked((stmt,), make, self.head, self.group, packed)
 
-    def statement(self, stmt: ir.Stmt, site: Site, scope: Scope) -> ir.Stmt:
-        if isinstance(stmt, ir.TileDecl):
-            if site not in self.rows.packed:
-                return stmt
-            rows = self.group if stmt.rows == ONE else times(stmt.rows, self.group)
-            require_shallow(stmt, rows)
-            return dataclasses.replace(stmt, rows=rows)
-        if isinstance(stmt, ir.Instr):
-            return self.known(stmt, scope)
-        if isinstance(stmt, ir.Let):
-            return dataclasses.replace(stmt, value=self.expr(stmt.value, stmt))
-        if isinstance(stmt, ir.If):
-            then = self.body(stmt.then, site, scope)
-            orelse = self.body(stmt.orelse, (*site, -1), scope)
-            condition = self.expr(stmt.condition, stmt)
-            return dataclasses.replace(stmt, condition=condition, then=then, orelse=orelse)
-        if isinstance(stmt, ir.Loop):
-            start, stop = self.expr(stmt.start, stmt), self.expr(stmt.stop, stmt)
-            step, body = self.expr(stmt.step, stmt), self.body(stmt.body, site, scope)
-            return dataclasses.replace(stmt, start=start, stop=stop, step=step, body=body)
-        if isinstance(stmt, ir.Stage):
-            return dataclasses.replace(stmt, body=self.body(stmt.body, site, scope))
-        return stmt
+    def packed(self, stmt: ir.Instr) -> ir.Stmt:
+        """An instruction on whole groups."""
+        made = super().instruction(stmt)
+        target = stmt.operands[0] if is_position_mask(stmt) else None
+        if isinstance(target, ir.TileRef) and self.homes[target.tile] in self.rows.packed:
+            assert isinstance(made, ir.Instr)
+            before = stmt.keyword("group", ONE)
+            assert not isinstance(before, str | bool | ir.TileRef) and before is not None
+            group = self.group if before == ONE else times(before, self.group)
+            return changed(made, *made.operands, group=group)
+        return made
 
-    def known(self, stmt: ir.Instr, scope: Scope) -> ir.Instr:
-        """`instruction`, worked out once for a statement and the tiles of it that are packed."""
+    def use(self, name: ir.Name) -> ir.Expr:
+        if name.id == self.head:
+            found = f"`{self.head}` is used other than as `{self.head} // G`"
+            raise refuse(self.stmt, f"{found} and as an index of a tensor")
+        return name
 
-        def make() -> ir.Instr | EditError:
-            try:
-                return self.instruction(stmt, scope)
-            except EditError as error:
-                return error
+    def expr(self, expr: ir.Expr) -> ir.Expr:
+        if expr == ir.Op("//", (ir.Name(self.head), self.group)):
+            return ir.Name(self.head)
+        return super().expr(expr)
 
-        packed = frozenset(n for n in tile_names(stmt) if scope[n] in self.rows.packed)
-        found = _PACKED.get((stmt,), make, self.head, self.group, packed)
-        if isinstance(found, EditError):
-            raise EditError(str(found))
-        return found
+    def tile(self, ref: ir.TileRef) -> ir.TileRef:
+        ref = super().tile(ref)
+        if self.homes[ref.tile] not in self.rows.packed or ref.rows == ir.FULL:
+            return ref
+        if ref.rows.step is not None:
+            raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")
+        ends = [
+            None if end is None else times(end, self.group)
+            for end in (ref.rows.start, ref.rows.stop)
+        ]
+        require_shallow(self.stmt, *(end for end in ends if end is not None), ONE)
+        return dataclasses.replace(ref, rows=ir.Slice(*ends))
 
-    def expr(self, expr: ir.Expr, stmt: ir.Stmt) -> ir.Expr:
-        """An expression with `h // G` replaced by h; refuses any other use of h."""
-        if isinstance(expr, ir.Name):
-            if expr.id == self.head:
-                raise refuse(
-                    stmt,
-                    f"`{self.head}` is used other than as `{self.head} // G` and as an index "
-                    "of a tensor",
-                )
-            return expr
-        if isinstance(expr, ir.Op):
-            if expr.op == "//" and expr.args == (ir.Name(self.head), self.group):
-                return ir.Name(self.head)
-            args = tuple([self.expr(arg, stmt) for arg in expr.args])
-            same = all(one is two for one, two in zip(args, expr.args, strict=True))
-            return expr if same else ir.Op(expr.op, args)
-        if isinstance(expr, ir.TableRef):
-            return ir.TableRef(expr.table, self.expr(expr.index, stmt))
-        return expr
-
-    def instruction(self, stmt: ir.Instr, scope: Scope) -> ir.Instr:
-        operands = tuple(self.operand(value, stmt, scope) for value in stmt.operands)
-        keywords = dict(stmt.keywords)
-        for name, value in stmt.keywords:
-            if isinstance(value, ir.TileRef):
-                keywords[name] = self.tile(value, stmt, scope)
-            elif not isinstance(value, str | bool):
-                made = self.expr(value, stmt)
-                keywords[name] = made
-        if is_position_mask(stmt):
-            target = stmt.operands[0]
-            if isinstance(target, ir.TileRef) and scope[target.tile] in self.rows.packed:
-                before = stmt.keyword("group", ONE)
-                assert not isinstance(before, str | bool | ir.TileRef) and before is not None
-                keywords["group"] = self.group if before == ONE else times(before, self.group)
-        return shapes.instruction(stmt.op, operands, keywords, stmt.comments, stmt.loc)
-
-    def operand(self, value: ir.Operand, stmt: ir.Instr, scope: Scope) -> ir.Operand:
-        if isinstance(value, ir.TileRef):
-            return self.tile(value, stmt, scope)
-        if isinstance(value, ir.TensorRef):
-            return self.tensor(value, stmt)
-        return value
-
-    def tile(self, ref: ir.TileRef, stmt: ir.Instr, scope: Scope) -> ir.TileRef:
-        rows = self.slice(ref.rows, stmt)
-        cols = self.slice(ref.cols, stmt)
-        if scope[ref.tile] in self.rows.packed:
-            if rows.step is not None:
-                raise refuse(stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")
-            ends = [
-                None if end is None else times(end, self.group) for end in (rows.start, rows.stop)
-            ]
-            require_shallow(stmt, *(end for end in ends if end is not None), ONE)
-            rows = ir.Slice(*ends)
-        return dataclasses.replace(ref, rows=rows, cols=cols)
-
-    def slice(self, piece: ir.Slice, stmt: ir.Instr) -> ir.Slice:
-        if piece == ir.FULL:
-            return piece
-        parts = (piece.start, piece.stop, piece.step)
-        return ir.Slice(*(None if part is None else self.expr(part, stmt) for part in parts))
-
-    def tensor(self, ref: ir.TensorRef, stmt: ir.Instr) -> ir.TensorRef:
-        index: list[ir.Slice | ir.Gather | ir.Expr] = []
+    def tensor(self, ref: ir.TensorRef) -> ir.TensorRef:
+        index = list(ref.index)
         for place, entry in enumerate(ref.index):
-            if isinstance(entry, ir.Slice):
-                index.append(self.slice(entry, stmt))
-            elif isinstance(entry, ir.Gather):
-                ends = (self.expr(entry.start, stmt), self.expr(entry.stop, stmt))
-                index.append(ir.Gather(entry.table, *ends))
-            elif entry == ir.Name(self.head):
-                behind = [e for e in ref.index[place + 1 :] if isinstance(e, ir.Slice | ir.Gather)]
-                if len(behind) != 1 or ref.index.count(entry) != 1:
-                    raise refuse(
-                        stmt,
-                        f"a piece of `{ref.tensor}` must have one index `{self.head}`, and "
-                        "one slice behind it",
-                    )
-                first = times(ir.Name(self.head), self.group)
-                index.append(ir.Slice(first, add(first, self.group)))
-            else:
-                index.append(self.expr(entry, stmt))
+            if entry != ir.Name(self.head):
+                index[place] = self.entry(entry)
+                continue
+            behind = [e for e in ref.index[place + 1 :] if isinstance(e, ir.Slice | ir.Gather)]
+            if len(behind) != 1 or ref.index.count(entry) != 1:
+                found = f"a piece of `{ref.tensor}` must have one index `{self.head}`"
+                raise refuse(self.stmt, f"{found}, and one slice behind it")
+            first = times(ir.Name(self.head), self.group)
+            index[place] = ir.Slice(first, add(first, self.group))
         return dataclasses.replace(ref, index=tuple(index))

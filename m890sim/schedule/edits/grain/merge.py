@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.copying import Namer
 from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.integers.failures import range_at_launch
+from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.running.carried import Shape
 from m890sim.schedule.core.running.weights import Factor, written
 from m890sim.schedule.core.tree import Body

@@ -10,13 +10,7 @@ from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.fusion import fusion_at
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import Written, written_before
-from m890sim.schedule.core.pieces import (
-    ONE,
-    count_mentions,
-    piece_shape,
-    tile_operand,
-    tiles_of,
-)
+from m890sim.schedule.core.pieces import ONE, count_mentions, piece_shape, tile_operand, tiles_of
 from m890sim.schedule.core.room import require_place
 from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import values_of
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.memo import Remembered
-from m890sim.schedule.core.tree import Body
+from m890sim.schedule.core.memo import Memo, by_node
+from m890sim.schedule.core.tree import home_of, sites_below
 from m890sim.schedule.edit import EditError, Site, refuse
 
-Scope = Mapping[str, Site]  # a tile's name -> where it is declared
 ONE = ir.Const(1)
 _SHAPES = {name: {o.name: o.shape for o in row.operands} for name, row in OPS.items()}
 _MASKS = ("causal_mask", "window_mask")
@@ -47,32 +48,23 @@ class Rows:
     kernel: ir.Kernel
     head: str
     tiles: dict[Site, ir.TileDecl] = field(default_factory=dict)
-    uses: list[tuple[ir.Instr, Scope, Facts]] = field(default_factory=list)
+    uses: list[tuple[ir.Instr, Mapping[str, Site], Facts]] = field(default_factory=list)
+    homes: dict[Site, Mapping[str, Site]] = field(default_factory=dict)  # of instructions' tiles
     packed: set[Site] = field(default_factory=set)
     keys: set[Site] = field(default_factory=set)
 
-    def collect(self, body: Body, prefix: Site, scope: Scope) -> None:
-        """Notes tiles and instructions of a block, by the scopes of their names."""
-        inner = dict(scope)
-        for index, stmt in enumerate(body):
-            site = (*prefix, index)
+    def collect(self, site: Site) -> None:
+        """Notes the tiles and instructions of the phase at a site."""
+        for at, stmt in sites_below(self.kernel, site):
             if isinstance(stmt, ir.TileDecl):
-                inner[stmt.name] = site
-                self.tiles[site] = stmt
+                self.tiles[at] = stmt
             elif isinstance(stmt, ir.Instr):
-                names = tile_names(stmt)
-                homes = {name: inner[name] for name in names}
+                homes = {name: home_of(self.kernel, at, name) for name in tile_names(stmt)}
                 decls = {name: self.tiles[home] for name, home in homes.items()}
                 key = (stmt, self.kernel.params, *decls.values())
-                make = _Make(self, stmt, decls)
-                facts = _FACTS.get(key, make, type(self), self.head)
-                self.uses.append((stmt, homes, facts))
-            elif isinstance(stmt, ir.If):
-                self.collect(stmt.then, site, inner)
-                # A place of its own for the second branch.
-                self.collect(stmt.orelse, (*site, -1), inner)
-            else:
-                self.collect(ir.children(stmt), site, inner)
+                make = partial(self.facts, stmt, decls)
+                self.homes[at] = homes
+                self.uses.append((stmt, homes, _FACTS.get(key, make, type(self), self.head)))
 
     def spread(self) -> None:
         """Finds the packed tiles: those of the heads' pieces of tensors, and what follows."""
@@ -157,30 +149,14 @@ class Rows:
         return shapes.same_value(left, right, self.kernel.tunables)
 
 
-@dataclass(slots=True)
-class _Make:
-    """A call that is made only where its result is not known."""
-
-    rows: Rows
-    stmt: ir.Instr
-    decls: Mapping[str, ir.TileDecl]
-
-    def __call__(self) -> Facts:
-        return self.rows.facts(self.stmt, self.decls)
+_FACTS: Memo[Facts] = Memo()
 
 
-_FACTS: Remembered[Facts] = Remembered(20_000)
-_NAMES: Remembered[tuple[str, ...]] = Remembered(20_000)
-
-
+@by_node
 def tile_names(stmt: ir.Instr) -> tuple[str, ...]:
     """The tiles that an instruction names, each once."""
-
-    def names() -> tuple[str, ...]:
-        values = (*stmt.operands, *(value for _, value in stmt.keywords))
-        return tuple(dict.fromkeys(v.tile for v in values if isinstance(v, ir.TileRef)))
-
-    return _NAMES.get((stmt,), names)
+    values = values_of(stmt)
+    return tuple(dict.fromkeys(v.tile for v in values if isinstance(v, ir.TileRef)))
 
 
 def parts_of(stmt: ir.Instr) -> tuple[ir.TileRef, ir.TensorRef]:

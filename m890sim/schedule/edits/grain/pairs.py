@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from m890sim.kernel import ir, shapes
-from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.copying import Namer, require_room
+from m890sim.kernel.arithmetic import add, subtract, times
+from m890sim.kernel.transform import Entry, names_in
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.integers.proofs import Integers
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo, by_node
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.room import require_room
 from m890sim.schedule.core.tree import node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
@@ -21,11 +22,9 @@ from m890sim.schedule.edits.grain.packed_rows import (
     ONE,
     Facts,
     Rows,
-    Scope,
     is_position_mask,
     parts_of,
 )
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 COUNTS = (2, 4)
 
@@ -84,31 +83,27 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         raise refuse(stmt, "no variable of the phase picks a row of each token")
     require_room(kernel, site, stmt, 1)
 
-    def make() -> EditError | None:
-        try:
-            _paired(kernel, site, stmt, head, COUNTS[0])
-        except EditError as error:
-            return error
-        return None
-
     # For all numbers of heads. Which of several variables is meant goes by the order of the text.
-    found = _LEGAL.get((bag_of_kernel(kernel),), make, site, head)
-    if found is not None:
-        raise EditError(str(found))
+    _LEGAL.checked(
+        (bag_of_kernel(kernel),),
+        lambda: bool(_paired(kernel, site, stmt, head, COUNTS[0])),
+        site,
+        head,
+    )
     return lambda: _paired(kernel, site, stmt, head, argument)
 
 
-_LEGAL: Remembered[EditError | None] = Remembered(2_000)
+_LEGAL: Memo[bool] = Memo()
 
 
 def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
     number = stmt.vars.index(head)
     rows = Pairs(kernel, head)
-    rows.collect(stmt.body, site, {})
+    rows.collect(site)
     rows.spread()
     namer = Namer(kernel)
-    pairer = _Pairer(rows, head, ONE, count, namer.fresh("heads"), namer)
-    body = pairer.body(stmt.body, site, {})
+    pairer = _Pairer(rows, site, head, count, namer)
+    body = pairer.block(stmt.body)
     outer = namer.fresh("w")
     first = ir.Let(head, times(ir.Name(outer), count), loc=stmt.loc)
     rest = subtract(stmt.extents[number], ir.Name(head))
@@ -121,26 +116,6 @@ def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int
         body=(first, heads, *body),
     )
     return replace(kernel, site, changed)
-
-
-def _in_kernel(kernel: ir.Kernel, site: Site) -> Site:
-    """The site of a statement which a packer counts, behind a -1, in the second branch alone."""
-    found: list[int] = []
-    shift = 0
-    for index in site:
-        if index < 0:
-            branch = node(kernel, tuple(found))
-            assert isinstance(branch, ir.If)
-            shift = len(branch.then)
-        else:
-            found.append(index + shift)
-            shift = 0
-    return tuple(found)
-
-
-# Tiles that are stationary operands, and those that are loaded with variables that pick keys.
-_Used = tuple[frozenset[str], tuple[tuple[str, frozenset[str]], ...]]
-_USED: Remembered[_Used] = Remembered(20_000)
 
 
 def _head(stmt: ir.Cores) -> str | None:
@@ -156,11 +131,9 @@ def _head(stmt: ir.Cores) -> str | None:
     return None
 
 
-def _used(stmt: ir.Stmt) -> _Used:
-    return _USED.get((stmt,), partial(_used_by, stmt))
-
-
-def _used_by(stmt: ir.Stmt) -> _Used:
+@by_node
+def _used(stmt: ir.Stmt) -> tuple[frozenset[str], tuple[tuple[str, frozenset[str]], ...]]:
+    """Tiles that are stationary operands, and those that are loaded with variables by keys."""
     if isinstance(stmt, ir.Instr):
         if stmt.op == "matmul" and isinstance(stmt.operands[2], ir.TileRef):
             return frozenset((stmt.operands[2].tile,)), ()
@@ -247,100 +220,84 @@ class Pairs(Rows):
         return Facts(bad=reason, bad_keys=reason)
 
 
-@dataclass(slots=True)
 class _Pairer(Packer):
-    """Writes a phase's body for several heads."""
+    """Writes a phase's body for several heads; refuses other uses of the head."""
 
-    count: int = 2
-    heads: str = ""
-    namer: Namer | None = None
-    row: str = ""  # the loop's variable while a matmul of one head is written
-    site: Site = ()  # of that matmul
+    def __init__(self, rows: Pairs, site: Site, head: str, count: int, namer: Namer) -> None:
+        super().__init__(rows, site, head, ONE)
+        self.count, self.namer, self.heads = count, namer, namer.fresh("heads")
+        self.row = ""  # the loop's variable while a matmul of one head is written
 
-    def statement(self, stmt: ir.Stmt, site: Site, scope: Scope) -> ir.Stmt:
-        rows = self.rows
-        assert isinstance(rows, Pairs) and self.namer is not None
-        if isinstance(stmt, ir.TileDecl):
-            if site in rows.packed or site in rows.keys:
-                return dataclasses.replace(stmt, rows=times(stmt.rows, self.count))
-            return stmt
-        if isinstance(stmt, ir.Instr) and stmt.op == "matmul":
-            stationary = stmt.operands[2]
-            if isinstance(stationary, ir.TileRef) and scope[stationary.tile] in rows.keys:
-                self.row, self.site = self.namer.fresh("y"), site
-                one = dataclasses.replace(self.instruction(stmt, scope), comments=ir.NO_COMMENTS)
-                loop = ir.Loop(
-                    self.row, ir.Const(0), ir.Name(self.heads), ONE, (one,), stmt.comments, stmt.loc
-                )
-                self.row = ""
-                return loop
-        return Packer.statement(self, stmt, site, scope)
+    def declared_rows(self, tile: ir.TileDecl) -> ir.Expr:
+        held = self.site in self.rows.packed or self.site in self.rows.keys
+        return times(tile.rows, self.count) if held else tile.rows
 
-    def known(self, stmt: ir.Instr, scope: Scope) -> ir.Instr:
-        return self.instruction(stmt, scope)
+    def instruction(self, stmt: ir.Instr) -> ir.Stmt:
+        self.homes = self.rows.homes[self.site]
+        stationary = stmt.operands[2] if stmt.op == "matmul" else None
+        if (
+            not isinstance(stationary, ir.TileRef)
+            or self.homes[stationary.tile] not in self.rows.keys
+        ):
+            return self.packed(stmt)
+        self.row = self.namer.fresh("y")
+        one = dataclasses.replace(self.packed(stmt), comments=ir.NO_COMMENTS)
+        stop = ir.Name(self.heads)
+        loop = ir.Loop(self.row, ir.Const(0), stop, ONE, (one,), stmt.comments, stmt.loc)
+        self.row = ""
+        return loop
 
-    def expr(self, expr: ir.Expr, stmt: ir.Stmt) -> ir.Expr:
+    def expr(self, expr: ir.Expr) -> ir.Expr:
         if self.head in names_in(expr):
-            raise refuse(stmt, f"`{self.head}` is used other than as an index of a tensor")
+            raise refuse(self.stmt, f"`{self.head}` is used other than as an index of a tensor")
         return expr
 
-    def tile(self, ref: ir.TileRef, stmt: ir.Instr, scope: Scope) -> ir.TileRef:
-        rows = self.rows
-        assert isinstance(rows, Pairs)
-        home = scope[ref.tile]
-        heads = ir.Name(self.heads)
-        if home in rows.packed:
-            if ref.rows != ir.FULL:
-                raise refuse(stmt, f"a piece of `{ref.tile}` has not all rows of a head")
-            height = rows.tiles[home].rows
+    def tile(self, ref: ir.TileRef) -> ir.TileRef:
+        home, heads, row = self.homes[ref.tile], ir.Name(self.heads), ir.Name(self.row)
+        rows, height = ref.rows, self.rows.tiles[home].rows
+        if home in self.rows.packed:
+            if rows != ir.FULL:
+                raise refuse(self.stmt, f"a piece of `{ref.tile}` has not all rows of a head")
             if self.row:
-                first: ir.Expr = ir.Name(self.row)
-                first = first if height == ONE else times(first, height)
+                first = row if height == ONE else times(row, height)
                 return dataclasses.replace(ref, rows=ir.Slice(first, add(first, height)))
-            stop: ir.Expr = heads if height == ONE else ir.Op("*", (heads, height))
+            stop = heads if height == ONE else ir.Op("*", (heads, height))
             return dataclasses.replace(ref, rows=ir.Slice(None, stop))
-        if home in rows.keys:
-            if ref.rows.step is not None:
-                raise refuse(stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")
-            end = ref.rows.stop if ref.rows.stop is not None else rows.tiles[home].rows
-            stop = times(end, heads)
-            start = None if ref.rows.start is None else times(ref.rows.start, heads)
-            if self.row:
-                begin: ir.Expr = ir.Name(self.row)
-                begin = begin if start is None else add(start, begin)
-                if not self.has_keys(ref.rows.start or ir.Const(0), end):
-                    # An empty piece must not begin behind its end.
-                    begin = ir.Op("min", (begin, stop))
-                return dataclasses.replace(ref, rows=ir.Slice(begin, stop, heads))
-            return dataclasses.replace(ref, rows=ir.Slice(start, stop))
-        return ref
+        if home not in self.rows.keys:
+            return ref
+        if rows.step is not None:
+            raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {rows.step}-th row")
+        end = height if rows.stop is None else rows.stop
+        last = times(end, heads)
+        start = None if rows.start is None else times(rows.start, heads)
+        if not self.row:
+            return dataclasses.replace(ref, rows=ir.Slice(start, last))
+        begin: ir.Expr = row if start is None else add(start, row)
+        if not self.has_keys(rows.start or ir.Const(0), end):
+            # An empty piece must not begin behind its end.
+            begin = ir.Op("min", (begin, last))
+        return dataclasses.replace(ref, rows=ir.Slice(begin, last, heads))
 
     def has_keys(self, start: ir.Expr, stop: ir.Expr) -> bool:
         """Whether a piece of the keys certainly has rows where the matmul stands."""
         kernel = self.rows.kernel
         # Scalars of the kernel's top stand for themselves: what they are made of is no help here.
-        site = _in_kernel(kernel, self.site)
         known = Integers(
-            surroundings(kernel, site),
-            outside=surroundings(kernel, site[:1]),
+            surroundings(kernel, self.site),
+            outside=surroundings(kernel, self.site[:1]),
             least={name: 1 for name, value in kernel.tunables.items() if value > 0},
         )
         return known.below(start, stop)
 
-    def tensor(self, ref: ir.TensorRef, stmt: ir.Instr) -> ir.TensorRef:
+    def entry(self, entry: Entry) -> Entry:
         heads = ir.Name(self.heads)
-        index: list[ir.Slice | ir.Gather | ir.Expr] = []
-        for entry in ref.index:
-            if entry == ir.Name(self.head):
-                index.append(ir.Slice(ir.Name(self.head), add(ir.Name(self.head), heads)))
-                continue
-            group = _group(entry, self.head) if isinstance(entry, ir.Slice) else None
-            if group is not None:
-                assert isinstance(entry, ir.Slice) and entry.start is not None
-                stop = add(entry.start, ir.Op("*", (heads, group)))
-                index.append(ir.Slice(entry.start, stop))
-                continue
-            if self.head in names_in(entry):
-                raise refuse(stmt, f"`{self.head}` is used other than as an index of a tensor")
-            index.append(entry)
-        return dataclasses.replace(ref, index=tuple(index))
+        if entry == ir.Name(self.head):
+            return ir.Slice(ir.Name(self.head), add(ir.Name(self.head), heads))
+        group = _group(entry, self.head)
+        if group is not None:
+            assert isinstance(entry, ir.Slice) and entry.start is not None
+            return ir.Slice(entry.start, add(entry.start, ir.Op("*", (heads, group))))
+        return super().entry(entry)
+
+    def tensor(self, ref: ir.TensorRef) -> ir.TensorRef:
+        return dataclasses.replace(ref, index=tuple(map(self.entry, ref.index)))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import expressions, names_in
 from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.running.carried import (
@@ -22,12 +23,11 @@ from m890sim.schedule.core.running.carried import (
     shape_of,
     share_of,
 )
-from m890sim.schedule.core.running.state import weights_of
+from m890sim.schedule.core.running.softmax import weights_of
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
 from m890sim.schedule.edits.grain.merge import exponential
 from m890sim.schedule.edits.grain.packed_rows import parts_of
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 Lets = dict[str, ir.Expr]
 

@@ -6,9 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.copying import Namer, require_room, require_shallow
 from m890sim.schedule.core.effects import known_effects, touches
+from m890sim.schedule.core.fingerprints import of_kernel
+from m890sim.schedule.core.memo import Memo
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.room import require_room, require_shallow
 from m890sim.schedule.core.running.carried import (
     Shape,
     beginning,
@@ -17,12 +21,11 @@ from m890sim.schedule.core.running.carried import (
     shape_of,
     share_of,
 )
-from m890sim.schedule.core.running.state import weights_of
+from m890sim.schedule.core.running.softmax import weights_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body, node, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.merge import Merge, merge_phase
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
 
 PARTS = (2, 4, 8, 16)
 ONE = ir.Const(1)
@@ -76,18 +79,12 @@ def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     """
     if argument not in PARTS or not isinstance(argument, int):
         raise EditError(f"split_range takes one of {PARTS} parts, not {argument!r}")
-    global _latest  # one answer for all numbers of parts
-    known = _latest
-    if known is None or known[0] is not kernel or known[1] != site:
-        found: EditError | None = None
-        try:
-            splitter, _ = _plan(kernel, site)
-            splitter.shares()
-        except EditError as error:
-            found = error
-        known = _latest = (kernel, site, found)
-    if known[2] is not None:
-        raise EditError(str(known[2]))
+
+    def make() -> bool:
+        _plan(kernel, site)[0].shares()
+        return True
+
+    _LEGAL.checked((of_kernel(kernel),), make, site)  # one answer for all numbers of parts
 
     def build() -> ir.Kernel:
         splitter, factor = _plan(kernel, site)
@@ -96,7 +93,7 @@ def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return build
 
 
-_latest: tuple[ir.Kernel, Site, EditError | None] | None = None
+_LEGAL: Memo[bool] = Memo()
 
 
 def _plan(kernel: ir.Kernel, site: Site) -> tuple[_Splitter, Factor]:

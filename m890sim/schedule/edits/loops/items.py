@@ -6,24 +6,31 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.copying import Namer, require_room, require_shallow, staged
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.tree import node, replace
-from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
-from m890sim.schedule.edits.loops.interchange import require_independent
-from m890sim.schedule.edits.loops.unroll import add, subtract, times
+from m890sim.schedule.core.fingerprints import bag_of_block, bag_of_kernel
+from m890sim.schedule.core.names import Namer
+from m890sim.schedule.core.room import require_room, require_shallow
+from m890sim.schedule.core.tree import Body, expect, replace, staged
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
+from m890sim.schedule.edits.loops.independence import require_independent
 
-COARSER = 2  # items that coarser_items puts into one
+COARSER = ir.Const(2)  # items that coarser_items puts into one
 
 
 def phase_at(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[ir.Cores, int]:
     """The phase at a site and the number of one of its work-item variables."""
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Cores):
-        raise refuse(stmt, "the edit acts on a phase (`for ... in cores(...)`), this is none")
-    if not isinstance(argument, int) or not 0 <= argument < len(stmt.vars):
-        raise refuse(stmt, f"the phase has work-item variables 0 to {len(stmt.vars) - 1}")
-    return stmt, argument
+    phase = expect(kernel, site, ir.Cores)
+    if not isinstance(argument, int) or not 0 <= argument < len(phase.vars):
+        raise refuse(phase, f"the phase has work-item variables 0 to {len(phase.vars) - 1}")
+    return phase, argument
+
+
+def with_items(phase: ir.Cores, number: int, var: str, extent: ir.Expr, body: Body) -> ir.Cores:
+    """The phase with another variable and extent by that number, and another body."""
+    names, extents = list(phase.vars), list(phase.extents)
+    names[number], extents[number] = var, extent
+    return dataclasses.replace(phase, vars=tuple(names), extents=tuple(extents), body=body)
 
 
 def on_variables(
@@ -31,9 +38,7 @@ def on_variables(
 ) -> Iterator[Argument]:
     """The number of every work-item variable whose extent is not one."""
     if isinstance(stmt, ir.Cores):
-        for number, extent in enumerate(stmt.extents):
-            if extent != ir.Const(1):
-                yield number
+        yield from (n for n, extent in enumerate(stmt.extents) if extent != ir.Const(1))
 
 
 def on_neighbours(
@@ -44,10 +49,15 @@ def on_neighbours(
         yield from range(len(stmt.vars) - 1)
 
 
+def in_any_order(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: the kernel and the phase, whatever the order of the statements in each block."""
+    return (bag_of_kernel(kernel), *bag_of_block((stmt,)))
+
+
 @edit(31, on="Cores", arguments=on_neighbours, exact=True)
 def swap_order_of_items(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
-) -> Planned:
+) -> ir.Kernel:
     """Two neighbouring work-item variables change places, and with them the order of the items.
 
     for b, h in cores(B, H):   ->   for h, b in cores(H, B):
@@ -55,25 +65,18 @@ def swap_order_of_items(
     Argument: the number of the first of the two. Work items are independent of each other.
     Preconditions: a phase with a variable behind the one named.
     """
-    stmt, number = phase_at(kernel, site, argument)
-    if number + 1 == len(stmt.vars):
-        raise refuse(stmt, f"`{stmt.vars[number]}` is the last work-item variable")
+    phase, first = phase_at(kernel, site, argument)
+    second = first + 1
+    if second == len(phase.vars):
+        raise refuse(phase, f"`{phase.vars[first]}` is the last work-item variable")
 
-    def build() -> ir.Kernel:
-        order = [*range(len(stmt.vars))]
-        order[number : number + 2] = [number + 1, number]
-        changed = dataclasses.replace(
-            stmt,
-            vars=tuple(stmt.vars[i] for i in order),
-            extents=tuple(stmt.extents[i] for i in order),
-        )
-        return replace(kernel, site, changed)
-
-    return build
+    moved = with_items(phase, first, phase.vars[second], phase.extents[second], phase.body)
+    moved = with_items(moved, second, phase.vars[first], phase.extents[first], phase.body)
+    return replace(kernel, site, moved)
 
 
 @edit(32, on="Cores", arguments=on_variables, exact=True)
-def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
+def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The values of a work-item variable are walked from the last to the first, or back again.
 
     for i in cores(n):   ->   for turn in cores(n):
@@ -83,35 +86,27 @@ def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     Argument: the variable's number. Work items are independent of each other.
     Preconditions: a phase with that variable.
     """
-    stmt, number = phase_at(kernel, site, argument)
-    var = stmt.vars[number]
-
-    def named(name: str) -> tuple[str, ...]:
-        return (*stmt.vars[:number], name, *stmt.vars[number + 1 :])
-
-    last = subtract(stmt.extents[number], ir.Const(1))
-    first = stmt.body[0] if stmt.body else None
+    phase, number = phase_at(kernel, site, argument)
+    var, extent = phase.vars[number], phase.extents[number]
+    last = subtract(extent, ir.Const(1))
+    first, *rest = phase.body or (None,)
+    downwards = ir.Op("-", (last, ir.Name(var)))
     # Where the variable is already counted down, and used for nothing else, it counts up again.
-    if (
-        isinstance(first, ir.Let)
-        and first.value == ir.Op("-", (last, ir.Name(var)))
-        and not _uses(stmt.body[1:], var)
-    ):
-        plain = dataclasses.replace(stmt, vars=named(first.name), body=stmt.body[1:])
-        return lambda: replace(kernel, site, plain)
-    require_shallow(stmt, ir.Op("-", (last, ir.Name(var))))
-
-    def build() -> ir.Kernel:
-        turn = Namer(kernel).fresh("turn")
-        let = ir.Let(var, ir.Op("-", (last, ir.Name(turn))), loc=stmt.loc)
-        changed = dataclasses.replace(stmt, vars=named(turn), body=(let, *stmt.body))
-        return replace(kernel, site, changed)
-
-    return build
+    if isinstance(first, ir.Let) and first.value == downwards and not _uses(rest, var):
+        upwards = with_items(phase, number, first.name, extent, tuple(rest))
+        return replace(kernel, site, upwards)
+    require_shallow(phase, downwards)
+    turn = Namer(kernel).fresh("turn")
+    let = ir.Let(var, ir.Op("-", (last, ir.Name(turn))), loc=phase.loc)
+    return replace(kernel, site, with_items(phase, number, turn, extent, (let, *phase.body)))
 
 
-@edit(34, on="Cores", arguments=on_variables, exact=True)
-def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
+def _uses(body: Body | list[ir.Stmt], name: str) -> bool:
+    return any(name in effects_of(stmt).uses for stmt in body)
+
+
+@edit(34, on="Cores", arguments=on_variables, scope=in_any_order, exact=True)
+def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring work items become one, which does them one after the other.
 
     for i in cores(n):   ->   for i_2 in cores(ceil_div(n, 2)):
@@ -121,45 +116,24 @@ def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     Argument: the variable's number.
     Preconditions: a phase with that variable; the kernel's blocks stay within the limit on nesting.
     """
-    stmt, number = phase_at(kernel, site, argument)
-    require_room(kernel, site, stmt, 0)
-    require_shallow(stmt, _share(stmt.vars[number], stmt.extents[number])[1])
-
-    def build() -> ir.Kernel:
-        var, extent = stmt.vars[number], stmt.extents[number]
-        outer = Namer(kernel).fresh(var)
-        start, stop = _share(outer, extent)
-        inner = ir.Loop(var, start, stop, ir.Const(1), stmt.body, loc=stmt.loc)
-        changed = dataclasses.replace(
-            stmt,
-            vars=(*stmt.vars[:number], outer, *stmt.vars[number + 1 :]),
-            extents=(
-                *stmt.extents[:number],
-                ir.Op("ceil_div", (extent, ir.Const(COARSER))),
-                *stmt.extents[number + 1 :],
-            ),
-            body=(inner,),
-        )
-        return replace(kernel, site, changed)
-
-    return build
+    phase, number = phase_at(kernel, site, argument)
+    require_room(kernel, site, phase, 0)
+    var, extent = phase.vars[number], phase.extents[number]
+    outer = Namer(kernel).fresh(var)
+    start, stop = _share(outer, COARSER, extent)
+    require_shallow(phase, stop)
+    inner = ir.Loop(var, start, stop, ir.Const(1), phase.body, loc=phase.loc)
+    fewer = ir.Op("ceil_div", (extent, COARSER))
+    return replace(kernel, site, with_items(phase, number, outer, fewer, (inner,)))
 
 
-def _share(outer: str, extent: ir.Expr) -> tuple[ir.Expr, ir.Expr]:
+def _share(outer: str, size: ir.Const, extent: ir.Expr) -> tuple[ir.Expr, ir.Expr]:
     """Start and stop of the items that one coarser item takes."""
-    start = times(ir.Name(outer), COARSER)
-    return start, ir.Op("min", (add(start, ir.Const(COARSER)), extent))
+    start = times(ir.Name(outer), size)
+    return start, ir.Op("min", (add(start, size), extent))
 
 
-def finer_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    """The number of every work-item variable, where a work item is one loop."""
-    if isinstance(stmt, ir.Cores) and len(stmt.body) == 1 and isinstance(stmt.body[0], ir.Loop):
-        yield from range(len(stmt.vars))
-
-
-@edit(33, on="Cores", arguments=finer_arguments, exact=True)
+@edit(33, on="Cores", arguments=on_variables, scope=in_any_order, exact=True)
 def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The iterations of a loop that is all of a work item become work items of their own.
 
@@ -172,18 +146,17 @@ def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     coarser_items leaves it; the variable is used for nothing else; the loop has no stages, and its
     iterations are independent: no scratch is both loaded and stored, stores are provably disjoint.
     """
-    stmt, number = phase_at(kernel, site, argument)
-    var, extent = stmt.vars[number], stmt.extents[number]
-    loop = stmt.body[0] if len(stmt.body) == 1 else None
+    phase, number = phase_at(kernel, site, argument)
+    var, extent = phase.vars[number], phase.extents[number]
+    loop = phase.body[0] if len(phase.body) == 1 else None
     if not isinstance(loop, ir.Loop):
-        raise refuse(stmt, "a work item of this phase is more than one loop")
+        raise refuse(phase, "a work item of this phase is more than one loop")
     divided = isinstance(extent, ir.Op) and extent.op == "ceil_div"
-    if not isinstance(extent, ir.Op) or not divided or not isinstance(extent.args[1], ir.Const):
-        raise refuse(stmt, f"the extent of `{var}` is no ceil_div(n, constant)")
-    whole, size = extent.args[0], extent.args[1]
-    start = times(ir.Name(var), size)
-    shares = loop.start == start and loop.stop == ir.Op("min", (add(start, size), whole))
-    if not shares or loop.step != ir.Const(1) or int(size.value) < 1:
+    whole, size = extent.args if isinstance(extent, ir.Op) and divided else (extent, extent)
+    if not divided or not isinstance(size, ir.Const):
+        raise refuse(phase, f"the extent of `{var}` is no ceil_div(n, constant)")
+    bounds = (loop.start, loop.stop, loop.step)
+    if bounds != (*_share(var, size, whole), ir.Const(1)) or size.value < 1:
         found = f"the loop over {loop.var} does not take `{var}`'s share of {size.value}"
         raise refuse(loop, f"{found}, one by one")
     if staged(loop):
@@ -191,14 +164,4 @@ def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     if _uses(loop.body, var):
         raise refuse(loop, f"`{var}` is used inside the loop over {loop.var}")
     require_independent(kernel, (*site, 0), loop)
-    changed = dataclasses.replace(
-        stmt,
-        vars=(*stmt.vars[:number], loop.var, *stmt.vars[number + 1 :]),
-        extents=(*stmt.extents[:number], whole, *stmt.extents[number + 1 :]),
-        body=loop.body,
-    )
-    return replace(kernel, site, changed)
-
-
-def _uses(body: tuple[ir.Stmt, ...], name: str) -> bool:
-    return any(name in effects_of(stmt).uses for stmt in body)
+    return replace(kernel, site, with_items(phase, number, loop.var, whole, loop.body))

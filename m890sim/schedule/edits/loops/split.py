@@ -6,23 +6,22 @@ import dataclasses
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.forms import ONE, Form
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.copying import require_nodes, require_room, require_shallow
-from m890sim.schedule.core.faults import require_inside
 from m890sim.schedule.core.integers.failures import may_fail
+from m890sim.schedule.core.integers.faults import require_inside
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.memo import Remembered
-from m890sim.schedule.core.scope_keys import extents
-from m890sim.schedule.core.sizes import nodes, nodes_in, size_of
-from m890sim.schedule.core.tree import Body, node, replace
+from m890sim.schedule.core.memo import Memo
+from m890sim.schedule.core.room import nodes, nodes_in, require_nodes, require_shallow, size_of
+from m890sim.schedule.core.tree import Body, expect, node, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
-from m890sim.schedule.edits.loops.masks import mask_condition
-from m890sim.schedule.edits.loops.unroll import add, loop_at, subtract, times
+from m890sim.schedule.edits.loops.masks import MASKS, mask_condition
+from m890sim.schedule.edits.loops.unroll import loop_to_copy
 
 
-def split_loop_arguments(
+def _arguments(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[Argument]:
     """The numbers of the body's conditions and masks, in the order of the text; at most four."""
@@ -30,7 +29,7 @@ def split_loop_arguments(
         yield from range(min(4, sum(1 for _ in _questions(stmt.body))))
 
 
-@edit(28, on="Loop", arguments=split_loop_arguments, exact=True)
+@edit(28, on="Loop", arguments=_arguments, exact=True)
 def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """A loop becomes two, one behind the other, parted where a condition of its body may change.
 
@@ -48,125 +47,102 @@ def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     divisions that may fail, unless the kernel is sure to work them out; the kernel stays within its
     limits, and the language finds nothing wrong with either loop.
     """
-    loop = loop_at(kernel, site)
-    require_room(kernel, site, loop, 1)
+    loop = loop_to_copy(kernel, site)
     questions = list(_questions(loop.body))
     if not isinstance(argument, int) or not 0 <= argument < len(questions):
         raise refuse(loop, f"the loop over {loop.var} has {len(questions)} conditions and masks")
     path = (*site, *questions[argument])
     inner = node(kernel, path)
-    asked: tuple[object, ...] = (inner,)
-    if isinstance(inner, ir.If):
-        asked = (inner.condition,)
-    elif isinstance(inner, ir.Instr) and isinstance(inner.operands[0], ir.TileRef):
-        asked = (inner, *extents(kernel, path, (inner.operands[0].tile,)))
-    parted = _PARTS.get(
-        (*asked, surroundings(kernel, path)),
-        lambda: _parts(kernel, site, loop, path, inner),
-        len(site),
-    )
-    if isinstance(parted, str):
-        raise refuse(inner, parted)
-    stop, start, doubt = parted
-    if doubt is not None and may_fail(doubt[0], tunables=kernel.tunables, worked_out=doubt[1]):
-        found = "where the condition turns is read from a table or divided"
-        raise refuse(inner, f"{found}, and the kernel may not come to do so")
-    require_shallow(loop, stop, start)
-    bounds = nodes_in(stop) + nodes_in(start)
-    require_nodes(loop, nodes(kernel) + size_of(loop).nodes + bounds)
-    require_inside(kernel, site, loop, loop.start, stop)
-    require_inside(kernel, site, loop, start, loop.stop)
-
-    def build() -> ir.Kernel:
-        first = dataclasses.replace(loop, stop=stop)
-        second = dataclasses.replace(
-            loop, start=start, body=copied_block(loop.body, {}), comments=ir.NO_COMMENTS
-        )
-        return replace(kernel, site, first, second)
-
-    return build
-
-
-# A turning point that may fail whatever the tunables are, and what is worked out anyway.
-_Doubt = tuple[ir.Expr, tuple[ir.Expr, ...]]
-
-_PARTS: Remembered[tuple[ir.Expr, ir.Expr, _Doubt | None] | str] = Remembered(10_000)
-
-
-def _parts(
-    kernel: ir.Kernel, site: Site, loop: ir.Loop, path: Site, inner: ir.Stmt
-) -> tuple[ir.Expr, ir.Expr, _Doubt | None] | str:
-    """Where the first part of a loop ends and the second starts; or why there are none."""
-    inside = integers_at(kernel, path, outside=site)
     if isinstance(inner, ir.If):
         condition = inner.condition
     else:
         assert isinstance(inner, ir.Instr)
         condition = mask_condition(kernel, path, inner)
-    middle = _turning_point(inside, condition, loop)
-    if middle is None:
-        return f"no value of {loop.var} parts the loop by this condition"
-    where = integers_at(kernel, site)
-    at, start, stop = map(where.form, (middle, loop.start, loop.stop))
-    if where.at_most(at, start) or where.at_most(stop, at):
-        return "the condition is decided for the whole loop, there is nothing to part"
-    # The second loop goes on with the same values: start + a multiple of the step.
-    reached = middle
-    if loop.step != ir.Const(1):
-        blocks = ir.Op("ceil_div", (subtract(middle, loop.start), loop.step))
-        reached = add(loop.start, times(blocks, loop.step))
-    if not where.at_most(start, at):
-        reached = ir.Op("max", (loop.start, reached))
-    doubt = None
-    if may_fail(middle):
-        doubt = middle, _worked_out(kernel, site, path, inside, condition)
-    end = middle if where.at_most(at, stop) else ir.Op("min", (middle, loop.stop))
-    return end, reached, doubt
+    around = surroundings(kernel, path)
+    parts = _PARTS.get(
+        (around,), lambda: _parts(kernel, site, path, condition), condition, len(site)
+    )
+    if isinstance(parts, str):
+        raise refuse(inner, parts)
+    stop, start, doubt = parts
+    if doubt is not None and may_fail(doubt[0], tunables=kernel.tunables, worked_out=doubt[1]):
+        found = "where the condition turns is read from a table or divided"
+        raise refuse(inner, f"{found}, and the kernel may not come to do so")
+    require_shallow(loop, stop, start)
+    require_nodes(loop, nodes(kernel) + size_of(loop).nodes + nodes_in(stop) + nodes_in(start))
+    require_inside(kernel, site, loop, loop.start, stop)
+    require_inside(kernel, site, loop, start, loop.stop)
 
+    def build() -> ir.Kernel:
+        first = dataclasses.replace(loop, stop=stop)
+        body = copied_block(loop.body, {})
+        second = dataclasses.replace(loop, start=start, body=body, comments=ir.NO_COMMENTS)
+        return replace(kernel, site, first, second)
 
-def _worked_out(
-    kernel: ir.Kernel, site: Site, path: Site, inside: Integers, condition: ir.Expr
-) -> tuple[ir.Expr, ...]:
-    """What has a value wherever a loop is reached, as forms are written."""
-    found: list[ir.Expr] = []
-    for length in range(1, len(path)):
-        around = node(kernel, path[:length])
-        if isinstance(around, ir.Loop):
-            found += (around.start, around.stop)
-        elif isinstance(around, ir.Cores):
-            found += around.extents
-    loop = node(kernel, site)
-    assert isinstance(loop, ir.Loop)
-    between = (node(kernel, path[:length]) for length in range(len(site) + 1, len(path)))
-    guarded = any(isinstance(stmt, ir.If) for stmt in between)
-    if not guarded and integers_at(kernel, site).runs(loop):
-        found.append(condition)
-    texts = (inside.forms.text(inside.form(expr)) for expr in found)
-    return tuple(text for text in texts if text is not None)
+    return build
 
 
 def _questions(body: Body, path: Site = ()) -> Iterator[Site]:
     """Where a body's conditions and masks stand; not below inner loops, which have their own."""
     for index, stmt in enumerate(body):
         here = (*path, index)
-        if isinstance(stmt, ir.If) or (isinstance(stmt, ir.Instr) and stmt.op.endswith("_mask")):
+        if isinstance(stmt, ir.If) or (isinstance(stmt, ir.Instr) and stmt.op in MASKS):
             yield here
         if isinstance(stmt, ir.If | ir.Stage):
             yield from _questions(ir.children(stmt), here)
 
 
-def _turning_point(inside: Integers, condition: ir.Expr, loop: ir.Loop) -> ir.Expr | None:
+# Stop of the first loop, start of the second; where their bound may fail whatever the tunables are,
+# it and what is worked out anyway. Or why a loop has no such parts.
+_Parts = tuple[ir.Expr, ir.Expr, tuple[ir.Expr, list[ir.Expr]] | None] | str
+_PARTS: Memo[_Parts] = Memo()
+
+
+def _parts(kernel: ir.Kernel, site: Site, path: Site, condition: ir.Expr) -> _Parts:
+    loop = expect(kernel, site, ir.Loop)
+    inside = integers_at(kernel, path, outside=site)
+    middle = _turning_point(inside, condition, loop.var)
+    if middle is None:
+        return f"no value of {loop.var} parts the loop by this condition"
+    before = integers_at(kernel, site)
+    at, start, stop = map(before.form, (middle, loop.start, loop.stop))
+    if before.at_most(at, start) or before.at_most(stop, at):
+        return "the condition is decided for the whole loop, there is nothing to part"
+    # The second loop goes on with the same values: start + a multiple of the step.
+    reached = middle
+    if loop.step != ir.Const(1):
+        blocks = ir.Op("ceil_div", (subtract(middle, loop.start), loop.step))
+        reached = add(loop.start, times(blocks, loop.step))
+    if not before.at_most(start, at):
+        reached = ir.Op("max", (loop.start, reached))
+    end = middle if before.at_most(at, stop) else ir.Op("min", (middle, loop.stop))
+    if not may_fail(middle):
+        return end, reached, None
+    # What has a value wherever the loop is reached.
+    known: list[ir.Expr] = []
+    around = surroundings(kernel, path)
+    for part in around:
+        if part.kind in (ir.Loop, ir.Cores):
+            known += part.exprs[:2] if part.kind is ir.Loop else part.exprs
+    below = surroundings(kernel, site).depth
+    guarded = any(part.kind is ir.If and part.depth > below for part in around)
+    if not guarded and before.runs(loop):
+        known.append(condition)
+    texts = (inside.forms.text(inside.form(expr)) for expr in known)
+    return end, reached, (middle, [text for text in texts if text is not None])
+
+
+def _turning_point(inside: Integers, condition: ir.Expr, name: str) -> ir.Expr | None:
     """The least value of the loop's variable from which the condition's truth may be another."""
-    forms = inside.forms
-    var = inside.form(ir.Name(loop.var)).terms[0][0]
+    var = inside.form(ir.Name(name)).terms[0][0]
     for truth in (False, True):
         for limit in inside.limits(condition, truth):
             # The condition has this truth while coefficient * var + rest <= 0.
             if (var, 1) not in limit.terms:
                 continue
-            rest = _constant_bound(inside, without(limit, var), loop.var, 6)
-            if rest is not None and loop.var not in inside.names_of(rest):
-                text = forms.text(forms.subtract(ONE, rest))
+            rest = _constant_bound(inside, without(limit, var), name, 6)
+            if rest is not None and name not in inside.names_of(rest):
+                text = inside.forms.text(inside.forms.subtract(ONE, rest))
                 if text is not None:
                     return text
     return None
@@ -178,10 +154,8 @@ def _constant_bound(inside: Integers, value: Form, var: str, depth: int) -> Form
         if var not in inside.names_of(Form(0, ((term, 1),))):
             continue
         every, choices = inside.bounds(term, coefficient)
-        if every or depth == 0:
-            return None
         rest = without(value, term)
-        for choice in choices:
+        for choice in choices if depth and not every else ():
             found = _constant_bound(inside, inside.forms.add(rest, choice), var, depth - 1)
             if found is not None:
                 return found

@@ -6,26 +6,22 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import simplify
-from m890sim.schedule.core.copying import require_shallow
 from m890sim.schedule.core.effects import effects_of, touches
 from m890sim.schedule.core.integers.failures import may_fail, may_overflow, range_at_launch
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.tree import Body, block, insert, node, replace, replace_in
+from m890sim.schedule.core.room import require_shallow
+from m890sim.schedule.core.tree import beside, block, insert, node, replace
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
-from m890sim.schedule.edits.motion.stages import has_stages
-
-_NAMED = (ir.Let, ir.TileDecl)
-_BLOCKS = (ir.Loop, ir.If, ir.Stage, ir.Cores)
 
 
 def _up(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    if len(site) > 1 and isinstance(stmt, _NAMED):
+    if isinstance(stmt, ir.Instr):
+        inside = len(site) > 2 and isinstance(node(kernel, site[:-1]), (ir.Loop, ir.Stage))
+    else:
+        inside = len(site) > 1
+    if inside:
         yield None
-    elif len(site) > 2 and isinstance(stmt, ir.Instr) and stmt.op not in ("store", "fence"):
-        parent = node(kernel, site[:-1])
-        if isinstance(parent, (ir.Loop, ir.Stage)):
-            yield None
 
 
 @edit(
@@ -52,83 +48,53 @@ def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -
     reads its result; where the loop may have no iteration, a condition guards it.
     """
     stmt = node(kernel, site)
-    place = require_hoist(kernel, site)
-
-    def build() -> ir.Kernel:
-        parent = node(kernel, site[:-1])
-        if isinstance(stmt, ir.Instr):
-            loop = node(kernel, place)
-            assert isinstance(loop, ir.Loop)
-            out: ir.Stmt = stmt
-            if not _runs(kernel, loop):
-                out = ir.If(ir.Op("<", (loop.start, loop.stop)), (stmt,), loc=stmt.loc)
-            return replace(kernel, place, out, replace_in(loop, site[len(place) :]))
-        left = replace_in(parent, site[-1:])
-        if isinstance(parent, ir.Cores):
-            return insert(replace(kernel, site[:-1], left), place, stmt)
-        return replace(kernel, place, stmt, left)
-
-    return build
-
-
-def require_hoist(kernel: ir.Kernel, site: Site, *rest: object) -> Site:
-    """Where the statement goes. Raises: EditError."""
-    stmt = node(kernel, site)
     if len(site) < 2:
         raise refuse(stmt, "this statement stands in no block that it could leave")
-    parent = node(kernel, site[:-1])
+    out: ir.Stmt = stmt
     if isinstance(stmt, ir.Instr):
-        return _require_instruction(kernel, site, stmt)
-    if not isinstance(stmt, _NAMED):
+        place, out = _out_of_loop(kernel, site, stmt)
+    elif isinstance(stmt, (ir.Let, ir.TileDecl)):
+        place = _place_of_definition(kernel, site, stmt)
+    else:
         raise refuse(stmt, "only assignments, tiles and instructions leave their block")
-    used = effects_of(stmt).uses & _own_names(parent, site[-1])
+    return lambda: insert(replace(kernel, site), place, out)
+
+
+def _place_of_definition(kernel: ir.Kernel, site: Site, stmt: ir.Let | ir.TileDecl) -> Site:
+    """Where an assignment or a tile goes."""
+    parent = node(kernel, site[:-1])
+    used = effects_of(stmt).uses & effects_of(parent).defines
     if used:
         raise refuse(stmt, f"`{stmt.name}` depends on `{min(used)}`, which belongs to its block")
     if isinstance(parent, ir.Cores):
         if isinstance(stmt, ir.TileDecl):
             raise refuse(stmt, "a tile belongs to its phase")
-        place: Site = (next(i for i, s in enumerate(kernel.body) if isinstance(s, ir.Cores)),)
-        around = _but(kernel.body, site[0])[place[0] :]
+        first = next(i for i, phase in enumerate(kernel.body) if isinstance(phase, ir.Cores))
+        place: Site = (first,)
+        others = beside(kernel.body[first:], (site[0] - first, site[1]))
     else:
         place = site[:-1]
         siblings, at = block(kernel, place)
-        around = siblings[at + 1 :]
-    others = (*_but(ir.children(parent), site[-1]), *around)
-    if any(stmt.name in effects_of(other).defines for other in others):
+        others = beside(siblings[at:], (0, site[-1]))
+    if any(stmt.name in effects_of(other).defines for other, _ in others):
         raise refuse(stmt, f"`{stmt.name}` has another meaning beside or below that block")
     if isinstance(stmt, ir.Let):
-        certain = isinstance(parent, ir.Stage) or (
+        runs = isinstance(parent, ir.Stage) or (
             isinstance(parent, ir.Loop) and _runs(kernel, parent)
         )
-        if not certain and (
-            may_fail(stmt.value)
-            or may_overflow(surroundings(kernel, place), kernel.tunables, stmt.value)
-        ):
-            raise refuse(
-                stmt,
-                f"`{stmt.name}` reads a table, divides or may leave 64 bits, and would do so where "
-                "its block may not run",
-            )
-    elif not has_an_extent(kernel, stmt):
+        around = surroundings(kernel, place)
+        if not runs and (may_fail(stmt.value) or may_overflow(around, kernel.tunables, stmt.value)):
+            found = f"`{stmt.name}` reads a table, divides or may leave 64 bits"
+            raise refuse(stmt, f"{found}, and would do so where its block may not run")
+        return place
+    most = (range_at_launch(kernel, dim).high for dim in (stmt.rows, stmt.cols))
+    if any(high is not None and high < 0 for high in most):
         raise refuse(stmt, f"the extents of `{stmt.name}` would be negative")
-    elif isinstance(parent, ir.Loop) and has_stages(parent):
-        _refuse_carried(stmt, parent)
+    inside = [s for s in ir.children(parent) if isinstance(s, ir.Stage) and touches(s, stmt.name)]
+    if len(inside) > 1:
+        both = " and ".join(str(stage.index) for stage in inside)
+        raise refuse(stmt, f"`{stmt.name}` is used in stages {both}, so it belongs to the loop")
     return place
-
-
-def _own_names(parent: ir.Stmt, before: int) -> set[str]:
-    """Names that a block's header and its own statements up to a place define."""
-    names: set[str] = set()
-    if isinstance(parent, ir.Loop):
-        names.add(parent.var)
-    elif isinstance(parent, ir.Cores):
-        names.update(parent.vars)
-    names.update(c.name for c in ir.children(parent)[:before] if isinstance(c, _NAMED))
-    return names
-
-
-def _but(body: Body, index: int) -> Body:
-    return body[:index] + body[index + 1 :]
 
 
 def _runs(kernel: ir.Kernel, loop: ir.Loop) -> bool:
@@ -137,66 +103,33 @@ def _runs(kernel: ir.Kernel, loop: ir.Loop) -> bool:
     return isinstance(trips, ir.Const) and trips.value > 0
 
 
-def has_an_extent(kernel: ir.Kernel, tile: ir.TileDecl) -> bool:
-    """Whether a tile's extents are not known to be negative."""
-    most = (range_at_launch(kernel, dim).high for dim in (tile.rows, tile.cols))
-    return not any(high is not None and high < 0 for high in most)
-
-
-def _refuse_carried(tile: ir.TileDecl, loop: ir.Loop) -> None:
-    stages = [
-        child.index
-        for child in loop.body
-        if isinstance(child, ir.Stage) and touches(child, tile.name)
-    ]
-    if len(stages) > 1:
-        both = " and ".join(map(str, stages))
-        raise refuse(tile, f"`{tile.name}` is used in stages {both}, so it belongs to the loop")
-
-
-def _require_instruction(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:
-    found = effects_of(stmt)
+def _out_of_loop(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> tuple[Site, ir.Stmt]:
+    """The loop that an instruction leaves, and what then stands before it."""
     place = site[:-1]
     if isinstance(node(kernel, place), ir.Stage):
         place = place[:-1]
     loop = node(kernel, place)
     if not isinstance(loop, ir.Loop):
         raise refuse(stmt, "an instruction leaves a loop only")
+    found = effects_of(stmt)
     if not found.writes:
         raise refuse(stmt, "a fence stays in its loop")
-    names = found.uses | found.reads | found.writes
-    own = names & effects_of(loop).defines
+    own = found.names & effects_of(loop).defines
     if own:
         raise refuse(stmt, f"this instruction depends on `{min(own)}`, which belongs to the loop")
     if found.reads & found.writes:
         raise refuse(stmt, f"it changes `{min(found.reads & found.writes)}` in every iteration")
-    if any(isinstance(ref, ir.TensorRef) for ref in stmt.operands[:1]):
+    if isinstance(stmt.operands[0], ir.TensorRef):
         raise refuse(stmt, "a store stays in its loop")
-    if not _runs(kernel, loop):
-        require_shallow(loop, loop.start, ir.Op("<", (loop.start, loop.stop)))
-    above, others = _around(loop, site[len(place) :])
-    touched = found.reads | found.writes
-    clash: set[str] = set()
-    for other in others:
-        clash |= effects_of(other).writes & touched
-    if clash:
-        raise refuse(stmt, f"`{min(clash)}` is written elsewhere in the loop too")
-    early: set[str] = set()
-    for other in above:
-        early |= effects_of(other).reads & found.writes
-    if early:
-        raise refuse(stmt, f"`{min(early)}` is read above it in the loop")
-    return place
-
-
-def _around(loop: ir.Loop, path: Site) -> tuple[Body, Body]:
-    """What stands above a statement in a loop, and everything in it but the statement."""
-    above: Body = ()
-    below: Body = ()
-    stmt: ir.Stmt = loop
-    for index in path:
-        body = ir.children(stmt)
-        above += body[:index]
-        below = body[index + 1 :] + below
-        stmt = body[index]
-    return above, above + below
+    for other, above in beside(loop.body, site[len(place) :]):
+        clash = effects_of(other).writes & (found.reads | found.writes)
+        if clash:
+            raise refuse(stmt, f"`{min(clash)}` is written elsewhere in the loop too")
+        early = effects_of(other).reads & found.writes if above else None
+        if early:
+            raise refuse(stmt, f"`{min(early)}` is read above it in the loop")
+    if _runs(kernel, loop):
+        return place, stmt
+    runs = ir.Op("<", (loop.start, loop.stop))
+    require_shallow(loop, loop.start, runs)
+    return place, ir.If(runs, (stmt,), loc=stmt.loc)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.effects import effects_of, independent
-from m890sim.schedule.core.tree import Body, block, node, replace
+from m890sim.schedule.core.tree import block, replace
 from m890sim.schedule.edit import Argument, Context, Offers, Planned, Site, edit, heads, refuse
 
 _MOVED = heads("Instr", "If", "Loop") - {"fence"}
@@ -24,76 +25,43 @@ def _obstacle(stmt: ir.Stmt, other: ir.Stmt) -> str:
     return ""
 
 
-def _distance(body: Body, index: int, step: int, most: int) -> tuple[int, str]:
-    """How many neighbours a statement can pass, at most `most`, and what stops it."""
-    passed = 0
-    at = index + step
-    while passed < most and 0 <= at < len(body):
-        reason = _obstacle(body[index], body[at])
-        if reason:
-            return passed, reason
-        passed += 1
-        at += step
-    return passed, "" if passed == most else "its block ends there"
-
-
 def _move(kernel: ir.Kernel, site: Site, step: int, least: int) -> Planned:
     """Moves a statement up (-1) or down (1) past one, or past `least` and as many as it can."""
-    stmt = node(kernel, site)
     body, index = block(kernel, site)
-    passed, reason = _distance(body, index, step, least)
-    if passed < least:
+    stmt = body[index]
+    others = body[index + 1 :] if step > 0 else body[:index][::-1]  # the nearest first
+    near = others[:least]
+    reason = next(filter(None, (_obstacle(stmt, other) for other in near)), "")
+    if reason or len(near) < least:
         way = "up" if step < 0 else "down"
         far = "" if least == 1 else f" past {least} statements"
+        reason = reason or "its block ends there"
         raise refuse(stmt, f"this statement cannot move {way}{far}: {reason}")
-    most = 1 if least == 1 else len(body)
-    if _idle(stmt) and _passes_equals(body, index, step, most):
+
+    def passed() -> list[ir.Stmt]:
+        far = near if least == 1 else others
+        return list(takewhile(lambda other: not _obstacle(stmt, other), far))
+
+    # What writes and defines nothing passes its equals, and nothing would change.
+    if near[0] == stmt and all(other == stmt for other in passed()):
         raise refuse(stmt, "it would pass its equals only")
 
     def build() -> ir.Kernel:
-        passed, _ = _distance(body, index, step, most)
-        if step < 0:
-            first = (*site[:-1], site[-1] - passed)
-            return replace(kernel, first, stmt, *body[index - passed : index], count=passed + 1)
-        others = body[index + 1 : index + 1 + passed]
-        return replace(kernel, site, *others, stmt, count=passed + 1)
+        others = passed()
+        if step > 0:
+            return replace(kernel, site, *others, stmt, count=len(others) + 1)
+        first = (*site[:-1], site[-1] - len(others))
+        return replace(kernel, first, stmt, *reversed(others), count=len(others) + 1)
 
     return build
 
 
-def _idle(stmt: ir.Stmt) -> bool:
-    """Whether it writes and defines nothing: alone such statements can pass their equals."""
-    if not isinstance(stmt, ir.If):
-        return False
-    found = effects_of(stmt)
-    return not found.writes and not found.defines
-
-
-def _passes_equals(body: Body, index: int, step: int, most: int) -> bool:
-    """Whether all that a statement can pass are equal to it."""
-    at = index + step
-    for _ in range(most):
-        if not 0 <= at < len(body) or _obstacle(body[index], body[at]):
-            return True
-        if body[at] != body[index]:
-            return False
-        at += step
-    return True
-
-
-def neighbours(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a statement and the two on either side of it."""
+def _neighbours(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a statement and the two on either side of it; all where it may pass its equals."""
     body, index = block(kernel, site)
-    if _idle(stmt):
+    if isinstance(stmt, ir.If) and not (effects_of(stmt).writes or effects_of(stmt).defines):
         return (*body[:index], None, *body[index:])
-    last = len(body) - 1
-    return (
-        body[index - 2] if index > 1 else None,
-        body[index - 1] if index else None,
-        stmt,
-        body[index + 1] if index < last else None,
-        body[index + 2] if index + 1 < last else None,
-    )
+    return (*body[max(index - 2, 0) : index], None, *body[index : index + 3])
 
 
 def _past(step: int, least: int) -> Offers:
@@ -109,7 +77,7 @@ def _past(step: int, least: int) -> Offers:
     return arguments
 
 
-@edit(12, on=_MOVED | {"Let", "TileDecl"}, arguments=_past(-1, 1), scope=neighbours, exact=True)
+@edit(12, on=_MOVED | {"Let", "TileDecl"}, arguments=_past(-1, 1), scope=_neighbours, exact=True)
 def move_up(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Exchanges a statement with the one above it in its block.
 
@@ -123,7 +91,7 @@ def move_up(kernel: ir.Kernel, site: Site, argument: Argument, context: Context)
     return _move(kernel, site, -1, 1)
 
 
-@edit(13, on=_MOVED, arguments=_past(1, 1), scope=neighbours, exact=True)
+@edit(13, on=_MOVED, arguments=_past(1, 1), scope=_neighbours, exact=True)
 def move_down(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Exchanges a statement with the one below it in its block.
 
@@ -135,7 +103,7 @@ def move_down(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return _move(kernel, site, 1, 1)
 
 
-@edit(14, on=_MOVED, arguments=_past(-1, 2), scope=neighbours, exact=True)
+@edit(14, on=_MOVED, arguments=_past(-1, 2), scope=_neighbours, exact=True)
 def move_up_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement up past all statements above it of which it is independent.
 
@@ -148,7 +116,7 @@ def move_up_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return _move(kernel, site, -1, 2)
 
 
-@edit(15, on=_MOVED, arguments=_past(1, 2), scope=neighbours, exact=True)
+@edit(15, on=_MOVED, arguments=_past(1, 2), scope=_neighbours, exact=True)
 def move_down_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement down past all statements below it of which it is independent.
 

@@ -7,22 +7,24 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import header, names_in
-from m890sim.schedule.core.effects import effects_of, known_effects, mentions
+from m890sim.schedule.core.effects import commute, effects_of, mentions
 from m890sim.schedule.core.liveness import uncovered_read
-from m890sim.schedule.core.tree import Body, block, contents, declaration, node, replace, replace_in
+from m890sim.schedule.core.tree import (
+    Body,
+    beside,
+    block,
+    contents,
+    declaration,
+    insert,
+    node,
+    replace,
+    staged,
+)
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
-from m890sim.schedule.edits.motion.stages import has_stages
-
-_NAMED = (ir.Let, ir.TileDecl)
-_BLOCKS = (ir.Loop, ir.If, ir.Stage, ir.Cores)
 
 
 def _down(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    if not isinstance(stmt, (*_NAMED, ir.Instr)):
-        return
-    if isinstance(stmt, ir.Instr) and stmt.op in ("store", "fence"):
-        return
     body, index = block(kernel, site)
     if contents(body).last_block > index:
         yield None
@@ -49,64 +51,60 @@ def sink(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) ->
     that the statements in between or the rest of the block write, and its result is read in that
     block only.
     """
-    stmt, below, targets = require_sink(kernel, site)
-
-    def build() -> ir.Kernel:
-        changed = list(below)
-        for number, (place, branches) in enumerate(targets):
-            sunk: ir.Stmt = stmt
-            if number and not isinstance(stmt, ir.Instr):
-                sunk = dataclasses.replace(stmt, comments=ir.NO_COMMENTS)
-            target = below[place]
-            for branch in reversed(branches):
-                first = len(ir.blocks(target)[0]) if branch else 0
-                target = replace_in(target, (first,), sunk, count=0)
-            changed[place] = target
-        return replace(kernel, site, *changed, count=1 + len(below))
-
-    return build
-
-
-# Places of blocks below a statement that it goes into, and the branches of each.
-_Targets = list[tuple[int, list[int]]]
-
-
-def require_sink(
-    kernel: ir.Kernel, site: Site, *rest: object
-) -> tuple[ir.Let | ir.TileDecl | ir.Instr, Body, _Targets]:
-    """The statement, what stands below it in its block, and where in it the statement goes."""
     stmt = node(kernel, site)
     body, index = block(kernel, site)
     below = body[index + 1 :]
     if isinstance(stmt, ir.Instr):
-        return stmt, below, _sink_instruction(kernel, site, stmt, below)
-    if not isinstance(stmt, _NAMED):
+        targets = [_only_reader(kernel, site, stmt, below)]
+    elif isinstance(stmt, (ir.Let, ir.TileDecl)):
+        targets = _users(stmt, below)
+    else:
         raise refuse(stmt, "only assignments, tiles and instructions can sink")
-    users: Iterator[int] = (i for i, s in enumerate(below) if mentions(s, stmt.name))
+
+    def build() -> ir.Kernel:
+        changed = kernel
+        for number, first in reversed(targets):
+            sunk: ir.Stmt = stmt
+            if number != targets[0][0]:
+                sunk = dataclasses.replace(stmt, comments=ir.NO_COMMENTS)
+            changed = insert(changed, (*site[:-1], site[-1] + 1 + number, first), sunk)
+        return replace(changed, site)
+
+    return build
+
+
+# The number of a statement below, and of its child before which the statement goes.
+_Target = tuple[int, int]
+
+
+def _users(stmt: ir.Let | ir.TileDecl, below: Body) -> list[_Target]:
+    """The blocks below, all that use a definition, that it may begin instead."""
+    users: Iterator[int] = (
+        number for number, other in enumerate(below) if mentions(other, stmt.name)
+    )
     if isinstance(stmt, ir.Let):
         places = list(users)
         if len(places) > 1:
             raise refuse(stmt, f"`{stmt.name}` is used by several statements of its block")
         users = iter(places)
     # The first user that it cannot go into ends the search; most often it is the next statement.
-    targets = [(place, _into(stmt, below[place])) for place in users]
+    targets = [(number, first) for number in users for first in _into(stmt, below[number])]
     if not targets:
         raise refuse(stmt, f"nothing uses `{stmt.name}`; drop it instead")
-    return stmt, below, targets
+    return targets
 
 
 def _into(stmt: ir.Let | ir.TileDecl, target: ir.Stmt) -> list[int]:
-    """The branches of a block, all of which use a definition, that it may begin instead."""
-    if not isinstance(target, _BLOCKS):
+    """The first children of the branches of a block, all that use a definition."""
+    if not isinstance(target, (ir.Loop, ir.If, ir.Stage, ir.Cores)):
         raise refuse(stmt, f"`{stmt.name}` is used beside loops and branches too")
-    branches = ir.blocks(target)
     users = [
-        number
-        for number, body in enumerate(branches)
+        (first, body)
+        for first, body in _branches(target)
         if any(mentions(child, stmt.name) for child in body)
     ]
     if isinstance(stmt, ir.Let):
-        if stmt.name in {name for part in header(target) for name in names_in(part)}:
+        if any(stmt.name in names_in(part) for part in header(target)):
             raise refuse(stmt, f"`{stmt.name}` is used by the bounds or the condition below")
         if len(users) > 1:
             raise refuse(stmt, f"both branches below use `{stmt.name}`")
@@ -115,67 +113,59 @@ def _into(stmt: ir.Let | ir.TileDecl, target: ir.Stmt) -> list[int]:
             for part in ir.walk(target.body)
         ):
             raise refuse(stmt, f"`{stmt.name}` is the extent of a tile, which is fixed at launch")
+    elif isinstance(target, ir.Cores):
+        raise refuse(stmt, "a tile belongs to its phase")
     else:
-        if isinstance(target, ir.Cores):
-            raise refuse(stmt, "a tile belongs to its phase")
-        for number in users:
-            reader = uncovered_read(stmt, branches[number])
+        for _, body in users:
+            reader = uncovered_read(stmt, body)
             if reader is not None:
                 where = f" in line {reader.loc.line}" if reader.loc.line else ""
-                raise refuse(
-                    stmt,
-                    f"`{stmt.name}` may be read{where} where this pass of the block below has not "
-                    "written it",
-                )
-    return users
+                found = f"`{stmt.name}` may be read{where}"
+                raise refuse(stmt, f"{found} where this pass of the block below has not written it")
+    return [first for first, _ in users]
 
 
-def _sink_instruction(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body) -> _Targets:
-    found = effects_of(stmt)
-    if not found.writes or not isinstance(stmt.operands[0], ir.TileRef):
+def _branches(stmt: ir.Stmt) -> tuple[tuple[int, Body], ...]:
+    """The blocks directly in a statement, each with the number of its first child."""
+    if isinstance(stmt, ir.If):
+        return (0, stmt.then), (len(stmt.then), stmt.orelse)
+    return ((0, ir.children(stmt)),)
+
+
+def _only_reader(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body) -> _Target:
+    """The branch or loop below that alone reads what an instruction writes."""
+    own = effects_of(stmt)
+    if not own.writes or not isinstance(stmt.operands[0], ir.TileRef):
         raise refuse(stmt, "only instructions that write tiles can sink")
-    if found.reads & found.writes:
-        raise refuse(stmt, f"it changes `{min(found.reads & found.writes)}`")
-    offset = next(
-        (i for i, other in enumerate(below) if effects_of(other).reads & found.writes),
-        len(below),
-    )
-    target = below[offset] if offset < len(below) else None
-    if not isinstance(target, (ir.Loop, ir.If)):
+    if own.reads & own.writes:
+        raise refuse(stmt, f"it changes `{min(own.reads & own.writes)}`")
+    # It passes what it commutes with; what stops it must be the first that reads its result.
+    stops = ((n, other) for n, other in enumerate(below) if not commute(stmt, other))
+    number, target = next(stops, (0, None))
+    if not isinstance(target, (ir.Loop, ir.If)) or not effects_of(target).reads & own.writes:
         raise refuse(stmt, "its result is not first read in a loop or a branch of its block")
-    if isinstance(target, ir.Loop) and has_stages(target):
-        raise refuse(stmt, "the loop that reads its result has stages; unstage it first")
-    between = known_effects(*below[:offset])
-    if between.writes & (found.reads | found.writes):
-        clash = min(between.writes & (found.reads | found.writes))
-        raise refuse(stmt, f"`{clash}` is written before the block that reads its result")
-    branches = ir.blocks(target)
-    users = [i for i, part in enumerate(branches) if known_effects(*part).reads & found.writes]
+    if isinstance(target, ir.Loop):
+        if staged(target):
+            raise refuse(stmt, "the loop that reads its result has stages; unstage it first")
+        clash = effects_of(target).writes & (own.reads | own.writes)
+        if clash:
+            raise refuse(stmt, f"`{min(clash)}` is written in the loop too")
+    users = [
+        (first, body)
+        for first, body in _branches(target)
+        if any(effects_of(child).reads & own.writes for child in body)
+    ]
     if len(users) > 1:
         raise refuse(stmt, "both branches below read its result")
-    inside = effects_of(target)
-    if isinstance(target, ir.Loop) and inside.writes & (found.reads | found.writes):
-        clash = min(inside.writes & (found.reads | found.writes))
-        raise refuse(stmt, f"`{clash}` is written in the loop too")
-    for other in _elsewhere(kernel, (*site[:-1], site[-1] + 1 + offset)):
-        seen = effects_of(other).reads & found.writes
+    for other, _ in beside(kernel.body, (*site[:-1], site[-1] + 1 + number)):
+        seen = effects_of(other).reads & own.writes
         if seen:
             raise refuse(stmt, f"`{min(seen)}` is read outside that block too")
-    for name in found.writes:
-        tile = declaration(kernel, site, name)
-        if uncovered_read(tile, branches[users[0]], (stmt,)) is not None:
+    first, body = users[0]
+    for name in own.writes:
+        if uncovered_read(declaration(kernel, site, name), body, (stmt,)) is not None:
             raise refuse(stmt, f"`{name}` may be read there in rows that this does not write")
-    return [(offset, users[:1])]
-
-
-def _elsewhere(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
-    """All statements of the kernel that lie neither at a site, below it nor around it."""
-    body: Body = kernel.body
-    for index in site:
-        for at, stmt in enumerate(body):
-            if at != index:
-                yield stmt
-        body = ir.children(body[index])
+    return number, first
 
 
 def require_inside(kernel: ir.Kernel, place: Site, site: Site) -> None:

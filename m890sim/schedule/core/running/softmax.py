@@ -1,15 +1,14 @@
-"""What a loop of online softmax carries from one iteration to the next: found by data flow."""
+"""Whether a loop is an online softmax, and by which power of its maximum its sums are weighed."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from m890sim.kernel import ir
-from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import known_effects, operand_roles
-from m890sim.schedule.core.liveness import Written
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
+from m890sim.schedule.core.running.values import BodyValues
 from m890sim.schedule.core.running.weights import (
     ONE,
     PLAIN,
@@ -24,11 +23,9 @@ from m890sim.schedule.core.running.weights import (
     scaled,
     weight,
 )
-from m890sim.schedule.core.tree import Body
-from m890sim.schedule.edit import EditError, refuse
+from m890sim.schedule.edit import refuse
 
 CELL = ir.Const(1)
-Log = list[tuple[ir.TileRef, Kind | None]]
 _UNKNOWN = "holds no weight of the running maximum that could be brought to another one"
 
 
@@ -39,8 +36,8 @@ class _Found(Exception):
         self.factor = factor
 
 
-class State:
-    """One pass over a loop's body, with the kind of what every tile holds.
+class Softmax(BodyValues[Kind | None]):
+    """One pass over the body of a loop, with the kind of what every tile holds; None: unknown.
 
     maximum: the tile of the running maximum. states: the tiles that are weighed by it, by factor.
     outside: tiles declared outside the loops and written in one of them. tiles: declarations.
@@ -55,104 +52,35 @@ class State:
         tiles: Mapping[str, ir.TileDecl],
         factor: Factor | None,
     ) -> None:
+        super().__init__(tiles, tiles)
         self.maximum, self.factor = maximum, factor
-        self.tiles = dict(tiles)
-        self.logs: dict[str, Log] = {}
-        self.fresh: set[str] = set()  # tiles declared in the loop
         self.parents: list[int] = [-1]  # version -> the one that it is the larger of
         start = plus((), factor if factor is not None else ((("?",), ONE[0][1]),), -1)
         self.first: dict[str, Kind | None] = {name: None for name in outside}
         self.first |= {name: weight({0: start}, False, name) for name in states}
         self.first[maximum] = level({0: ONE}, True)
 
-    # ---- tiles ----
+    def joined(self, values: Sequence[Kind | None]) -> Kind | None:
+        return values[0] if all(value == values[0] for value in values) else None
 
-    def read(self, ref: ir.TileRef, stmt: ir.Stmt) -> Kind:
-        """The kind of a piece of a tile."""
-        seen = Written(self.tiles[ref.tile])
-        kinds: list[Kind | None] = []
-        for written, kind in reversed(self.logs.get(ref.tile, [])):
-            seen.add(written)
-            kinds.append(kind)
-            if seen.covers(ref):
-                break
-        else:
-            # A tile of the iteration's own holds nothing but what was written to it.
-            if not kinds or ref.tile not in self.fresh:
-                kinds.append(self.first.get(ref.tile, PLAIN))
-        found = kinds[0]
-        if found is None or any(kind != found for kind in kinds):
+    def begin(self, name: str) -> Kind | None:
+        return self.first.get(name, PLAIN) if name in self.kept else PLAIN
+
+    def ended(self, name: str) -> Kind | None:
+        plain = all(value == PLAIN for _, value, _ in self.logs[name])
+        return PLAIN if plain and name not in self.kept else None
+
+    def left(self, written: Mapping[str, list[Kind | None]]) -> dict[str, Kind | None]:
+        # Where all is plain that the body writes, it is so in the iterations to come.
+        steady = all(value == PLAIN for values in written.values() for value in values)
+        return {name: self.ended(name) if steady else None for name in written}
+
+    def known(self, ref: ir.TileRef, stmt: ir.Stmt) -> Kind:
+        """The kind of a piece of a tile. Raises: EditError where it is unknown."""
+        found = self.read(ref)
+        if found is None:
             raise refuse(stmt, f"this reads a piece of `{ref.tile}` that {_UNKNOWN}")
         return found
-
-    def write(self, ref: ir.TileRef, kind: Kind | None) -> None:
-        self.logs.setdefault(ref.tile, []).append((ref, kind))
-
-    # ---- statements ----
-
-    def body(self, body: Body) -> None:
-        for stmt in body:
-            if isinstance(stmt, ir.Instr):
-                self.instruction(stmt)
-            elif isinstance(stmt, ir.TileDecl):
-                self.logs[stmt.name] = []
-                self.first[stmt.name] = None
-                self.tiles[stmt.name] = stmt
-                self.fresh.add(stmt.name)
-            elif isinstance(stmt, ir.Stage):
-                self.body(stmt.body)
-                self._forget(stmt.body)
-            elif isinstance(stmt, ir.If):
-                self._branches(stmt)
-            elif isinstance(stmt, ir.Loop):
-                self._inner(stmt)
-
-    def _branches(self, stmt: ir.If) -> None:
-        before = {name: list(log) for name, log in self.logs.items()}
-        ends: list[dict[str, Log]] = []
-        for branch in (stmt.then, stmt.orelse):
-            self.logs = {name: list(log) for name, log in before.items()}
-            self.body(branch)
-            self._forget(branch)
-            ends.append(self.logs)
-        joined = {name: list(log) for name, log in before.items()}
-        for mine, other in (ends, ends[::-1]):
-            self.logs = other
-            for name, log in mine.items():
-                for ref, kind in log[len(before.get(name, ())) :]:
-                    try:
-                        same = kind is not None and self.read(ref, stmt) == kind
-                    except EditError:
-                        # Written in one branch only; nothing may count on it but what is plain.
-                        same = kind == PLAIN and not other.get(name) and name in self.fresh
-                    joined.setdefault(name, []).append((ref, kind if same else None))
-        self.logs = joined
-
-    def _inner(self, stmt: ir.Loop) -> None:
-        before = {name: len(log) for name, log in self.logs.items()}
-        self.body(stmt.body)
-        added = {n: log[before.get(n, 0) :] for n, log in self.logs.items()}
-        # Where all is plain that the body writes, it is so in the iterations to come.
-        steady = all(kind == PLAIN for new in added.values() for _, kind in new)
-        for name, new in added.items():
-            if new:
-                log = self.logs[name]
-                plain = steady and name in self.fresh and all(kind == PLAIN for _, kind in log)
-                del log[before.get(name, 0) :]
-                log.append((ir.TileRef(name), PLAIN if plain else None))
-
-    def _forget(self, body: Body) -> None:
-        """The names of a block end: pieces written with them are known no longer."""
-        ended = {s.name for s in body if isinstance(s, (ir.Let, ir.TileDecl))}
-        if not ended:
-            return
-        for name, log in self.logs.items():
-            plain = name in self.fresh and all(kind == PLAIN for _, kind in log)
-            for place, (ref, _) in enumerate(log):
-                if ended & set(names_in(ref)):
-                    log[place] = (ir.TileRef(name), PLAIN if plain else None)
-
-    # ---- instructions ----
 
     def instruction(self, stmt: ir.Instr) -> None:
         if stmt.op == "store":
@@ -164,7 +92,7 @@ class State:
         for name, read, written, value in operand_roles(stmt):
             if isinstance(value, ir.TileRef):
                 if read:
-                    kinds[name] = self.read(value, stmt)
+                    kinds[name] = self.known(value, stmt)
                 if written:
                     targets[name] = value
                 if written or not kinds[name].plain:
@@ -286,14 +214,14 @@ class State:
     def ends(self, pieces: dict[str, ir.TileRef], stmt: ir.Stmt) -> None:
         """Refuses a body that does not leave the maximum and the states as it found them."""
         assert self.factor is not None
-        last = self.read(pieces[self.maximum], stmt)
+        last = self.known(pieces[self.maximum], stmt)
         if last.weight or not last.pure or len(last.maxima) != 1 or last.maxima[0][1] != ONE:
             raise refuse(stmt, f"`{self.maximum}` is no running maximum at the end of the loop")
         for name, piece in pieces.items():
             if name == self.maximum:
                 continue
             wanted = weight({last.maxima[0][0]: plus((), self.factor, -1)}, False, name)
-            if self.read(piece, stmt) != wanted:
+            if self.known(piece, stmt) != wanted:
                 raise refuse(stmt, f"`{name}` is no sum that is weighed by `{self.maximum}`")
 
 
@@ -306,27 +234,23 @@ def weights_of(
 ) -> Factor:
     """The factor of the maximum in the weights of a loop's sums: they are e ** (factor * x - ...).
 
-    maximum: a tile of `pieces`; the others are sums. outside, tiles: as for State, the declarations
-    outside the loop. Raises: EditError where the loop is no online softmax with this maximum and
+    maximum: a tile of `pieces`; the others are sums. outside, tiles: as for Softmax.
+    Raises: EditError where the loop is no online softmax with this maximum and
     these sums.
     """
-
-    def make() -> Factor | EditError:
-        try:
-            return _weights_of(loop, maximum, pieces, outside, tiles)
-        except EditError as error:
-            return error
-
     carried = tuple(pieces.items())
     inside = known_effects(loop)
     decls = [decl for name, decl in tiles.items() if name in inside.reads or name in inside.writes]
-    found = _WEIGHTS.get((loop, *decls), make, maximum, carried, frozenset(outside))
-    if isinstance(found, EditError):
-        raise EditError(str(found))
-    return found
+    return _WEIGHTS.checked(
+        (loop, *decls),
+        lambda: _weights_of(loop, maximum, pieces, outside, tiles),
+        maximum,
+        carried,
+        frozenset(outside),
+    )
 
 
-_WEIGHTS: Remembered[Factor | EditError] = Remembered(2_000)
+_WEIGHTS: Memo[Factor] = Memo()
 
 
 def _weights_of(
@@ -339,12 +263,12 @@ def _weights_of(
     states = set(pieces) - {maximum}
     factor: Factor | None = None
     try:
-        State(maximum, states, outside, tiles, None).body(loop.body)
+        Softmax(maximum, states, outside, tiles, None).body(loop.body)
     except _Found as found:
         factor = found.factor
     if factor is None:
         raise refuse(loop, f"no sum is brought from one maximum in `{maximum}` to the next")
-    walk = State(maximum, states, outside, tiles, factor)
+    walk = Softmax(maximum, states, outside, tiles, factor)
     walk.body(loop.body)
     walk.ends(pieces, loop)
     return factor

@@ -1,0 +1,208 @@
+"""What an action is: a single edit at a place, or a macro. Both are numbered from STOP = 0 on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from m890sim.errors import M890Error
+from m890sim.kernel import ir
+from m890sim.messages import described
+from m890sim.schedule import Edit, EditError, Site, check_edit
+from m890sim.schedule.actions import STOP, Actions
+from m890sim.schedule.macros import MACROS, Macro, MacroActions
+from m890sim.session import KernelSession, context_of
+
+# How much longer an edit can make a kernel, to leave out of account what it can't put out of reach:
+# these add a few statements at most, all others repeat the statement that they act on at most so
+# many times, with some around it.
+_FEW = 8
+_SHORT = frozenset(
+    (
+        *("set_tunable", "set_slots", "set_queue", "set_bank", "set_order", "set_engine"),
+        *("set_dtype", "remove_fence", "add_fence", "drop_tile", "drop_copy", "drop_dead"),
+        *("move_up", "move_down", "move_up_far", "move_down_far", "hoist", "sink", "pipeline"),
+        *("stage_later", "stage_earlier", "unstage", "split_transfer", "coalesce", "guard_mask"),
+        *("drop_guard", "swap_order_of_items", "reverse_items", "fuse_scale", "fuse_subtract"),
+        *("fuse_add", "fuse_row_sum", "fuse_cast", "exp_to_exp2", "fuse_mul_add", "fuse_mul_mul"),
+        *("split_fma", "accumulate", "div_to_recip", "recip_to_div", "scale_through_max", "cse"),
+        *("scale_operand", "split_rows", "merge_rows", "normalise_last", "swap_dims"),
+    )
+)
+_REPEATS = 3
+_AROUND = 40
+
+
+class Choices(ABC):
+    """The numbering of an environment's actions; n of them."""
+
+    n: int
+
+    @abstractmethod
+    def number_of(self, action: Any) -> int:
+        """An action that anyone may have made up, as an int. Raises: TypeError, ValueError."""
+
+    @abstractmethod
+    def legal(self, session: KernelSession) -> tuple[list[int], Sequence[Edit]]:
+        """The legal actions but STOP, rising, and beside them their edits where they are single."""
+
+    @abstractmethod
+    def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
+        """Edit the session's kernel; in words, what was done. Not for STOP.
+
+        edit: what the action means now, where that is known. Raises: EditError for an illegal one.
+        """
+
+    @abstractmethod
+    def meaning_of(self, kernel: ir.Kernel, number: int) -> Edit | Macro | None:
+        """What an action means on a kernel; None for STOP. Raises: EditError for a single edit that
+        has nothing to do there.
+        """
+
+    @abstractmethod
+    def number_for(self, kernel: ir.Kernel, meaning: Any) -> int | None:
+        """The action of an edit or macro; None where it has none. Raises: TypeError."""
+
+    @abstractmethod
+    def check_start(self, kernel: ir.Kernel) -> None:
+        """Raises: M890Error for a kernel that actions of this numbering can't reach wholly."""
+
+
+class SingleEdits(Choices):
+    """One edit at one place: `m890sim.schedule.actions`.
+
+    bounded: no statement is ever out of reach: an edit is legal only where the kernel after it has
+    fewer statements than there are sites.
+    """
+
+    def __init__(self, session: KernelSession, sites: int, bounded: bool) -> None:
+        self.actions = Actions(sites, context_of(session.task, session.chip))
+        self.n, self.bounded = self.actions.n, bounded
+
+    def number_of(self, action: Any) -> int:
+        """See `Choices.number_of`."""
+        return self.actions.number_of(action)
+
+    def legal(self, session: KernelSession) -> tuple[list[int], Sequence[Edit]]:
+        """See `Choices.legal`."""
+        edits: Sequence[Edit] = session.legal_edits()
+        if self.bounded:
+            edits = self._within(session, edits)
+        found = sorted(self.actions.by_id(session.kernel, edits).items())
+        return [number for number, _ in found], [edit for _, edit in found]
+
+    def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
+        """See `Choices.take`."""
+        if edit is None:
+            edit = self.meaning_of(session.kernel, number)
+            assert edit is not None and number != STOP
+        session.apply(edit)
+        if self.bounded and (reason := self._too_long(session.kernel)):
+            session.undo()
+            raise EditError(f"{edit}: {reason}")
+        return str(edit)
+
+    def meaning_of(self, kernel: ir.Kernel, number: int) -> Edit | None:
+        """See `Choices.meaning_of`."""
+        return self.actions.edit_of(kernel, number)
+
+    def number_for(self, kernel: ir.Kernel, meaning: Any) -> int | None:
+        """See `Choices.number_for`."""
+        check_edit(meaning)
+        return self.actions.id_of(kernel, meaning)
+
+    def check_start(self, kernel: ir.Kernel) -> None:
+        """See `Choices.check_start`."""
+        if self.bounded and (reason := self._too_long(kernel)):
+            raise M890Error(f"the start {described(kernel.name)}: {reason}")
+
+    def _too_long(self, kernel: ir.Kernel) -> str:
+        """Why a kernel has statements out of reach; empty where it has none."""
+        count, most = sum(_lengths(kernel).values()), self.actions.sites - 1
+        if count <= most:
+            return ""
+        return f"the kernel has {count} statements, sites={most + 1} has room for {most}"
+
+    def _within(self, session: KernelSession, edits: Sequence[Edit]) -> Sequence[Edit]:
+        """The edits whose kernel has no statement out of reach."""
+        lengths = _lengths(session.kernel)
+        room = self.actions.sites - 1 - len(lengths)
+        whole, below = len(lengths), _below(lengths)
+        if _REPEATS * whole + _AROUND <= room:
+            return edits
+        found = []
+        for edit in edits:
+            most = _FEW
+            if edit.name not in _SHORT:
+                most = _AROUND + _REPEATS * below.get(edit.site, whole)
+            if most <= room or self._fits(session, edit):
+                found.append(edit)
+        return found
+
+    def _fits(self, session: KernelSession, edit: Edit) -> bool:
+        """Whether the kernel after an edit has no statement out of reach, by making it."""
+        trial = session.clone()
+        trial.apply(edit)
+        return not self._too_long(trial.kernel)
+
+
+class MacroEdits(Choices):
+    """One edit at all its places: `m890sim.schedule.macros`."""
+
+    def __init__(self, session: KernelSession) -> None:
+        self.actions = MacroActions(context_of(session.task, session.chip))
+        self.n = self.actions.n
+
+    def number_of(self, action: Any) -> int:
+        """See `Choices.number_of`."""
+        return self.actions.number_of(action)
+
+    def legal(self, session: KernelSession) -> tuple[list[int], Sequence[Edit]]:
+        """See `Choices.legal`."""
+        return sorted(self.actions.by_id(session.kernel, session.legal_edits())), ()
+
+    def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
+        """See `Choices.take`."""
+        made = len(session.perform(number))
+        return f"{self.actions.macro_of(number)}: {made} place{'' if made == 1 else 's'}"
+
+    def meaning_of(self, kernel: ir.Kernel, number: int) -> Macro | None:
+        """See `Choices.meaning_of`."""
+        return self.actions.macro_of(number)
+
+    def number_for(self, kernel: ir.Kernel, meaning: Any) -> int | None:
+        """See `Choices.number_for`."""
+        if type(meaning) is not Macro:
+            raise TypeError(
+                f"with actions='macro' an action is of a Macro, not {described(meaning)}"
+            )
+        return 1 + MACROS.index(meaning) if meaning in MACROS else None
+
+    def check_start(self, kernel: ir.Kernel) -> None:
+        """See `Choices.check_start`: every statement is in reach."""
+
+
+def _lengths(kernel: ir.Kernel) -> dict[Site, int]:
+    """1 for every statement of a kernel, by its site, in source order."""
+    found: dict[Site, int] = {}
+
+    def block(body: tuple[ir.Stmt, ...], prefix: Site) -> None:
+        for place, stmt in enumerate(body):
+            site = (*prefix, place)
+            found[site] = 1
+            inside = ir.children(stmt)
+            if inside:
+                block(inside, site)
+
+    block(kernel.body, ())
+    return found
+
+
+def _below(lengths: dict[Site, int]) -> dict[Site, int]:
+    """Statements from each one down, itself counted."""
+    found = dict(lengths)
+    for site in reversed(lengths):
+        if len(site) > 1:
+            found[site[:-1]] += found[site]
+    return found

@@ -1,0 +1,272 @@
+"""What the language would find wrong with statements of a loop whose variable has other values.
+
+An iteration that a kernel never runs may hold an error, slices that leave their tile, say, which
+nobody sees while the loop is whole: an edit that writes it out must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from m890sim.kernel import ir
+from m890sim.kernel.forms import Form, Range
+from m890sim.kernel.shapes import form_of
+from m890sim.kernel.transform import header, names_in
+from m890sim.language.instructions import Instructions
+from m890sim.language.report import Report
+from m890sim.language.scalars import ScalarChecker
+from m890sim.language.scopes import LOCAL, TUNABLE, Binding, Scope
+from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.fingerprints import bag_of_block
+from m890sim.schedule.core.integers.proofs import needed
+from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
+from m890sim.schedule.core.memo import Memo, by_node
+from m890sim.schedule.core.scope_keys import extents
+from m890sim.schedule.core.tree import Body, declaration
+from m890sim.schedule.edit import Site, refuse
+
+_Fault = tuple[ir.Stmt, str]  # a statement, and what is wrong with it
+_LOOPS: Memo[_Fault | None] = Memo()
+_STATEMENTS: Memo[_Fault | None] = Memo()
+_RUNS: Memo[bool] = Memo()
+_HERE = ir.SourceLoc(1, 1)
+
+
+def require_inside(
+    kernel: ir.Kernel,
+    site: Site,
+    loop: ir.Loop,
+    start: ir.Expr,
+    stop: ir.Expr,
+    ahead: ir.Expr | None = None,
+    only: ir.Expr | None = None,
+) -> None:
+    """Refuses a loop, with other bounds, in which something is certainly wrong.
+
+    For the present values of the tunables, as the language takes them.
+    ahead: the body stands for an iteration that is as much further on than the loop's variable.
+    only: it stands for this one iteration, outside the loop.
+    """
+    found = effects_of(loop)
+    outside = _LOOPS.get(
+        (
+            kernel.params,
+            None,
+            *bag_of_block(loop.body),
+            None,
+            *extents(kernel, site, sorted(found.reads | found.writes)),
+            surroundings(kernel, site),
+        ),
+        lambda: _Iterations(kernel, site).fault(loop, start, stop, ahead, only),
+        loop.var,
+        start,
+        stop,
+        ahead,
+        only,
+    )
+    if outside is not None:
+        raise refuse(*outside)
+
+
+@lru_cache(20_000)
+def _one(expr: ir.Expr) -> ir.Expr:
+    """One object for all expressions that are equal: surroundings compare by identity."""
+    return expr
+
+
+@by_node
+def _doubtful(stmt: ir.Stmt) -> bool:
+    """Whether a statement that is no instruction divides, or reads a table."""
+    return not isinstance(stmt, ir.TileDecl) and any(
+        isinstance(part, ir.TableRef)
+        or (isinstance(part, ir.Op) and part.op in ("//", "%", "ceil_div"))
+        for expr in header(stmt)
+        for part in ir.walk_expr(expr)
+    )
+
+
+class _Iterations:
+    """A walk over a loop's body by the rules of the language.
+
+    Only statements that depend on the loop's variable are looked at, the rest was checked.
+    """
+
+    def __init__(self, kernel: ir.Kernel, site: Site) -> None:
+        self.kernel, self.site = kernel, site
+        self.report = Report(kernel.filename)
+        self.scope = Scope(self.report)
+        self.scalars = ScalarChecker(self.report, self.scope)
+        self.forms = self.scalars.forms
+        self.instructions = Instructions(self.scalars)
+        self.values: dict[str, Form | int] = dict(kernel.tunables)
+        self.asked: dict[str, tuple[ir.Expr, ...]] = {}  # a value, or start and stop: not asked yet
+        self.objects: dict[str, ir.Param | ir.HbmDecl] = {p.name: p for p in kernel.params}
+        self.objects |= {s.name: s for s in kernel.body if isinstance(s, ir.HbmDecl)}
+        self.tiles: dict[str, ir.TileDecl] = {}
+        self.moving: set[str] = set()  # what has other values than before
+        dims = {name for p in kernel.params for dim in p.dims for name in names_in(dim)}
+        for name in kernel.symbols:
+            self.values[name] = self.scalars.number(name, Range(0 if name in dims else None))
+        for part in surroundings(kernel, site):
+            self.enter(part)
+
+    def enter(self, part: Surroundings) -> None:
+        """Takes note of a definition, or of a block's variables."""
+        self.around = part
+        if part.kind is ir.Let:
+            self.define(part.names[0], part.exprs)
+        elif part.kind is ir.Loop:
+            self.define(part.names[0], part.exprs[:2])
+        elif part.kind is ir.Cores:
+            for name, extent in zip(part.names, part.exprs, strict=True):
+                self.define(name, (ir.Const(0), extent))
+
+    def define(self, name: str, exprs: tuple[ir.Expr, ...]) -> None:
+        """An integer with a value, or between a start and a stop, that depends on others."""
+        self.scope.visible.pop(name, None)
+        self.values.pop(name, None)
+        self.asked.pop(name, None)  # its place is behind what it depends on
+        self.asked[name] = exprs
+        if self.moves(exprs):
+            self.moving.add(name)
+        else:
+            self.moving.discard(name)  # in a block before it may have been another one's
+
+    def moves(self, exprs: Iterable[ir.Expr]) -> bool:
+        """Whether integers have other values than before."""
+        return any(name in self.moving for expr in exprs for name in names_in(expr))
+
+    def form(self, expr: ir.Expr) -> Form:
+        """The form of an integer."""
+        self.work_out(names_in(expr))
+        return form_of(self.forms, expr, self.values)
+
+    def work_out(self, names: Iterable[str]) -> None:
+        """Finds the forms of integers that are asked for."""
+        for name in needed(names, self.asked):
+            parts = [form_of(self.forms, expr, self.values) for expr in self.asked.pop(name)]
+            self.values[name] = parts[0] if len(parts) == 1 else self.scalars.variable(name, *parts)
+
+    def runs(self, start: ir.Expr, stop: ir.Expr) -> bool:
+        """Whether a loop may have an iteration."""
+        return _RUNS.get(
+            (self.kernel.params, self.around, start, stop),
+            lambda: self.scalars.may_run(self.form(start), self.form(stop)),
+        )
+
+    # ---- the walk ----
+
+    def fault(
+        self,
+        loop: ir.Loop,
+        start: ir.Expr,
+        stop: ir.Expr,
+        ahead: ir.Expr | None,
+        only: ir.Expr | None,
+    ) -> _Fault | None:
+        """A statement that is certainly wrong, and what is wrong with it."""
+        end_moves = only is None and ahead is None and start == loop.start
+        if end_moves and self.forms.range(self.form(stop)).high is None:
+            return None  # no more is known of the variable than in the whole loop
+        start, stop = _one(start), _one(stop)
+        alive = self.runs(start, stop) or ahead is not None
+        var = loop.var if ahead is None else f"{loop.var}'"  # no kernel has such a name
+        if only is None:
+            self.enter(self.around.loop(var, start, stop, loop.step))
+        if ahead is not None:
+            only = ir.Op("+", (ir.Name(var), ahead))
+        if only is not None:
+            self.enter(self.around.let(loop.var, _one(only)))
+        self.moving |= {var, loop.var}
+        return self.block(loop.body, alive)
+
+    def block(self, body: Body, alive: bool = True) -> _Fault | None:
+        """A fault of a block; alive: False where it never runs, and only some errors count."""
+        around, before = self.around, self.scalars.alive
+        self.scalars.alive = before and alive
+        found = None
+        for stmt in body:
+            found = self.own_fault(stmt) or self.fault_below(stmt)
+            if found is not None:
+                break
+        self.around, self.scalars.alive = around, before
+        return found
+
+    def fault_below(self, stmt: ir.Stmt) -> _Fault | None:
+        """A fault of the blocks in a statement; takes note of what it defines."""
+        if isinstance(stmt, ir.Let):
+            self.enter(self.around.after(stmt))
+        elif isinstance(stmt, ir.TileDecl):
+            self.scope.visible.pop(stmt.name, None)
+            self.tiles[stmt.name] = stmt
+        elif isinstance(stmt, ir.Stage):
+            return self.block(stmt.body)
+        elif isinstance(stmt, ir.If):
+            truth = self.forms.truth(self.form(stmt.condition))
+            found = self.block(stmt.then, truth is not False)
+            return found or self.block(stmt.orelse, truth is not True)
+        elif isinstance(stmt, ir.Loop):
+            around, runs = self.around, self.runs(stmt.start, stmt.stop)
+            self.enter(around.inside(stmt, 0))
+            found = self.block(stmt.body, runs)
+            self.around = around
+            return found
+        return None
+
+    def own_fault(self, stmt: ir.Stmt) -> _Fault | None:
+        """What is wrong with a statement's own text, where that moves."""
+        effects = effects_of(stmt)
+        if isinstance(stmt, ir.Instr):
+            if self.moving.isdisjoint(effects.scalars):
+                return None
+        elif not _doubtful(stmt) or not self.moves(header(stmt)):
+            return None
+        objects: list[object] = [self.kernel.params, self.around, stmt]
+        for name in effects.touched:
+            tile = self.tile(name)
+            if tile is not None:
+                objects += (tile.rows, tile.cols)
+        return _STATEMENTS.get(tuple(objects), lambda: self.check(stmt), self.scalars.alive)
+
+    def check(self, stmt: ir.Stmt) -> _Fault | None:
+        """What the language says of a statement's own text."""
+        if isinstance(stmt, ir.Instr):
+            effects = effects_of(stmt)
+            for name in (*effects.scalars, *effects.touched):
+                self.bind(name)
+            self.instructions.check(stmt)
+        else:
+            for expr in header(stmt):
+                for name in names_in(expr):
+                    self.bind(name)
+                self.scalars.integer(expr, _HERE)
+        for error in self.report.diagnostics:
+            found = error.message.partition(";")[0]
+            self.report.diagnostics.clear()
+            return stmt, f"{found}, in an iteration that the loop cannot reach"
+        return None
+
+    def tile(self, name: str) -> ir.TileDecl | None:
+        """The declaration of a tile; None for tensors."""
+        if name not in self.tiles and name not in self.objects:
+            self.tiles[name] = declaration(self.kernel, self.site, name)
+        return self.tiles.get(name)
+
+    def bind(self, name: str) -> None:
+        """Tells the language what a name means."""
+        if name in self.scope.visible or name in ir.FLOAT_NAMES:
+            return
+        if name in self.values or name in self.asked:
+            level = TUNABLE if name in self.kernel.tunables else LOCAL
+            made = Binding(name, "int", _HERE, level=level, form=self.form(ir.Name(name)))
+        else:
+            found = self.tile(name) or self.objects[name]
+            dims = (found.rows, found.cols) if isinstance(found, ir.TileDecl) else found.dims
+            kind = found.kind if isinstance(found, ir.Param) else "hbm"
+            space = "hbm"
+            if isinstance(found, ir.TileDecl):
+                kind, space = "tile", found.space
+            forms = tuple(map(self.form, dims))
+            made = Binding(name, kind, _HERE, dims=forms, dtype=found.dtype, space=space)
+        self.scope.visible[name] = made
