@@ -157,6 +157,13 @@ REFUSED = {
         PAIR,
         "not first read in a loop or a branch",
     ),
+    "sink_last_instruction": (
+        "sink",
+        "fill(a",
+        None,
+        "a = sram(8, 8, bf16)\nfill(a, 0.0)",
+        "not first read in a loop or a branch",
+    ),
     "split_no_transfer": ("split_transfer", "fence", 1, PAIR, "only a load or a store"),
     "split_queue": ("split_transfer", "load", 9, PAIR, "from 0 to 3, not 9"),
     "split_same_queue": ("split_transfer", "load", 0, PAIR, "on queue 0 already"),

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.effects import effects_of, operand_roles, touches
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
+from m890sim.schedule.core.memo import Remembered, by_node
 from m890sim.schedule.core.tree import Body, block, declaration, home_of, node
 from m890sim.schedule.edit import Site
 
@@ -163,9 +163,6 @@ def written_pieces(stmt: ir.Instr, tile: str) -> Iterator[ir.TileRef]:
             yield ref
 
 
-# ---- may be read before it is written ----
-
-
 def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr | None:
     """An instruction of `body` that may read what neither `first` nor the body wrote before it.
 
@@ -181,25 +178,21 @@ def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr 
 _UNCOVERED: Remembered[ir.Instr | None] = Remembered(10_000)
 
 
-def read_first(body: Body) -> frozenset[str]:
-    """Tiles and tensors from outside a block that its text reads before it writes any of them."""
-    return _FIRST.get((body,), lambda: frozenset(_read_first(body)))
-
-
-_FIRST: Remembered[frozenset[str]] = Remembered(5_000)
-
-
-def _read_first(body: Body) -> set[str]:
+@by_node(5_000)
+def early_reads(body: Body) -> set[str]:
+    """Tiles and tensors that a block's text reads before it writes any of them."""
     found: set[str] = set()
-    known: set[str] = set()
+    written: set[str] = set()
     for stmt in ir.walk(body):
-        if isinstance(stmt, ir.TileDecl):
-            known.add(stmt.name)
-        elif isinstance(stmt, ir.Instr):
-            own = effects_of(stmt)
-            found |= own.reads - known
-            known |= own.writes
+        if isinstance(stmt, ir.Instr):
+            found |= effects_of(stmt).reads - written
+            written |= effects_of(stmt).writes
     return found
+
+
+def read_first(body: Body) -> frozenset[str]:
+    """As `early_reads`, of tiles and tensors from outside a block."""
+    return frozenset(early_reads(body) - known_effects(*body).defines)
 
 
 def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
@@ -224,9 +217,6 @@ def _before(kernel: ir.Kernel, site: Site) -> Iterator[ir.Stmt]:
     for length in range(len(site), 0, -1):
         body, place = block(kernel, site[:length])
         yield from reversed(body[:place])
-
-
-# ---- written before, read later ----
 
 
 def written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:

@@ -37,55 +37,40 @@ class Kind:
 
 
 FREE = Kind()
-_SUMS: dict[tuple[str, str], str] = {
-    ("index", "index"): "index",
-    ("index", "free"): "index",
-    ("index", "flag"): "index",
-    ("flag", "free"): "flag",
-    ("flag", "flag"): "flag",
-    ("point", "free"): "point",
-    ("point", "point"): "point",
-    ("point", "clip"): "point",
-    ("clip", "free"): "point",
-    ("clip", "clip"): "point",
-    ("size", "size"): "size",
-    ("size", "free"): "reach",
-    ("size", "point"): "reach",
-    ("size", "clip"): "reach",
-    ("reach", "free"): "reach",
-    ("reach", "point"): "reach",
-    ("reach", "clip"): "reach",
-    ("reach", "size"): "reach",
-}
-_PRODUCTS: dict[tuple[str, str], str] = {
-    ("size", "index"): "point",
-    ("size", "free"): "size",
-    ("point", "free"): "point",
-    ("clip", "free"): "clip",
-    ("reach", "free"): "reach",
-    ("index", "free"): "index",
-    ("flag", "free"): "flag",
-    ("flag", "flag"): "flag",
-    ("flag", "point"): "point",
-    ("flag", "clip"): "clip",
-    ("flag", "index"): "index",
-}
-_LESSER: dict[tuple[str, str], str] = {
-    ("size", "size"): "size",
-    ("size", "free"): "size",
-    ("size", "point"): "clip",
-    ("size", "clip"): "clip",
-    ("clip", "clip"): "clip",
-    ("clip", "point"): "clip",
-    ("clip", "free"): "clip",
-    ("point", "point"): "point",
-    ("point", "free"): "point",
-    ("reach", "free"): "point",
-    ("reach", "point"): "point",
-    ("index", "index"): "index",
-    ("index", "free"): "index",
-}
 _COUNTED = ("free", "point", "clip", "reach")
+
+
+def _pairs(**results: str) -> dict[tuple[str, str], str]:
+    """What two kinds make together, by the result: pairs as `left.right`, in either order."""
+    found: dict[tuple[str, str], str] = {}
+    for word, pairs in results.items():
+        for pair in pairs.split():
+            left, right = pair.split(".")
+            found[left, right] = found[right, left] = word
+    return found
+
+
+_SUMS = _pairs(
+    index="index.index index.free index.flag",
+    flag="flag.free flag.flag",
+    point="point.free point.point point.clip clip.free clip.clip",
+    size="size.size",
+    reach="size.free size.point size.clip reach.free reach.point reach.clip reach.size",
+)
+_PRODUCTS = _pairs(
+    index="index.free flag.index",
+    flag="flag.free flag.flag",
+    point="size.index point.free flag.point",
+    clip="clip.free flag.clip",
+    size="size.free",
+    reach="reach.free",
+)
+_LESSER = _pairs(
+    index="index.index index.free",
+    point="point.point point.free reach.free reach.point",
+    clip="size.point size.clip clip.clip clip.point clip.free",
+    size="size.size size.free",
+)
 
 
 def kind_of(expr: ir.Expr, known: Mapping[str, Kind]) -> Kind | None:
@@ -169,18 +154,23 @@ def _word(op: str, words: tuple[str, ...]) -> str | None:
     left, right = words
     if op in ("+", "*", "min", "max"):
         table = {"+": _SUMS, "*": _PRODUCTS}.get(op, _LESSER)
-        return table.get((left, right)) or table.get((right, left))
+        return table.get((left, right))
     if op == "-":
         if right in ("size", "reach") and left in _COUNTED:
             return "point" if left != "reach" else "reach"
         if left == "size" and right in ("point", "clip"):
             return "point"
-        return _SUMS.get((left, right)) or _SUMS.get((right, left))
+        return _SUMS.get((left, right))
     if op in ("//", "ceil_div") and right == "size" and left in (*_COUNTED, "size"):
         return "index"
     if op == "//" and right in ("free", "flag") and left in ("point", "clip", "size"):
         return left
     return None
+
+
+def factors(expr: ir.Expr) -> tuple[ir.Expr, ...]:
+    """The factors of a product; other expressions as they are."""
+    return expr.args if isinstance(expr, ir.Op) and expr.op == "*" else (expr,)
 
 
 def length_of(piece: ir.Slice | ir.Gather, dim: ir.Expr, lets: dict[str, ir.Expr]) -> ir.Expr:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
@@ -14,6 +13,7 @@ from m890sim.schedule.core.liveness import written_pieces
 from m890sim.schedule.core.tree import (
     Body,
     block,
+    contents,
     declaration,
     home_of,
     node,
@@ -27,10 +27,6 @@ from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads,
 
 # A fence is worth trying only where a porter would write one: behind what takes long.
 FENCED = ("load", "store", "matmul")
-Arguments = Iterable[Argument]
-
-
-# ---- fences ----
 
 
 @edit(7, on="fence", scope=statement, exact=True)
@@ -63,16 +59,13 @@ def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     parent = parent_of(kernel, site)
     if parent is None:
         raise refuse(stmt, "a fence stands inside a phase only")
-    if isinstance(parent, ir.Loop) and any(isinstance(s, ir.Stage) for s in parent.body):
+    if isinstance(parent, ir.Loop) and contents(parent.body).staged:
         raise refuse(stmt, "no fence may stand beside stages")
     body, index = block(kernel, site)
     for fence in body[index : index + 2]:
         if isinstance(fence, ir.Instr) and fence.op == "fence":
             raise refuse(stmt, "there is a fence here already")
     return lambda: replace(kernel, site, stmt, ir.Instr("fence"))
-
-
-# ---- tiles ----
 
 
 @edit(9, on=heads("TileDecl", "HbmDecl"), scope=of_tiles, exact=True)
@@ -91,9 +84,6 @@ def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     if any(touches(later, stmt.name) for later in scope_of(kernel, site)):
         raise refuse(stmt, f"{stmt.name} is used")
     return lambda: replace(kernel, site)
-
-
-# ---- copies ----
 
 
 @edit(10, on="copy", scope=of_tiles, exact=True)
@@ -129,14 +119,16 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     used = _uses(scope_of(kernel, place), to.tile)
     if to.tile in known_effects(*after).writes or used > 1 + _uses(after, to.tile):
         raise refuse(stmt, f"{to.tile} is also written, or read outside the block behind the copy")
-    if any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(place), len(site))):
-        _require_same_piece(after[:last], to)
+    loops = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(place), len(site)))
+    part = loops and (to.rows, to.cols) != (ir.FULL, ir.FULL)  # of what other iterations copied
     if source.tile in known_effects(*after[:last]).writes:
         raise refuse(stmt, f"{source.tile} is written while {to.tile} is still read")
 
     def renamed(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
         if piece.tile != to.tile:
             return piece
+        if part and (piece.rows, piece.cols) != (to.rows, to.cols):
+            raise refuse(reader, f"this reads what other iterations left in {to.tile}")
         spaces = {operand.name: operand.spaces for operand in OPS[reader.op].operands}
         for name, _, _, value in operand_roles(reader):
             if value is piece and original.space not in spaces[name]:
@@ -148,26 +140,9 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return lambda: replace(kernel, site, *changed, count=1 + last)
 
 
-def _require_same_piece(body: Body, copied: ir.TileRef) -> None:
-    """Raises EditError where more is read of a tile than the piece that one iteration copies."""
-    if (copied.rows, copied.cols) == (ir.FULL, ir.FULL):
-        return
-    for stmt in ir.walk(body):
-        if not isinstance(stmt, ir.Instr):
-            continue
-        for _, _, _, value in operand_roles(stmt):
-            if not isinstance(value, ir.TileRef) or value.tile != copied.tile:
-                continue
-            if (value.rows, value.cols) != (copied.rows, copied.cols):
-                raise refuse(stmt, f"this reads what other iterations left in {copied.tile}")
-
-
 def _uses(body: Body, name: str) -> int:
     """Instructions that read or write a tile."""
     return sum(isinstance(s, ir.Instr) and touches(s, name) for s in ir.walk(body))
-
-
-# ---- dead instructions ----
 
 
 @edit(11, on=heads("Instr") - {"fence", "store"}, scope=of_tiles, exact=True)

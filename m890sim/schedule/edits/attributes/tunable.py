@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.block_size.walk import Blocks, legal_sizes
+from m890sim.schedule.core.block_size.walk import refused_sizes
+from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit
 from m890sim.schedule.edits.grain.part_counts import is_of_parts, require_parts
 
@@ -44,7 +45,7 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     The result lies from 1 to 4096. A Tunable is a number that its author lets others choose; this
     edit checks that the kernel uses it as the size of a block, where any size computes the same, up
     to the order of float additions and the running maximum that they are scaled by:
-    - every expression with it has a kind (`attributes_kinds`): a number of blocks in `cores` and
+    - every expression with it has a kind (`block_size.kinds`): a number of blocks in `cores` and
       `range`, the step of a loop, a tile's extent, positions, extents cut off by min() at the end;
       no remainder, queue, slot, single index, and no piece of a tensor with an uncut extent;
     - extents, and shares of them (rows // 2 and the rest), stay within their tiles and equal where
@@ -58,16 +59,12 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
       this is the power which the maxima ask for is up to the author;
     - no other tile keeps what a loop's last block left there, and every block is used whole: parts
       of it are not reduced over, and what is done to one part is done to the others that follow it
-      (`attributes_whole`).
+      (`block_size.parts`).
     Or that it is the number of parts of a range, or their least length, as split_range writes it:
-    `grain_parts.require_parts` says what has to hold.
+    `part_counts.require_parts` says what has to hold.
     """
     name, value = _asked(kernel, site, argument)
-    if value not in legal_values(kernel, name):
-        if is_of_parts(kernel, name):
-            require_parts(kernel, name)  # says why
-        else:
-            Blocks(kernel, name, value).check()
+    require_value(kernel, name, value)
 
     def build() -> ir.Kernel:
         params = tuple(
@@ -95,28 +92,22 @@ def _asked(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[str, int]
     return name, value
 
 
-_latest: tuple[ir.Kernel, dict[str, frozenset[int]]] | None = None
+_REFUSED: Remembered[Mapping[int, EditError]] = Remembered(100)
 
 
-def legal_values(kernel: ir.Kernel, name: str) -> frozenset[int]:
-    """The values, of 1 and those one step from a tunable's, that it may have."""
-    global _latest
-    known = _latest
-    if known is None or known[0] is not kernel:
-        known = _latest = (kernel, {})
-    found = known[1].get(name)
-    if found is None:
-        found = known[1][name] = _legal(kernel, name)
-    return found
+def require_value(kernel: ir.Kernel, name: str, value: int) -> None:
+    """Refuses a value, 1 or one step from a tunable's, that it may not have."""
+    refused = _REFUSED.get((kernel,), lambda: _refused(kernel, name), name)
+    if value in refused:
+        raise EditError(str(refused[value]))
 
 
-def _legal(kernel: ir.Kernel, name: str) -> frozenset[int]:
-    old = kernel.tunables[name]
-    sizes = (*(stepped(old, step) for step in STEPS), 1)
+def _refused(kernel: ir.Kernel, name: str) -> Mapping[int, EditError]:
+    sizes = (*(stepped(kernel.tunables[name], step) for step in STEPS), 1)
     if not is_of_parts(kernel, name):
-        return legal_sizes(kernel, name, sizes)
+        return refused_sizes(kernel, name, sizes)
     try:
         require_parts(kernel, name)
-    except EditError:
-        return frozenset()
-    return frozenset(sizes)
+    except EditError as error:
+        return dict.fromkeys(sizes, error)
+    return {}

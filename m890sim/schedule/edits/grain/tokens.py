@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in, substitute_block
-from m890sim.schedule.core.block_size.walk import Blocks
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.tree import Body
-from m890sim.schedule.edit import EditError, refuse
-from m890sim.schedule.edits.attributes.tunable import legal_values
+from m890sim.schedule.edit import refuse
+from m890sim.schedule.edits.attributes.tunable import require_value
 from m890sim.schedule.edits.grain.packed_rows import ONE
 
 
@@ -23,7 +22,6 @@ def tokens_of_a_block(
     heights: the rows of the tiles that were packed.
     """
     name = _tunable(before, phase, heights, group)
-    Blocks(before, name, 1).check()  # no multiple of the present size
     tokens = Namer(packed).fresh("TOKENS")
     let = ir.Let(tokens, ir.Op("max", (ONE, ir.Op("//", (ir.Name(name), group)))))
     place = _behind(packed, group)
@@ -36,8 +34,7 @@ def require_tokens(
 ) -> None:
     """Refuses what tokens_of_a_block does."""
     name = _tunable(kernel, phase, heights, group)
-    if 1 not in legal_values(kernel, name):
-        raise EditError(f"{name} is not only the size of a block")
+    require_value(kernel, name, 1)  # no multiple of the present size
 
 
 def _tunable(kernel: ir.Kernel, phase: ir.Cores, heights: set[ir.Expr], group: ir.Expr) -> str:

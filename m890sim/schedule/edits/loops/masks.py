@@ -6,10 +6,10 @@ import dataclasses
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import slice_extent
-from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.liveness import unwritten_reads
+from m890sim.schedule.core.liveness import early_reads, unwritten_reads
 from m890sim.schedule.core.memo import Remembered
 from m890sim.schedule.core.names import Namer, inlined
 from m890sim.schedule.core.pieces import instruction_at
@@ -127,18 +127,14 @@ def drop_guard(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
 def _require_still_written(changed: ir.Kernel, stmt: ir.If, dropped: Body) -> None:
     """Refuses to remove the last access of a tensor, or a write that the text needs."""
-    gone = effects_of(ir.If(stmt.condition, dropped))
+    if not dropped:
+        return
+    gone, left = known_effects(*dropped), known_effects(*changed.body)
     tensors = {p.name for p in changed.params if p.kind == "tensor"}
     needed = (gone.reads | gone.writes) - gone.defines - tensors
-    reads: set[str] = set()
-    writes: set[str] = set()
-    for other in ir.walk(changed.body) if dropped else ():
-        if isinstance(other, ir.Instr):
-            own = effects_of(other)
-            for name in own.reads & needed - writes:
-                raise refuse(stmt, f"what the edit would remove writes `{name}` first")
-            reads |= own.reads
-            writes |= own.writes
-    lost = sorted((gone.reads - reads | gone.writes - writes) & tensors)
+    early = needed & early_reads(changed.body)
+    if early:
+        raise refuse(stmt, f"what the edit would remove writes `{min(early)}` first")
+    lost = (gone.reads - left.reads | gone.writes - left.writes) & tensors
     if lost:
-        raise refuse(stmt, f"what the edit would remove has the only access of `{lost[0]}`")
+        raise refuse(stmt, f"what the edit would remove has the only access of `{min(lost)}`")

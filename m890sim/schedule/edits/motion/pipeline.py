@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS
-from m890sim.schedule.core.effects import Effects, effects_of, known_effects
-from m890sim.schedule.core.tree import Body, find_home, node, replace, sites
+from m890sim.schedule.core.effects import commute, effects_of, known_effects
+from m890sim.schedule.core.tree import Body, contents, find_home, home_of, node, replace, sites
 from m890sim.schedule.core.use_lists import histories
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
@@ -21,14 +21,7 @@ from m890sim.schedule.edit import (
     refuse,
 )
 from m890sim.schedule.edits.motion.sink import require_inside, sink
-from m890sim.schedule.edits.motion.stages import (
-    BESIDE,
-    carried_by,
-    carried_text,
-    unstaged,
-    used_in_several,
-    with_slots,
-)
+from m890sim.schedule.edits.motion.stages import BESIDE, carried, unstaged, with_slots
 
 
 def _counts(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[int]:
@@ -67,14 +60,37 @@ def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     can take it there; no other tile or tensor from outside may be used so. Assignments and tiles
     stand above the stages.
     """
-    loop, stages, inside = _plan(kernel, site, argument)
+    loop = node(kernel, site)
+    if not isinstance(loop, ir.Loop):
+        raise refuse(loop, "only a loop over a range can be pipelined")
+    if not isinstance(argument, int) or not 1 <= argument <= 3:
+        raise refuse(loop, f"the number of stages must be 1, 2 or 3, not {argument!r}")
+    body = unstaged(loop)
+    beside = tuple(child for child in body if isinstance(child, BESIDE))
+    parts = _parts(loop, body, argument)
+    if [child.body for child in loop.body if isinstance(child, ir.Stage)] == parts:
+        raise refuse(loop, "this loop has just these stages already")
+    if len(site) + 1 + _height(body) > DEFAULT_LIMITS.nesting:
+        raise refuse(loop, f"blocks would stand more than {DEFAULT_LIMITS.nesting} deep")
+    stages = {number: known_effects(*part) for number, part in enumerate(parts)}
+    homes: dict[str, Site] = {}  # of tiles that must go into the loop
+    for name, text in carried(stages, contents(beside).tiles.keys()).items():
+        home = find_home(kernel, site, name)
+        if home is None:
+            raise refuse(loop, f"{text}; keep it in one stage")
+        try:
+            require_inside(kernel, home, site)
+        except EditError as error:
+            raise refuse(loop, f"{text}, and cannot go into the loop: {error}") from error
+        homes[name] = home
 
     def build() -> ir.Kernel:
+        made = [ir.Stage(number, part) for number, part in enumerate(parts)]
         # A new object: where it stands is found again when tiles above it have moved.
-        staged = dataclasses.replace(loop, body=(*_beside(unstaged(loop)), *stages))
+        staged = dataclasses.replace(loop, body=(*beside, *made))
         changed, at = replace(kernel, site, staged), site
         # The last declaration first, as each becomes the first statement of the loop.
-        for name in sorted(inside, key=lambda name: inside[name], reverse=True):
+        for name in sorted(homes, key=lambda name: homes[name], reverse=True):
             changed, at = _taken_in(changed, at, name)
         found = node(changed, at)
         assert isinstance(found, ir.Loop)
@@ -83,102 +99,48 @@ def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     return build
 
 
-def _plan(
-    kernel: ir.Kernel, site: Site, argument: Argument
-) -> tuple[ir.Loop, tuple[ir.Stage, ...], dict[str, Site]]:
-    """The loop, its new stages, and where the tiles are declared that must go into it."""
-    loop, parts = _parts(kernel, site, argument)
-    stages = {number: known_effects(*part) for number, part in enumerate(parts)}
-    used = used_in_several(stages)
-    own = {child.name for child in unstaged(loop) if isinstance(child, ir.TileDecl)}
-    inside: dict[str, Site] = {}
-    for name in sorted(carried_by(stages, used) - own):
-        place = find_home(kernel, site, name)
-        text = carried_text(name, used[name])
-        if place is None:
-            raise refuse(loop, f"{text}; keep it in one stage")
-        try:
-            require_inside(kernel, place, site)
-        except EditError as error:
-            raise refuse(loop, f"{text}, and cannot go into the loop: {error}") from error
-        inside[name] = place
-    return loop, tuple(ir.Stage(number, part) for number, part in enumerate(parts)), inside
-
-
 def _taken_in(kernel: ir.Kernel, site: Site, name: str) -> tuple[ir.Kernel, Site]:
     """The kernel with a tile declared in a loop, block by block, and where the loop is then."""
     loop = node(kernel, site)
-    while (place := find_home(kernel, site, name)) is not None:
-        kernel = sink(kernel, place, None, DEFAULT_CONTEXT)
-        if len(place) == len(site):
+    while True:
+        home = home_of(kernel, site, name)
+        kernel = sink(kernel, home, None, DEFAULT_CONTEXT)
+        if len(home) == len(site):
             return kernel, (*site[:-1], site[-1] - 1)
         site = next(found for found, stmt in sites(kernel) if stmt is loop)
-    raise AssertionError(name)
 
 
-def _parts(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[ir.Loop, list[Body]]:
-    """The loop, and what each stage would hold."""
-    loop = node(kernel, site)
-    if not isinstance(loop, ir.Loop):
-        raise refuse(loop, "only a loop over a range can be pipelined")
-    if not isinstance(argument, int) or not 1 <= argument <= 3:
-        raise refuse(loop, f"the number of stages must be 1, 2 or 3, not {argument!r}")
-    body = unstaged(loop)
+def _parts(loop: ir.Loop, body: Body, count: int) -> list[Body]:
+    """What each stage would hold."""
+    inner: set[str] = set()
+    for child in body:
+        if isinstance(child, BESIDE) and child.name in inner:
+            raise refuse(child, f"`{child.name}` names something else in a block above it")
+        if not isinstance(child, BESIDE):
+            inner |= effects_of(child).defines
     rest: Body = tuple(child for child in body if not isinstance(child, BESIDE))
-    _refuse_early_names(body)
     parts: list[Body] = []
-    for number, kind in enumerate(("load", "matmul")[: argument - 1]):
+    for number, kind in enumerate(("load", "matmul")[: count - 1]):
         taken, rest = _leading(rest, kind)
         if not taken:
             raise refuse(loop, f"no {kind} can move to the front, so stage {number} would be empty")
         parts.append(taken)
     if all(effects_of(stmt).ops <= {"fence"} for stmt in rest):
         raise refuse(loop, f"no instruction is left for stage {len(parts)}")
-    parts.append(rest)
-    if [child.body for child in loop.body if isinstance(child, ir.Stage)] == parts:
-        raise refuse(loop, "this loop has just these stages already")
-    if len(site) + 1 + _height(body) > DEFAULT_LIMITS.nesting:
-        raise refuse(loop, f"blocks would stand more than {DEFAULT_LIMITS.nesting} deep")
-    return loop, parts
-
-
-def _beside(body: Body) -> Body:
-    return tuple(child for child in body if isinstance(child, BESIDE))
-
-
-def _height(body: Body) -> int:
-    """How many blocks stand in one another below."""
-    blocks = [child for child in body if not isinstance(child, (*BESIDE, ir.Instr))]
-    return max((1 + _height(ir.children(child)) for child in blocks), default=0)
-
-
-def _refuse_early_names(body: Body) -> None:
-    """Refuses where a name of the loop's own block would hide one of a block that is now below."""
-    inner: set[str] = set()
-    for child in body:
-        if isinstance(child, BESIDE):
-            if child.name in inner:
-                raise refuse(child, f"`{child.name}` names something else in a block above it")
-        elif not isinstance(child, ir.Instr):
-            inner |= effects_of(child).defines
+    return [*parts, rest]
 
 
 def _leading(body: Body, kind: str) -> tuple[Body, Body]:
     """Statements made of one kind of instruction that can move to the front, and all others."""
     taken: list[ir.Stmt] = []
     left: list[ir.Stmt] = []
-    ahead = Effects()  # what stands above and stays
     for stmt in body:
-        found = effects_of(stmt)
-        clash = found.writes & (ahead.reads | ahead.writes) or found.reads & ahead.writes
-        if not clash and _made_of(stmt, kind):
-            taken.append(stmt)
-        else:
-            left.append(stmt)
-            ahead.reads |= found.reads
-            ahead.writes |= found.writes
+        moves = effects_of(stmt).ops == {kind} and all(commute(stmt, other) for other in left)
+        (taken if moves else left).append(stmt)
     return tuple(taken), tuple(left)
 
 
-def _made_of(stmt: ir.Stmt, kind: str) -> bool:
-    return effects_of(stmt).ops == {kind}
+def _height(body: Body) -> int:
+    """How many blocks stand in one another below."""
+    blocks = [child for child in body if ir.blocks(child)]
+    return max((1 + _height(ir.children(child)) for child in blocks), default=0)

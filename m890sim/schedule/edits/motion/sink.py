@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import header, names_in
-from m890sim.schedule.core.effects import effects_of, mentions
+from m890sim.schedule.core.effects import commute, effects_of, mentions
 from m890sim.schedule.core.liveness import uncovered_read
 from m890sim.schedule.core.tree import (
     Body,
@@ -18,6 +18,7 @@ from m890sim.schedule.core.tree import (
     insert,
     node,
     replace,
+    staged,
 )
 from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
@@ -138,17 +139,13 @@ def _only_reader(kernel: ir.Kernel, site: Site, stmt: ir.Instr, below: Body) -> 
         raise refuse(stmt, "only instructions that write tiles can sink")
     if own.reads & own.writes:
         raise refuse(stmt, f"it changes `{min(own.reads & own.writes)}`")
-    number = 0
-    while number < len(below) and not effects_of(below[number]).reads & own.writes:
-        clash = effects_of(below[number]).writes & (own.reads | own.writes)
-        if clash:
-            raise refuse(stmt, f"`{min(clash)}` is written before a block that reads its result")
-        number += 1
-    target = below[number] if number < len(below) else None
-    if not isinstance(target, (ir.Loop, ir.If)):
+    # It passes what it commutes with; what stops it must be the first that reads its result.
+    stops = ((n, other) for n, other in enumerate(below) if not commute(stmt, other))
+    number, target = next(stops, (0, None))
+    if not isinstance(target, (ir.Loop, ir.If)) or not effects_of(target).reads & own.writes:
         raise refuse(stmt, "its result is not first read in a loop or a branch of its block")
     if isinstance(target, ir.Loop):
-        if contents(target.body).staged:
+        if staged(target):
             raise refuse(stmt, "the loop that reads its result has stages; unstage it first")
         clash = effects_of(target).writes & (own.reads | own.writes)
         if clash:

@@ -8,16 +8,12 @@ from collections.abc import Iterator, Mapping, Set
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
 from m890sim.schedule.core.effects import Effects, effects_of
-from m890sim.schedule.core.tree import Body, contents, node, replace
+from m890sim.schedule.core.names import top_names
+from m890sim.schedule.core.tree import Body, contents, node, parent_of, replace, staged
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _LAST = 7  # the highest number of a stage
 BESIDE = (ir.Let, ir.TileDecl)  # what may stand beside stages
-
-
-def staged(loop: ir.Loop) -> bool:
-    """Whether a loop is pipelined."""
-    return contents(loop.body).staged
 
 
 def with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
@@ -26,106 +22,48 @@ def with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
     Raises: EditError where the stages would change the result (E221).
     """
     stages = {child.index: effects_of(child) for child in loop.body if isinstance(child, ir.Stage)}
-    tiles = {child.name for child in loop.body if isinstance(child, ir.TileDecl)}
-    needs = slots_of_stages(loop, stages, tiles)
-    body: list[ir.Stmt] = []
-    for child in loop.body:
-        if isinstance(child, ir.TileDecl) and child.name in needs:
-            need = needs.pop(child.name)
+    for text in carried(stages, contents(loop.body).tiles.keys()).values():
+        remedy = "keep it in one stage, or sink its declaration into the loop"
+        raise refuse(loop, f"{text}; {remedy}")
+    used = _used_in_several(stages)
+
+    def widened(child: ir.Stmt) -> ir.Stmt:
+        if isinstance(child, ir.TileDecl) and child.name in used:
+            need = used[child.name][-1] - used[child.name][0] + 1
             if evaluate(child.slots, kernel.tunables) < need:
-                child = dataclasses.replace(child, slots=ir.Const(need))
-        body.append(child)
-    return dataclasses.replace(loop, body=tuple(body))
+                return dataclasses.replace(child, slots=ir.Const(need))
+        return child
+
+    return dataclasses.replace(loop, body=tuple(map(widened, loop.body)))
 
 
-def slots_of_stages(
-    loop: ir.Loop, stages: Mapping[int, Effects], tiles: Set[str]
-) -> dict[str, int]:
-    """Slots that names used in several stages need.
-
-    Raises: EditError for one that the loop writes and does not declare.
-    """
-    used = used_in_several(stages)
-    carried = min(carried_by(stages, used) - tiles, default=None)
-    if carried is not None:
-        raise refuse(
-            loop,
-            f"{carried_text(carried, used[carried])}; keep it in one stage, or sink its "
-            "declaration into the loop",
-        )
-    return {name: max(at) - min(at) + 1 for name, at in used.items()}
+def carried(stages: Mapping[int, Effects], own: Set[str]) -> dict[str, str]:
+    """Names that stages write, several touch and the loop does not declare -> what is wrong."""
+    used = _used_in_several(stages)
+    written = {name for found in stages.values() for name in found.writes}
+    return {
+        name: f"`{name}` is written in this loop, declared outside it and would be used in stages "
+        f"{' and '.join(map(str, used[name]))}"
+        for name in sorted((used.keys() & written) - own)
+    }
 
 
-def used_in_several(stages: Mapping[int, Effects]) -> dict[str, list[int]]:
+def _used_in_several(stages: Mapping[int, Effects]) -> dict[str, list[int]]:
     """Names that several stages touch and none defines, and the numbers of these stages."""
     touched: dict[str, list[int]] = {}
-    for index, found in stages.items():
-        for name in (found.reads | found.writes) - found.defines:
+    for index in sorted(stages):
+        for name in (stages[index].reads | stages[index].writes) - stages[index].defines:
             touched.setdefault(name, []).append(index)
-    return {name: sorted(at) for name, at in touched.items() if len(at) > 1}
-
-
-def carried_by(stages: Mapping[int, Effects], used: Mapping[str, list[int]]) -> set[str]:
-    """Those of some names that the stages write."""
-    return {name for found in stages.values() for name in found.writes & used.keys()}
-
-
-def carried_text(name: str, stages: list[int]) -> str:
-    """What is wrong with a tile of several stages that is not the iteration's own."""
-    return (
-        f"`{name}` is written in this loop, declared outside it and would be used in stages "
-        f"{' and '.join(map(str, stages))}"
-    )
-
-
-def _neighbours(kernel: ir.Kernel, site: Site) -> tuple[ir.Loop, ir.Stage, int]:
-    stage = node(kernel, site)
-    loop = node(kernel, site[:-1]) if len(site) > 1 else stage
-    if not isinstance(stage, ir.Stage) or not isinstance(loop, ir.Loop):
-        raise refuse(stage, "only a stage passes statements on; pipeline the loop first")
-    return loop, stage, site[-1]
-
-
-def _passed_on(stage: ir.Stage, last: bool) -> tuple[ir.Stmt, Body]:
-    """The last or first statement of a stage that may leave it, and what remains."""
-    places = [i for i, child in enumerate(stage.body) if not isinstance(child, BESIDE)]
-    if not places:
-        raise refuse(stage, "this stage has no statement to pass on")
-    at = places[-1 if last else 0]
-    stmt = stage.body[at]
-    found = effects_of(stmt)
-    own = {child.name for child in stage.body if isinstance(child, BESIDE)}
-    used = sorted(own & (found.uses | found.reads | found.writes))
-    if used:
-        raise refuse(stmt, f"this statement uses `{used[0]}`, which belongs to its stage")
-    return stmt, stage.body[:at] + stage.body[at + 1 :]
-
-
-def _refuse_names(stmt: ir.Stmt, body: Body, uses: bool) -> None:
-    """Refuses to move a statement past definitions (uses), or into their scope."""
-    names = {child.name for child in body if isinstance(child, BESIDE)}
-    found = effects_of(stmt)
-    mine = found.defines | (found.uses | found.reads | found.writes if uses else set())
-    if names & mine:
-        raise refuse(
-            stmt, f"`{min(names & mine)}` is defined between the two stages or in the other one"
-        )
-
-
-def _stages(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[None]:
-    if isinstance(stmt, ir.Stage):
-        yield None
+    return {name: at for name, at in touched.items() if len(at) > 1}
 
 
 def _in_its_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """Scope: a statement, the one around a stage, the values of tunables."""
-    around = node(kernel, site[:-1]) if isinstance(stmt, ir.Stage) and len(site) > 1 else None
+    around = parent_of(kernel, site) if isinstance(stmt, ir.Stage) else None
     return (stmt, around, kernel.params)
 
 
-@edit(19, on="Stage", arguments=_stages, scope=_in_its_loop, exact=True)
+@edit(19, on="Stage", scope=_in_its_loop, exact=True)
 def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the last statement of a stage to the beginning of the next one.
 
@@ -139,32 +77,10 @@ def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     first. The statement uses no name of its stage, and no tile or tensor from outside the loop that
     the loop writes is then used in two stages. Slots of tiles grow to what they need.
     """
-    loop, stage, at = _neighbours(kernel, site)
-    stmt, left = _passed_on(stage, last=True)
-    following = [i for i in range(at + 1, len(loop.body)) if isinstance(loop.body[i], ir.Stage)]
-    emptied = all(isinstance(child, BESIDE) for child in left)
-    first = not any(isinstance(child, ir.Stage) for child in loop.body[:at])
-    if emptied and (first or not following):
-        raise refuse(stage, "the stage would be empty; a loop keeps its first and last stage")
-    kept = () if emptied else (dataclasses.replace(stage, body=left),)
-    if following:
-        to = following[0]
-        target = loop.body[to]
-        assert isinstance(target, ir.Stage)
-        between = loop.body[at + 1 : to]
-        after = loop.body[to + 1 :]
-        _refuse_names(stmt, between, uses=False)
-        moved = dataclasses.replace(target, body=(stmt, *target.body))
-    else:
-        if stage.index >= _LAST:
-            raise refuse(stage, f"stages have numbers up to {_LAST}")
-        between, after = (), loop.body[at + 1 :]
-        moved = ir.Stage(stage.index + 1, (stmt,))
-    body = (*loop.body[:at], *kept, *between, moved, *after)
-    return replace(kernel, site[:-1], with_slots(kernel, dataclasses.replace(loop, body=body)))
+    return _passed_on(kernel, site, 1)
 
 
-@edit(20, on="Stage", arguments=_stages, scope=_in_its_loop, exact=True)
+@edit(20, on="Stage", scope=_in_its_loop, exact=True)
 def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the first statement of a stage to the end of the one before.
 
@@ -178,21 +94,51 @@ def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     stage or between the two, and no tile or tensor from outside the loop that the loop writes is
     then used in two stages. Slots of tiles grow to what they need.
     """
-    loop, stage, at = _neighbours(kernel, site)
-    stmt, left = _passed_on(stage, last=False)
-    before = [i for i in range(at) if isinstance(loop.body[i], ir.Stage)]
-    if not before:
+    return _passed_on(kernel, site, -1)
+
+
+def _passed_on(kernel: ir.Kernel, site: Site, step: int) -> ir.Kernel:
+    """The last statement of a stage goes to the next stage (1), or the first to the one before."""
+    stage, loop, at = node(kernel, site), parent_of(kernel, site), site[-1]
+    if not isinstance(stage, ir.Stage) or not isinstance(loop, ir.Loop):
+        raise refuse(stage, "only a stage passes statements on; pipeline the loop first")
+    movable = [i for i, child in enumerate(stage.body) if not isinstance(child, BESIDE)]
+    if not movable:
+        raise refuse(stage, "this stage has no statement to pass on")
+    place = movable[-1 if step > 0 else 0]
+    stmt, left = stage.body[place], stage.body[:place] + stage.body[place + 1 :]
+    found = effects_of(stmt)
+    used = found.names.intersection(top_names(stage.body))
+    if used:
+        raise refuse(stmt, f"this statement uses `{min(used)}`, which belongs to its stage")
+    stages = [i for i, child in enumerate(loop.body) if isinstance(child, ir.Stage)]
+    emptied = len(movable) == 1
+    if step > 0 and emptied and at in (stages[0], stages[-1]):
+        raise refuse(stage, "the stage would be empty; a loop keeps its first and last stage")
+    if step < 0 and at == stages[0]:
         raise refuse(stage, "there is no stage before this one")
-    target = loop.body[before[-1]]
-    assert isinstance(target, ir.Stage)
-    between = loop.body[before[-1] + 1 : at]
-    _refuse_names(stmt, between, uses=True)
-    _refuse_names(stmt, target.body, uses=False)
-    moved = dataclasses.replace(target, body=(*target.body, stmt))
-    emptied = all(isinstance(child, BESIDE) for child in left)
-    kept = () if emptied else (dataclasses.replace(stage, body=left),)
-    body = (*loop.body[: before[-1]], moved, *between, *kept, *loop.body[at + 1 :])
-    return replace(kernel, site[:-1], with_slots(kernel, dataclasses.replace(loop, body=body)))
+    changed: dict[int, Body] = {at: () if emptied else (dataclasses.replace(stage, body=left),)}
+    if step > 0 and at == stages[-1]:
+        if stage.index >= _LAST:
+            raise refuse(stage, f"stages have numbers up to {_LAST}")
+        changed[at] += (ir.Stage(stage.index + 1, (stmt,)),)
+    else:
+        to = stages[stages.index(at) + step]
+        target = loop.body[to]
+        assert isinstance(target, ir.Stage)
+        # It moves past definitions between the two; of the other stage it enters the scope.
+        clash = found.defines.intersection(top_names(loop.body[min(at, to) : max(at, to)]))
+        if step < 0:
+            clash |= found.names.intersection(top_names(loop.body[to:at]))
+            clash |= found.defines.intersection(top_names(target.body))
+        if clash:
+            where = "between the two stages or in the other one"
+            raise refuse(stmt, f"`{min(clash)}` is defined {where}")
+        moved = (stmt, *target.body) if step > 0 else (*target.body, stmt)
+        changed[to] = (dataclasses.replace(target, body=moved),)
+    body = [new for i, child in enumerate(loop.body) for new in changed.get(i, (child,))]
+    loop = dataclasses.replace(loop, body=tuple(body))
+    return replace(kernel, site[:-1], with_slots(kernel, loop))
 
 
 def _staged(

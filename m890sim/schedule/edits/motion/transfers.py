@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from m890sim.kernel import ir
+from m890sim.kernel.arithmetic import depth
 from m890sim.kernel.shapes import evaluate, instruction, same_value, simplify, slice_extent
 from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import block, node, replace, with_next
@@ -14,14 +16,54 @@ from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads,
 _ONE = ir.Const(1)
 _TRANSFERS = heads("load", "store")
 _DEEPEST = 8  # operators in operators of a bound: the language allows 32, each cut adds a few
+_Ends = tuple[ir.Expr | None, ir.Expr | None]  # where a slice starts and stops
+
+
+class _Transfer(NamedTuple):
+    """A load or store, its pieces, and the entries of the tensor's that keep their dimension."""
+
+    stmt: ir.Instr
+    tile: ir.TileRef
+    tensor: ir.TensorRef
+    sliced: dict[int, ir.Slice | ir.Gather]
+
+    def of_rows(self, ends: _Ends, rows: _Ends, queue: int | None = None) -> ir.Instr:
+        """The transfer of other rows of the tensor and of the tile, on a queue if one is given."""
+        at, piece = next(iter(self.sliced.items()))
+        start, stop = ends
+        entry: ir.Slice | ir.Gather = ir.Slice(start, stop)
+        if isinstance(piece, ir.Gather):
+            entry = ir.Gather(piece.table, start or piece.start, stop or piece.stop)
+        index = (*self.tensor.index[:at], entry, *self.tensor.index[at + 1 :])
+        tensor = dataclasses.replace(self.tensor, index=index)
+        tile = dataclasses.replace(self.tile, rows=ir.Slice(*rows))
+        operands = (tile, tensor) if self.stmt.op == "load" else (tensor, tile)
+        if queue is None:
+            return dataclasses.replace(self.stmt, operands=operands)
+        return instruction(self.stmt.op, operands, {"queue": ir.Const(queue)}, loc=self.stmt.loc)
+
+
+def _transfer(stmt: ir.Stmt | None) -> _Transfer:
+    if not isinstance(stmt, ir.Instr) or stmt.op not in _TRANSFERS:
+        raise refuse(stmt, "only a load or a store is a transfer")
+    tile, tensor = stmt.operands if stmt.op == "load" else stmt.operands[::-1]
+    assert isinstance(tile, ir.TileRef) and isinstance(tensor, ir.TensorRef)
+    index = enumerate(tensor.index)
+    sliced = {at: e for at, e in index if isinstance(e, (ir.Slice, ir.Gather))}
+    return _Transfer(stmt, tile, tensor, sliced)
 
 
 def _queues(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[int]:
-    if isinstance(stmt, ir.Instr) and stmt.op in ("load", "store"):
-        tensor = next((ref for ref in stmt.operands if isinstance(ref, ir.TensorRef)), None)
-        if tensor is not None and len(_sliced(tensor)) > 1:
-            own = _queue(kernel, stmt)
-            yield from (queue for queue in range(context.queues) if queue != own)
+    transfer = _transfer(stmt)
+    if len(transfer.sliced) > 1:
+        own = _queue(kernel, transfer.stmt)
+        yield from (queue for queue in range(context.queues) if queue != own)
+
+
+def _queue(kernel: ir.Kernel, stmt: ir.Instr) -> int:
+    queue = stmt.keyword("queue", ir.Const(0))
+    assert isinstance(queue, (ir.Const, ir.Name, ir.Op))
+    return evaluate(queue, kernel.tunables)
 
 
 def _with_tensors(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
@@ -40,70 +82,57 @@ def split_transfer(kernel: ir.Kernel, site: Site, argument: Argument, context: C
     sliced) and not a single one, its tile no step, its bounds are short, and the chip has the
     queue, another one than the transfer's.
     """
-    stmt, tile, tensor = _transfer(kernel, site)
+    transfer = _transfer(node(kernel, site))
+    stmt, tile, tensor, sliced = transfer
     if not isinstance(argument, int) or not 0 <= argument < context.queues:
         raise refuse(stmt, f"the queue must be from 0 to {context.queues - 1}, not {argument!r}")
     if argument == _queue(kernel, stmt):
         raise refuse(stmt, f"the transfer is on queue {argument} already")
     if tile.rows.step is not None:
         raise refuse(stmt, "the tile's rows have a step")
-    dims = _dims(kernel, tensor.tensor)
-    sliced = _sliced(tensor)
     if len(sliced) < 2:
         raise refuse(stmt, "the transfer has one row, which cannot be cut")
-    at = sliced[0]
-    piece = tensor.index[at]
-    assert isinstance(piece, (ir.Slice, ir.Gather))
-    extent = slice_extent(piece, dims[at])
+    dims = _dims(kernel, tensor.tensor)
+    extent, *others = [slice_extent(entry, dims[at]) for at, entry in sliced.items()]
+    half: ir.Expr = ir.Op("//", (extent, ir.Const(2)))
     if isinstance(extent, ir.Const):
         if extent.value < 2:
             raise refuse(stmt, f"the transfer has {extent.value} rows, too few to cut")
-        half: ir.Expr = ir.Const(int(extent.value) // 2)
-    else:
-        half = ir.Op("//", (extent, ir.Const(2)))
+        half = ir.Const(int(extent.value) // 2)
+    # How many rows of the tile there are for each index of the dimension that is cut.
     inner: ir.Expr = _ONE
-    for other in sliced[1:-1]:
-        beside = tensor.index[other]
-        assert isinstance(beside, (ir.Slice, ir.Gather))
-        inner = ir.Op("*", (inner, slice_extent(beside, dims[other])))
+    for other in others[:-1]:
+        inner = ir.Op("*", (inner, other))
     inner = simplify(inner)
-    if max(map(_depth, (half, inner, piece.start, piece.stop, tile.rows.start))) > _DEEPEST:
+    piece = next(iter(sliced.values()))
+    bounds = (half, inner, piece.start, piece.stop, tile.rows.start)
+    if max(depth(bound) for bound in bounds if bound is not None) > _DEEPEST:
         raise refuse(stmt, "its bounds are too long already to be cut again")
     require_shallow(stmt, half, inner)
+    rows = half if inner == _ONE else ir.Op("*", (half, inner))
+    middle, row = _sum(piece.start, half), _sum(tile.rows.start, rows)
+    first = transfer.of_rows((piece.start, middle), (tile.rows.start, row))
+    second = transfer.of_rows((middle, piece.stop), (row, tile.rows.stop), argument)
+    return lambda: replace(kernel, site, first, second)
 
-    def build() -> ir.Kernel:
-        at = _sliced(tensor)[0]
-        piece = tensor.index[at]
-        assert isinstance(piece, (ir.Slice, ir.Gather))
-        assert isinstance(argument, int)
-        rows = half if inner == _ONE else ir.Op("*", (half, inner))
-        middle, row = _sum(piece.start, half), _sum(tile.rows.start, rows)
-        ends = ((piece.start, middle), (middle, piece.stop))
-        cuts = ((tile.rows.start, row), (row, tile.rows.stop))
-        halves: list[ir.Stmt] = []
-        for number, ((start, stop), (first, last)) in enumerate(zip(ends, cuts, strict=True)):
-            index: ir.Slice | ir.Gather
-            if isinstance(piece, ir.Gather):
-                index = dataclasses.replace(
-                    piece, start=piece.start if start is None else start, stop=stop or piece.stop
-                )
-            else:
-                index = ir.Slice(start, stop)
-            source = dataclasses.replace(
-                tensor, index=(*tensor.index[:at], index, *tensor.index[at + 1 :])
-            )
-            target = dataclasses.replace(tile, rows=ir.Slice(first, last))
-            halves.append(_made(stmt, target, source, ir.Const(argument) if number else None))
-        return replace(kernel, site, *halves)
 
-    return build
+def _dims(kernel: ir.Kernel, tensor: str) -> tuple[ir.Expr, ...]:
+    for stmt in kernel.body:
+        if isinstance(stmt, ir.HbmDecl) and stmt.name == tensor:
+            return stmt.dims
+    return kernel.param(tensor).dims
+
+
+def _sum(start: ir.Expr | None, length: ir.Expr) -> ir.Expr:
+    if start is None or start == ir.Const(0):
+        return length
+    return ir.Op("+", (start, length))
 
 
 def _pairs(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    if isinstance(stmt, ir.Instr) and stmt.op in ("load", "store"):
-        body, index = block(kernel, site)
-        below = body[index + 1] if index + 1 < len(body) else None
-        if isinstance(below, ir.Instr) and below.op == stmt.op:
+    body, index = block(kernel, site)
+    for below in body[index + 1 : index + 2]:
+        if isinstance(stmt, ir.Instr) and isinstance(below, ir.Instr) and below.op == stmt.op:
             yield None
 
 
@@ -117,103 +146,41 @@ def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     Both move the same columns of one tile and one tensor, the same table's where they gather, and
     the rows of both begin where the first's end. The queue is the first's.
     """
-    stmt, tile, tensor = _transfer(kernel, site)
+    transfer = _transfer(node(kernel, site))
+    stmt, tile, tensor, sliced = transfer
     body, index = block(kernel, site)
     if index + 1 == len(body):
         raise refuse(stmt, "there is no transfer below it")
-    other = body[index + 1]
-    if not isinstance(other, ir.Instr) or other.op != stmt.op:
+    below = body[index + 1]
+    if not isinstance(below, ir.Instr) or below.op != stmt.op:
         raise refuse(stmt, f"what stands below it is no {stmt.op}")
-    _, tile2, tensor2 = _transfer(kernel, (*site[:-1], site[-1] + 1))
-    if (tile2.tile, tile2.cols) != (tile.tile, tile.cols) or tensor2.tensor != tensor.tensor:
+    _, tile2, tensor2, sliced2 = _transfer(below)
+    if (tile2.tile, tile2.cols, tensor2.tensor) != (tile.tile, tile.cols, tensor.tensor):
         raise refuse(stmt, "the transfer below moves other columns, another tile or tensor")
-    sliced = _sliced(tensor)
-    if len(sliced) < 2 or _sliced(tensor2) != sliced:
+    if len(sliced) < 2 or sliced2.keys() != sliced.keys():
         raise refuse(stmt, "the transfers have one row each")
-    at = sliced[0]
-    one, two = tensor.index[at], tensor2.index[at]
-    same = (
-        tensor.index[:at] == tensor2.index[:at]
-        and tensor.index[at + 1 :] == tensor2.index[at + 1 :]
-    )
-    if not same:
+    at, one = next(iter(sliced.items()))
+    two = sliced2[at]
+    if any(e != tensor2.index[n] for n, e in enumerate(tensor.index) if n != at):
         raise refuse(stmt, "the transfer below moves another part of the tensor")
-    index_: ir.Slice | ir.Gather
-    if isinstance(one, ir.Gather) and isinstance(two, ir.Gather) and one.table == two.table:
-        index_ = ir.Gather(one.table, one.start, two.stop)
-    elif isinstance(one, ir.Slice) and isinstance(two, ir.Slice):
-        index_ = ir.Slice(one.start, two.stop)
-    else:
+    if _table(one) != _table(two):
         raise refuse(stmt, "one of the two is a gather, through a table of its own")
     if not _follows(one.stop, two.start):
         raise refuse(stmt, "the rows of the tensor below do not begin where these end")
     stepped = tile.rows.step is not None or tile2.rows.step is not None
     if stepped or not _follows(tile.rows.stop, tile2.rows.start):
         raise refuse(stmt, "the rows of the tile below do not begin where these end")
-    target = dataclasses.replace(tile, rows=ir.Slice(tile.rows.start, tile2.rows.stop))
-    source = dataclasses.replace(
-        tensor, index=(*tensor.index[:at], index_, *tensor.index[at + 1 :])
-    )
-    first, second = stmt.comments, other.comments
-    above = first.above + second.above
-    if first.beside and second.beside:
-        above += (second.beside,)
+    joined = transfer.of_rows((one.start, two.stop), (tile.rows.start, tile2.rows.stop))
+    first, second = stmt.comments, below.comments
+    beside = (second.beside,) if first.beside and second.beside else ()
+    above = (*first.above, *second.above, *beside)
     comments = ir.Comments(above, first.beside or second.beside)
-    joined = dataclasses.replace(_made(stmt, target, source, None), comments=comments)
+    joined = dataclasses.replace(joined, comments=comments)
     return lambda: replace(kernel, site, joined, count=2)
 
 
-def _transfer(kernel: ir.Kernel, site: Site) -> tuple[ir.Instr, ir.TileRef, ir.TensorRef]:
-    """A load or store, its piece of a tile and its piece of a tensor."""
-    stmt = node(kernel, site)
-    if isinstance(stmt, ir.Instr) and stmt.op in ("load", "store"):
-        one, two = stmt.operands
-        if isinstance(one, ir.TileRef) and isinstance(two, ir.TensorRef):
-            return stmt, one, two
-        if isinstance(one, ir.TensorRef) and isinstance(two, ir.TileRef):
-            return stmt, two, one
-    raise refuse(stmt, "only a load or a store is a transfer")
-
-
-def _made(
-    stmt: ir.Instr, tile: ir.TileRef, tensor: ir.TensorRef, queue: ir.Expr | None
-) -> ir.Instr:
-    """The transfer with other pieces, and on another queue where one is given."""
-    operands = (tile, tensor) if stmt.op == "load" else (tensor, tile)
-    if queue is None:
-        return dataclasses.replace(stmt, operands=operands)
-    return instruction(stmt.op, operands, {"queue": queue}, loc=stmt.loc)
-
-
-def _queue(kernel: ir.Kernel, stmt: ir.Instr) -> int:
-    queue = stmt.keyword("queue", ir.Const(0))
-    assert isinstance(queue, (ir.Const, ir.Name, ir.Op))
-    return evaluate(queue, kernel.tunables)
-
-
-def _dims(kernel: ir.Kernel, tensor: str) -> tuple[ir.Expr, ...]:
-    for stmt in kernel.body:
-        if isinstance(stmt, ir.HbmDecl) and stmt.name == tensor:
-            return stmt.dims
-    return kernel.param(tensor).dims
-
-
-def _sliced(tensor: ir.TensorRef) -> list[int]:
-    """Places of the indices that keep their dimension."""
-    return [i for i, e in enumerate(tensor.index) if isinstance(e, (ir.Slice, ir.Gather))]
-
-
-def _depth(expr: ir.Expr | None) -> int:
-    """How deep operators and tables stand in one another."""
-    if isinstance(expr, ir.Op):
-        return 1 + max(map(_depth, expr.args))
-    return 1 + _depth(expr.index) if isinstance(expr, ir.TableRef) else 0
-
-
-def _sum(start: ir.Expr | None, length: ir.Expr) -> ir.Expr:
-    if start is None or start == ir.Const(0):
-        return length
-    return ir.Op("+", (start, length))
+def _table(entry: ir.Slice | ir.Gather) -> str:
+    return entry.table if isinstance(entry, ir.Gather) else ""
 
 
 def _follows(stop: ir.Expr | None, start: ir.Expr | None) -> bool:

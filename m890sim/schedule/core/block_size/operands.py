@@ -2,55 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.forms import Form, Forms, Range
 from m890sim.kernel.shapes import same_value, simplify
-from m890sim.kernel.transform import substitute
-from m890sim.schedule.core.block_size.kinds import FREE, Kind, kind_of, length_of, uncut, wholes
-from m890sim.schedule.core.block_size.memo import Known
+from m890sim.kernel.transform import names_in, substitute
+from m890sim.schedule.core.block_size.kinds import (
+    FREE,
+    Kind,
+    factors,
+    kind_of,
+    length_of,
+    uncut,
+    wholes,
+)
+from m890sim.schedule.core.block_size.parts import Own, Part, Span
 from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.edit import EditError, refuse
 
 Axis = tuple[ir.Expr, Kind]  # an operand's extent along one axis
+ONE = ir.Const(1)
+_PLACES = ("queue", "engine")  # keywords that say where an instruction runs, not what it does
 
 
-class Axes:
-    """The walk: what is known of names and tiles at the statement being read."""
+class Operands:
+    """What is known of names and tiles at a statement, and whether instructions there are right.
 
-    def __init__(
-        self, kernel: ir.Kernel, name: str, *sizes: int, known: Known | None = None
-    ) -> None:
-        self.kernel = kernel
-        self.name = name
-        tunables = kernel.tunables
-        self.sizes = sizes
-        self.multiples = frozenset(size for size in sizes if size % tunables[name] == 0)
-        self.legal = frozenset(sizes)  # that nothing was found against yet
-        self.values = tunables
-        self.known = known
-        self.env = 0  # stands for all that is known of names, tiles and blocks here
-        self.ahead: ir.Loop | None = None  # the last loop whose legality depends on what follows
+    sizes: those that the tunable may be given; refused: those of them that are wrong, and why.
+    """
+
+    def __init__(self, kernel: ir.Kernel, name: str, *sizes: int) -> None:
+        self.kernel, self.name, self.sizes = kernel, name, sizes
+        self.values = kernel.tunables
+        self.multiples = frozenset(size for size in sizes if size % self.values[name] == 0)
+        self.refused: dict[int, EditError] = {}
+        self.used = False  # whether anything depends on the tunable
         self.kinds: dict[str, Kind] = {name: Kind("size")}
+        self.sized = {name}  # scalars that depend on the tunable in any way
         self.lets: dict[str, ir.Expr] = {}
         self.tiles: dict[str, ir.TileDecl] = {}
         self.dims = {p.name: p.dims for p in kernel.params if p.kind == "tensor"}
-        self.bounds: dict[str, tuple[ir.Expr, ...]] = {}  # block variable -> what cut extents meet
+        self.bounds: dict[str, ir.Expr] = {}  # block variable -> what cut extents meet
         self.strides: dict[str, ir.Expr] = {}  # block variable -> what a position moves by
-        self.used = False
+        self.steps = frozenset().union(*map(_steps, kernel.body))
         self.symbols = frozenset(kernel.symbols)
         # While names keep their values: the axis, the sizes that it allows, whether it uses them.
-        self.pieces: dict[tuple[ir.Slice, ir.Expr], tuple[Axis, frozenset[int], bool]] = {}
+        self.axes: dict[tuple[ir.Slice, ir.Expr], tuple[Axis, dict[int, EditError], bool]] = {}
         self.guards: list[ir.Expr] = []  # end - point, where an `if` says point < end
         self.items: set[str] = set()  # block variables of the phase
         self.open: list[str] = []  # all block variables around the statement
-        self.reduced: frozenset[str] = frozenset()
+        self.reduced: frozenset[str] = frozenset()  # block variables that were reduced over
 
     def keep(self, sizes: frozenset[int], stmt: ir.Stmt, reason: str) -> None:
         """Only these sizes may still be legal, for that reason."""
-        self.legal &= sizes
-        if not self.legal:
-            raise self.refuse(stmt, reason)
+        gone = [size for size in self.sizes if size not in sizes]
+        if gone:
+            self.add(dict.fromkeys(gone, self.refuse(stmt, reason)))
+
+    def add(self, refused: Mapping[int, EditError]) -> None:
+        """Sizes that are not legal. Raises: EditError where none is left."""
+        for size, error in refused.items():
+            self.refused.setdefault(size, error)
+        if refused and all(size in self.refused for size in self.sizes):
+            raise next(iter(refused.values()))
 
     def refuse(self, stmt: ir.Stmt, reason: str) -> EditError:
         return refuse(stmt, f"{self.name} is not only the size of a block: {reason}")
@@ -82,9 +99,8 @@ class Axes:
         deps = words[pair.index("point")]
         assert deps is not None
         for variable in deps.deps:
-            if any(same_value(rest, bound) for bound in self.bounds.get(variable, ())):
-                return
-            if variable not in self.bounds:  # a count of blocks of several kinds: flags select
+            # Not there: a count of blocks of several kinds, of which flags select.
+            if variable not in self.bounds or same_value(rest, self.bounds[variable]):
                 return
         if any(same_value(rest, bound) for bound in self.guards):
             return
@@ -97,63 +113,125 @@ class Axes:
     def inline(self, expr: ir.Expr) -> ir.Expr:
         return substitute(expr, self.lets)
 
+    def is_sized(self, *exprs: ir.Expr | None) -> bool:
+        """Whether expressions depend on the size of a block."""
+        return any(name in self.sized for expr in exprs for name in names_in(expr))
+
     # ---- instructions ----
 
-    def instruction(self, stmt: ir.Instr) -> None:
-        row = OPS[stmt.op]
-        settings = {s.name: s for s in row.settings}
-        for name, value in stmt.keywords:
-            if name in settings and not isinstance(value, (str, bool, ir.TileRef)):
-                word = self.kind(value, stmt).word
-                if word not in (
-                    ("free", "point", "clip") if settings[name].kind == "int" else ("free",)
-                ) or (name in ("group", "window") and word != "free"):
-                    raise self.refuse(stmt, f"it stands in {name}=")
-        shapes = {o.name: o.shape for o in row.operands}
-        axes: dict[str, list[Axis]] = {}
-        for name, _, written, operand in operand_roles(stmt):
-            if isinstance(operand, ir.TileRef):
-                pair = self.tile_axes(operand, stmt)
-            elif isinstance(operand, ir.TensorRef):
-                pair = self.tensor_axes(operand, stmt, written)
-            else:
-                continue
-            for letter, axis in zip(shapes[name][:2], pair, strict=True):
-                if not (shapes[name].endswith("b") and axis[0] == ir.Const(1)):
-                    axes.setdefault(letter, []).append(axis)
-        for letter, found in axes.items():
-            self.agree(found if letter != "1" else [*found, (ir.Const(1), FREE)], stmt)
-        self.reduce(stmt, axes)
+    def instruction(self, stmt: ir.Instr) -> tuple[Part | None, frozenset[str]]:
+        """An instruction as one on a part of a block, and the tiles of which it touches no part.
 
-    def reduce(self, stmt: ir.Instr, axes: dict[str, list[Axis]]) -> None:
-        """Notes the block variables that an instruction reduces over."""
-        gone = {"row": "N", "col": "M", "matmul": "K"}.get(stmt.op.split("_")[0])
-        if stmt.op.endswith("_mask") or (gone is None and stmt.keyword("row_sum") is None):
-            return
-        for _, kind in axes.get(gone or "N", ()):
+        Raises: EditError where it is none on blocks of any size.
+        """
+        self.settings(stmt)
+        letter = {"row": "N", "col": "M", "matmul": "K"}.get(stmt.op.split("_")[0])
+        reduced = "N" if stmt.keyword("row_sum") is not None else letter
+        shapes = {operand.name: operand.shape for operand in OPS[stmt.op].operands}
+        axes: dict[str, list[Axis]] = {}
+        whole: set[str] = set()
+        does: list[object] = [stmt.op]
+        spans: list[Span] = []
+        for name, _, written, operand in operand_roles(stmt):
+            if not isinstance(operand, (ir.TileRef, ir.TensorRef)):
+                does.append(operand)
+                continue
+            letters, pieces = shapes[name][:2], self.pieces_of(operand)
+            if isinstance(operand, ir.TileRef):
+                pair = [self.tile_axis(piece, dim, stmt) for piece, dim in pieces]
+                if operand.transposed:
+                    letters = letters[::-1]
+            else:
+                pair = self.tensor_axes(operand, stmt, written)
+            for letter, axis in zip(letters, pair, strict=True):
+                if not (shapes[name].endswith("b") and axis[0] == ONE):
+                    axes.setdefault(letter, []).append(axis)
+            found = [self.span(piece, dim) for piece, dim in pieces]
+            spans += (span for span in found if span is not None)
+            if not isinstance(operand, ir.TileRef):
+                does.append(operand.tensor)
+            elif reduced in [letters[n] for n, span in enumerate(found) if span is not None]:
+                raise self.refuse(stmt, f"{stmt.op} runs over a part of a block")
+            elif any(found):
+                does.append(Own(self.tiles[operand.tile]))
+            else:
+                does.append(operand.tile)
+                whole.add(operand.tile)
+            does += (None if found[n] else piece for n, (piece, _) in enumerate(pieces))
+        for key, value in stmt.keywords:
+            if key not in _PLACES and not isinstance(value, (ir.TileRef, ir.TensorRef)):
+                does.append((key, value))
+        for letter, along in axes.items():
+            self.agree(along if letter != "1" else [*along, (ONE, FREE)], stmt)
+        for _, kind in axes.get(reduced, ()) if reduced else ():
             if kind.word == "size":
                 raise self.refuse(stmt, f"{stmt.op} runs over a whole block, also where it is cut")
             # An axis that ends with the item's block is masked: the loop around it was asked.
             if kind.deps & self.items and kind.word != "point":
                 raise self.refuse(stmt, f"{stmt.op} runs over the block of a work item")
             self.reduced |= kind.deps - self.items
+        return Part(stmt, tuple(does), tuple(spans)) if spans else None, frozenset(whole)
 
-    def tile_axes(self, ref: ir.TileRef, stmt: ir.Instr) -> list[Axis]:
-        tile = self.tiles[ref.tile]
-        axes = []
-        for key in ((ref.rows, tile.rows), (ref.cols, tile.cols)):
-            found = self.pieces.get(key)
-            if found is None:
-                used, self.used = self.used, False
-                legal, self.legal = self.legal, frozenset(self.sizes)
-                axis = self.piece(*key, stmt)
-                found = self.pieces[key] = (axis, self.legal, self.used)
-                self.used, self.legal = used, legal
-            axis, legal, used = found
-            self.used = self.used or used
-            self.keep(legal, stmt, "a slice is not certain to stay within its tile")
-            axes.append(axis)
-        return axes[::-1] if ref.transposed else axes
+    def settings(self, stmt: ir.Instr) -> None:
+        """Refuses numbers of an instruction that depend on the size otherwise than by position."""
+        kinds = {setting.name: setting.kind for setting in OPS[stmt.op].settings}
+        for name, value in stmt.keywords:
+            if name in kinds and not isinstance(value, (str, bool, ir.TileRef)):
+                word = self.kind(value, stmt).word
+                place = kinds[name] == "int" and name not in ("group", "window")
+                if word != "free" and not (place and word in ("point", "clip")):
+                    raise self.refuse(stmt, f"it stands in {name}=")
+
+    def pieces_of(
+        self, ref: ir.TileRef | ir.TensorRef
+    ) -> list[tuple[ir.Slice | ir.Gather, ir.Expr | None]]:
+        """The slices of an operand, with the extents of what they are cut from, if it is a tile."""
+        if isinstance(ref, ir.TileRef):
+            tile = self.tiles[ref.tile]
+            return [(ref.rows, tile.rows), (ref.cols, tile.cols)]
+        return [(entry, None) for entry in ref.index if isinstance(entry, (ir.Slice, ir.Gather))]
+
+    def span(self, piece: ir.Slice | ir.Gather, dim: ir.Expr | None) -> Span | None:
+        """Where a piece lies, if it is a part of a block; None where it is whole."""
+        if piece == ir.FULL or not self.is_sized(piece.start, piece.stop):
+            return None
+        start = ir.Const(0) if piece.start is None else self.inline(piece.start)
+        stop = piece.stop if piece.stop is not None else dim
+        if stop is None:
+            return None
+        span = (start, self.inline(stop))
+        return None if self.is_whole(span) else span
+
+    def is_whole(self, span: Span) -> bool:
+        """Whether a piece has the extent of a block, cut off at the end of the data or not."""
+        start, stop = span
+        extent = stop if start == ir.Const(0) else simplify(ir.Op("-", (stop, start)))
+        while isinstance(extent, ir.Op) and extent.op == "*":
+            sized = [arg for arg in extent.args if self.is_sized(arg)]
+            if len(sized) != 1:
+                break
+            extent = sized[0]
+        if isinstance(extent, ir.Op) and extent.op == "min" and self.is_sized(extent):
+            # A block of another loop may be cut off where the block of a work item ends.
+            return all(
+                self.is_sized(arg) or any(same_value(arg, step) for step in self.steps)
+                for arg in extent.args
+            )
+        return extent == ir.Name(self.name)
+
+    def tile_axis(self, piece: ir.Slice | ir.Gather, dim: ir.Expr | None, stmt: ir.Instr) -> Axis:
+        """One axis of a piece of a tile."""
+        assert isinstance(piece, ir.Slice) and dim is not None
+        found = self.axes.get((piece, dim))
+        if found is None:
+            used, self.used = self.used, False
+            refused, self.refused = self.refused, {}
+            axis = self.piece(piece, dim, stmt)
+            found = self.axes[piece, dim] = (axis, self.refused, self.used)
+            self.used, self.refused = used, refused
+        self.used = self.used or found[2]
+        self.add(found[1])
+        return found[0]
 
     def piece(self, piece: ir.Slice, dim: ir.Expr, stmt: ir.Instr) -> Axis:
         """One axis of a piece of a tile, which must stay within the tile."""
@@ -271,8 +349,8 @@ class Axes:
                 raise self.refuse(stmt, f"a store does not follow {missing[0]}")
             if not self.reduced.isdisjoint(self.open):
                 raise self.refuse(stmt, "a loop that reduces over its blocks stores")
-        columns = extents.pop() if extents else (ir.Const(1), FREE)
-        rows: Axis = (ir.Const(1), FREE)
+        columns = extents.pop() if extents else (ONE, FREE)
+        rows: Axis = (ONE, FREE)
         for number, (extent, kind) in enumerate(extents):
             both = extent if not number else ir.Op("*", (rows[0], extent))
             rows = (both, kind if kind != FREE else rows[1])
@@ -323,3 +401,17 @@ class Axes:
                 stmt,
                 "extents are equal only for its present value",
             )
+
+
+@by_node(20_000)
+def _steps(stmt: ir.Stmt) -> frozenset[ir.Expr]:
+    """What loops and phases in a statement count their blocks by, and the factors of that."""
+    steps: list[ir.Expr] = []
+    if isinstance(stmt, ir.Loop):
+        steps.append(stmt.step)
+    elif isinstance(stmt, ir.Cores):
+        for extent in stmt.extents:
+            if isinstance(extent, ir.Op) and extent.op == "ceil_div":
+                steps.append(extent.args[1])
+    own = (factor for step in steps for factor in factors(step))
+    return frozenset(own).union(*map(_steps, ir.children(stmt)))
