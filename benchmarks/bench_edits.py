@@ -26,7 +26,8 @@ from m890sim.errors import BindError
 from m890sim.kernel import print_kernel
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
-from m890sim.schedule import legal_edits, legality, rewrite
+from m890sim.schedule import legal_edits, rewrite
+from m890sim.schedule.core.memo import forget
 from m890sim.schedule.core.tree import sites
 from m890sim.session import context_of
 from m890sim.workloads import Case, Task, get_task, load_kernel, simulate
@@ -98,7 +99,7 @@ def measure(task: Task, steps: int = STEPS) -> Costs:
     time_case(reference, case)  # compile
     colds: list[float] = []
     for _ in range(5):
-        legality.forget()
+        forget()
         copy = parse(print_kernel(reference))  # new nodes: nothing is known of them
         timed(colds, legal_edits, copy, context)
     rng = random.Random(0)

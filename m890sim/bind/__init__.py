@@ -17,7 +17,7 @@ from m890sim.messages import described
 __all__ = ["BoundProgram", "BoundLaunch", "bind"]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)  # a kernel is bound for all its cases; a large one takes a megabyte
 def _bind(key: _Key, chip: ChipSpec) -> BoundProgram:
     return ProgramCompiler(key.kernel, chip).program()
 

@@ -5,11 +5,12 @@ Source: docs/timing.md, section 1, "Excess operations".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from m890sim.bind.operands import operands_of
 from m890sim.isa import OPS
 from m890sim.kernel import ir
+from m890sim.kernel.transform import expressions_in, header
 
 
 def excess(stmt: ir.Stmt, known: Collection[str], allowance: int) -> int:
@@ -21,12 +22,8 @@ def excess(stmt: ir.Stmt, known: Collection[str], allowance: int) -> int:
     arguments = 1
     if isinstance(stmt, ir.Instr):
         arguments, exprs = _arguments(stmt)
-    elif isinstance(stmt, ir.Let):
-        exprs = [stmt.value]
-    elif isinstance(stmt, ir.If):
-        exprs = [stmt.condition]
-    elif isinstance(stmt, ir.Loop):
-        exprs = [stmt.start, stmt.stop, stmt.step]
+    elif isinstance(stmt, (ir.Let, ir.If, ir.Loop)):
+        exprs = [*header(stmt)]
     else:
         return 0
     return max(0, operations(exprs, known) - allowance * arguments)
@@ -72,27 +69,12 @@ def _arguments(stmt: ir.Instr) -> tuple[int, list[ir.Expr]]:
     count = 0
     exprs: list[ir.Expr] = []
     for _, ref in operands_of(OPS[stmt.op], stmt):
-        if isinstance(ref, ir.TileRef):
-            pieces: tuple[ir.Slice | ir.Gather | ir.Expr, ...] = (ref.rows, ref.cols)
-        elif isinstance(ref, ir.TensorRef):
-            pieces = ref.index
-        else:
-            continue
-        count += 1
-        exprs += _of_pieces(pieces)
+        if isinstance(ref, (ir.TileRef, ir.TensorRef)):
+            count += 1
+            exprs += expressions_in(ref)
     for setting in OPS[stmt.op].settings:
         value = stmt.keyword(setting.name)
         if setting.kind == "int" and isinstance(value, (ir.Const, ir.Name, ir.Op, ir.TableRef)):
             count += 1
             exprs.append(value)
     return count, exprs
-
-
-def _of_pieces(pieces: tuple[ir.Slice | ir.Gather | ir.Expr, ...]) -> Iterator[ir.Expr]:
-    for piece in pieces:
-        if isinstance(piece, ir.Slice):
-            yield from [e for e in (piece.start, piece.stop, piece.step) if e is not None]
-        elif isinstance(piece, ir.Gather):
-            yield from (piece.start, piece.stop)
-        else:
-            yield piece

@@ -30,6 +30,7 @@ from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.isa import OPS
 from m890sim.kernel import ir
+from m890sim.kernel.transform import expressions_in, header, name_of
 from m890sim.language.limits import MOST_SLOTS
 
 _MOST = 20_000  # recipes for one chip, about 1 kB each
@@ -297,11 +298,11 @@ def recipes_for(kernel: ir.Kernel, chip: ChipSpec) -> Recipes:
 
 
 _EXPRESSIONS: dict[type, Callable[[Any], tuple[ir.Expr, ...]]] = {
-    ir.Let: lambda stmt: (stmt.value,),
+    ir.Let: header,
     ir.TileDecl: lambda stmt: (stmt.rows, stmt.cols),
-    ir.HbmDecl: lambda stmt: stmt.dims,
-    ir.Loop: lambda stmt: (stmt.start, stmt.stop, stmt.step),
-    ir.If: lambda stmt: (stmt.condition,),
+    ir.HbmDecl: header,
+    ir.Loop: header,
+    ir.If: header,
     ir.Cores: lambda stmt: tuple([ir.Op("max", (e, ir.Const(0))) for e in stmt.extents]),
 }
 
@@ -327,17 +328,8 @@ def _used(stmt: ir.Instr) -> _Known[InstructionRow]:
     tiles: dict[str, None] = {}
     tensors: dict[str, None] = {}
     for _, ref in operands_of(OPS[stmt.op], stmt):
-        if isinstance(ref, ir.TileRef):
-            tiles[ref.tile] = None
-            for piece in (ref.rows, ref.cols):
-                exprs += (piece.start, piece.stop, piece.step)
-        elif isinstance(ref, ir.TensorRef):
-            tensors[ref.tensor] = None
-            for entry in ref.index:
-                if isinstance(entry, ir.Slice):
-                    exprs += (entry.start, entry.stop, entry.step)
-                elif isinstance(entry, ir.Gather):
-                    exprs += (entry.start, entry.stop)
-                else:
-                    exprs.append(entry)
+        if isinstance(ref, (ir.TileRef, ir.TensorRef)):
+            named = tiles if isinstance(ref, ir.TileRef) else tensors
+            named[name_of(ref)] = None
+            exprs += expressions_in(ref)
     return _Known(stmt, _names_in(*exprs), tiles, tensors)

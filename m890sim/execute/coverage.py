@@ -33,6 +33,7 @@ from m890sim.execute.work import Work, trip_work
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.printer import print_expr, print_head
+from m890sim.kernel.transform import Body, Transformer, expressions_in, header, values_of
 from m890sim.language import DEFAULT_LIMITS, Limits
 
 RUNS, TRUE, FALSE = "runs", "true", "false"
@@ -115,7 +116,7 @@ class CoverageWalk:
             elif isinstance(stmt, ir.Instr) and kept[_number(stmt)]:
                 walker.instruction(stmt, scope)(scope.env)
             elif isinstance(stmt, ir.Cores):
-                body = _pruned(stmt.body, kept)
+                body = _Pruned(kept).block(stmt.body)
                 if any(isinstance(inner, ir.Instr) for inner in ir.walk(body)):
                     walker.run(replace(stmt, body=body), scope, wanted)
         return walker.found & wanted
@@ -169,48 +170,34 @@ class CoverageWalk:
         return ir.Instr("fill", (ir.Const(len(self._probes) - 1),))
 
 
-def _expressions(stmt: ir.Stmt) -> Iterator[ir.Expr]:
+def _expressions(stmt: ir.Stmt) -> list[ir.Expr]:
     """The integer expressions of a statement itself."""
-    if isinstance(stmt, ir.Let):
-        yield stmt.value
-    elif isinstance(stmt, ir.If):
-        yield stmt.condition
-    elif isinstance(stmt, ir.Loop):
-        yield from (stmt.start, stmt.stop, stmt.step)
-    elif isinstance(stmt, ir.Instr):
-        for ref in (*stmt.operands, *(value for _, value in stmt.keywords)):
-            if isinstance(ref, ir.TileRef):
-                parts = (ref.rows, ref.cols)
-                ends = [end for part in parts for end in (part.start, part.stop, part.step)]
-                yield from (end for end in ends if end is not None)
-            elif isinstance(ref, ir.TensorRef):
-                for index in ref.index:
-                    if isinstance(index, (ir.Slice, ir.Gather)):
-                        yield from (end for end in (index.start, index.stop) if end is not None)
-                    else:
-                        yield index
-        for setting in OPS[stmt.op].settings:
-            given = stmt.keyword(setting.name)
-            if setting.kind == "int" and isinstance(given, (ir.Name, ir.Op, ir.TableRef)):
-                yield given
+    if not isinstance(stmt, ir.Instr):
+        return [*header(stmt)]
+    integers = {setting.name for setting in OPS[stmt.op].settings if setting.kind == "int"}
+    pieces = (ir.TileRef, ir.TensorRef)
+    values = [value for value in values_of(stmt) if isinstance(value, pieces)]
+    given = [value for name, value in stmt.keywords if name in integers]
+    return [expr for value in (*values, *given) for expr in expressions_in(value)]
 
 
-def _pruned(body: tuple[ir.Stmt, ...], kept: list[bool]) -> tuple[ir.Stmt, ...]:
-    """The body with the kept probes alone, and what leads to them."""
-    found: list[ir.Stmt] = []
-    for stmt in body:
-        if isinstance(stmt, ir.Instr):
-            if kept[_number(stmt)]:
-                found.append(stmt)
-            continue
-        if isinstance(stmt, ir.If):
-            then, orelse = _pruned(stmt.then, kept), _pruned(stmt.orelse, kept)
-            stmt = replace(stmt, then=then, orelse=orelse)
-        elif isinstance(stmt, (ir.Loop, ir.Stage)):
-            stmt = replace(stmt, body=_pruned(stmt.body, kept))
-        if isinstance(stmt, ir.Let) or any(isinstance(s, ir.Instr) for s in ir.walk((stmt,))):
-            found.append(stmt)
-    return tuple(found)
+class _Pruned(Transformer):
+    """Leaves the kept probes, and what leads to them."""
+
+    def __init__(self, kept: list[bool]) -> None:
+        self.kept = kept
+
+    def block(self, body: Body) -> Body:
+        made = [
+            self.statement(stmt)
+            for stmt in body
+            if not isinstance(stmt, ir.Instr) or self.kept[_number(stmt)]
+        ]
+        return tuple(
+            stmt
+            for stmt in made
+            if isinstance(stmt, ir.Let) or any(isinstance(s, ir.Instr) for s in ir.walk((stmt,)))
+        )
 
 
 def _number(probe: ir.Instr) -> int:

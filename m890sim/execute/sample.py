@@ -14,6 +14,7 @@ from m890sim.execute.domain import Domain
 from m890sim.execute.items import run_items
 from m890sim.execute.launch import Launch
 from m890sim.kernel import ir
+from m890sim.kernel.transform import Body, Transformer
 from m890sim.language import Limits
 from m890sim.messages import described
 
@@ -78,35 +79,32 @@ def addresses_only(kernel: ir.Kernel, *, outputs: bool = False) -> ir.Kernel:
     kept = {stmt.name for stmt in kernel.body if isinstance(stmt, ir.HbmDecl)}
     if outputs:
         kept |= set(tensor_uses(kernel.body)[1])
-    return replace(kernel, body=_strip(kernel.body, kept))
+    return replace(kernel, body=_Addresses(kept).block(kernel.body))
 
 
-def _strip(body: tuple[ir.Stmt, ...], scratch: set[str]) -> tuple[ir.Stmt, ...]:
-    kept: list[ir.Stmt] = []
-    for stmt in body:
-        if isinstance(stmt, ir.Instr):
-            used = [
-                ref
-                for ref in stmt.operands
-                if isinstance(ref, ir.TensorRef) and ref.tensor in scratch
-            ]
-            if used:
-                if stmt.op == "store":
-                    kept.append(ir.Instr("fill", (stmt.operands[1], ir.Const(0.0)), loc=stmt.loc))
-                kept.append(stmt)
-        elif isinstance(stmt, (ir.Loop, ir.Stage)):
-            inner = _strip(stmt.body, scratch)
-            if any(isinstance(s, ir.Instr) for s in ir.walk(inner)):
-                kept.append(replace(stmt, body=inner))
-        elif isinstance(stmt, ir.If):
-            then, orelse = _strip(stmt.then, scratch), _strip(stmt.orelse, scratch)
-            if any(isinstance(s, ir.Instr) for s in ir.walk(then + orelse)):
-                kept.append(replace(stmt, then=then, orelse=orelse))
-        elif isinstance(stmt, ir.Cores):
-            kept.append(replace(stmt, body=_strip(stmt.body, scratch)))
-        else:
-            kept.append(stmt)
-    return tuple(kept)
+class _Addresses(Transformer):
+    """Leaves what moves some tensors, and the blocks that hold it."""
+
+    def __init__(self, tensors: set[str]) -> None:
+        self.tensors = tensors
+
+    def block(self, body: Body) -> Body:
+        kept: list[ir.Stmt] = []
+        for stmt in body:
+            if isinstance(stmt, ir.Instr):
+                refs = [ref for ref in stmt.operands if isinstance(ref, ir.TensorRef)]
+                if any(ref.tensor in self.tensors for ref in refs):
+                    if stmt.op == "store":
+                        filled = (stmt.operands[1], ir.Const(0.0))
+                        kept.append(ir.Instr("fill", filled, loc=stmt.loc))
+                    kept.append(stmt)
+                continue
+            made = self.statement(stmt)
+            if not isinstance(made, (ir.Loop, ir.Stage, ir.If)) or any(
+                isinstance(inner, ir.Instr) for inner in ir.walk((made,))
+            ):
+                kept.append(made)
+        return tuple(kept)
 
 
 class Shadow:

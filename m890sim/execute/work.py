@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from m890sim.errors import LimitError
 from m890sim.isa import OpSpec
 from m890sim.kernel import ir
+from m890sim.kernel.transform import expressions
 from m890sim.language import Limits
 
 OPERATIONS = 16  # on integers that take about as long as a loop trip
@@ -106,12 +107,10 @@ def _operations(body: tuple[ir.Stmt, ...]) -> int:
         return found[1]
     count = 0
     for stmt in body:
-        for expr in _expressions(stmt):
-            count += sum(isinstance(n, (ir.Op, ir.TableRef)) for n in ir.walk_expr(expr))
-        if isinstance(stmt, ir.If):
-            count += _operations(stmt.then) + _operations(stmt.orelse)
-        elif isinstance(stmt, (ir.Loop, ir.Stage, ir.Cores)):
-            count += _operations(stmt.body)
+        if not isinstance(stmt, (ir.TileDecl, ir.HbmDecl, ir.Cores)):
+            for expr in expressions(stmt):
+                count += sum(isinstance(n, (ir.Op, ir.TableRef)) for n in ir.walk_expr(expr))
+        count += sum(map(_operations, ir.blocks(stmt)))
     if len(_counted) >= _MOST_COUNTED:
         _counted.clear()
     _counted[id(body)] = body, count
@@ -120,25 +119,3 @@ def _operations(body: tuple[ir.Stmt, ...]) -> int:
 
 _counted: dict[int, tuple[tuple[ir.Stmt, ...], int]] = {}
 _MOST_COUNTED = 1024
-
-
-def _expressions(stmt: ir.Stmt) -> list[ir.Expr]:
-    if isinstance(stmt, ir.Let):
-        return [stmt.value]
-    if isinstance(stmt, ir.If):
-        return [stmt.condition]
-    if isinstance(stmt, ir.Loop):
-        return [stmt.start, stmt.stop, stmt.step]
-    if not isinstance(stmt, ir.Instr):
-        return []
-    parts: list[object] = []
-    for ref in (*stmt.operands, *[value for _, value in stmt.keywords]):
-        pieces = (ref.rows, ref.cols) if isinstance(ref, ir.TileRef) else (ref,)
-        for piece in ref.index if isinstance(ref, ir.TensorRef) else pieces:
-            if isinstance(piece, ir.Slice):
-                parts += [piece.start, piece.stop, piece.step]
-            elif isinstance(piece, ir.Gather):
-                parts += [piece.start, piece.stop]
-            else:
-                parts.append(piece)
-    return [part for part in parts if isinstance(part, (ir.Op, ir.TableRef))]

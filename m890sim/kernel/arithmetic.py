@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from m890sim.kernel.ir import Const, Expr, Op, TableRef
-from m890sim.kernel.transform import walk_parts
 
 
 def add(left: Expr, right: Expr) -> Expr:
@@ -49,5 +48,8 @@ def depth(expr: Expr) -> int:
 
 def largest(expr: Expr) -> int:
     """The largest magnitude of a number in an expression."""
-    numbers = [part.value for part in walk_parts(expr) if isinstance(part, Const)]
-    return max([abs(int(number)) for number in numbers], default=0)
+    if isinstance(expr, Const):
+        return abs(int(expr.value))
+    if isinstance(expr, TableRef):
+        return largest(expr.index)
+    return max(map(largest, expr.args)) if isinstance(expr, Op) else 0

@@ -350,6 +350,9 @@ def children(stmt: Stmt) -> tuple[Stmt, ...]:
 
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement in source order, parents first."""
-    for stmt in body:
+    stack = [*reversed(body)]
+    while stack:
+        stmt = stack.pop()
         yield stmt
-        yield from walk(children(stmt))
+        if not isinstance(stmt, Instr):
+            stack += reversed(children(stmt))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from m890sim.kernel import ir
 
@@ -13,7 +13,6 @@ Body = tuple[ir.Stmt, ...]
 Entry = ir.Slice | ir.Gather | ir.Expr  # of a tensor's index
 Piece = ir.TileRef | ir.TensorRef
 Node = ir.Operand | ir.Keyword | Entry
-_EXPR = get_args(ir.Expr)
 
 # ---- traversal ----
 
@@ -45,13 +44,24 @@ def walk_parts(node: Node | None) -> Iterator[Node]:
             stack += reversed(parts(found))
 
 
-def names_in(node: Node | None) -> Iterator[str]:
+def names_in(node: Node | None) -> list[str]:
     """Names and tables that an expression, operand or keyword uses; not of tiles and tensors."""
-    for part in walk_parts(node):
-        if isinstance(part, ir.Name):
-            yield part.id
-        elif isinstance(part, (ir.TableRef, ir.Gather)):
-            yield part.table
+    found: list[str] = []
+    _add_names(node, found)
+    return found
+
+
+def _add_names(node: Node | None, found: list[str]) -> None:
+    if isinstance(node, ir.Name):
+        found.append(node.id)
+    elif isinstance(node, ir.Op):
+        for arg in node.args:
+            _add_names(arg, found)
+    elif node is not None and node is not ir.FULL and not isinstance(node, ir.Const):
+        if isinstance(node, (ir.TableRef, ir.Gather)):
+            found.append(node.table)
+        for part in parts(node):
+            _add_names(part, found)
 
 
 def name_of(ref: Piece) -> str:
@@ -82,15 +92,16 @@ def header(stmt: ir.Stmt) -> tuple[ir.Expr, ...]:
     return stmt.extents if isinstance(stmt, ir.Cores) else ()
 
 
+def expressions_in(value: Node) -> list[ir.Expr]:
+    """The expressions in an operand or keyword, from the first to the last; itself if it is one."""
+    if isinstance(value, (ir.TileRef, ir.TensorRef, ir.Slice, ir.Gather)):
+        return [expr for part in parts(value) if part is not None for expr in expressions_in(part)]
+    return [] if isinstance(value, (str, bool)) else [value]
+
+
 def expressions(stmt: ir.Stmt) -> list[ir.Expr]:
     """Every expression directly in a statement, those inside its operands included."""
-    found: list[ir.Expr] = []
-    for value in values_of(stmt):
-        inner = parts(value) if isinstance(value, (ir.TileRef, ir.TensorRef)) else (value,)
-        for entry in inner:
-            ends = parts(entry) if isinstance(entry, (ir.Slice, ir.Gather)) else (entry,)
-            found += [end for end in ends if isinstance(end, _EXPR)]
-    return found
+    return [expr for value in values_of(stmt) for expr in expressions_in(value)]
 
 
 # ---- transformation ----

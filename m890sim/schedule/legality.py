@@ -6,11 +6,13 @@ its row (`EditSpec.scope`); while these objects are the same, so is the answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 
 from m890sim.kernel import ir
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.fingerprints import Token, of_kernel
+from m890sim.schedule.core.fingerprints import of_kernel
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.edit import (
     INSTRUCTIONS,
     Argument,
@@ -22,25 +24,19 @@ from m890sim.schedule.edit import (
     head_of,
 )
 
-_MOST_ANSWERS = 40_000  # for one context, about 1 kB each
-_MOST_EDITS = 100_000
-_MOST_KERNELS = 2_000  # for one context, about 4 kB each
 _MOST_CONTEXTS = 16
 _HEADS = (*INSTRUCTIONS, "Kernel", "Let", "TileDecl", "HbmDecl", "Loop", "Stage", "If", "Cores")
 
 _Row = tuple[int, EditSpec]
 _Group = tuple[int, Scope | None, tuple[_Row, ...]]
 _Legal = tuple[tuple[int, tuple[Argument, ...]], ...]  # numbers of rows, their legal arguments
-_Answer = tuple[tuple[object, ...], _Legal]  # the scope's objects, kept alive for their identity
+_Found = list[list[Edit]]  # by row
 
-
-class _Answers:
-    """What is known for one context."""
-
-    def __init__(self) -> None:
-        self.statements: dict[tuple[int, ...], _Answer] = {}
-        # By the kernel's token: all edits of the rows that are not placing.
-        self.kernels: dict[Token, tuple[tuple[int, tuple[Edit, ...]], ...]] = {}
+# Answers for one group of rows, in a context, at a statement whose scope is these objects.
+_STATEMENTS: Memo[_Legal] = Memo()
+# All edits of the rows that are not placing, by the kernel's token and the context.
+_KERNELS: Memo[tuple[tuple[int, tuple[Edit, ...]], ...]] = Memo()
+_EDITS: Memo[tuple[Edit, ...]] = Memo()  # made of a name, a site and arguments
 
 
 class _Table:
@@ -49,8 +45,7 @@ class _Table:
     def __init__(self, edits: Mapping[str, EditSpec]) -> None:
         self.edits = edits
         self.names = tuple(edits)
-        self.answers: dict[Context, _Answers] = {}
-        self.made: dict[tuple[int, Site, tuple[Argument, ...]], tuple[Edit, ...]] = {}
+        self.contexts: dict[Context, int] = {}
         self.placing = self._groups(True)
         self.others = self._groups(False)
 
@@ -73,61 +68,48 @@ class _Table:
                     found[head].append((2 * number + placing, scope, group))
         return found
 
-    def known(self, context: Context) -> _Answers:
-        """The answers for a context."""
-        found = self.answers.get(context)
+    def context_number(self, context: Context) -> int:
+        """What stands for a context, and for this table, in keys: a number of its own."""
+        found = self.contexts.get(context)
         if found is None:
-            if len(self.answers) >= _MOST_CONTEXTS:
-                self.answers = {}
-            found = self.answers.setdefault(context, _Answers())
-        if len(found.statements) >= _MOST_ANSWERS:
-            found.statements = {}
-        if len(found.kernels) >= _MOST_KERNELS:
-            found.kernels = {}
-        return found
-
-    def edits_of(self, row: int, site: Site, arguments: tuple[Argument, ...]) -> tuple[Edit, ...]:
-        """The edits of a row at a site."""
-        key = (row, site, arguments)
-        found = self.made.get(key)
-        if found is None:
-            if len(self.made) >= _MOST_EDITS:
-                self.made = {}
-            name = self.names[row]
-            found = self.made[key] = tuple(Edit(name, site, argument) for argument in arguments)
+            if len(self.contexts) >= _MOST_CONTEXTS:
+                self.contexts = {}
+            found = self.contexts[context] = next(_NUMBERS)
         return found
 
 
+_NUMBERS = itertools.count(0, 1000)  # so that the number of a group can be added
 _latest: _Table | None = None
 
 
-def forget() -> None:
-    """Drop all that is known of kernels seen so far."""
+def _table(edits: Mapping[str, EditSpec]) -> _Table:
     global _latest
-    _latest = None
+    found = _latest
+    if found is None or found.edits is not edits:
+        found = _latest = _Table(edits)
+    return found
 
 
 def legal_edits(edits: Mapping[str, EditSpec], kernel: ir.Kernel, context: Context) -> list[Edit]:
     """The candidates of a table that apply, in the order of the table, then of the text."""
-    global _latest
-    table = _latest
-    if table is None or table.edits is not edits:
-        table = _latest = _Table(edits)
-    known = table.known(context)
-    found: list[list[Edit]] = [[] for _ in table.names]
-    _find(table, table.placing, known, kernel, context, found)
+    table = _table(edits)
+    found: _Found = [[] for _ in table.names]
+    _find(table, table.placing, kernel, context, found)
+    number = table.context_number(context)
     token = of_kernel(kernel)
-    shared = known.kernels.get(token)
+    key = (id(token), number)
+    shared = _KERNELS.answers.get(key)
     if shared is None:
-        _find(table, table.others, known, kernel, context, found)
-        known.kernels[token] = tuple(
+        _find(table, table.others, kernel, context, found)
+        part = tuple(
             (row, tuple(found[row]))
             for row, spec in enumerate(edits.values())
             if found[row] and not spec.placing
         )
+        _KERNELS.keep(key, token, part)
     else:
-        for row, part in shared:
-            found[row] += part
+        for row, known in shared[1]:
+            found[row] += known
     return [edit for part in found for edit in part]
 
 
@@ -136,55 +118,54 @@ def legal_edits_of(
 ) -> list[Edit]:
     """Those of `legal_edits` that have this name, without asking about the others."""
     spec = edits[name]
-    places: list[tuple[Site, ir.Stmt | None]] = [((), None), *tree.index(kernel).nodes.items()]
     return [
         Edit(name, site, argument)
-        for site, stmt in places
+        for site, stmt in _places(kernel)
         if spec.heads is None or head_of(stmt) in spec.heads
         for _, arguments in _legal(((0, spec),), kernel, site, stmt, context)
         for argument in arguments
     ]
 
 
+def _places(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt | None]]:
+    yield (), None
+    yield from tree.index(kernel).nodes.items()
+
+
 def _find(
     table: _Table,
     groups: Mapping[str, list[_Group]],
-    known: _Answers,
     kernel: ir.Kernel,
     context: Context,
-    found: list[list[Edit]],
+    found: _Found,
 ) -> None:
     """Adds the edits of some rows to those found."""
-    edits_of, statements = table.edits_of, known.statements
-    for row, arguments in _fresh(groups["Kernel"], kernel, (), None, context):
-        found[row] += edits_of(row, (), arguments)
-    for site, stmt in tree.index(kernel).nodes.items():
+    base = table.context_number(context)
+    statements, names = _STATEMENTS.answers, table.names
+    for site, stmt in _places(kernel):
         for number, scope, rows in groups[head_of(stmt)]:
-            objects = None if scope is None else scope(kernel, site, stmt)
+            objects = None if scope is None or stmt is None else scope(kernel, site, stmt)
             if objects is None:
                 legal = _legal(rows, kernel, site, stmt, context)
             else:
-                key = (number, *map(id, objects))
+                key = (base + number, *map(id, objects))
                 answer = statements.get(key)
                 if answer is None:
                     legal = _legal(rows, kernel, site, stmt, context)
-                    statements[key] = (objects, legal)
+                    _STATEMENTS.keep(key, objects, legal)
                 else:
                     legal = answer[1]
             for row, arguments in legal:
-                found[row] += edits_of(row, site, arguments)
+                found[row] += _edits_of(names[row], site, arguments)
 
 
-def _fresh(
-    groups: list[_Group],
-    kernel: ir.Kernel,
-    site: Site,
-    stmt: ir.Stmt | None,
-    context: Context,
-) -> _Legal:
-    return tuple(
-        legal for _, _, rows in groups for legal in _legal(rows, kernel, site, stmt, context)
-    )
+def _edits_of(name: str, site: Site, arguments: tuple[Argument, ...]) -> tuple[Edit, ...]:
+    """The edits of a row at a site: the same objects each time, as many sessions hold them."""
+    key = (name, site, arguments)
+    found = _EDITS.answers.get(key)
+    if found is None:
+        return _EDITS.keep(key, None, tuple(Edit(name, site, argument) for argument in arguments))
+    return found[1]
 
 
 def _legal(

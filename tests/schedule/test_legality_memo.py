@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from m890sim.schedule import (
     legality,
     rewrite,
 )
+from m890sim.schedule.core import memo
 from m890sim.schedule.core.tree import node, sites
 from m890sim.schedule.edit import head_of
 from m890sim.session import context_of
@@ -173,15 +175,53 @@ def test_fences_do_not_move_on_their_own() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    legality.forget()
-    monkeypatch.setattr(legality, "_MOST_ANSWERS", 50)
-    monkeypatch.setattr(legality, "_MOST_EDITS", 50)
+    memo.forget()
+    monkeypatch.setattr(memo, "MOST_ANSWERS", 50)
     monkeypatch.setattr(legality, "_MOST_CONTEXTS", 2)
     kernels = walk(random_program(4400).kernel, CONTEXTS[0], 0, 4)
     for context in CONTEXTS:
         for kernel in kernels:
             assert_same(kernel, context)
-    legality.forget()
+            assert sum(map(len, memo._EVERY)) <= 50
+    memo.forget()
+    assert not any(memo._EVERY)
+
+
+def test_a_memo_knows_objects_by_identity_and_values_by_equality() -> None:
+    found: memo.Memo[int] = memo.Memo()
+    one, other = ir.Name("a"), ir.Name("a")
+    assert [found.get((node,), lambda: 1, "x") for node in (one, other, one)] == [1, 1, 1]
+    assert len(found.answers) == 2
+    assert found.get((one,), lambda: 2, "y") == 2
+    assert found.get((one,), lambda: 3, "y") == 2
+
+
+def test_a_memo_raises_what_it_knows_as_a_refusal_each_time() -> None:
+    found: memo.Memo[int] = memo.Memo()
+    asked = []
+
+    def refused() -> int:
+        asked.append(1)
+        raise EditError("no")
+
+    errors = []
+    for _ in range(2):
+        with pytest.raises(EditError, match="no") as caught:
+            found.checked((), refused, "x")
+        errors.append(caught.value)
+    assert asked == [1]
+    assert errors[0] is not errors[1]
+
+
+def test_threads_that_ask_for_different_kernels_get_the_right_edits() -> None:
+    kernels = [random_program(4500 + seed).kernel for seed in range(4)]
+    expected = [naive_legal_edits(kernel, CONTEXTS[0]) for kernel in kernels]
+    memo.forget()
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            copies = [parse(print_kernel(kernel)) for kernel in kernels]
+            found = list(pool.map(lambda kernel: legal_edits(kernel, CONTEXTS[0]), copies))
+            assert found == expected
 
 
 def test_statements_that_only_pass_their_equals_do_not_move() -> None:

@@ -13,8 +13,6 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import name_of, names_in, values_of
 from m890sim.schedule.core.memo import by_node
 
-_MOST_KNOWN = 50_000  # nodes
-
 
 @dataclass(slots=True)
 class Effects:
@@ -42,7 +40,7 @@ class Effects:
         self.ops |= other.ops
 
 
-@by_node(_MOST_KNOWN)
+@by_node
 def effects_of(stmt: ir.Stmt) -> Effects:
     """The effects of a statement and of all below it."""
     found = Effects()
@@ -107,13 +105,14 @@ def touches(stmt: ir.Stmt, name: str) -> bool:
 
 def mentions(stmt: ir.Stmt, name: str) -> bool:
     """Whether a statement, or one below it, uses a name for anything."""
-    return name in effects_of(stmt).uses or touches(stmt, name)
+    found = effects_of(stmt)
+    return name in found.uses or name in found.reads or name in found.writes
 
 
 Role = tuple[str, bool, bool, ir.Operand | ir.Keyword]
 
 
-@by_node(_MOST_KNOWN)
+@by_node
 def operand_roles(stmt: ir.Instr) -> tuple[Role, ...]:
     """(operand's name, read, written, operand) for every operand that a call gives."""
     given: list[tuple[str, str, ir.Operand | ir.Keyword]] = []
@@ -132,7 +131,7 @@ def operand_roles(stmt: ir.Instr) -> tuple[Role, ...]:
     )
 
 
-@by_node(_MOST_KNOWN)
+@by_node
 def outer_tiles(stmt: ir.Stmt) -> tuple[str, ...]:
     """Tiles and tensors that a statement touches and does not itself define, in a fixed order."""
     found = effects_of(stmt)

@@ -9,10 +9,7 @@ from __future__ import annotations
 from m890sim.kernel import ir
 from m890sim.kernel.transform import header
 from m890sim.schedule.core.effects import defined_by
-from m890sim.schedule.core.memo import by_node
-
-_MOST_TOKENS = 200_000
-_MOST_STATEMENTS = 50_000
+from m890sim.schedule.core.memo import Memo, by_node
 
 
 class Token:
@@ -24,18 +21,14 @@ class Token:
         self.objects = objects  # kept alive, so that their identities stay their own
 
 
-_TOKENS: dict[tuple[int, ...], Token] = {}
+_TOKENS: Memo[Token] = Memo()
 
 
 def token(*objects: object) -> Token:
     """The token of objects, compared by identity."""
     key = tuple(map(id, objects))
-    found = _TOKENS.get(key)
-    if found is None:
-        if len(_TOKENS) >= _MOST_TOKENS:
-            _TOKENS.clear()
-        found = _TOKENS[key] = Token(objects)
-    return found
+    found = _TOKENS.answers.get(key)
+    return _TOKENS.keep(key, objects, Token(objects)) if found is None else found[1]
 
 
 def of_kernel(kernel: ir.Kernel) -> Token:
@@ -58,7 +51,7 @@ def bag_of_block(body: tuple[ir.Stmt, ...]) -> list[Token]:
     return sorted([_of(stmt)[1] for stmt in kept], key=id)
 
 
-@by_node(_MOST_STATEMENTS)
+@by_node
 def _of(stmt: ir.Stmt) -> tuple[Token, Token]:
     """The token of a statement, and that whatever the order of the blocks in it."""
     parts: list[object] = [type(stmt), *_own(stmt), stmt.comments]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.tree import Body, block, declaration, home_of, node
 from m890sim.schedule.edit import Site
 
@@ -175,10 +175,10 @@ def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr 
     )
 
 
-_UNCOVERED: Remembered[ir.Instr | None] = Remembered(10_000)
+_UNCOVERED: Memo[ir.Instr | None] = Memo()
 
 
-@by_node(5_000)
+@by_node
 def early_reads(body: Body) -> set[str]:
     """Tiles and tensors that a block's text reads before it writes any of them."""
     found: set[str] = set()

@@ -13,7 +13,7 @@ from m890sim.kernel import ir, shapes
 from m890sim.kernel.arithmetic import depth, largest
 from m890sim.kernel.transform import Node, header, walk_parts
 from m890sim.language.limits import DEFAULT_LIMITS
-from m890sim.schedule.core.memo import by_node
+from m890sim.schedule.core.memo import by_kernel, by_node
 from m890sim.schedule.core.names import companion
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.core.use_lists import of_tiles
@@ -39,7 +39,7 @@ class Size:
     branches: bool  # whether there is an `if`
 
 
-@by_node(20_000)
+@by_node
 def size_of(stmt: ir.Stmt) -> Size:
     """The size of a statement."""
     inner = [size_of(child) for child in ir.children(stmt)]
@@ -63,7 +63,7 @@ def nodes(kernel: ir.Kernel) -> int:
     return _nodes_of(kernel.params) + sum([size_of(stmt).nodes for stmt in kernel.body])
 
 
-@by_node(1_000)
+@by_node
 def _nodes_of(params: tuple[ir.Param, ...]) -> int:
     return 1 + sum(1 + sum(map(nodes_in, param.dims)) for param in params)
 
@@ -159,15 +159,12 @@ def within_room(scope: Scope) -> Scope:
 
 in_statement = within_room(statement)
 in_tiles = within_room(of_tiles)
-_latest: tuple[ir.Kernel, bool] | None = None
 
 
+@by_kernel
 def _roomy(kernel: ir.Kernel) -> bool:
     """Whether a kernel has room for more of each of its phases: then of all that is in them."""
-    global _latest
-    if _latest is None or _latest[0] is not kernel:
-        _latest = kernel, all(_has_place(kernel, stmt) for stmt in kernel.body)
-    return _latest[1]
+    return all(_has_place(kernel, stmt) for stmt in kernel.body)
 
 
 def _has_place(kernel: ir.Kernel, stmt: ir.Stmt) -> bool:

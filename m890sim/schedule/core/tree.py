@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import Transformer
-from m890sim.schedule.core.memo import by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.edit import EditError, Site, refuse
 
 Body = tuple[ir.Stmt, ...]
@@ -45,24 +45,21 @@ _latest: Index | None = None
 def index(kernel: ir.Kernel) -> Index:
     """The index of a kernel; `node` and `block` use the latest one where it is the kernel's."""
     global _latest
-    if _latest is None or _latest.kernel is not kernel:
-        _latest = Index(kernel)
-    return _latest
+    found = _latest  # another thread may exchange it meanwhile
+    if found is None or found.kernel is not kernel:
+        found = _latest = Index(kernel)
+    return found
 
 
 def latest(kernel: ir.Kernel) -> Index | None:
     """The index of a kernel where it is the latest one."""
-    return _latest if _latest is not None and _latest.kernel is kernel else None
+    found = _latest
+    return found if found is not None and found.kernel is kernel else None
 
 
 def sites(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt]]:
     """Every statement with its site, in source order, parents first."""
     yield from _sites(kernel.body, ())
-
-
-def sites_below(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, ir.Stmt]]:
-    """As `sites`, of the statements in the one at a site."""
-    yield from _sites(ir.children(node(kernel, site)), site)
 
 
 def _sites(body: Body, prefix: Site) -> Iterator[tuple[Site, ir.Stmt]]:
@@ -133,12 +130,6 @@ def scope_of(kernel: ir.Kernel, site: Site) -> Body:
     return body[place + 1 :]
 
 
-def levels(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, Body, int]]:
-    """The blocks around a site, innermost first: the site of what holds the site, block, place."""
-    for length in range(len(site), 0, -1):
-        yield (site[:length], *block(kernel, site[:length]))
-
-
 def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
     """The statements of a block that lie neither at a path in it, nor below it, nor around it.
 
@@ -153,10 +144,11 @@ def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
 
 def find_home(kernel: ir.Kernel, site: Site, name: str) -> Site | None:
     """Where the tile of a name is declared that is visible at a site."""
-    for around, body, place in levels(kernel, site):
+    for length in range(len(site), 0, -1):
+        body, place = block(kernel, site[:length])
         home = contents(body).tiles.get(name, place)
         if home < place:
-            return (*around[:-1], around[-1] - place + home)
+            return (*site[: length - 1], site[length - 1] - place + home)
     return None
 
 
@@ -206,14 +198,12 @@ class Contents:
     staged: bool
 
 
-_NAMES: dict[tuple[str, ...], tuple[str, ...]] = {}
+_NAMES: Memo[tuple[str, ...]] = Memo()  # equal names -> one object, so that it can be in a key
 
 
-@by_node(20_000)
+@by_node
 def contents(body: Body) -> Contents:
     """What a block holds."""
-    if len(_NAMES) >= 20_000:
-        _NAMES.clear()
     names = tuple(stmt.name for stmt in body if isinstance(stmt, ir.Let))
     ops: dict[str, list[int]] = {}
     last = -1
@@ -224,7 +214,7 @@ def contents(body: Body) -> Contents:
             last = place
     return Contents(
         {stmt.name: place for place, stmt in enumerate(body) if isinstance(stmt, ir.TileDecl)},
-        _NAMES.setdefault(names, names),
+        _NAMES.get((), lambda: names, names),
         ops,
         last,
         any(isinstance(stmt, ir.Stage) for stmt in body),

@@ -12,7 +12,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import header
 from m890sim.schedule.core.effects import defined_by, effects_of, touches
 from m890sim.schedule.core.fingerprints import Token, token
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo, by_kernel
 from m890sim.schedule.core.tree import Body, block, contents
 from m890sim.schedule.edit import Site
 
@@ -23,10 +23,9 @@ class Histories:
     Fences take no place: no edit that asks here depends on them.
     """
 
-    __slots__ = ("_declared", "_known", "_lists", "kernel", "places")
+    __slots__ = ("_declared", "_known", "_lists", "places")
 
     def __init__(self, kernel: ir.Kernel) -> None:
-        self.kernel = kernel
         self.places: dict[Site, Token] = {}  # of instructions and tiles
         self._lists: dict[str, list[object]] = {}
         self._declared: dict[str, list[object]] = {}
@@ -89,7 +88,7 @@ class Histories:
             first += len(body)
 
 
-_COMPANIONS: Remembered[tuple[str, ...]] = Remembered(20_000)
+_COMPANIONS: Memo[tuple[str, ...]] = Memo()
 
 
 def _companions(history: Token) -> tuple[str, ...]:
@@ -112,16 +111,10 @@ def of_dtypes(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...
     return (known.places[site], kernel.params, history, *map(known.declared, names))
 
 
-_latest: Histories | None = None
-
-
+@by_kernel
 def histories(kernel: ir.Kernel) -> Histories:
     """The histories of a kernel."""
-    global _latest
-    found = _latest
-    if found is None or found.kernel is not kernel:
-        found = _latest = Histories(kernel)
-    return found
+    return Histories(kernel)
 
 
 def of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:

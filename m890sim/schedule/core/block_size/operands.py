@@ -354,7 +354,7 @@ class Operands:
             )
 
 
-@by_node(20_000)
+@by_node
 def _steps(stmt: ir.Stmt) -> frozenset[ir.Expr]:
     """What loops and phases in a statement count their blocks by, and the factors of that."""
     steps: list[ir.Expr] = []

@@ -12,7 +12,7 @@ from m890sim.schedule.core.block_size.operands import Operands
 from m890sim.schedule.core.block_size.parts import Part, left_out
 from m890sim.schedule.core.effects import effects_of, outer_tiles
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.running.blocks import carried_tiles, not_running
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError
@@ -44,8 +44,8 @@ class _Found:
     whole: frozenset[str]  # tiles of which an instruction touches no part
 
 
-_FOUND: Remembered[_Found] = Remembered(40_000)
-_RUNNING: Remembered[tuple[ir.Instr, str] | tuple[()]] = Remembered(5_000)
+_FOUND: Memo[_Found] = Memo()
+_RUNNING: Memo[tuple[ir.Instr, str] | tuple[()]] = Memo()
 
 
 class _Blocks(Operands):
@@ -144,7 +144,7 @@ class _Blocks(Operands):
             elif isinstance(stmt, ir.Instr):
                 part, whole = self.instruction(stmt)
         except EditError as caught:
-            error = caught
+            error = EditError(str(caught))  # without what its traceback keeps alive
         found = _Found(self.refused, self.used, error, self.reduced, kind, value, part, whole)
         self.refused, self.used, self.reduced = before
         return found

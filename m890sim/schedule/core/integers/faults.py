@@ -21,15 +21,15 @@ from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.fingerprints import bag_of_block
 from m890sim.schedule.core.integers.proofs import needed
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
-from m890sim.schedule.core.memo import Remembered, by_node
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.scope_keys import extents
 from m890sim.schedule.core.tree import Body, declaration
 from m890sim.schedule.edit import Site, refuse
 
 _Fault = tuple[ir.Stmt, str]  # a statement, and what is wrong with it
-_LOOPS: Remembered[_Fault | None] = Remembered(5_000)
-_STATEMENTS: Remembered[_Fault | None] = Remembered(20_000)
-_RUNS: Remembered[bool] = Remembered(20_000)
+_LOOPS: Memo[_Fault | None] = Memo()
+_STATEMENTS: Memo[_Fault | None] = Memo()
+_RUNS: Memo[bool] = Memo()
 _HERE = ir.SourceLoc(1, 1)
 
 
@@ -75,7 +75,7 @@ def _one(expr: ir.Expr) -> ir.Expr:
     return expr
 
 
-@by_node(20_000)
+@by_node
 def _doubtful(stmt: ir.Stmt) -> bool:
     """Whether a statement that is no instruction divides, or reads a table."""
     return not isinstance(stmt, ir.TileDecl) and any(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.tree import block, latest, node
 from m890sim.schedule.edit import Site
 
@@ -69,7 +69,7 @@ class Surroundings:
         return self
 
 
-_CHAINS: Remembered[Surroundings] = Remembered(100_000)
+_CHAINS: Memo[Surroundings] = Memo()
 
 
 def _made(

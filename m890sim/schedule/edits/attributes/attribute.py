@@ -209,9 +209,11 @@ def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         raise refuse(tile, f"{argument} does not reach as far as {tile.dtype} of {tile.name}")
     if argument == tile.dtype:
         return kernel
+    around = site[:-1]
     for path, stmt in index(kernel).nodes.items():
-        visible = path > site and path[: len(site) - 1] == site[:-1]
-        if visible and isinstance(stmt, ir.Instr) and touches(stmt, tile.name):
+        if isinstance(stmt, ir.Instr) and touches(stmt, tile.name) and path > site:
+            if path[: len(around)] != around:
+                break  # the tile is not visible from here on
             _require_use(kernel, path, stmt, tile, argument)
     return _set(kernel, site, dtype=argument)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.block_size.walk import refused_sizes
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import by_kernel
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit
 from m890sim.schedule.edits.grain.part_counts import is_of_parts, require_parts
 
@@ -92,12 +92,18 @@ def _asked(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[str, int]
     return name, value
 
 
-_REFUSED: Remembered[Mapping[int, EditError]] = Remembered(100)
+@by_kernel
+def _known(kernel: ir.Kernel) -> dict[str, Mapping[int, EditError]]:
+    """Tunable -> what is refused of it, filled in as it is asked for."""
+    return {}
 
 
 def require_value(kernel: ir.Kernel, name: str, value: int) -> None:
     """Refuses a value, 1 or one step from a tunable's, that it may not have."""
-    refused = _REFUSED.get((kernel,), lambda: _refused(kernel, name), name)
+    known = _known(kernel)
+    if name not in known:
+        known[name] = _refused(kernel, name)
+    refused = known[name]
     if value in refused:
         raise EditError(str(refused[value]))
 

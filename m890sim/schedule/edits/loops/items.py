@@ -12,7 +12,7 @@ from m890sim.schedule.core.fingerprints import bag_of_block, bag_of_kernel
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room, require_shallow
 from m890sim.schedule.core.tree import Body, expect, replace, staged
-from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 from m890sim.schedule.edits.loops.independence import require_independent
 
 COARSER = ir.Const(2)  # items that coarser_items puts into one
@@ -57,7 +57,7 @@ def in_any_order(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, 
 @edit(31, on="Cores", arguments=on_neighbours, exact=True)
 def swap_order_of_items(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
-) -> Planned:
+) -> ir.Kernel:
     """Two neighbouring work-item variables change places, and with them the order of the items.
 
     for b, h in cores(B, H):   ->   for h, b in cores(H, B):
@@ -70,16 +70,13 @@ def swap_order_of_items(
     if second == len(phase.vars):
         raise refuse(phase, f"`{phase.vars[first]}` is the last work-item variable")
 
-    def build() -> ir.Kernel:
-        moved = with_items(phase, first, phase.vars[second], phase.extents[second], phase.body)
-        moved = with_items(moved, second, phase.vars[first], phase.extents[first], phase.body)
-        return replace(kernel, site, moved)
-
-    return build
+    moved = with_items(phase, first, phase.vars[second], phase.extents[second], phase.body)
+    moved = with_items(moved, second, phase.vars[first], phase.extents[first], phase.body)
+    return replace(kernel, site, moved)
 
 
 @edit(32, on="Cores", arguments=on_variables, exact=True)
-def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
+def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The values of a work-item variable are walked from the last to the first, or back again.
 
     for i in cores(n):   ->   for turn in cores(n):
@@ -97,15 +94,11 @@ def reverse_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     # Where the variable is already counted down, and used for nothing else, it counts up again.
     if isinstance(first, ir.Let) and first.value == downwards and not _uses(rest, var):
         upwards = with_items(phase, number, first.name, extent, tuple(rest))
-        return lambda: replace(kernel, site, upwards)
+        return replace(kernel, site, upwards)
     require_shallow(phase, downwards)
-
-    def build() -> ir.Kernel:
-        turn = Namer(kernel).fresh("turn")
-        let = ir.Let(var, ir.Op("-", (last, ir.Name(turn))), loc=phase.loc)
-        return replace(kernel, site, with_items(phase, number, turn, extent, (let, *phase.body)))
-
-    return build
+    turn = Namer(kernel).fresh("turn")
+    let = ir.Let(var, ir.Op("-", (last, ir.Name(turn))), loc=phase.loc)
+    return replace(kernel, site, with_items(phase, number, turn, extent, (let, *phase.body)))
 
 
 def _uses(body: Body | list[ir.Stmt], name: str) -> bool:
@@ -113,7 +106,7 @@ def _uses(body: Body | list[ir.Stmt], name: str) -> bool:
 
 
 @edit(34, on="Cores", arguments=on_variables, scope=in_any_order, exact=True)
-def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
+def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring work items become one, which does them one after the other.
 
     for i in cores(n):   ->   for i_2 in cores(ceil_div(n, 2)):
@@ -126,16 +119,12 @@ def coarser_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     phase, number = phase_at(kernel, site, argument)
     require_room(kernel, site, phase, 0)
     var, extent = phase.vars[number], phase.extents[number]
-    require_shallow(phase, _share(var, COARSER, extent)[1])
-
-    def build() -> ir.Kernel:
-        outer = Namer(kernel).fresh(var)
-        start, stop = _share(outer, COARSER, extent)
-        inner = ir.Loop(var, start, stop, ir.Const(1), phase.body, loc=phase.loc)
-        fewer = ir.Op("ceil_div", (extent, COARSER))
-        return replace(kernel, site, with_items(phase, number, outer, fewer, (inner,)))
-
-    return build
+    outer = Namer(kernel).fresh(var)
+    start, stop = _share(outer, COARSER, extent)
+    require_shallow(phase, stop)
+    inner = ir.Loop(var, start, stop, ir.Const(1), phase.body, loc=phase.loc)
+    fewer = ir.Op("ceil_div", (extent, COARSER))
+    return replace(kernel, site, with_items(phase, number, outer, fewer, (inner,)))
 
 
 def _share(outer: str, size: ir.Const, extent: ir.Expr) -> tuple[ir.Expr, ir.Expr]:
@@ -145,7 +134,7 @@ def _share(outer: str, size: ir.Const, extent: ir.Expr) -> tuple[ir.Expr, ir.Exp
 
 
 @edit(33, on="Cores", arguments=on_variables, scope=in_any_order, exact=True)
-def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
+def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The iterations of a loop that is all of a work item become work items of their own.
 
     for i_2 in cores(ceil_div(n, 2)):                    ->   for i in cores(n):
@@ -175,4 +164,4 @@ def finer_items(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     if _uses(loop.body, var):
         raise refuse(loop, f"`{var}` is used inside the loop over {loop.var}")
     require_independent(kernel, (*site, 0), loop)
-    return lambda: replace(kernel, site, with_items(phase, number, loop.var, whole, loop.body))
+    return replace(kernel, site, with_items(phase, number, loop.var, whole, loop.body))

@@ -10,7 +10,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import Transformer, copied, header, names_in, substitute
 from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer, all_names
 from m890sim.schedule.core.room import (
     MOST_STATEMENTS,
@@ -59,11 +59,8 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         raise refuse(stmt, f"`{name}` is both loaded and stored in the phase")
     counts = Counter(all_names(kernel.body))
     several = frozenset(name for name, count in counts.items() if count > 1)
-    shared, before = found.defines - _differing(stmt.body, var), None
-    while shared != before:
-        before, jam = shared, _Jam(set(shared), several)
-        body = jam.block(stmt.body, {var})
-        shared = jam.shared
+    jam = _Jam(_differing(stmt.body, var), several)
+    body = jam.block(stmt.body, {var})
 
     def phase(outer: str) -> ir.Cores:
         after = add(times(ir.Name(outer), 2), ir.Const(1))
@@ -104,41 +101,41 @@ def _differing(body: Body, var: str) -> set[str]:
 
 
 _Flow = tuple[Iterable[str], set[str]]  # where one of the first differs, so do the second
-_FLOWS: Remembered[tuple[_Flow, ...]] = Remembered(20_000)
 
 
+@by_node
 def _flows(stmt: ir.Stmt) -> tuple[_Flow, ...]:
     found = effects_of(stmt)
     if isinstance(stmt, ir.Instr):
         return (found.touched, found.writes), (found.scalars, found.writes)
     if isinstance(stmt, ir.Let):
         return ((found.uses, found.defines),)
-
-    def make() -> tuple[_Flow, ...]:
-        bounds = tuple(name for expr in header(stmt) for name in names_in(expr))
-        below = [flow for child in ir.children(stmt) for flow in _flows(child)]
-        return ((bounds, found.writes - found.defines), *below)
-
-    return _FLOWS.get((stmt,), make)
+    bounds = tuple(name for expr in header(stmt) for name in names_in(expr))
+    below = [flow for child in ir.children(stmt) for flow in _flows(child)]
+    return ((bounds, found.writes - found.defines), *below)
 
 
-# What a loop or branch becomes, the shared tiles left of its own, the names that it adds; copies.
-_Jammed = tuple[Body, frozenset[str], set[str], int]
-_JAMMED: Remembered[_Jammed] = Remembered(20_000)
-_COPIES: Remembered[ir.Stmt] = Remembered(20_000)
+# What a loop or branch becomes, the names that it adds, the copies in it.
+_Jammed = tuple[Body, set[str], int]
+_JAMMED: Memo[_Jammed] = Memo()
 _COPY = -1  # the stage that a statement of the second item is put in
+
+
+@by_node
+def _second(stmt: ir.Stmt) -> ir.Stmt:
+    """What stands for the second item's copy of a statement, until it is written out."""
+    return ir.Stage(_COPY, (stmt,))
 
 
 class _Jam:
     """Puts two copies of a block together.
 
-    shared: tiles of which one is enough as far as is known. What contradicts this takes the tile
-    out, and the caller starts again.
-    several: names that the kernel defines several times.
+    differing: names of what may differ between the two items; of another tile one is enough.
+    several: names that the kernel defines several times. copies: statements of the second item.
     """
 
-    def __init__(self, shared: set[str], several: frozenset[str]) -> None:
-        self.shared = shared
+    def __init__(self, differing: set[str], several: frozenset[str]) -> None:
+        self.differing = differing
         self.several = several
         self.copies = 0
 
@@ -158,53 +155,43 @@ class _Jam:
         if isinstance(stmt, ir.Stage):
             return (dataclasses.replace(stmt, body=self.inner(stmt.body, names)),)
         if isinstance(stmt, (ir.Loop, ir.If)):
-            return self.known(stmt, names)
+            return self.remembered(stmt, names)
         found = effects_of(stmt)
         if isinstance(stmt, ir.Instr):
             same = names.isdisjoint(found.touched) and names.isdisjoint(found.scalars)
             if stmt.op == "fence" or (same and stmt.op != "store"):
                 return (stmt,)
-            self.shared -= found.writes
         else:
             assert isinstance(stmt, (ir.Let, ir.TileDecl))
             same = isinstance(stmt, ir.Let) and names.isdisjoint(found.uses)
-            if same or stmt.name in self.shared:
+            if same or stmt.name not in self.differing:
                 return (stmt,)
             names.add(stmt.name)
-        return stmt, self.second(stmt)
+        return self.apart(stmt)
 
-    def known(self, stmt: ir.Loop | ir.If, names: set[str]) -> Body:
-        """A loop or branch of both items, remembered; a branch may add names of its tiles."""
-        used = _used(stmt)
-        shared = used & self.shared
+    def apart(self, stmt: ir.Stmt) -> Body:
+        """The statement of the first item, then that of the second."""
+        self.copies += 1
+        return stmt, _second(stmt)
+
+    def remembered(self, stmt: ir.Loop | ir.If, names: set[str]) -> Body:
+        """A loop or branch of both items; a branch may add names of its tiles."""
+        used = _names(stmt)
 
         def make() -> _Jammed:
-            jam, inside = _Jam(set(shared), self.several), set(names)
+            jam, inside = _Jam(self.differing, self.several), set(names)
             body = jam.loop(stmt, inside) if isinstance(stmt, ir.Loop) else jam.branch(stmt, inside)
-            return body, frozenset(jam.shared), inside - names, jam.copies
+            return body, inside - names, jam.copies
 
-        key = (used & names, shared, used & self.several)
-        body, left, added, copies = _JAMMED.get((stmt,), make, *key)
-        self.shared -= shared - left
+        key = (used & names, used & self.differing, used & self.several)
+        body, added, copies = _JAMMED.get((stmt,), make, *key)
         names |= added
         self.copies += copies
         return body
 
-    def second(self, stmt: ir.Stmt) -> ir.Stmt:
-        """What stands for the second item's copy of a statement, until it is written out."""
-        self.copies += 1
-        return _COPIES.get((stmt,), lambda: ir.Stage(_COPY, (stmt,)))
-
-    def apart(self, stmt: ir.Loop | ir.If, names: set[str]) -> Body:
-        """The statement of the first item, then that of the second."""
-        found = effects_of(stmt)
-        # A tile declared inside has a declaration in each copy.
-        self.shared -= found.writes - found.defines
-        return stmt, self.second(stmt)
-
     def loop(self, stmt: ir.Loop, names: set[str]) -> Body:
         if not names.isdisjoint((*names_in(stmt.start), *names_in(stmt.step))):
-            return self.apart(stmt, names)
+            return self.apart(stmt)
         stop = _of_second(stmt.stop, names)
         both = ir.Op("min", (stmt.stop, stop))
         # Where the first loop leaves its iterations: start + a multiple of the step.
@@ -213,12 +200,13 @@ class _Jam:
             count = ir.Op("ceil_div", (count, stmt.step))
         behind = add(stmt.start, times(count, stmt.step))
         require_shallow(stmt, behind)
+        body = self.inner(stmt.body, names)
         if stop is stmt.stop:
-            return (dataclasses.replace(stmt, body=self.inner(stmt.body, names)),)
-        main = dataclasses.replace(stmt, stop=both, body=self.inner(stmt.body, names))
+            return (dataclasses.replace(stmt, body=body),)
+        main = dataclasses.replace(stmt, stop=both, body=body)
         rest = ir.Let(f"{stmt.var}_rest{SECOND}", behind, loc=stmt.loc)
         tail = dataclasses.replace(stmt, start=ir.Name(rest.name), comments=ir.NO_COMMENTS)
-        return main, rest, *self.apart(tail, names)
+        return main, rest, *self.apart(tail)
 
     def branch(self, stmt: ir.If, names: set[str]) -> Body:
         condition = _of_second(stmt.condition, names)
@@ -228,18 +216,19 @@ class _Jam:
             then, orelse = self.inner(stmt.then, names), self.inner(stmt.orelse, names)
             return (dataclasses.replace(stmt, then=then, orelse=orelse),)
         if not stmt.orelse and all(isinstance(child, ir.Instr) for child in stmt.then):
-            return self.apart(stmt, names)
+            return self.apart(stmt)
         # Every declaration takes memory of its own: that of a tile in a branch that will be written
         # twice stands in front of the `if` instead.
         hoisted: Body = ()
         kept: Body = ()
         for child in stmt.then:
-            if isinstance(child, ir.TileDecl) and child.name not in self.several | self.shared:
+            own = isinstance(child, ir.TileDecl) and child.name in self.differing - self.several
+            if own:
                 hoisted += self.pair(child, names)
             else:
                 kept += (child,)
         plain = dataclasses.replace(stmt, then=kept, comments=ir.NO_COMMENTS)
-        then, orelse = self.inner(kept, names), self.apart(plain, names)
+        then, orelse = self.inner(kept, names), self.apart(plain)
         return *hoisted, dataclasses.replace(stmt, condition=both, then=then, orelse=orelse)
 
 
@@ -247,17 +236,11 @@ def _of_second(expr: ir.Expr, names: set[str]) -> ir.Expr:
     return substitute(expr, {name: ir.Name(name + SECOND) for name in names})
 
 
-_USED: Remembered[frozenset[str]] = Remembered(20_000)
-
-
-def _used(stmt: ir.Stmt) -> frozenset[str]:
+@by_node
+def _names(stmt: ir.Stmt) -> frozenset[str]:
     """All names that a statement and those below it use or define, tiles and tensors too."""
-
-    def make() -> frozenset[str]:
-        found = effects_of(stmt)
-        return frozenset(found.uses | found.reads | found.writes | found.defines)
-
-    return _USED.get((stmt,), make)
+    found = effects_of(stmt)
+    return frozenset(found.uses | found.reads | found.writes | found.defines)
 
 
 class _FreeNames(Transformer):

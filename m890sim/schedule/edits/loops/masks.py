@@ -10,7 +10,7 @@ from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.liveness import early_reads, unwritten_reads
-from m890sim.schedule.core.memo import Remembered
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.names import Namer, inlined
 from m890sim.schedule.core.pieces import instruction_at
 from m890sim.schedule.core.room import MOST_NESTING, require_shallow
@@ -19,7 +19,7 @@ from m890sim.schedule.core.tree import Body, declaration, expect, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
 MASKS = ("causal_mask", "window_mask", "limit_mask")
-_TRUTHS: Remembered[bool | None] = Remembered(10_000)
+_TRUTHS: Memo[bool | None] = Memo()
 
 
 def truth_at(kernel: ir.Kernel, site: Site, condition: ir.Expr) -> bool | None:
