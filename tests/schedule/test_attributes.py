@@ -179,11 +179,11 @@ def test_copy_is_dropped() -> None:
     [
         (COPY, "load", "this statement is no copy"),
         (COPY, "copy(c, a)", "c is f32 and a bf16"),
-        (COPIED, "copy(b, a)", "b is also written, or read outside the block behind the copy"),
+        (COPIED, "copy(b, a)", "`b` or `a` is written again before its last use"),
         (
             COPY.replace("add(c, c, b)", "load(a, y[i, :])\n        add(c, c, b)"),
             "copy(b, a)",
-            "a is written while b is still read",
+            "`b` or `a` is written again before its last use",
         ),
         (WIDER, "copy(b", "different extents"),
         (COPY.replace("copy(b, a)", "copy(b[:1], a)"), "copy(b", "not the same piece"),
@@ -207,7 +207,7 @@ for i in cores(T):
 
 def test_copy_that_gathers_over_a_loop_stays() -> None:
     message = refusal(GATHERED, "drop_copy", "copy")
-    assert "this reads what other iterations left in b" in message
+    assert "another piece of `b` is read here" in message
     own = GATHERED.replace("o[i : i + 4, :], b)", "o[i : i + 1, :], b[r : r + 1])")
     assert "store(o[i : i + 1, :], a[r : r + 1])" in edited(own, "drop_copy", "copy")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import map_pieces
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.edit import Site, refuse
@@ -66,6 +69,39 @@ def require_used_after(kernel: ir.Kernel, site: Site, tile: str) -> Site:
     if sum(count_mentions(part, tile) for part in tree.scope_of(kernel, home)) != inside:
         raise refuse(body[index], f"`{tile}` is used before this, or outside the block")
     return home
+
+
+def read_instead(
+    kernel: ir.Kernel, site: Site, old: ir.TileRef, new: ir.TileRef, whole: bool
+) -> tuple[ir.Stmt, ...]:
+    """The statements behind an instruction, to the last that reads its result, as readers of `new`.
+
+    old: the result; new: a piece that holds the same. whole: of other pieces of the old tile the
+    new tile holds the same too. Raises: EditError where the result is used elsewhere, where one of
+    the two is written before the last reader, or where a reader cannot take the new tile.
+    """
+    require_used_after(kernel, site, old.tile)
+    after = tree.scope_of(kernel, site)
+    using = after[: max((n for n, s in enumerate(after, 1) if touches(s, old.tile)), default=0)]
+    for stmt in using:
+        if writes(stmt, {old.tile, new.tile}):
+            raise refuse(stmt, f"`{old.tile}` or `{new.tile}` is written again before its last use")
+    space = tree.declaration(kernel, site, new.tile).space
+
+    def changed(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
+        if piece.tile != old.tile:
+            return piece
+        spaces = {operand.name: operand.spaces for operand in OPS[reader.op].operands}
+        if any(v is piece and space not in spaces[name] for name, _, _, v in operand_roles(reader)):
+            found = f"{reader.op} takes no tile in {space.upper()}"
+            raise refuse(reader, f"{found}, where {new.tile} lies")
+        if (piece.rows, piece.cols) == (old.rows, old.cols):
+            return dataclasses.replace(new, transposed=piece.transposed)
+        if not whole:
+            raise refuse(reader, f"another piece of `{old.tile}` is read here")
+        return dataclasses.replace(piece, tile=new.tile)
+
+    return map_pieces(using, changed)
 
 
 def piece_shape(kernel: ir.Kernel, site: Site, ref: ir.TileRef) -> tuple[ir.Expr, ir.Expr]:

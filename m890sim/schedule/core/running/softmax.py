@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import known_effects, operand_roles
+from m890sim.schedule.core.effects import operand_roles, touches
 from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.running.values import BodyValues
 from m890sim.schedule.core.running.weights import (
@@ -36,7 +36,7 @@ class _Found(Exception):
         self.factor = factor
 
 
-class Softmax(BodyValues[Kind | None]):
+class _Pass(BodyValues[Kind | None]):
     """One pass over the body of a loop, with the kind of what every tile holds; None: unknown.
 
     maximum: the tile of the running maximum. states: the tiles that are weighed by it, by factor.
@@ -234,13 +234,13 @@ def weights_of(
 ) -> Factor:
     """The factor of the maximum in the weights of a loop's sums: they are e ** (factor * x - ...).
 
-    maximum: a tile of `pieces`; the others are sums. outside, tiles: as for Softmax.
+    maximum: a tile of `pieces`; the others are sums. outside, tiles: as for `_Pass`.
     Raises: EditError where the loop is no online softmax with this maximum and
     these sums.
     """
+
     carried = tuple(pieces.items())
-    inside = known_effects(loop)
-    decls = [decl for name, decl in tiles.items() if name in inside.reads or name in inside.writes]
+    decls = [decl for name, decl in tiles.items() if touches(loop, name)]
     return _WEIGHTS.checked(
         (loop, *decls),
         lambda: _weights_of(loop, maximum, pieces, outside, tiles),
@@ -263,12 +263,12 @@ def _weights_of(
     states = set(pieces) - {maximum}
     factor: Factor | None = None
     try:
-        Softmax(maximum, states, outside, tiles, None).body(loop.body)
+        _Pass(maximum, states, outside, tiles, None).body(loop.body)
     except _Found as found:
         factor = found.factor
     if factor is None:
         raise refuse(loop, f"no sum is brought from one maximum in `{maximum}` to the next")
-    walk = Softmax(maximum, states, outside, tiles, factor)
+    walk = _Pass(maximum, states, outside, tiles, factor)
     walk.body(loop.body)
     walk.ends(pieces, loop)
     return factor

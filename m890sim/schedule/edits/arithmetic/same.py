@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from m890sim.kernel import ir
-from m890sim.kernel.transform import map_pieces
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import touches
 from m890sim.schedule.core.pieces import (
     COMPUTE,
     MASKS,
     instruction_at,
-    require_used_after,
+    read_instead,
     same_shape,
     tile_operand,
     tiles_read,
@@ -57,23 +53,9 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` differ in dtype or memory")
     if not same_shape(kernel, site, kept, result):
         raise refuse(stmt, f"`{kept.tile}` and `{result.tile}` may differ in shape")
-    home = require_used_after(kernel, site, result.tile)
-    after = body[index + 1 :]
-    readers = [n for n, part in enumerate(after, 1) if touches(part, result.tile)]
-    using = after[: max(readers, default=0)]
-    for part in using:
-        if writes(part, {kept.tile, result.tile}):
-            raise refuse(part, f"`{kept.tile}` or `{result.tile}` is written again before its use")
-
-    def other(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
-        if piece.tile != result.tile:
-            return piece
-        if (piece.rows, piece.cols) != (result.rows, result.cols):
-            raise refuse(reader, f"another piece of `{result.tile}` is read here")
-        return dataclasses.replace(kept, transposed=piece.transposed)
-
-    shorter = tree.replace(kernel, site, *map_pieces(using, other), count=len(using) + 1)
-    return tree.replace(shorter, home)
+    readers = read_instead(kernel, site, result, kept, whole=False)
+    shorter = tree.replace(kernel, site, *readers, count=len(readers) + 1)
+    return tree.replace(shorter, tree.home_of(kernel, site, result.tile))
 
 
 def _same_before(stmt: ir.Instr, body: tree.Body, index: int) -> tuple[ir.Instr, int]:

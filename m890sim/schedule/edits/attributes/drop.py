@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
-from m890sim.kernel.transform import map_pieces
-from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
+from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.core.liveness import written_pieces
+from m890sim.schedule.core.pieces import read_instead
 from m890sim.schedule.core.tree import (
-    Body,
     block,
     contents,
     declaration,
@@ -105,7 +101,7 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     to, source = stmt.operands
     if not isinstance(to, ir.TileRef) or not isinstance(source, ir.TileRef):
         raise refuse(stmt, "the copy is not one of a tile")
-    place, copied = home_of(kernel, site, to.tile), declaration(kernel, site, to.tile)
+    home, copied = home_of(kernel, site, to.tile), declaration(kernel, site, to.tile)
     original = declaration(kernel, site, source.tile)
     if to.tile == source.tile or (to.rows, to.cols) != (source.rows, source.cols):
         raise refuse(stmt, f"{to.tile} and {source.tile} are not the same piece of two tiles")
@@ -113,36 +109,11 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         raise refuse(stmt, f"{to.tile} is {copied.dtype} and {source.tile} {original.dtype}")
     if not (same_value(copied.rows, original.rows) and same_value(copied.cols, original.cols)):
         raise refuse(stmt, f"{to.tile} and {source.tile} are declared with different extents")
-    after = scope_of(kernel, site)
-    users = [n for n, s in enumerate(after) if touches(s, to.tile)]
-    last = users[-1] + 1 if users else 0
-    used = _uses(scope_of(kernel, place), to.tile)
-    if to.tile in known_effects(*after).writes or used > 1 + _uses(after, to.tile):
-        raise refuse(stmt, f"{to.tile} is also written, or read outside the block behind the copy")
-    loops = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(place), len(site)))
-    part = loops and (to.rows, to.cols) != (ir.FULL, ir.FULL)  # of what other iterations copied
-    if source.tile in known_effects(*after[:last]).writes:
-        raise refuse(stmt, f"{source.tile} is written while {to.tile} is still read")
-
-    def renamed(reader: ir.Instr, piece: ir.TileRef) -> ir.TileRef:
-        if piece.tile != to.tile:
-            return piece
-        if part and (piece.rows, piece.cols) != (to.rows, to.cols):
-            raise refuse(reader, f"this reads what other iterations left in {to.tile}")
-        spaces = {operand.name: operand.spaces for operand in OPS[reader.op].operands}
-        for name, _, _, value in operand_roles(reader):
-            if value is piece and original.space not in spaces[name]:
-                found = f"{reader.op} takes no tile in {original.space.upper()}"
-                raise refuse(reader, f"{found}, where {source.tile} lies")
-        return dataclasses.replace(piece, tile=source.tile)
-
-    changed = map_pieces(after[:last], renamed)
-    return lambda: replace(kernel, site, *changed, count=1 + last)
-
-
-def _uses(body: Body, name: str) -> int:
-    """Instructions that read or write a tile."""
-    return sum(isinstance(s, ir.Instr) and touches(s, name) for s in ir.walk(body))
+    # In a loop, other pieces may hold what other iterations copied.
+    loops = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(home), len(site)))
+    whole = not loops or (to.rows, to.cols) == (ir.FULL, ir.FULL)
+    readers = read_instead(kernel, site, to, source, whole)
+    return lambda: replace(kernel, site, *readers, count=1 + len(readers))
 
 
 @edit(11, on=heads("Instr") - {"fence", "store"}, scope=of_tiles, exact=True)
@@ -191,7 +162,8 @@ def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) 
         # In a loop, what stands before comes after, too. The `orelse` behind a `then` reads nothing
         # of it, but the language's check of what is written first goes by the text all the same.
         around, own = ir.children(node(kernel, site[: length - 1])), site[length - 1]
-        if ref.tile in known_effects(*(around[:own] if looped else ()), *around[own + 1 :]).reads:
+        others = (around[:own] if looped else ()) + around[own + 1 :]
+        if any(ref.tile in effects_of(other).reads for other in others):
             raise refuse(stmt, f"{ref.tile} is read before it is written again")
         # Names of an inner block mean something else outside it: only the whole tile counts.
         enough = {(ir.FULL, ir.FULL)}

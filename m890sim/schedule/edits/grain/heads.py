@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from m890sim.kernel import ir
@@ -13,10 +13,10 @@ from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.room import require_shallow
-from m890sim.schedule.core.tree import SiteTransformer, node, replace
+from m890sim.schedule.core.tree import SiteTransformer, expect, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
-from m890sim.schedule.edits.grain.packed_rows import ONE, Rows, is_position_mask
+from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Homes, Rows, is_position_mask
 from m890sim.schedule.edits.grain.tokens import require_tokens, tokens_of_a_block
 
 GROW, KEEP = "grow", "keep"
@@ -26,7 +26,7 @@ def pack_arguments(
     kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
 ) -> Iterator[Argument]:
     """Both ways at a phase that divides one of its variables."""
-    if isinstance(stmt, ir.Cores) and _head(kernel, stmt) is not None:
+    if isinstance(stmt, ir.Cores) and _head(stmt) is not None:
         yield GROW
         yield KEEP
 
@@ -68,53 +68,35 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     - "keep": the rows of all these tiles are one Tunable, which is no loop's step and in no slots=,
       at= or queue=, and which set_tunable may change.
     """
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Cores):
-        raise refuse(stmt, "the edit acts on a phase (`for ... in cores(...)`), this is none")
+    stmt = expect(kernel, site, ir.Cores)
     if argument not in (GROW, KEEP):
         raise EditError(f"pack_heads takes {GROW!r} or {KEEP!r}, not {argument!r}")
+    head = _head(stmt)
+    if head is None:
+        raise refuse(stmt, "no work-item variable is divided by a number of query heads")
 
-    def make() -> tuple[set[ir.Expr], ir.Expr]:
-        packer, _ = _plan(kernel, site, stmt)
-        packer.block(stmt.body)
-        return packer.heights(), packer.group
+    def pack() -> tuple[set[ir.Expr], ir.Kernel]:
+        packer = Packer(Rows(kernel, site, head[0]), site, *head)
+        number = stmt.vars.index(packer.head)
+        whole = groups(kernel, stmt, number, packer.group)
+        require_whole_groups(kernel, stmt, packer.head, packer.group, whole)
+        extents = (*stmt.extents[:number], whole, *stmt.extents[number + 1 :])
+        body = packer.block(stmt.body)
+        packed = dataclasses.replace(stmt, extents=extents, body=body)
+        return packer.heights(), replace(kernel, site, packed)
 
     # For both arguments. Which of several divided variables is meant goes by the text's order.
-    found = _LEGAL.checked((bag_of_kernel(kernel),), make, site, _head(kernel, stmt))
-    if argument == KEEP:
-        require_tokens(kernel, stmt, *found)
-    return lambda: _packed(kernel, site, stmt, argument)
-
-
-_LEGAL: Memo[tuple[set[ir.Expr], ir.Expr]] = Memo()
-
-
-def _packed(kernel: ir.Kernel, site: Site, stmt: ir.Cores, argument: Argument) -> ir.Kernel:
-    packer, extents = _plan(kernel, site, stmt)
-    body = packer.block(stmt.body)
-    packed = replace(kernel, site, dataclasses.replace(stmt, extents=extents, body=body))
+    heights = _LEGAL.checked((bag_of_kernel(kernel),), lambda: pack()[0], site, head)
     if argument == GROW:
-        return packed
-    return tokens_of_a_block(kernel, packed, stmt, packer.heights(), packer.group)
+        return lambda: pack()[1]
+    rows = require_tokens(kernel, stmt, heights, head[1])
+    return lambda: tokens_of_a_block(pack()[1], rows, head[1])
 
 
-def _plan(kernel: ir.Kernel, site: Site, stmt: ir.Cores) -> tuple[Packer, tuple[ir.Expr, ...]]:
-    """What writes the packed phase, and the extents of the phase."""
-    found = _head(kernel, stmt)
-    if found is None:
-        raise refuse(stmt, "no work-item variable is divided by a number of query heads")
-    head, group = found
-    number = stmt.vars.index(head)
-    whole = groups(kernel, stmt, number, group)
-    rows = Rows(kernel, head)
-    rows.collect(site)
-    rows.spread()
-    require_whole_groups(kernel, stmt, head, group, whole)
-    extents = (*stmt.extents[:number], whole, *stmt.extents[number + 1 :])
-    return Packer(rows, site, head, group), extents
+_LEGAL: Memo[set[ir.Expr]] = Memo()
 
 
-def _head(kernel: ir.Kernel, stmt: ir.Cores) -> tuple[str, ir.Expr] | None:
+def _head(stmt: ir.Cores) -> tuple[str, ir.Expr] | None:
     """The first variable that is divided in the phase, with what it is divided by."""
     for part in stmt.body:
         for name, divisor in _divided(part):
@@ -144,11 +126,12 @@ class Packer(SiteTransformer):
     def __init__(self, rows: Rows, site: Site, head: str, group: ir.Expr) -> None:
         super().__init__(site)
         self.rows, self.head, self.group = rows, head, group
-        self.homes: Mapping[str, Site] = {}  # of the instruction being mapped
+        self.divided = (ir.Name(head), group)
+        self.homes: Homes = {}  # of the instruction being mapped
 
     def heights(self) -> set[ir.Expr]:
         """The rows of the tiles that grow, but for single ones."""
-        return {self.rows.tiles[key].rows for key in self.rows.packed} - {ONE}
+        return {self.rows.tiles[key].rows for key in self.rows.held[ROWS]} - {ONE}
 
     def statement(self, stmt: ir.Stmt) -> ir.Stmt:
         if not isinstance(stmt, ir.TileDecl):
@@ -158,7 +141,7 @@ class Packer(SiteTransformer):
 
     def declared_rows(self, tile: ir.TileDecl) -> ir.Expr:
         """The rows of a tile that may hold whole groups."""
-        if self.site not in self.rows.packed:
+        if self.site not in self.rows.held[ROWS]:
             return tile.rows
         rows = self.group if tile.rows == ONE else times(tile.rows, self.group)
         require_shallow(tile, rows)
@@ -166,7 +149,7 @@ class Packer(SiteTransformer):
 
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
         self.homes = self.rows.homes[self.site]
-        packed = frozenset(n for n, home in self.homes.items() if home in self.rows.packed)
+        packed = frozenset(n for n, home in self.homes.items() if home in self.rows.held[ROWS])
         make = partial(self.packed, stmt)
         return _PACKED.checked((stmt,), make, self.head, self.group, packed)
 
@@ -174,7 +157,7 @@ class Packer(SiteTransformer):
         """An instruction on whole groups."""
         made = super().instruction(stmt)
         target = stmt.operands[0] if is_position_mask(stmt) else None
-        if isinstance(target, ir.TileRef) and self.homes[target.tile] in self.rows.packed:
+        if isinstance(target, ir.TileRef) and self.homes[target.tile] in self.rows.held[ROWS]:
             assert isinstance(made, ir.Instr)
             before = stmt.keyword("group", ONE)
             assert not isinstance(before, str | bool | ir.TileRef) and before is not None
@@ -189,13 +172,12 @@ class Packer(SiteTransformer):
         return name
 
     def expr(self, expr: ir.Expr) -> ir.Expr:
-        if expr == ir.Op("//", (ir.Name(self.head), self.group)):
-            return ir.Name(self.head)
-        return super().expr(expr)
+        divided = isinstance(expr, ir.Op) and expr.op == "//" and expr.args == self.divided
+        return self.divided[0] if divided else super().expr(expr)
 
     def tile(self, ref: ir.TileRef) -> ir.TileRef:
         ref = super().tile(ref)
-        if self.homes[ref.tile] not in self.rows.packed or ref.rows == ir.FULL:
+        if self.homes[ref.tile] not in self.rows.held[ROWS] or ref.rows == ir.FULL:
             return ref
         if ref.rows.step is not None:
             raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")

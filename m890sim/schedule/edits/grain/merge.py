@@ -3,101 +3,97 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import known_effects
-from m890sim.schedule.core.integers.failures import range_at_launch
 from m890sim.schedule.core.names import Namer
-from m890sim.schedule.core.running.carried import Shape
+from m890sim.schedule.core.running.item import ONE, Softmax
 from m890sim.schedule.core.running.weights import Factor, written
 from m890sim.schedule.core.tree import Body
 
-ONE = ir.Const(1)
-
 
 @dataclass(slots=True)
-class Merge:
-    """What both phases know of the parts: scratch, and the tiles that hold a part's share."""
+class Parts:
+    """What both phases know of the parts of an online softmax."""
 
-    kernel: ir.Kernel
+    softmax: Softmax
     namer: Namer
-    stmt: ir.Cores
-    x: ir.Name  # the part's number
-    used: ir.Expr  # parts that have anything
-    maximum: str
-    begin: ir.Operand  # what the maximum of a part is filled with
-    pieces: dict[str, ir.TileRef]
-    tiles: dict[str, ir.TileDecl]
+    x: ir.Name  # a part's number
+    number: ir.Name  # of parts
+    used: ir.Name  # parts that have anything
+    scratch: dict[str, ir.HbmDecl] = field(default_factory=dict)  # of the carried tiles
 
-    names: dict[str, str] = field(init=False)  # a carried tile -> its scratch
-    single: bool = field(init=False)  # the carried tiles have one row
-    extents: tuple[ir.Expr, ...] = field(init=False)  # of the scratch: the phase's, at least 0
+    @property
+    def tiles(self) -> dict[str, ir.TileDecl]:
+        """The carried tiles."""
+        return {name: self.softmax.item.tiles[name] for name in self.softmax.pieces}
 
-    def __post_init__(self) -> None:
-        self.names = {name: self.namer.fresh(f"part_{name}") for name in self.pieces}
-        self.single = all(self.tiles[name].rows == ONE for name in self.pieces)
-        # A phase may have no items by a negative extent; no scratch has one.
-        self.extents = tuple(
-            ir.Op("max", (ir.Const(0), extent)) if least is None or least < 0 else extent
-            for extent in self.stmt.extents
-            for least in (range_at_launch(self.kernel, extent).low,)
-        )
+    @property
+    def single(self) -> bool:
+        """Whether the carried tiles have one row."""
+        return all(tile.rows == ONE for tile in self.tiles.values())
 
-    def scratch(self, name: str, parts: ir.Expr) -> tuple[ir.HbmDecl, list[ir.Stmt]]:
-        """The scratch of one carried tile, and how a part leaves it there."""
-        tile, piece = self.tiles[name], self.pieces[name]
-        rows = () if self.single else (tile.rows,)
-        dims = (*self.extents, parts, *rows, tile.cols)
-        dtype = tile.dtype
-        decl = ir.HbmDecl(self.names[name], dims, dtype, loc=self.stmt.loc)
-        stores: list[ir.Stmt] = []
-        source = piece
-        if tile.space == "acc":
-            copy = self.namer.fresh(f"{name}_part")
-            stores.append(ir.TileDecl(copy, "sram", tile.rows, tile.cols, dtype, loc=tile.loc))
-            source = ir.TileRef(copy, piece.rows)
-            stores.append(ir.Instr("copy", (source, piece), loc=tile.loc))
-        target = self.place(name, self.x)
-        stores.append(ir.Instr("store", (target, source), loc=tile.loc))
-        return decl, stores
+    @property
+    def sums(self) -> dict[str, ir.TileRef]:
+        """The pieces of the sums."""
+        pieces = self.softmax.pieces
+        return {name: piece for name, piece in pieces.items() if name != self.softmax.maximum}
+
+    def declare(self, extents: tuple[ir.Expr, ...]) -> None:
+        """Declares the scratch, for a phase of these extents."""
+        loc = self.softmax.item.stmt.loc
+        names = {name: self.namer.fresh(f"part_{name}") for name in self.tiles}
+        for name, tile in self.tiles.items():
+            rows = () if self.single else (tile.rows,)
+            dims = (*extents, self.number, *rows, tile.cols)
+            self.scratch[name] = ir.HbmDecl(names[name], dims, tile.dtype, loc=loc)
 
     def place(self, name: str, part: ir.Expr | ir.Slice) -> ir.TensorRef:
         """A piece of the scratch: of one part, or of all."""
-        items = tuple(ir.Name(var) for var in self.stmt.vars)
-        rows = () if self.single else (self.pieces[name].rows,)
-        return ir.TensorRef(self.names[name], (*items, part, *rows, ir.FULL))
+        items = map(ir.Name, self.softmax.item.stmt.vars)
+        rows = () if self.single else (self.softmax.pieces[name].rows,)
+        return ir.TensorRef(self.scratch[name].name, (*items, part, *rows, ir.FULL))
+
+    def stores(self) -> Iterator[ir.Stmt]:
+        """How a part leaves what it carries in scratch."""
+        for name, tile in self.tiles.items():
+            source = piece = self.softmax.pieces[name]
+            if tile.space == "acc":
+                copy = self.namer.fresh(f"{name}_part")
+                yield ir.TileDecl(copy, "sram", tile.rows, tile.cols, tile.dtype, loc=tile.loc)
+                source = ir.TileRef(copy, piece.rows)
+                yield ir.Instr("copy", (source, piece), loc=tile.loc)
+            yield ir.Instr("store", (self.place(name, self.x), source), loc=tile.loc)
 
 
-def merge_phase(
-    merge: Merge,
-    shape: Shape,
-    lets: list[ir.Let],
-    factor: Factor,
-    parts: ir.Expr,
-) -> ir.Cores:
+def merge_phase(parts: Parts, lets: list[ir.Let]) -> ir.Cores:
     """For each item of the phase that was split: its carried tiles from the parts, its epilogue."""
-    adding = _columns(merge, factor, parts) if merge.single else _rows(merge, factor)
-    carried = [merge.tiles[name] for name in merge.pieces]
-    before, epilogue = shape.body[: shape.last + 1], shape.body[shape.last + 1 :]
-    inner: Body = (*carried, *adding, *epilogue)
-    scalars = [s for s in (*before, *lets) if isinstance(s, ir.Let)]
-    own = {decl.name for decl in carried}
-    needed = known_effects(*inner)
-    wanted = needed.reads | needed.writes
-    tiles = [s for s in before if isinstance(s, ir.TileDecl) and s.name in wanted - own]
-    around = [s for s in shape.outer if isinstance(s, ir.TileDecl) and s.name in wanted - own]
-    inner = (*_needed(scalars, [*tiles, *inner]), *around, *tiles, *inner)
-    body = inner
+    item = parts.softmax.item
+    adding = _columns(parts) if parts.single else _rows(parts)
+    before = (*item.prologue, *item.middle)
+    body: Body = (*parts.tiles.values(), *adding, *item.epilogue)
+    scalars = [stmt for stmt in (*before, *lets) if isinstance(stmt, ir.Let)]
+    effects = known_effects(*body)
+    wanted = (effects.reads | effects.writes) - parts.tiles.keys()
+
+    def declared(stmts: Iterable[ir.Stmt]) -> list[ir.TileDecl]:
+        return [s for s in stmts if isinstance(s, ir.TileDecl) and s.name in wanted]
+
+    tiles = declared(before)
+    around = declared(stmt for block in item.outer for stmt in block)
+    body = (*_needed(scalars, [*tiles, *body]), *around, *tiles, *body)
     # Assignments of outer blocks are needed where an `if` or something further in uses them; each
     # stays behind the conditions that guard it.
-    blocks = [merge.stmt.body, *(condition.then for condition in shape.conditions)]
-    for condition, block in zip(shape.conditions[::-1], blocks[-2::-1], strict=True):
-        body = (dataclasses.replace(condition, then=body, orelse=()),)
-        body = (*_needed([s for s in block if isinstance(s, ir.Let)], body), *body)
-    return ir.Cores(merge.stmt.vars, merge.stmt.extents, merge.stmt.order, body, loc=merge.stmt.loc)
+    for block in reversed(item.outer):
+        last = block[-1]
+        assert isinstance(last, ir.If)
+        body = (dataclasses.replace(last, then=body),)
+        body = (*_needed([stmt for stmt in block if isinstance(stmt, ir.Let)], body), *body)
+    phase = item.stmt
+    return ir.Cores(phase.vars, phase.extents, phase.order, body, loc=phase.loc)
 
 
 def _needed(lets: Iterable[ir.Let], body: Iterable[ir.Stmt]) -> list[ir.Let]:
@@ -121,66 +117,68 @@ def exponential(target: ir.TileRef, factor: Factor) -> ir.Instr:
     return shapes.instruction("exp", (target, target), keywords)
 
 
-def _columns(merge: Merge, factor: Factor, parts: ir.Expr) -> list[ir.Stmt]:
+def weights(held: ir.TileRef, peak: ir.Operand, factor: Factor) -> list[ir.Instr]:
+    """The maxima of all parts become their weights; peak: the largest of them."""
+    return [
+        ir.Instr("col_max", (peak, held)),
+        ir.Instr("sub", (held, held, peak)),
+        exponential(held, factor),
+    ]
+
+
+def weighed(held: ir.TileRef, total: ir.Operand, weight: ir.TileRef) -> list[ir.Instr]:
+    """The sums of all parts, weighed and added up."""
+    return [ir.Instr("mul", (held, held, weight)), ir.Instr("col_sum", (total, held))]
+
+
+def _columns(parts: Parts) -> list[ir.Stmt]:
     """One row an item: the parts are the rows of a tile, weighed and added up in one go each."""
+    maximum, used = parts.softmax.maximum, ir.Slice(stop=parts.used)
     made: list[ir.Stmt] = []
     held: dict[str, ir.TileRef] = {}
-    used = ir.Slice(stop=merge.used)
-    for name in merge.pieces:
-        tile = merge.tiles[name]
-        rows = merge.namer.fresh(f"{name}_parts")
-        made.append(ir.TileDecl(rows, "sram", parts, tile.cols, tile.dtype))
+    for name, tile in parts.tiles.items():
+        rows = parts.namer.fresh(f"{name}_parts")
+        made.append(ir.TileDecl(rows, "sram", parts.number, tile.cols, tile.dtype))
         held[name] = ir.TileRef(rows, used)
-    for name in merge.pieces:
-        made.append(ir.Instr("load", (held[name], merge.place(name, used))))
-    peak = ir.TileRef(merge.maximum)
-    weights = held[merge.maximum]
-    made.append(ir.Instr("col_max", (peak, weights)))
-    made.append(ir.Instr("sub", (weights, weights, peak)))
-    made.append(exponential(weights, factor))
-    for name in merge.pieces:
-        if name != merge.maximum:
-            made.append(ir.Instr("mul", (held[name], held[name], weights)))
-            made.append(ir.Instr("col_sum", (ir.TileRef(name), held[name])))
+    for name, ref in held.items():
+        made.append(ir.Instr("load", (ref, parts.place(name, used))))
+    made += weights(held[maximum], ir.TileRef(maximum), parts.softmax.factor)
+    for name in parts.sums:
+        made += weighed(held[name], ir.TileRef(name), held[maximum])
     return made
 
 
-def _rows(merge: Merge, factor: Factor) -> list[ir.Stmt]:
+def _rows(parts: Parts) -> list[ir.Stmt]:
     """Rows of an item: the largest maximum first, then part after part."""
-    peak = merge.pieces[merge.maximum]
-    made: list[ir.Stmt] = [ir.Instr("fill", (peak, merge.begin))]
-    for name, piece in merge.pieces.items():
-        if name != merge.maximum:
-            made.append(ir.Instr("fill", (piece, ir.Const(0.0))))
-    body: list[ir.Stmt] = []
-    rows: dict[str, ir.TileRef] = {}
-    inner: dict[str, str] = {}
-    for name, piece in merge.pieces.items():
-        inner[name] = merge.namer.fresh(f"{name}_part")
-        rows[name] = ir.TileRef(inner[name], piece.rows)
+    softmax = parts.softmax
+    maximum, peak = softmax.maximum, softmax.pieces[softmax.maximum]
+    own = {
+        name: ir.TileRef(parts.namer.fresh(f"{name}_part"), piece.rows)
+        for name, piece in softmax.pieces.items()
+    }
 
     def held(name: str) -> list[ir.Stmt]:
-        tile = merge.tiles[name]
+        tile, ref = parts.tiles[name], own[name]
         return [
-            ir.TileDecl(inner[name], "sram", tile.rows, tile.cols, tile.dtype, ir.Const(2)),
-            ir.Instr("load", (rows[name], merge.place(name, merge.x))),
+            ir.TileDecl(ref.tile, "sram", tile.rows, tile.cols, tile.dtype, ir.Const(2)),
+            ir.Instr("load", (ref, parts.place(name, parts.x))),
         ]
 
-    weights = rows[merge.maximum]
-    first = (*held(merge.maximum), ir.Instr("max", (peak, peak, weights)))
-    made.append(ir.Loop(merge.x.id, ir.Const(0), merge.used, ONE, first))
-    body += held(merge.maximum)
-    for name in merge.pieces:
-        if name != merge.maximum:
-            body += held(name)
-    body += [ir.Instr("sub", (weights, weights, peak)), exponential(weights, factor)]
-    for name, piece in merge.pieces.items():
-        if name == merge.maximum:
-            continue
-        if merge.tiles[name].cols == ONE:
-            body.append(ir.Instr("fma", (piece, rows[name], weights, piece)))
+    weight = own[maximum]
+    largest = (*held(maximum), ir.Instr("max", (peak, peak, weight)))
+    body = [*held(maximum), *(stmt for name in parts.sums for stmt in held(name))]
+    body += [ir.Instr("sub", (weight, weight, peak)), exponential(weight, softmax.factor)]
+    for name, total in parts.sums.items():
+        if parts.tiles[name].cols == ONE:
+            body.append(ir.Instr("fma", (total, own[name], weight, total)))
         else:
-            body.append(ir.Instr("mul", (rows[name], rows[name], weights)))
-            body.append(ir.Instr("add", (piece, piece, rows[name])))
-    made.append(ir.Loop(merge.x.id, ir.Const(0), merge.used, ONE, tuple(body)))
-    return made
+            body.append(ir.Instr("mul", (own[name], own[name], weight)))
+            body.append(ir.Instr("add", (total, total, own[name])))
+    return [
+        ir.Instr("fill", (peak, softmax.begin)),
+        *(ir.Instr("fill", (total, ir.Const(0.0))) for total in parts.sums.values()),
+        *(
+            ir.Loop(parts.x.id, ir.Const(0), parts.used, ONE, each)
+            for each in (largest, tuple(body))
+        ),
+    ]

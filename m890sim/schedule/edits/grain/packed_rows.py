@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from m890sim.isa import OPS
@@ -11,145 +11,147 @@ from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import values_of
 from m890sim.schedule.core.effects import operand_roles
 from m890sim.schedule.core.memo import Memo, by_node
-from m890sim.schedule.core.tree import home_of, sites_below
+from m890sim.schedule.core.tree import node
 from m890sim.schedule.edit import EditError, Site, refuse
 
 ONE = ir.Const(1)
+ROWS, KEYS = "rows", "keys"  # what a tile may hold: rows of a head, keys of several heads a token
 _SHAPES = {name: {o.name: o.shape for o in row.operands} for name, row in OPS.items()}
 _MASKS = ("causal_mask", "window_mask")
+Homes = Mapping[str, Site]  # a tile's name -> where it is declared
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Says:
     """What one instruction says about the tiles that it touches, by their names.
 
-    packed: hold rows of heads in any case. linked: where one of them holds rows of heads, those in
-    `follow` do as well. bad: (name, reason) of those that must not. error: refused in any case.
+    holds: (what, tile) that hold it in any case. follow: (what, some tiles, others): where one of
+    the first holds it, the others hold rows. refused: (what, tile, reason) of those that must not
+    hold it. error: refused in any case.
     """
 
-    packed: tuple[str, ...] = ()
-    linked: frozenset[str] = frozenset()
-    follow: tuple[str, ...] = ()
-    bad: tuple[tuple[str, str], ...] = ()
+    holds: tuple[tuple[str, str], ...] = ()
+    follow: tuple[tuple[str, frozenset[str], tuple[str, ...]], ...] = ()
+    refused: tuple[tuple[str, str, str], ...] = ()
     error: str = ""
-    keys: tuple[str, ...] = ()  # hold rows of several heads for each token
-    bad_keys: tuple[tuple[str, str], ...] = ()
-    if_keys: tuple[str, str] | None = None  # where the first holds keys, the second holds rows
 
 
-@dataclass(slots=True)
 class Rows:
-    """The tiles of a phase's body and the instructions that touch them.
+    """The tiles of a phase's body by what they hold, and the instructions that touch them.
 
-    head: the work-item variable that picks a query head. packed: declarations of the tiles whose
-    rows differ from head to head.
+    head: the work-item variable that picks a query head. Raises: EditError where an instruction
+    needs a tile to hold something else.
     """
 
-    kernel: ir.Kernel
-    head: str
-    tiles: dict[Site, ir.TileDecl] = field(default_factory=dict)
-    uses: list[tuple[ir.Instr, Mapping[str, Site], Facts]] = field(default_factory=list)
-    homes: dict[Site, Mapping[str, Site]] = field(default_factory=dict)  # of instructions' tiles
-    packed: set[Site] = field(default_factory=set)
-    keys: set[Site] = field(default_factory=set)
+    def __init__(self, kernel: ir.Kernel, site: Site, head: str) -> None:
+        self.kernel, self.head = kernel, head
+        self.tiles: dict[Site, ir.TileDecl] = {}
+        self.homes: dict[Site, Homes] = {}  # of the tiles of the instruction at a site
+        self.held: dict[str, set[Site]] = {ROWS: set(), KEYS: set()}
+        self.uses: list[tuple[ir.Instr, Homes, Says]] = []
+        self._collect(node(kernel, site), site, {})
+        self._spread()
 
-    def collect(self, site: Site) -> None:
-        """Notes the tiles and instructions of the phase at a site."""
-        for at, stmt in sites_below(self.kernel, site):
-            if isinstance(stmt, ir.TileDecl):
-                self.tiles[at] = stmt
-            elif isinstance(stmt, ir.Instr):
-                homes = {name: home_of(self.kernel, at, name) for name in tile_names(stmt)}
-                decls = {name: self.tiles[home] for name, home in homes.items()}
-                key = (stmt, self.kernel.params, *decls.values())
-                make = partial(self.facts, stmt, decls)
-                self.homes[at] = homes
-                self.uses.append((stmt, homes, _FACTS.get(key, make, type(self), self.head)))
+    def _collect(self, stmt: ir.Stmt, site: Site, scope: Homes) -> None:
+        """Notes the tiles and instructions in a statement, with the tiles visible around it."""
+        first = 0
+        for body in ir.blocks(stmt):
+            visible = dict(scope)
+            for place, child in enumerate(body, first):
+                at = (*site, place)
+                if isinstance(child, ir.TileDecl):
+                    visible[child.name] = at
+                    self.tiles[at] = child
+                elif isinstance(child, ir.Instr):
+                    homes = self.homes[at] = {name: visible[name] for name in tile_names(child)}
+                    decls = {name: self.tiles[home] for name, home in homes.items()}
+                    key = (child, self.kernel.params, *decls.values())
+                    make = partial(self.says, child, decls)
+                    says = _SAYS.get(key, make, type(self), self.head)
+                    self.uses.append((child, homes, says))
+                else:
+                    self._collect(child, at, visible)
+            first += len(body)
 
-    def spread(self) -> None:
-        """Finds the packed tiles: those of the heads' pieces of tensors, and what follows."""
-        for stmt, homes, facts in self.uses:
-            if facts.error:
-                raise refuse(stmt, facts.error)
-            self.packed.update(homes[name] for name in facts.packed)
-            self.keys.update(homes[name] for name in facts.keys)
-        for _, homes, facts in self.uses:
-            if facts.if_keys is not None and homes[facts.if_keys[0]] in self.keys:
-                self.packed.add(homes[facts.if_keys[1]])
-        packed, before = self.packed, -1
-        while len(packed) != before:
-            before = len(packed)
-            for _, homes, facts in self.uses:
-                if facts.follow and any(homes[name] in packed for name in facts.linked):
-                    packed.update(homes[name] for name in facts.follow)
-        for stmt, homes, facts in self.uses:
-            for held, bad in ((packed, facts.bad), (self.keys, facts.bad_keys)):
-                for name, reason in bad:
-                    if homes[name] in held:
-                        raise refuse(stmt, reason)
+    def _spread(self) -> None:
+        """Finds what the tiles hold: that of the heads' pieces of tensors, and what follows."""
+        held, uses = self.held, self.uses
+        for stmt, homes, says in uses:
+            if says.error:
+                raise refuse(stmt, says.error)
+            for what, name in says.holds:
+                held[what].add(homes[name])
+        rows, before = held[ROWS], -1
+        while len(rows) != before:
+            before = len(rows)
+            for _, homes, says in uses:
+                for what, names, others in says.follow:
+                    if any(homes[name] in held[what] for name in names):
+                        rows.update(homes[name] for name in others)
+        for stmt, homes, says in uses:
+            for what, name, reason in says.refused:
+                if homes[name] in held[what]:
+                    raise refuse(stmt, reason)
 
-    def facts(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Facts:
+    def says(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Says:
         """What an instruction says about its tiles."""
         if OPS[stmt.op].family == "dma":
             return self.transfer(stmt)
         shape = _SHAPES[stmt.op]
-        along: list[tuple[str, bool, ir.TileRef]] = []
-        bad: list[tuple[str, str]] = []
-        for name, _, written, value in operand_roles(stmt):
-            if not isinstance(value, ir.TileRef):
-                continue
-            row_letter = shape[name][1 if value.transposed else 0]
-            if row_letter == "M" and stmt.op != "transpose" and shape["dst"][0] == "M":
-                along.append((name, written, value))
-            else:
-                reason = f"{stmt.op} takes rows of `{value.tile}`, which differ from head to head "
-                bad.append((value.tile, reason + f"of `{self.head}`, for something else than rows"))
+        by_rows = stmt.op != "transpose" and shape.get("dst", " ")[0] == "M"
+        names: list[str] = []
         follow: list[str] = []
-        target = next((value for name, _, value in along if name == "dst"), None)
-        for name, written, value in along:
-            if written or not shape[name].endswith("b"):
-                follow.append(value.tile)
-            elif target is not None and not self._same_rows(value, target, decls):
-                bad.append((value.tile, f"one row of `{value.tile}` serves all rows of {stmt.op}"))
-                if not self._one_row(value, decls):
-                    follow.append(value.tile)
-            elif not self._one_row(value, decls):
-                follow.append(value.tile)
-        linked = frozenset(value.tile for _, _, value in along)
-        return Facts((), linked, tuple(follow), tuple(bad))
+        refused: list[tuple[str, str, str]] = []
+        target: ir.TileRef | None = None
+        for name, _, written, ref in operand_roles(stmt):
+            if not isinstance(ref, ir.TileRef):
+                continue
+            if not by_rows or shape[name][ref.transposed] != "M":
+                reason = f"{stmt.op} takes rows of `{ref.tile}`, which differ from head to head "
+                reason += f"of `{self.head}`, for something else than rows"
+                refused.append((ROWS, ref.tile, reason))
+                continue
+            names.append(ref.tile)
+            target = ref if name == "dst" else target
+            broadcast = shape[name].endswith("b") and not written
+            if broadcast and target is not None and not self._same_rows(ref, target, decls):
+                reason = f"one row of `{ref.tile}` serves all rows of {stmt.op}"
+                refused.append((ROWS, ref.tile, reason))
+            if not broadcast or not shapes.same_value(_rows(ref, decls), ONE, self.kernel.tunables):
+                follow.append(ref.tile)
+        followed = (ROWS, frozenset(names), tuple(follow))
+        return Says((), (followed,) if follow else (), tuple(refused))
 
-    def transfer(self, stmt: ir.Instr) -> Facts:
+    def transfer(self, stmt: ir.Instr) -> Says:
         """What a load or a store says about its tile."""
         tile, piece = parts_of(stmt)
         if ir.Name(self.head) in piece.index:
-            return Facts((tile.tile,))
+            return Says(((ROWS, tile.tile),))
+        return self.of_no_head(stmt, ROWS)
+
+    def of_no_head(self, stmt: ir.Instr, *what: str) -> Says:
+        """A transfer of the same rows for every head."""
+        tile, piece = parts_of(stmt)
+        without = f"this piece of `{piece.tensor}` has no index `{self.head}`"
         if stmt.op == "store":
-            return Facts(error=f"this piece of `{piece.tensor}` has no index `{self.head}`")
-        return Facts(bad=((tile.tile, self.without_index(tile, piece)),))
-
-    def without_index(self, tile: ir.TileRef, piece: ir.TensorRef) -> str:
-        """The reason to refuse a load of the same rows for every head."""
-        return (
-            f"the rows of `{tile.tile}` differ from head to head, "
-            f"but this piece of `{piece.tensor}` has no index `{self.head}`"
-        )
-
-    def _extent(self, ref: ir.TileRef, decls: Mapping[str, ir.TileDecl]) -> ir.Expr:
-        return shapes.slice_extent(ref.rows, decls[ref.tile].rows)
-
-    def _one_row(self, ref: ir.TileRef, decls: Mapping[str, ir.TileDecl]) -> bool:
-        return shapes.same_value(self._extent(ref, decls), ONE, self.kernel.tunables)
+            return Says(error=without)
+        reason = f"the rows of `{tile.tile}` differ from head to head, but {without}"
+        return Says(refused=tuple((each, tile.tile, reason) for each in what))
 
     def _same_rows(
         self, one: ir.TileRef, two: ir.TileRef, decls: Mapping[str, ir.TileDecl]
     ) -> bool:
         if one.rows == two.rows and decls[one.tile].rows == decls[two.tile].rows:
             return True
-        left, right = self._extent(one, decls), self._extent(two, decls)
-        return shapes.same_value(left, right, self.kernel.tunables)
+        return shapes.same_value(_rows(one, decls), _rows(two, decls), self.kernel.tunables)
 
 
-_FACTS: Memo[Facts] = Memo()
+def _rows(ref: ir.TileRef, decls: Mapping[str, ir.TileDecl]) -> ir.Expr:
+    """How many rows a piece has."""
+    return shapes.slice_extent(ref.rows, decls[ref.tile].rows)
+
+
+_SAYS: Memo[Says] = Memo()
 
 
 @by_node

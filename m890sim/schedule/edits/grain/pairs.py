@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.arithmetic import add, subtract, times
-from m890sim.kernel.transform import Entry, names_in
+from m890sim.kernel.transform import Entry, names_in, values_of
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.integers.proofs import Integers
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room
-from m890sim.schedule.core.tree import node, replace
+from m890sim.schedule.core.tree import expect, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
 from m890sim.schedule.edits.grain.packed_rows import (
+    KEYS,
     ONE,
-    Facts,
+    ROWS,
     Rows,
+    Says,
     is_position_mask,
     parts_of,
 )
@@ -75,9 +76,7 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     """
     if argument not in COUNTS or not isinstance(argument, int):
         raise EditError(f"pair_heads takes 2 or 4 heads, not {argument!r}")
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Cores):
-        raise refuse(stmt, "the edit acts on a phase (`for ... in cores(...)`), this is none")
+    stmt = expect(kernel, site, ir.Cores)
     head = _head(stmt)
     if head is None:
         raise refuse(stmt, "no variable of the phase picks a row of each token")
@@ -98,13 +97,9 @@ _LEGAL: Memo[bool] = Memo()
 
 def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
     number = stmt.vars.index(head)
-    rows = Pairs(kernel, head)
-    rows.collect(site)
-    rows.spread()
-    namer = Namer(kernel)
-    pairer = _Pairer(rows, site, head, count, namer)
+    pairer = _Pairer(Pairs(kernel, site, head), site, head, count)
     body = pairer.block(stmt.body)
-    outer = namer.fresh("w")
+    outer = pairer.namer.fresh("w")
     first = ir.Let(head, times(ir.Name(outer), count), loc=stmt.loc)
     rest = subtract(stmt.extents[number], ir.Name(head))
     heads = ir.Let(pairer.heads, ir.Op("min", (ir.Const(count), rest)), loc=stmt.loc)
@@ -118,34 +113,17 @@ def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int
     return replace(kernel, site, changed)
 
 
+@by_node
 def _head(stmt: ir.Cores) -> str | None:
     """The variable that picks a row of each token in the loads of a matmul's stationary operand."""
-    parts = [_used(part) for part in stmt.body]
-    stationary = {name for names, _ in parts for name in names}
-    for _, loads in parts:
-        for tile, indices in loads:
-            if tile in stationary:
-                for name in stmt.vars:
-                    if name in indices:
-                        return name
+    instructions = [part for part in ir.walk(stmt.body) if isinstance(part, ir.Instr)]
+    stationary = [part.operands[2] for part in instructions if part.op == "matmul"]
+    tiles = {ref.tile for ref in stationary if isinstance(ref, ir.TileRef)}
+    for tile, piece in (parts_of(part) for part in instructions if part.op == "load"):
+        for name in stmt.vars if tile.tile in tiles else ():
+            if ir.Name(name) in piece.index and _role(piece, name) == KEYS:
+                return name
     return None
-
-
-@by_node
-def _used(stmt: ir.Stmt) -> tuple[frozenset[str], tuple[tuple[str, frozenset[str]], ...]]:
-    """Tiles that are stationary operands, and those that are loaded with variables by keys."""
-    if isinstance(stmt, ir.Instr):
-        if stmt.op == "matmul" and isinstance(stmt.operands[2], ir.TileRef):
-            return frozenset((stmt.operands[2].tile,)), ()
-        if stmt.op == "load":
-            tile, piece = parts_of(stmt)
-            indices = (entry.id for entry in piece.index if isinstance(entry, ir.Name))
-            keys = frozenset(name for name in indices if _role(piece, name) == "keys")
-            return frozenset(), ((tile.tile, keys),) if keys else ()
-        return frozenset(), ()
-    parts = [_used(child) for child in ir.children(stmt)]
-    names = frozenset(name for found, _ in parts for name in found)
-    return names, tuple(load for _, loads in parts for load in loads)
 
 
 def _role(ref: ir.TensorRef, head: str) -> str:
@@ -157,13 +135,13 @@ def _role(ref: ir.TensorRef, head: str) -> str:
         before = sum(n < place for n in slices)
         if before > 1 or len(slices) != before + 1 or ref.index.count(name) > 1:
             return "other"
-        return "keys" if before else "rows"
+        return KEYS if before else ROWS
     if not any(head in names_in(entry) for entry in ref.index):
         return ""
     own = [n for n in slices if head in names_in(ref.index[n])]
     others = [e for n, e in enumerate(ref.index) if n not in own and head in names_in(e)]
     if len(own) == 1 and not others and slices[0] == own[0] and len(slices) == 2:
-        return "rows" if _group(ref.index[own[0]], head) is not None else "other"
+        return ROWS if _group(ref.index[own[0]], head) is not None else "other"
     return "other"
 
 
@@ -180,56 +158,47 @@ def _group(entry: ir.Slice | ir.Gather | ir.Expr, head: str) -> ir.Expr | None:
     return group if shapes.same_value(subtract(entry.stop, start), group) else None
 
 
-@dataclass(slots=True)
 class Pairs(Rows):
     """Rows of heads that stand behind each other, and tiles of keys, head after head a token."""
 
-    def facts(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Facts:
-        """What an instruction says about its tiles."""
-        found = Rows.facts(self, stmt, decls)
+    def says(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Says:
+        found = super().says(stmt, decls)
         if stmt.op in ("load", "store"):
             return found
         stationary = stmt.operands[2] if stmt.op == "matmul" else None
-        others = [
-            value.tile
-            for value in (*stmt.operands, *(value for _, value in stmt.keywords))
-            if isinstance(value, ir.TileRef) and value is not stationary
-        ]
-        wrong = tuple((name, f"{stmt.op} takes the keys in `{name}`") for name in others)
-        bad, pair = found.bad, None
-        if isinstance(stationary, ir.TileRef):
-            pair = (stationary.tile, others[0])
+        values = (value for value in values_of(stmt) if value is not stationary)
+        others = [value.tile for value in values if isinstance(value, ir.TileRef)]
+        refused = [(KEYS, name, f"{stmt.op} takes the keys in `{name}`") for name in others]
         if is_position_mask(stmt):
-            bad = (*bad, (others[0], f"{stmt.op} goes by the positions of rows"))
-        return dataclasses.replace(found, bad=bad, bad_keys=wrong, if_keys=pair)
+            refused.append((ROWS, others[0], f"{stmt.op} goes by the positions of rows"))
+        follow = found.follow
+        if isinstance(stationary, ir.TileRef):
+            follow = (*follow, (KEYS, frozenset((stationary.tile,)), (others[0],)))
+        return Says(found.holds, follow, (*found.refused, *refused))
 
-    def transfer(self, stmt: ir.Instr) -> Facts:
-        """What a load or a store says about its tile."""
+    def transfer(self, stmt: ir.Instr) -> Says:
         tile, piece = parts_of(stmt)
-        role, name = _role(piece, self.head), tile.tile
-        both = ((name, f"`{name}` holds keys and rows"),)
-        if role == "keys":
-            return Facts(keys=(name,), bad=both)
-        if role == "rows":
-            return Facts((name,), bad_keys=both)
+        role = _role(piece, self.head)
         if role == "other":
-            return Facts(error=f"`{self.head}` is no index of `{piece.tensor}` that a run goes by")
-        if stmt.op == "store":
-            return Facts(error=f"this piece of `{piece.tensor}` has no index `{self.head}`")
-        reason = ((name, self.without_index(tile, piece)),)
-        return Facts(bad=reason, bad_keys=reason)
+            return Says(error=f"`{self.head}` is no index of `{piece.tensor}` that a run goes by")
+        if not role:
+            return self.of_no_head(stmt, ROWS, KEYS)
+        other = ROWS if role == KEYS else KEYS
+        reason = f"`{tile.tile}` holds keys and rows"
+        return Says(((role, tile.tile),), refused=((other, tile.tile, reason),))
 
 
 class _Pairer(Packer):
     """Writes a phase's body for several heads; refuses other uses of the head."""
 
-    def __init__(self, rows: Pairs, site: Site, head: str, count: int, namer: Namer) -> None:
+    def __init__(self, rows: Pairs, site: Site, head: str, count: int) -> None:
         super().__init__(rows, site, head, ONE)
-        self.count, self.namer, self.heads = count, namer, namer.fresh("heads")
+        self.count, self.namer = count, Namer(rows.kernel)
+        self.heads = self.namer.fresh("heads")
         self.row = ""  # the loop's variable while a matmul of one head is written
 
     def declared_rows(self, tile: ir.TileDecl) -> ir.Expr:
-        held = self.site in self.rows.packed or self.site in self.rows.keys
+        held = self.site in self.rows.held[ROWS] or self.site in self.rows.held[KEYS]
         return times(tile.rows, self.count) if held else tile.rows
 
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
@@ -237,7 +206,7 @@ class _Pairer(Packer):
         stationary = stmt.operands[2] if stmt.op == "matmul" else None
         if (
             not isinstance(stationary, ir.TileRef)
-            or self.homes[stationary.tile] not in self.rows.keys
+            or self.homes[stationary.tile] not in self.rows.held[KEYS]
         ):
             return self.packed(stmt)
         self.row = self.namer.fresh("y")
@@ -255,7 +224,7 @@ class _Pairer(Packer):
     def tile(self, ref: ir.TileRef) -> ir.TileRef:
         home, heads, row = self.homes[ref.tile], ir.Name(self.heads), ir.Name(self.row)
         rows, height = ref.rows, self.rows.tiles[home].rows
-        if home in self.rows.packed:
+        if home in self.rows.held[ROWS]:
             if rows != ir.FULL:
                 raise refuse(self.stmt, f"a piece of `{ref.tile}` has not all rows of a head")
             if self.row:
@@ -263,7 +232,7 @@ class _Pairer(Packer):
                 return dataclasses.replace(ref, rows=ir.Slice(first, add(first, height)))
             stop = heads if height == ONE else ir.Op("*", (heads, height))
             return dataclasses.replace(ref, rows=ir.Slice(None, stop))
-        if home not in self.rows.keys:
+        if home not in self.rows.held[KEYS]:
             return ref
         if rows.step is not None:
             raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {rows.step}-th row")

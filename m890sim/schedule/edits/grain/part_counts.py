@@ -6,42 +6,30 @@ shares of a range by their number, leave what they carry in scratch, and are all
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from m890sim.kernel import ir
-from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import expressions, names_in
-from m890sim.schedule.core.effects import known_effects
-from m890sim.schedule.core.running.carried import (
-    ONE,
-    Shape,
-    Share,
-    beginning,
-    carried_by,
-    innermost,
-    shape_of,
-    share_of,
-)
-from m890sim.schedule.core.running.softmax import weights_of
+from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.running.item import ONE, Item, Softmax, blocks_of, softmax_of
+from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
-from m890sim.schedule.edits.grain.merge import exponential
+from m890sim.schedule.edits.grain.merge import weighed, weights
 from m890sim.schedule.edits.grain.packed_rows import parts_of
-
-Lets = dict[str, ir.Expr]
+from m890sim.schedule.edits.grain.shares import Share, counts_of, largest_count
 
 
 def is_of_parts(kernel: ir.Kernel, name: str) -> bool:
     """Whether a tunable looks like a number of parts or a least length."""
     tunables = [ir.Name(tunable) for tunable in kernel.tunables]
     for phase in kernel.phases:
-        if not any(extent in tunables for extent in phase.extents):
-            continue
-        for stmt in ir.walk(phase.body):
-            share = share_of(stmt)
-            if share is not None and ir.Name(share.parts) in phase.extents:
-                return name in (share.parts, share.least)
+        if any(extent in tunables for extent in phase.extents):
+            for stmt in ir.walk(phase.body):
+                counts = counts_of(stmt)
+                if counts is not None and counts[0] in phase.extents:
+                    return ir.Name(name) in counts
     return False
 
 
@@ -52,272 +40,220 @@ def require_parts(kernel: ir.Kernel, name: str) -> None:
     loops, fences and queues: the parts' loops, their stores, the loads, weights and sums of the
     phase that merges them. It is used for nothing else, and nothing else writes their scratch.
     """
-    shares = [
-        s for stmt in ir.walk(kernel.body) if isinstance(stmt, ir.Let) and (s := share_of(stmt))
-    ]
-    parts = {share.parts for share in shares}
-    least = {share.least for share in shares}
-    if len(parts) != 1 or len(least) != 1 or name not in parts | least:
+    counts = {found for stmt in ir.walk(kernel.body) if (found := counts_of(stmt)) is not None}
+    parts, least = ({pair[n] for pair in counts} for n in (0, 1))
+    if len(parts) != 1 or len(least) != 1 or ir.Name(name) not in parts | least:
         raise EditError(f"{name} is no number of parts of a range")
     check = _Check(kernel, parts.pop(), least.pop())
     check.uses()
-    split = [s for s in kernel.phases if check.number in s.extents]
-    merged = [s for s in kernel.phases if check.reads_scratch(s)]
-    if not split or {id(s) for s in split} & {id(s) for s in merged}:
+    split = [phase for phase in kernel.phases if check.parts in phase.extents]
+    merged = [phase for phase in kernel.phases if effects_of(phase).reads & check.dims.keys()]
+    if not split or any(phase in split for phase in merged):
         raise EditError(f"{name} is no number of parts of a range that are merged later")
     for phase in kernel.phases:
-        if check.number not in phase.extents and known_effects(phase).writes & set(check.dims):
-            raise refuse(phase, f"the scratch of the parts, {check.parts} of them, is written here")
+        if phase not in split and effects_of(phase).writes & check.dims.keys():
+            reason = f"the scratch of the parts, {check.parts.id} of them, is written here"
+            raise refuse(phase, reason)
     for phase in split:
         check.split(phase)
     for phase in merged:
         check.merged(phase)
 
 
-@dataclass(slots=True)
+def _using(body: Body, names: set[str]) -> Iterator[ir.Stmt]:
+    """The statements that use one of the names in a number, or have one below that does."""
+    for stmt in body:
+        if not names.isdisjoint(effects_of(stmt).uses):
+            yield stmt
+            yield from _using(ir.children(stmt), names)
+
+
 class _Check:
     """One walk over the phases that share a number of parts."""
 
-    kernel: ir.Kernel
-    parts: str
-    least: str
-    lets: Lets = field(default_factory=dict)  # of the phases that split, by name
-    factor: dict[str, ir.Instr] = field(default_factory=dict)  # scratch of a maximum -> weights
-    maximum: dict[str, str] = field(default_factory=dict)  # scratch of a sum -> of its maximum
-    dims: dict[str, int] = field(default_factory=dict)  # scratch -> the place of the parts in it
-
-    @property
-    def number(self) -> ir.Name:
-        return ir.Name(self.parts)
+    def __init__(self, kernel: ir.Kernel, parts: ir.Name, least: ir.Name) -> None:
+        self.kernel, self.parts, self.least = kernel, parts, least
+        self.lets: dict[str, ir.Expr] = {}  # of the phases that split, by name
+        self.factor: dict[str, Factor] = {}  # scratch of a maximum -> in the sums' weights
+        self.maximum: dict[str, str] = {}  # scratch -> that of its maximum
+        self.dims: dict[str, int] = {}  # scratch -> the place of the parts in it
 
     def uses(self) -> None:
         """Refuses uses of the two tunables in other places than split_range's."""
-        for stmt in ir.walk(self.kernel.body):
-            if isinstance(stmt, ir.HbmDecl) and self.number in stmt.dims:
-                self.dims[stmt.name] = stmt.dims.index(self.number)
-            if isinstance(stmt, ir.Let) and share_of(stmt) is not None:
-                continue
-            for expr in expressions(stmt):
-                whole = expr == self.number and (
-                    isinstance(stmt, (ir.Cores, ir.HbmDecl, ir.TileDecl))
-                )
-                if not whole and {self.parts, self.least} & set(names_in(expr)):
-                    raise refuse(stmt, f"{self.parts} or {self.least} is used for something else")
-
-    def reads_scratch(self, phase: ir.Cores) -> bool:
-        return bool(known_effects(phase).reads & set(self.dims))
+        names = {self.parts.id, self.least.id}
+        for stmt in _using(self.kernel.body, names):
+            if isinstance(stmt, ir.HbmDecl) and self.parts in stmt.dims:
+                self.dims[stmt.name] = stmt.dims.index(self.parts)
+            extents = isinstance(stmt, (ir.Cores, ir.HbmDecl, ir.TileDecl))
+            for expr in expressions(stmt) if counts_of(stmt) is None else ():
+                if not (extents and expr == self.parts) and not names.isdisjoint(names_in(expr)):
+                    found = f"{self.parts.id} or {self.least.id} is used for something else"
+                    raise refuse(stmt, found)
 
     # ---- the phase of the parts ----
 
     def split(self, phase: ir.Cores) -> None:
         """Refuses a phase that does not take shares of a range."""
-        if phase.extents.count(self.number) != 1:
-            raise refuse(phase, f"{self.parts} is two of the phase's extents")
-        x = ir.Name(phase.vars[phase.extents.index(self.number)])
-        shape = shape_of(phase)
-        pieces, maximum = carried_by(shape)
-        start = next(
-            s
-            for s in shape.body
-            if isinstance(s, ir.Instr) and s.op == "fill" and maximum in known_effects(s).writes
-        )
-        if beginning(start, shape.tiles[maximum]) is not start.operands[1]:
-            raise refuse(start, "the maximum of a part without keys must be a finite number")
-        factors = {
-            weights_of(loop, maximum, pieces, shape.written, shape.tiles) for loop in shape.loops
-        }
-        if len(factors) != 1:
-            raise refuse(phase, "the loops weigh by different factors")
+        if phase.extents.count(self.parts) != 1:
+            raise refuse(phase, f"{self.parts.id} is two of the phase's extents")
+        x = ir.Name(phase.vars[phase.extents.index(self.parts)])
+        item = Item(phase)
+        softmax = softmax_of(item)
+        if softmax.begin is not softmax.fill.operands[1]:
+            reason = "the maximum of a part without keys must be a finite number"
+            raise refuse(softmax.fill, reason)
         lets = {s.name: s.value for s in ir.walk(phase.body) if isinstance(s, ir.Let)}
-        used = self.bounds(phase, shape, x, lets)
-        homes = self.stores(shape, pieces, x)
-        for name, home in homes.items():
-            self.maximum[home] = homes[maximum]
-            if name == maximum:
-                self.factor[home] = exponential(ir.TileRef(""), factors.copy().pop())
-        guards = [c for c in shape.conditions if c.condition == ir.Op("<", (x, used))]
+        used = self.bounds(item, x, lets)
+        self.stores(softmax, x)
+        conditions = [block[-1] for block in item.outer]
+        guards = [c for c in conditions if expressions(c) == [ir.Op("<", (x, used))]]
         if len(guards) != 1:
             raise refuse(phase, f"no `if {x.id} < {used.id}` is around the loops")
-        allowed = {id(loop.start) for loop in shape.loops} | {id(loop.stop) for loop in shape.loops}
-        allowed.add(id(guards[0].condition))
-        for stmt in ir.walk(phase.body):
+        allowed = {id(bound) for loop in item.loops for bound in (loop.start, loop.stop)}
+        allowed.update(map(id, expressions(guards[0])))
+        for stmt in _using(phase.body, {x.id}):
             for expr in expressions(stmt):
                 place = isinstance(stmt, ir.Instr) and stmt.op == "store" and expr == x
                 if x.id in names_in(expr) and id(expr) not in allowed and not place:
-                    raise refuse(stmt, f"`{x.id}` is used for something else than its share")
+                    reason = f"`{x.id}` is used for something else than its share"
+                    raise refuse(stmt, reason)
         self.lets |= lets
 
-    def bounds(self, phase: ir.Cores, shape: Shape, x: ir.Name, lets: Lets) -> ir.Name:
+    def bounds(self, item: Item, x: ir.Name, lets: dict[str, ir.Expr]) -> ir.Name:
         """The name of the number of parts that have something; refuses loops of other ranges."""
-        shares = {
-            s.name: share
-            for s in ir.walk(phase.body)
-            if isinstance(s, ir.Let) and (share := share_of(s)) is not None
-        }
-        counts: ir.Expr | None = None
-        for loop in shape.loops:
-            stop = loop.stop
-            share = next((s for name, s in shares.items() if name in names_in(loop.start)), None)
-            if share is None or not isinstance(stop, ir.Op) or stop.op != "min":
-                raise refuse(loop, f"the loop over {loop.var} does not take a share of its range")
-            moved = ir.Op("*", (x, ir.Name(share.name)))
-            end, first = stop.args[0], ir.Const(0)
-            if loop.start != moved:
-                if not isinstance(loop.start, ir.Op) or loop.start.args[1:] != (moved,):
-                    raise refuse(loop, f"the loop over {loop.var} does not begin at its share")
-                first = loop.start.args[0]  # type: ignore[assignment]
-            trips = subtract(end, first)
-            whole = trips if loop.step == ONE else ir.Op("ceil_div", (trips, loop.step))
-            if (
-                loop.start != add(first, moved)
-                or stop.args[1] != add(loop.start, ir.Name(share.name))
-                or share.trips != whole
-                or lets[share.name] != times(_cut(share), loop.step)
-            ):
-                raise refuse(loop, f"the loop over {loop.var} does not take a share of its range")
-            count = ir.Op("ceil_div", (trips, ir.Name(share.name)))
-            counts = count if counts is None else ir.Op("max", (counts, count))
-        wanted = ir.Op("max", (ONE, counts)) if counts is not None else None
+        lengths = [name for name, value in lets.items() if counts_of(ir.Let(name, value))]
+        shares: list[Share] = []
+        for loop in item.loops:
+            begin, stop = loop.start, loop.stop
+            name = next((name for name in lengths if name in names_in(begin)), None)
+            reason = f"the loop over {loop.var} does not take a share of its range"
+            if name is None or not isinstance(stop, ir.Op) or stop.op != "min":
+                raise refuse(loop, reason)
+            start: ir.Expr = ir.Const(0)
+            if isinstance(begin, ir.Op) and begin.op == "+":
+                start = begin.args[0]
+            whole = dataclasses.replace(loop, start=start, stop=stop.args[0])
+            share = Share.of(whole, name, x, self.parts, self.least)
+            if (begin, stop, lets[name]) != (share.begin, share.end, share.length.value):
+                raise refuse(loop, reason)
+            shares.append(share)
+        wanted = ir.Op("max", (ONE, largest_count(shares)))
         for name, value in lets.items():
             if value == wanted:
                 return ir.Name(name)
-        raise refuse(phase, "no scalar is the number of parts that have something")
+        raise refuse(item.stmt, "no scalar is the number of parts that have something")
 
-    def stores(self, shape: Shape, pieces: dict[str, ir.TileRef], x: ir.Name) -> dict[str, str]:
-        """What is carried -> its scratch; refuses an epilogue that does more than that."""
-        source: dict[ir.TileRef, str] = {piece: name for name, piece in pieces.items()}
+    def stores(self, softmax: Softmax, x: ir.Name) -> None:
+        """Refuses an epilogue that does more than leave what is carried in scratch."""
+        source: dict[object, str] = {piece: name for name, piece in softmax.pieces.items()}
         homes: dict[str, str] = {}
-        for stmt in shape.body[shape.last + 1 :]:
+        for stmt in softmax.item.epilogue:
             if isinstance(stmt, ir.TileDecl) or (isinstance(stmt, ir.Instr) and stmt.op == "fence"):
                 continue
-            if isinstance(stmt, ir.Instr) and stmt.op == "copy" and stmt.operands[1] in source:
+            if isinstance(stmt, ir.Instr) and stmt.op == "copy":
                 made, origin = stmt.operands
-                assert isinstance(made, ir.TileRef) and isinstance(origin, ir.TileRef)
-                source[made] = source[origin]
-                continue
-            if isinstance(stmt, ir.Instr) and stmt.op == "store":
+                if isinstance(made, ir.TileRef) and origin in source:
+                    source[made] = source[origin]
+                    continue
+            elif isinstance(stmt, ir.Instr) and stmt.op == "store":
                 tile, place = parts_of(stmt)
                 at = self.dims.get(place.tensor)
                 if tile in source and at is not None and place.index[at] == x:
                     homes[source[tile]] = place.tensor
                     continue
             raise refuse(stmt, "a part does more than leave what it carries in scratch")
-        if set(homes) != set(pieces):
-            raise refuse(shape.body[-1], "a part does not leave all that it carries in scratch")
-        return homes
+        if homes.keys() != softmax.pieces.keys():
+            last = softmax.item.body[-1]
+            raise refuse(last, "a part does not leave all that it carries in scratch")
+        self.maximum |= dict.fromkeys(homes.values(), homes[softmax.maximum])
+        self.factor[homes[softmax.maximum]] = softmax.factor
 
     # ---- the phase that merges ----
 
     def merged(self, phase: ir.Cores) -> None:
-        """Refuses a phase that does not weigh and add up all parts."""
+        """Refuses a phase that does not weigh and add up all parts, each in one go."""
         own = {s.name: s.value for s in ir.walk(phase.body) if isinstance(s, ir.Let)}
         for name, value in own.items():
-            if name in self.lets and self.lets[name] != value:
+            if self.lets.get(name, value) != value:
                 raise refuse(phase, f"`{name}` is not what it is in the phase of the parts")
-        body = innermost(phase.body)
+        body = blocks_of(phase.body)[-1]
+        single = {id(stmt) for stmt in body}
+        instructions = [stmt for stmt in ir.walk(phase.body) if isinstance(stmt, ir.Instr)]
         inside = {id(stmt) for stmt in ir.walk(body)}
-        for stmt in ir.walk(phase.body):
-            if isinstance(stmt, ir.Instr) and id(stmt) not in inside:
+        for stmt in instructions:
+            if id(stmt) not in inside:
                 raise refuse(stmt, "the parts are not merged in one block")
-        single = [s for s in body if isinstance(s, ir.Instr)]
-        tiles: dict[str, str] = {}  # tile -> the scratch of the parts that it holds
-        for stmt in _instructions(body):
-            if stmt.op == "load" and parts_of(stmt)[1].tensor in self.dims:
-                if stmt not in single:
-                    raise refuse(stmt, "parts of several rows are merged; split anew instead")
-                self.load(stmt, own, tiles)
+        homes: dict[str, str] = {}  # tile -> the scratch of the parts that it holds
+        loads = [stmt for stmt in instructions if self.is_load(stmt)]
+        for stmt in loads:
+            if id(stmt) not in single:
+                raise refuse(stmt, "parts of several rows are merged; split anew instead")
+            self.load(stmt, own, homes)
         steps = [
-            s
-            for s in _instructions(body)
-            if (known_effects(s).reads | known_effects(s).writes) & set(tiles)
-            and not (s.op == "load" and parts_of(s)[1].tensor in self.dims)
+            stmt
+            for stmt in instructions
+            if not homes.keys().isdisjoint(effects_of(stmt).touched) and stmt not in loads
         ]
-        if any(stmt not in single for stmt in steps):
+        if any(id(stmt) not in single for stmt in steps):
             raise refuse(phase, "the parts are not merged in one block")
-        self.sums(phase, steps, tiles)
+        for total in self.sums(phase, steps, homes):
+            writers = [stmt for stmt in instructions if total.tile in effects_of(stmt).writes]
+            if len(writers) != 1:
+                raise refuse(writers[-1], f"`{total.tile}` is written again")
 
-    def load(self, stmt: ir.Instr, lets: Lets, tiles: dict[str, str]) -> None:
-        """Refuses a load of other parts than all that have something."""
+    def is_load(self, stmt: ir.Instr) -> bool:
+        """Whether an instruction loads parts."""
+        return stmt.op == "load" and parts_of(stmt)[1].tensor in self.dims
+
+    def load(self, stmt: ir.Instr, lets: dict[str, ir.Expr], homes: dict[str, str]) -> None:
+        """Notes a load of all parts that have something; refuses another one."""
         tile, piece = parts_of(stmt)
         entry = piece.index[self.dims[piece.tensor]]
         stop = entry.stop if isinstance(entry, ir.Slice) and entry.start is None else None
-        known = isinstance(stop, ir.Name) and stop.id in lets and stop.id in self.lets
-        if not known or not isinstance(entry, ir.Slice) or tile.rows != entry or tile.tile in tiles:
+        used = lets.get(stop.id) if isinstance(stop, ir.Name) and stop.id in self.lets else None
+        if (
+            not (isinstance(used, ir.Op) and used.op == "max" and used.args[0] == ONE)
+            or tile.rows != entry
+            or tile.tile in homes
+        ):
             raise refuse(stmt, f"this does not load all parts of `{piece.tensor}`")
-        value = lets[stop.id] if isinstance(stop, ir.Name) else ONE
-        if not (isinstance(value, ir.Op) and value.op == "max" and value.args[0] == ONE):
-            raise refuse(stmt, f"this does not load all parts of `{piece.tensor}`")
-        tiles[tile.tile] = piece.tensor
+        homes[tile.tile] = piece.tensor
 
-    def sums(self, phase: ir.Cores, steps: list[ir.Instr], tiles: dict[str, str]) -> None:
-        """Refuses anything but largest maximum, weights, weighed sums, one step after the other."""
-        of = {scratch: tile for tile, scratch in tiles.items()}
-        expected: dict[str, list[ir.Instr]] = {}
+    def sums(
+        self, phase: ir.Cores, steps: list[ir.Instr], homes: dict[str, str]
+    ) -> Iterator[ir.TileRef]:
+        """What the parts are added up in; refuses any other step than those of `merge`."""
+        tiles = {home: tile for tile, home in homes.items()}
+        done: dict[str, list[ir.Instr]] = {tile: [] for tile in homes}
+        held: dict[str, ir.TileRef] = {}
         for stmt in steps:
-            read = known_effects(stmt).reads & set(tiles)
-            ref = next(
-                (o for o in stmt.operands if isinstance(o, ir.TileRef) and o.tile in read), None
-            )
+            read = effects_of(stmt).reads
+            refs = [ref for ref in stmt.operands if isinstance(ref, ir.TileRef)]
+            ref = next((ref for ref in refs if ref.tile in homes and ref.tile in read), None)
             if ref is None:  # read through a keyword, or written anew
                 raise refuse(stmt, "this is no step of merging parts as split_range does it")
-            plain = ir.Instr(
-                stmt.op,
-                stmt.operands,
-                tuple((key, value) for key, value in stmt.keywords if key != "engine"),
-            )
-            home = tiles[ref.tile]
-            peak = of.get(self.maximum.get(home, ""))
+            home = homes[ref.tile]
+            peak = tiles.get(self.maximum.get(home, ""))
             if peak is None:
                 raise refuse(stmt, f"the parts in `{home}` are not merged with a maximum")
-            done = expected.setdefault(ref.tile, [])
-            whole = ir.TileRef(ref.tile, ref.rows)
-            if ref.tile == peak:
-                weights = self.factor[home]
-                wanted = [
-                    ("col_max", whole),
-                    ("sub", whole),
-                    (weights.op, whole),
-                ]
-                largest = done[0].operands[0] if done else None
-                right = (
-                    len(done) < 3
-                    and plain.op == wanted[len(done)][0]
-                    and {
-                        0: plain.operands[1:] == (whole,),
-                        1: plain.operands == (whole, whole, largest),
-                        2: plain.operands == (whole, whole) and plain.keywords == weights.keywords,
-                    }[len(done)]
-                )
+            keywords = tuple((key, value) for key, value in stmt.keywords if key != "engine")
+            done[ref.tile].append(ir.Instr(stmt.op, stmt.operands, keywords))
+            held.setdefault(ref.tile, ir.TileRef(ref.tile, ref.rows))
+            if ref.tile != peak and len(done[peak]) != 3:
+                raise self.other(stmt, home)
+        for tile, home in homes.items():
+            made, number = done[tile], 0 if home in self.factor else 1
+            total = made[number].operands[0] if len(made) > number else None
+            if not isinstance(total, ir.TileRef):
+                raise self.other(phase, home)
+            if home in self.factor:
+                wanted = weights(held[tile], total, self.factor[home])
             else:
-                weight = ir.TileRef(peak, ref.rows)
-                right = (
-                    len(done) < 2
-                    and {
-                        0: plain.op == "mul"
-                        and plain.operands == (whole, whole, weight)
-                        and len(expected.get(peak, ())) == 3,
-                        1: plain.op == "col_sum" and plain.operands[1:] == (whole,),
-                    }[len(done)]
-                )
-            if not right:
-                raise refuse(stmt, f"the parts in `{home}` are not merged as split_range does it")
-            done.append(plain)
-        for tile, home in tiles.items():
-            if len(expected.get(tile, ())) != (3 if home in self.factor else 2):
-                raise refuse(phase, f"the parts in `{home}` are not merged as split_range does it")
-            largest = expected[tile][0 if home in self.factor else 1].operands[0]
-            assert isinstance(largest, ir.TileRef)
-            writers = [
-                s for s in _instructions(phase.body) if largest.tile in known_effects(s).writes
-            ]
-            if len(writers) != 1:
-                raise refuse(writers[-1], f"`{largest.tile}` is written again")
+                peak = tiles[self.maximum[home]]
+                wanted = weighed(held[tile], total, ir.TileRef(peak, held[tile].rows))
+            if made != wanted:
+                raise self.other(phase, home)
+            yield total
 
-
-def _cut(share: Share) -> ir.Expr:
-    cut = ir.Op("ceil_div", (share.trips, ir.Name(share.parts)))
-    return ir.Op("max", (cut, ir.Name(share.least)))
-
-
-def _instructions(body: Body) -> Iterator[ir.Instr]:
-    return (stmt for stmt in ir.walk(body) if isinstance(stmt, ir.Instr))
+    def other(self, stmt: ir.Stmt, home: str) -> EditError:
+        return refuse(stmt, f"the parts in `{home}` are not merged as split_range does it")

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in, substitute_block
 from m890sim.schedule.core.names import Namer
-from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import refuse
 from m890sim.schedule.edits.attributes.tunable import require_value
 from m890sim.schedule.edits.grain.packed_rows import ONE
 
 
-def tokens_of_a_block(
-    before: ir.Kernel, packed: ir.Kernel, phase: ir.Cores, heights: set[ir.Expr], group: ir.Expr
-) -> ir.Kernel:
-    """The packed kernel with its Tunable of rows BQ replaced by max(1, BQ // G) everywhere.
-
-    heights: the rows of the tiles that were packed.
-    """
-    name = _tunable(before, phase, heights, group)
+def tokens_of_a_block(packed: ir.Kernel, name: str, group: ir.Expr) -> ir.Kernel:
+    """A packed kernel with its Tunable of rows BQ replaced by max(1, BQ // G) everywhere."""
     tokens = Namer(packed).fresh("TOKENS")
     let = ir.Let(tokens, ir.Op("max", (ONE, ir.Op("//", (ir.Name(name), group)))))
     place = _behind(packed, group)
@@ -31,14 +23,11 @@ def tokens_of_a_block(
 
 def require_tokens(
     kernel: ir.Kernel, phase: ir.Cores, heights: set[ir.Expr], group: ir.Expr
-) -> None:
-    """Refuses what tokens_of_a_block does."""
-    name = _tunable(kernel, phase, heights, group)
-    require_value(kernel, name, 1)  # no multiple of the present size
+) -> str:
+    """The Tunable that is the rows of all packed tiles and may be known at launch only.
 
-
-def _tunable(kernel: ir.Kernel, phase: ir.Cores, heights: set[ir.Expr], group: ir.Expr) -> str:
-    """The Tunable that is the rows of all packed tiles and may be known at launch only."""
+    heights: these rows. Raises: EditError where there is none.
+    """
     if len(heights) != 1:
         raise refuse(phase, 'the packed tiles differ in rows; "grow" takes any')
     (height,) = heights
@@ -48,19 +37,12 @@ def _tunable(kernel: ir.Kernel, phase: ir.Cores, heights: set[ir.Expr], group: i
     first = kernel.body[: _behind(kernel, group)]
     if any(name in names_in(s.value) for s in first if isinstance(s, ir.Let)):
         raise refuse(phase, f"a scalar in front of the number of heads of a group uses {name}")
-    for loop in _loops(kernel.body):
+    for loop in ir.walk(kernel.body):
         # Nor in slots=, at= or queue=: there it would be no size of a block.
-        if name in names_in(loop.step):
+        if isinstance(loop, ir.Loop) and name in names_in(loop.step):
             raise refuse(loop, f"{name} is a loop's step, which must be a constant")
+    require_value(kernel, name, 1)  # no multiple of the present size
     return name
-
-
-def _loops(body: Body) -> Iterator[ir.Loop]:
-    for stmt in body:
-        if isinstance(stmt, ir.Loop):
-            yield stmt
-        if not isinstance(stmt, ir.Instr):
-            yield from _loops(ir.children(stmt))
 
 
 def _behind(kernel: ir.Kernel, group: ir.Expr) -> int:

@@ -1,0 +1,180 @@
+"""A work item of online softmax: what its loops carry, and what stands around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from m890sim.kernel import ir
+from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import known_effects, operand_roles, touches
+from m890sim.schedule.core.liveness import Written, uncovered_read
+from m890sim.schedule.core.running.softmax import weights_of
+from m890sim.schedule.core.running.weights import Factor, number_of
+from m890sim.schedule.core.tree import Body
+from m890sim.schedule.edit import refuse
+
+ONE = ir.Const(1)
+# A maximum that is finite where nothing was seen yet: the difference of two is 0, not NaN.
+FLOOR = ir.Const(-1e30)
+_LARGEST = 3.3e38  # about: of f32 and bf16
+
+
+def blocks_of(body: Body) -> list[Body]:
+    """A work item's block, and those in `if`s without else that have only definitions beside them.
+
+    The outermost first; the `if` is the last statement of its block.
+    """
+    found = [body]
+    while body and isinstance(body[-1], ir.If) and not body[-1].orelse:
+        if not all(isinstance(stmt, ir.Let | ir.TileDecl) for stmt in body[:-1]):
+            break
+        body = body[-1].then
+        found.append(body)
+    return found
+
+
+class Item:
+    """The parts of a work item: what stands before, the loops and what is between, what follows.
+
+    tiles: those declared before the last loop. written: those of them that a loop writes.
+    Raises: EditError where the item has no loop.
+    """
+
+    def __init__(self, stmt: ir.Cores) -> None:
+        self.stmt = stmt
+        *self.outer, self.body = blocks_of(stmt.body)  # blocks around; the one with the loops
+        places = [n for n, part in enumerate(self.body) if isinstance(part, ir.Loop)]
+        if not places:
+            raise refuse(stmt, "a work item of this phase has no range loop in its outermost block")
+        first, behind = places[0], places[-1] + 1
+        self.prologue, self.epilogue = self.body[:first], self.body[behind:]
+        self.middle = self.body[first:behind]  # the loops, and what is between them
+        self.loops = [part for part in self.middle if isinstance(part, ir.Loop)]
+        before = (*(part for block in self.outer for part in block), *self.body[: behind - 1])
+        self.tiles = {part.name: part for part in before if isinstance(part, ir.TileDecl)}
+        self.written = known_effects(*self.loops).writes & self.tiles.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """What the loops of an item carry, and leave to its epilogue.
+
+    pieces: of the maximum and the sums. fill: what the maximum begins with.
+    begin: what it begins with where a part has no keys. factor: of it, in the sums' weights.
+    """
+
+    item: Item
+    pieces: dict[str, ir.TileRef]
+    maximum: str
+    fill: ir.Instr
+    begin: ir.Operand
+    factor: Factor
+
+
+def softmax_of(item: Item) -> Softmax:
+    """What the loops carry. Raises: EditError where they are no online softmax."""
+    loops, epilogue, tiles, written = item.loops, item.epilogue, item.tiles, item.written
+
+    def require(holds: object, stmt: ir.Stmt, reason: str) -> None:
+        if not holds:
+            raise refuse(stmt, reason)
+
+    require(epilogue, loops[-1], "nothing follows the loops")
+    for part in epilogue:
+        require(not isinstance(part, ir.Loop), part, "the epilogue has a loop")
+    for part in (*item.prologue, *item.middle):
+        stored = "store" in known_effects(part).ops
+        require(not stored, part, "something is stored before the loops have ended")
+    sums: dict[str, ir.TileRef] = {}
+    for name, tile in tiles.items():
+        used = any(touches(part, name) for part in epilogue)
+        if used and uncovered_read(tile, epilogue) is not None:
+            reason = f"the epilogue reads `{name}`, which no loop writes"
+            require(name in written, epilogue[0], reason)
+            sums[name] = _piece(epilogue, name)
+    # The maximum is read by what is carried, not always by the epilogue.
+    begun: dict[str, ir.Instr] = {}
+    for name, tile in tiles.items():
+        fill = _fill(item, name) if name in written else None
+        if fill and any(uncovered_read(tile, loop.body) is not None for loop in loops):
+            begun[name] = fill
+    for name in sorted(sums.keys() - begun.keys()):
+        reason = f"`{name}` is not filled with one number in front of the loops"
+        require(False, loops[0], reason)
+    maxima = [name for name, fill in begun.items() if fill.operands[1] != ir.Const(0.0)]
+    reason = "the loops carry no maximum, filled with a number below zero, or two"
+    require(len(maxima) == 1, loops[0], reason)
+    maximum = maxima[0]
+    begin = _beginning(begun[maximum], tiles[maximum])
+    late = known_effects(*epilogue).defines
+    for name, piece in sums.items():
+        for found in names_in(piece):
+            where = f"the piece of `{name}` that the epilogue reads"
+            reason = f"{where} is known only behind the loops: `{found}`"
+            require(found not in late, epilogue[0], reason)
+    others = sorted(begun.keys() - {maximum}, key=[*begun].index)
+    for name in sorted(others):
+        reason = f"the loops carry `{name}`, which the epilogue does not read"
+        require(name in sums, loops[0], reason)
+    require(others, loops[0], "the loops carry a maximum and no sum")
+    used_rows = {piece.rows for piece in sums.values()}
+    alike = len(used_rows) == 1 and all(piece.cols == ir.FULL for piece in sums.values())
+    require(alike, epilogue[0], "the epilogue reads different rows of what the loops carry")
+    reason = f"`{maximum}` has more than one column"
+    require(tiles[maximum].cols == ONE, tiles[maximum], reason)
+    heights = {tiles[name].rows for name in begun}
+    require(len(heights) == 1, tiles[maximum], "what the loops carry differs in rows")
+    pieces = {name: sums[name] for name in (maximum, *others) if name in sums}
+    pieces[maximum] = ir.TileRef(maximum, used_rows.pop())
+    for name, piece in pieces.items():
+        filled = begun[name].operands[0]
+        assert isinstance(filled, ir.TileRef)
+        reason = f"the fill does not cover the piece of `{name}` that is used"
+        require(Written(tiles[name], [filled]).covers(piece), begun[name], reason)
+    for part in item.middle:
+        if not isinstance(part, ir.Loop):
+            used = any(touches(part, name) for name in pieces)
+            require(not used, part, "what the loops carry is used between them")
+            read = known_effects(part).reads & written
+            require(not read, part, "what one of the loops writes is read between them")
+    # What one loop writes is no less a trace of the share where another one reads it.
+    factors = {weights_of(loop, maximum, pieces, written, tiles) for loop in loops}
+    require(len(factors) == 1, item.stmt, "the loops weigh by different factors")
+    return Softmax(item, pieces, maximum, begun[maximum], begin, factors.pop())
+
+
+def _beginning(fill: ir.Instr, tile: ir.TileDecl) -> ir.Operand:
+    """Where the maximum of a part begins: at a finite number, also where all begins at -inf.
+
+    All keys of a part may be hidden from a row, by a mask or by scores of -inf.
+    """
+    if tile.dtype not in ("f32", "bf16"):
+        found = f"the maximum `{tile.name}` is of {tile.dtype}"
+        raise refuse(tile, f"{found}, in which -1e30 is no finite number")
+    number = number_of(fill.operands[1])
+    if number is None or not number <= _LARGEST:
+        raise refuse(fill, f"the maximum `{tile.name}` begins at no certain number")
+    return FLOOR if number < -_LARGEST else fill.operands[1]
+
+
+def _piece(body: Body, name: str) -> ir.TileRef:
+    """The one piece of a tile that a block reads."""
+    found: set[ir.TileRef] = set()
+    for stmt in ir.walk(body):
+        for *_, value in operand_roles(stmt) if isinstance(stmt, ir.Instr) else ():
+            if isinstance(value, ir.TileRef) and value.tile == name:
+                if value.transposed:
+                    raise refuse(stmt, f"the epilogue transposes `{name}`")
+                found.add(value)
+    if len(found) != 1:
+        raise refuse(body[0], f"the epilogue uses several pieces of `{name}`")
+    piece = found.pop()
+    return ir.TileRef(name, piece.rows, piece.cols)
+
+
+def _fill(item: Item, name: str) -> ir.Instr | None:
+    """The fill that is all that the prologue does to a tile."""
+    users = [stmt for stmt in item.prologue if touches(stmt, name)]
+    if len(users) == 1 and isinstance(users[0], ir.Instr) and users[0].op == "fill":
+        return None if isinstance(users[0].operands[1], ir.TileRef) else users[0]
+    return None
