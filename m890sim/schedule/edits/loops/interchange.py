@@ -11,7 +11,7 @@ from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.integers.failures import may_fail, may_overflow
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.tree import node, replace, sites_below, staged
+from m890sim.schedule.core.tree import node, replace, sites, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
 
@@ -68,7 +68,7 @@ def require_independent(
     loops = (loop,) if also is None else (loop, also)
     changing = found.defines | {each.var for each in loops}
     stores: dict[str, list[tuple[Integers, tuple[Entry, ...]]]] = {}
-    for path, stmt in sites_below(kernel, site):
+    for path, stmt in sites(kernel, site):
         if isinstance(stmt, ir.Instr) and stmt.op == "store":
             ref = stmt.operands[0]
             assert isinstance(ref, ir.TensorRef)
