@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from textwrap import indent
+from functools import partial
 
 import pytest
 
-from m890sim.kernel import ir
-from m890sim.language import parse
 from m890sim.schedule import Edit, EditError, apply, legal_edits
+from tests.schedule.editing import kernel_from
 
 HEAD = """from m890sim.lang import *
 
@@ -28,8 +27,7 @@ def example(
 """
 
 
-def kernel_of(body: str) -> ir.Kernel:
-    return parse(HEAD + indent(body.strip("\n") + "\n", "    "))
+kernel_of = partial(kernel_from, HEAD)
 
 
 PACES = """

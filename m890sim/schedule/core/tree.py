@@ -57,9 +57,9 @@ def latest(kernel: ir.Kernel) -> Index | None:
     return found if found is not None and found.kernel is kernel else None
 
 
-def sites(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt]]:
-    """Every statement with its site, in source order, parents first."""
-    yield from _sites(kernel.body, ())
+def sites(kernel: ir.Kernel, site: Site = ()) -> Iterator[tuple[Site, ir.Stmt]]:
+    """Every statement, or those below a site, with its site, in source order, parents first."""
+    yield from _sites(ir.children(node(kernel, site)) if site else kernel.body, site)
 
 
 def _sites(body: Body, prefix: Site) -> Iterator[tuple[Site, ir.Stmt]]:
