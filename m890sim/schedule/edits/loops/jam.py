@@ -82,8 +82,7 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
     def build() -> ir.Kernel:
         free = _FreeNames(kernel)
-        changed = phase(free.namer.fresh(var))
-        return replace(kernel, site, dataclasses.replace(changed, body=free.block(changed.body)))
+        return replace(kernel, site, free.statement(phase(free.namer.fresh(var))))
 
     return build
 
