@@ -1,46 +1,64 @@
-"""Which statements touch a tile, as one object: the scope of edits of single instructions.
+"""Which statements touch a tile or use a scalar, in order: the scope of edits of one statement.
 
-Such an edit looks at the instruction, at what else touches its tiles, in which order and in which
+Such an edit looks at the statement, at what else touches its tiles, in which order and in which
 blocks, and where the scalars in its pieces are defined. As long as all this is the same, so is
-what the edit may do, whatever else has changed in the kernel.
+what the edit may do, whatever else has changed in the kernel, and wherever in it all this stands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.kernel.transform import header
+from m890sim.kernel.transform import header, names_in, values_of
 from m890sim.schedule.core.effects import defined_by, effects_of, touches
-from m890sim.schedule.core.fingerprints import Token, token
+from m890sim.schedule.core.fingerprints import Token, of_statement, token
+from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Memo, by_kernel
 from m890sim.schedule.core.tree import Body, block, contents
 from m890sim.schedule.edit import Site
 
+_Uses = dict[str, list[tuple[int, Token]]]  # name -> place in the text, statement in its block
 
-class Histories:
-    """All tiles, tensors and scalars of a kernel: the statements that touch or define them.
 
-    Fences take no place: no edit that asks here depends on them.
+class UseLists:
+    """All names of a kernel: the statements that touch, define or use them.
+
+    A statement counts as its block and what it says; numbers that place work and memory do not
+    count, and fences are none: no edit that asks here depends on them.
     """
 
-    __slots__ = ("_declared", "_known", "_lists", "places")
+    __slots__ = ("_count", "_declared", "_defined", "_scopes", "_twins", "_used", "blocks")
 
     def __init__(self, kernel: ir.Kernel) -> None:
-        self.places: dict[Site, Token] = {}  # of instructions and tiles
-        self._lists: dict[str, list[object]] = {}
-        self._declared: dict[str, list[object]] = {}
-        self._known: dict[str, Token] = {}
+        self.blocks: dict[Site, tuple[Token, int]] = {}  # of a statement: its block, and its place
+        self._defined: _Uses = {}  # what touches a tile or tensor, or defines a name
+        self._used: _Uses = {}  # what uses a scalar
+        self._declared: dict[str, list[Token]] = {}
+        self._twins: dict[Token, int] = {}
+        self._scopes: dict[Site, tuple[object, ...]] = {}
+        self._count = 0
         self._walk(kernel.body, token(), (), 0)
 
-    def of(self, name: str) -> Token | None:
-        """All that touches a tile or tensor, or defines a scalar; None for other names."""
-        found = self._known.get(name)
-        if found is None:
-            listed = self._lists.get(name)
-            if listed is None:
-                return None
-            found = self._known[name] = token(*listed)
-        return found
+    def scope(self, site: Site, names: Iterable[str], used: Iterable[str] = ()) -> list[object]:
+        """The block of a statement, how many below come before it, and these in their order.
+
+        names: touched or defined by them. used: also those that only use one of these.
+        """
+        found: dict[int, Token] = {}
+        for lists, asked in ((self._defined, names), (self._used, used)):
+            for name in asked:
+                listed = lists.get(name)
+                if listed is not None:
+                    found.update(listed)
+        around, at = self.blocks[site]
+        places = sorted(found)
+        return [around, sum([place < at for place in places]), *[found[place] for place in places]]
+
+    def touched(self, name: str) -> Token:
+        """All that touches a tile or tensor."""
+        return token(*[part for _, part in self._defined.get(name, ())])
 
     def declared(self, name: str) -> Token | None:
         """The declarations of all tiles of a name, or of HBM scratch; None where there is none."""
@@ -48,92 +66,110 @@ class Histories:
         return None if listed is None else token(*listed)
 
     def _walk(self, body: Body, around: Token, prefix: Site, first: int) -> None:
-        lists = self._lists
-        place = 0
         for index, stmt in enumerate(body, first):
+            site = (*prefix, index)
+            if isinstance(stmt, ir.Instr) and stmt.op == "fence":
+                continue
+            self.blocks[site] = (around, self._count)
             if isinstance(stmt, ir.Instr):
-                if stmt.op == "fence":
-                    continue
-                here = self.places[(*prefix, index)] = token(around, place, stmt)
-                for name in effects_of(stmt).touched:
-                    found = lists.get(name)
-                    if found is None:
-                        lists[name] = [here]
-                    else:
-                        found.append(here)
+                own = effects_of(stmt)
+                self._add(token(around, of_statement(stmt)), own.touched, own.scalars)
             elif isinstance(stmt, ir.TileDecl):
-                self.places[(*prefix, index)] = token(around, place)
-                what = (stmt.name, stmt.rows, stmt.cols, stmt.dtype, stmt.space)
-                here = token(around, *what)
-                lists.setdefault(stmt.name, []).append(here)
+                here = token(around, stmt.name, stmt.rows, stmt.cols, stmt.dtype, stmt.space)
                 self._declared.setdefault(stmt.name, []).append(here)
+                self._add(here, (stmt.name,), effects_of(stmt).uses)
             elif isinstance(stmt, (ir.Let, ir.HbmDecl)):
-                here = token(around, place, stmt)
-                lists.setdefault(stmt.name, []).append(here)
+                here = token(around, stmt)
                 if isinstance(stmt, ir.HbmDecl):
                     self._declared[stmt.name] = [here]
+                self._add(here, (stmt.name,), effects_of(stmt).uses)
             else:
-                self._inside(stmt, token(around, place), (*prefix, index))
-            place += 1
+                self._inside(stmt, around, site)
 
     def _inside(self, stmt: ir.Stmt, around: Token, site: Site) -> None:
         first = 0
         for number, body in enumerate(ir.blocks(stmt)):
             index = stmt.index if isinstance(stmt, ir.Stage) else number
-            what = (*defined_by(stmt), *header(stmt), index, contents(body).scalars)
+            what = (type(stmt), *defined_by(stmt), *header(stmt), index, contents(body).scalars)
             inner = token(around, *what)
-            for name in defined_by(stmt):
-                self._lists.setdefault(name, []).append(inner)
+            # Blocks that begin alike are told apart by their order.
+            twins = self._twins[inner] = self._twins.get(inner, -1) + 1
+            inner = token(inner, *(None,) * twins)
+            names = {name for value in values_of(stmt) for name in names_in(value)}
+            self._add(inner, defined_by(stmt), names)
             self._walk(body, inner, site, first)
             first += len(body)
+
+    def _add(self, here: Token, names: Iterable[str], used: Iterable[str]) -> None:
+        entry = (self._count, here)
+        self._count += 1
+        for lists, listed in ((self._defined, names), (self._used, used)):
+            for name in listed:
+                found = lists.get(name)
+                if found is None:
+                    lists[name] = [entry]
+                else:
+                    found.append(entry)
+
+
+@by_kernel
+def use_lists(kernel: ir.Kernel) -> UseLists:
+    """The use lists of a kernel."""
+    return UseLists(kernel)
 
 
 _COMPANIONS: Memo[tuple[str, ...]] = Memo()
 
 
-def _companions(history: Token) -> tuple[str, ...]:
+def _companions(kernel: ir.Kernel, name: str) -> tuple[str, ...]:
     """Tiles and tensors whose dtype must be that of a tile, by the instructions that touch it."""
     found: set[str] = set()
-    for part in history.objects:
-        stmt = part.objects[-1] if isinstance(part, Token) and part.objects else None
+    for stmt in ir.walk(kernel.body):
         if isinstance(stmt, ir.Instr) and OPS[stmt.op].same_dtype:
-            found.update(effects_of(stmt).touched)
+            touched = effects_of(stmt).touched
+            if name in touched:
+                found.update(touched)
     return tuple(sorted(found))
 
 
-def of_dtypes(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
+def of_dtypes(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """Scope of an edit of a tile's dtype: what touches it, the dtypes of what it meets there."""
-    known = histories(kernel)
-    history = known.of(stmt.name) if isinstance(stmt, ir.TileDecl) else None
-    if history is None:
-        return None
-    names = _COMPANIONS.get((history,), lambda: _companions(history))
-    return (known.places[site], kernel.params, history, *map(known.declared, names))
-
-
-@by_kernel
-def histories(kernel: ir.Kernel) -> Histories:
-    """The histories of a kernel."""
-    return Histories(kernel)
+    assert isinstance(stmt, ir.TileDecl)
+    known = use_lists(kernel)
+    touched = known.touched(stmt.name)
+    names = _COMPANIONS.get((touched,), lambda: _companions(kernel, stmt.name))
+    return (
+        kernel.params,
+        *known.scope(site, (stmt.name,)),
+        None,
+        *map(known.declared, names),
+    )
 
 
 def of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
     """Scope of an edit of an instruction and of the next one in its block that uses its result.
 
-    Of an edit of a tile: what touches it, what its extents are, and the values of tunables. Not for
-    other statements.
+    Of an edit of a tile: what touches it, what its extents are, and the values of tunables; of an
+    assignment: what defines and uses its name, and the integers around. Not for HBM scratch.
     """
-    known = histories(kernel)
-    of = known.of
+    known = use_lists(kernel)
+    found = known._scopes.get(site)
+    if found is None and not isinstance(stmt, ir.HbmDecl):
+        found = known._scopes[site] = _of_tiles(kernel, site, stmt)
+    return found
+
+
+def _of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    known, own = use_lists(kernel), effects_of(stmt)
     if isinstance(stmt, ir.TileDecl):
-        names = tuple(sorted(effects_of(stmt).uses))
-        return (known.places[site], kernel.params, of(stmt.name), *map(of, names))
-    if not isinstance(stmt, ir.Instr):
-        return None
-    found: list[object] = [known.places.get(site)]
-    own = effects_of(stmt)
-    found += map(of, own.touched)
-    found += map(of, own.scalars)
+        around = surroundings(kernel, site)
+        return (kernel.params, around, *known.scope(site, (stmt.name, *own.uses)))
+    if isinstance(stmt, ir.Let):
+        names = (stmt.name, *own.uses)
+        around = surroundings(kernel, site)
+        return (kernel.params, around, stmt.value, *known.scope(site, names, (stmt.name,)))
+    assert isinstance(stmt, ir.Instr)
+    names = own.touched + own.scalars
     result = stmt.operands[0] if stmt.operands else None
     if isinstance(result, ir.TileRef):
         body, index = block(kernel, site)
@@ -141,7 +177,6 @@ def of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]
             if touches(later, result.tile):
                 if isinstance(later, ir.Instr):
                     after = effects_of(later)
-                    found += map(of, after.touched)
-                    found += map(of, after.scalars)
+                    names += after.touched + after.scalars
                 break
-    return tuple(found)
+    return tuple(known.scope(site, names))

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS
 from m890sim.schedule.core.effects import commute, effects_of, known_effects
+from m890sim.schedule.core.fingerprints import of_statement
 from m890sim.schedule.core.tree import Body, contents, find_home, home_of, node, replace, sites
-from m890sim.schedule.core.use_lists import histories
+from m890sim.schedule.core.use_lists import use_lists
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
     Argument,
@@ -37,9 +38,9 @@ def _counts(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Contex
 
 def _with_its_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """Scope: a loop, the values of tunables, the depth, what touches what the loop writes."""
-    known = histories(kernel)
     found = effects_of(stmt)
-    return (stmt, kernel.params, len(site), *map(known.of, sorted(found.writes - found.defines)))
+    tiles = use_lists(kernel).scope(site, found.writes - found.defines)
+    return (of_statement(stmt), kernel.params, len(site), *tiles)
 
 
 @edit(18, on="Loop", arguments=_counts, scope=_with_its_tiles, exact=True)
