@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import copied_block, rename_block
-from m890sim.schedule.core.effects import defined_by, known_effects
-from m890sim.schedule.core.memo import by_node
+from m890sim.schedule.core.effects import defined_by, effects_of
+from m890sim.schedule.core.memo import by_kernel, by_node
 from m890sim.schedule.core.tree import Body, declaration
 from m890sim.schedule.edit import Site
 
@@ -17,8 +17,7 @@ class Namer:
     """Gives names that the kernel does not use, each once."""
 
     def __init__(self, kernel: ir.Kernel) -> None:
-        self.used = {p.name for p in kernel.params} | set(kernel.symbols)
-        self.used |= known_effects(*kernel.body).defines
+        self.used = set(_used(kernel))
 
     def fresh(self, stem: str) -> str:
         """The stem, or the stem and the least number from 2 on."""
@@ -28,6 +27,13 @@ class Namer:
             number += 1
         self.used.add(name)
         return name
+
+
+@by_kernel
+def _used(kernel: ir.Kernel) -> set[str]:
+    """All names that a kernel uses."""
+    names = {p.name for p in kernel.params} | set(kernel.symbols)
+    return names.union(*[effects_of(stmt).defines for stmt in kernel.body])
 
 
 def top_names(body: Iterable[ir.Stmt]) -> list[str]:

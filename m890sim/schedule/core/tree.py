@@ -62,11 +62,6 @@ def sites(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt]]:
     yield from _sites(kernel.body, ())
 
 
-def sites_below(kernel: ir.Kernel, site: Site) -> Iterator[tuple[Site, ir.Stmt]]:
-    """As `sites`, of the statements in the one at a site."""
-    yield from _sites(ir.children(node(kernel, site)), site)
-
-
 def _sites(body: Body, prefix: Site) -> Iterator[tuple[Site, ir.Stmt]]:
     for index, stmt in enumerate(body):
         yield (*prefix, index), stmt

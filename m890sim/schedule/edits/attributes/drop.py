@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
-from m890sim.schedule.core.effects import effects_of, known_effects, operand_roles, touches
+from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.core.liveness import written_pieces
 from m890sim.schedule.core.pieces import read_instead
 from m890sim.schedule.core.tree import (
@@ -162,7 +162,8 @@ def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) 
         # In a loop, what stands before comes after, too. The `orelse` behind a `then` reads nothing
         # of it, but the language's check of what is written first goes by the text all the same.
         around, own = ir.children(node(kernel, site[: length - 1])), site[length - 1]
-        if ref.tile in known_effects(*(around[:own] if looped else ()), *around[own + 1 :]).reads:
+        others = (around[:own] if looped else ()) + around[own + 1 :]
+        if any(ref.tile in effects_of(other).reads for other in others):
             raise refuse(stmt, f"{ref.tile} is read before it is written again")
         # Names of an inner block mean something else outside it: only the whole tile counts.
         enough = {(ir.FULL, ir.FULL)}

@@ -14,49 +14,36 @@ from m890sim.schedule.edit import refuse
 def groups(kernel: ir.Kernel, stmt: ir.Cores, number: int, group: ir.Expr) -> ir.Expr:
     """The number of groups that a phase's variable runs through."""
     extent, head = stmt.extents[number], stmt.vars[number]
-    if set(names_in(group)) & set(stmt.vars) or not _outside(kernel, group):
+    names = set(names_in(group))
+    lets = {part.name: part.value for part in kernel.body if isinstance(part, ir.Let)}
+    known = {*lets, *kernel.symbols, *kernel.tunables}
+    if names & set(stmt.vars) or not names <= known:
         raise refuse(stmt, f"what `{head}` is divided by is not known outside the phase")
-    value = _value(kernel, group)
-    whole = _value(kernel, extent)
-    known = kernel.tunables
-    if isinstance(value, ir.Op) and value.op == "//" and shapes.same_value(value.args[0], whole):
-        return _certain(kernel, stmt, extent, value.args[1])
-    size = shapes.simplify(value, known)
-    count = shapes.simplify(whole, known)
-    if isinstance(size, ir.Const) and isinstance(count, ir.Const):
-        if size.value >= 1 and count.value % size.value == 0:
-            return ir.Const(int(count.value) // int(size.value))
+
+    def value(expr: ir.Expr) -> ir.Expr:
+        return lets.get(expr.id, expr) if isinstance(expr, ir.Name) else expr
+
+    def certain(heads: ir.Expr, count: ir.Expr) -> ir.Expr:
+        """The number of groups where no number of heads is below zero."""
+        least = range_at_launch(kernel, heads).low
+        if least is None or least < 0:
+            raise refuse(stmt, "the number of heads may be below zero")
+        return count
+
+    size, whole = value(group), value(extent)
+    if isinstance(size, ir.Op) and size.op == "//" and shapes.same_value(size.args[0], whole):
+        return certain(extent, size.args[1])
+    numbers = [shapes.simplify(expr, kernel.tunables) for expr in (size, whole)]
+    if all(isinstance(number, ir.Const) for number in numbers):
+        divisor, count = (int(n.value) for n in numbers if isinstance(n, ir.Const))
+        if divisor >= 1 and count % divisor == 0:
+            return ir.Const(count // divisor)
     elif isinstance(whole, ir.Op) and whole.op == "*":
         for one, other in (whole.args, whole.args[::-1]):
-            if shapes.same_value(one, value) or one == group:
-                return _certain(kernel, stmt, group, other)
-    raise refuse(
-        stmt,
-        f"`{head}` is divided by no `HQ // HKV` with HQ its extent, and its extent is no "
-        "multiple of the divisor",
-    )
-
-
-def _certain(kernel: ir.Kernel, stmt: ir.Cores, heads: ir.Expr, count: ir.Expr) -> ir.Expr:
-    """The number of groups where no number of heads is below zero."""
-    least = range_at_launch(kernel, heads).low
-    if least is None or least < 0:
-        raise refuse(stmt, "the number of heads may be below zero")
-    return count
-
-
-def _value(kernel: ir.Kernel, expr: ir.Expr) -> ir.Expr:
-    """An expression with a scalar of the kernel's top put in, one level."""
-    if isinstance(expr, ir.Name):
-        for stmt in kernel.body:
-            if isinstance(stmt, ir.Let) and stmt.name == expr.id:
-                return stmt.value
-    return expr
-
-
-def _outside(kernel: ir.Kernel, expr: ir.Expr) -> bool:
-    unknown = set(names_in(expr)) - {s.name for s in kernel.body if isinstance(s, ir.Let)}
-    return not unknown or unknown <= {*kernel.symbols, *kernel.tunables}
+            if shapes.same_value(one, size) or one == group:
+                return certain(group, other)
+    found = f"`{head}` is divided by no `HQ // HKV` with HQ its extent"
+    raise refuse(stmt, f"{found}, and its extent is no multiple of the divisor")
 
 
 def require_whole_groups(
@@ -66,20 +53,17 @@ def require_whole_groups(
     dims = {p.name: p.dims for p in kernel.params}
     dims |= {s.name: s.dims for s in kernel.body if isinstance(s, ir.HbmDecl)}
     pick = ir.Op("//", (ir.Name(head), group))
-    values: dict[str, set[ir.Expr]] = {}
-    for part in ir.walk(stmt.body):
-        if isinstance(part, ir.Let):
-            values.setdefault(part.name, set()).add(part.value)
-    lets = {name for name, found in values.items() if found == {pick}}
+    lets = [part for part in ir.walk(stmt.body) if isinstance(part, ir.Let)]
+    others = {let.name for let in lets if let.value != pick}
+    chosen = {pick, *(ir.Name(let.name) for let in lets if let.name not in others)}
 
     def picks(part: ir.Instr) -> bool:
-        for value in part.operands:
-            if isinstance(value, ir.TensorRef):
-                for entry, dim in zip(value.index, dims[value.tensor], strict=True):
-                    chosen = entry == pick or (isinstance(entry, ir.Name) and entry.id in lets)
-                    if chosen and shapes.same_value(dim, whole):
-                        return True
-        return False
+        return any(
+            entry in chosen and shapes.same_value(dim, whole)
+            for ref in part.operands
+            if isinstance(ref, ir.TensorRef)
+            for entry, dim in zip(ref.index, dims[ref.tensor], strict=True)
+        )
 
     if not any(picks(part) for part in ir.walk(stmt.body) if isinstance(part, ir.Instr)):
         raise refuse(stmt, f"no tensor of one index a group is indexed by `{head}` // the group")

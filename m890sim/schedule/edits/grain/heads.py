@@ -126,6 +126,7 @@ class Packer(SiteTransformer):
     def __init__(self, rows: Rows, site: Site, head: str, group: ir.Expr) -> None:
         super().__init__(site)
         self.rows, self.head, self.group = rows, head, group
+        self.divided = (ir.Name(head), group)
         self.homes: Homes = {}  # of the instruction being mapped
 
     def heights(self) -> set[ir.Expr]:
@@ -171,9 +172,8 @@ class Packer(SiteTransformer):
         return name
 
     def expr(self, expr: ir.Expr) -> ir.Expr:
-        if expr == ir.Op("//", (ir.Name(self.head), self.group)):
-            return ir.Name(self.head)
-        return super().expr(expr)
+        divided = isinstance(expr, ir.Op) and expr.op == "//" and expr.args == self.divided
+        return self.divided[0] if divided else super().expr(expr)
 
     def tile(self, ref: ir.TileRef) -> ir.TileRef:
         ref = super().tile(ref)

@@ -11,7 +11,7 @@ from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import values_of
 from m890sim.schedule.core.effects import operand_roles
 from m890sim.schedule.core.memo import Memo, by_node
-from m890sim.schedule.core.tree import home_of, sites_below
+from m890sim.schedule.core.tree import node
 from m890sim.schedule.edit import EditError, Site, refuse
 
 ONE = ir.Const(1)
@@ -48,21 +48,34 @@ class Rows:
         self.tiles: dict[Site, ir.TileDecl] = {}
         self.homes: dict[Site, Homes] = {}  # of the tiles of the instruction at a site
         self.held: dict[str, set[Site]] = {ROWS: set(), KEYS: set()}
-        uses: list[tuple[ir.Instr, Homes, Says]] = []
-        for at, stmt in sites_below(kernel, site):
-            if isinstance(stmt, ir.TileDecl):
-                self.tiles[at] = stmt
-            elif isinstance(stmt, ir.Instr):
-                homes = self.homes[at] = {n: home_of(kernel, at, n) for n in tile_names(stmt)}
-                decls = {name: self.tiles[home] for name, home in homes.items()}
-                key = (stmt, kernel.params, *decls.values())
-                make = partial(self.says, stmt, decls)
-                uses.append((stmt, homes, _SAYS.get(key, make, type(self), head)))
-        self._spread(uses)
+        self.uses: list[tuple[ir.Instr, Homes, Says]] = []
+        self._collect(node(kernel, site), site, {})
+        self._spread()
 
-    def _spread(self, uses: list[tuple[ir.Instr, Homes, Says]]) -> None:
+    def _collect(self, stmt: ir.Stmt, site: Site, scope: Homes) -> None:
+        """Notes the tiles and instructions in a statement, with the tiles visible around it."""
+        first = 0
+        for body in ir.blocks(stmt):
+            visible = dict(scope)
+            for place, child in enumerate(body, first):
+                at = (*site, place)
+                if isinstance(child, ir.TileDecl):
+                    visible[child.name] = at
+                    self.tiles[at] = child
+                elif isinstance(child, ir.Instr):
+                    homes = self.homes[at] = {name: visible[name] for name in tile_names(child)}
+                    decls = {name: self.tiles[home] for name, home in homes.items()}
+                    key = (child, self.kernel.params, *decls.values())
+                    make = partial(self.says, child, decls)
+                    says = _SAYS.get(key, make, type(self), self.head)
+                    self.uses.append((child, homes, says))
+                else:
+                    self._collect(child, at, visible)
+            first += len(body)
+
+    def _spread(self) -> None:
         """Finds what the tiles hold: that of the heads' pieces of tensors, and what follows."""
-        held = self.held
+        held, uses = self.held, self.uses
         for stmt, homes, says in uses:
             if says.error:
                 raise refuse(stmt, says.error)

@@ -113,34 +113,17 @@ def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int
     return replace(kernel, site, changed)
 
 
+@by_node
 def _head(stmt: ir.Cores) -> str | None:
     """The variable that picks a row of each token in the loads of a matmul's stationary operand."""
-    parts = [_used(part) for part in stmt.body]
-    stationary = {name for names, _ in parts for name in names}
-    for _, loads in parts:
-        for tile, indices in loads:
-            if tile in stationary:
-                for name in stmt.vars:
-                    if name in indices:
-                        return name
+    instructions = [part for part in ir.walk(stmt.body) if isinstance(part, ir.Instr)]
+    stationary = [part.operands[2] for part in instructions if part.op == "matmul"]
+    tiles = {ref.tile for ref in stationary if isinstance(ref, ir.TileRef)}
+    for tile, piece in (parts_of(part) for part in instructions if part.op == "load"):
+        for name in stmt.vars if tile.tile in tiles else ():
+            if ir.Name(name) in piece.index and _role(piece, name) == KEYS:
+                return name
     return None
-
-
-@by_node
-def _used(stmt: ir.Stmt) -> tuple[frozenset[str], tuple[tuple[str, frozenset[str]], ...]]:
-    """Tiles that are stationary operands, and those that are loaded with variables by keys."""
-    if isinstance(stmt, ir.Instr):
-        if stmt.op == "matmul" and isinstance(stmt.operands[2], ir.TileRef):
-            return frozenset((stmt.operands[2].tile,)), ()
-        if stmt.op == "load":
-            tile, piece = parts_of(stmt)
-            indices = (entry.id for entry in piece.index if isinstance(entry, ir.Name))
-            keys = frozenset(name for name in indices if _role(piece, name) == KEYS)
-            return frozenset(), ((tile.tile, keys),) if keys else ()
-        return frozenset(), ()
-    parts = [_used(child) for child in ir.children(stmt)]
-    names = frozenset(name for found, _ in parts for name in found)
-    return names, tuple(load for _, loads in parts for load in loads)
 
 
 def _role(ref: ir.TensorRef, head: str) -> str:

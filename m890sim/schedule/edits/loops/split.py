@@ -59,13 +59,10 @@ def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         assert isinstance(inner, ir.Instr)
         condition = mask_condition(kernel, path, inner)
     around = surroundings(kernel, path)
-    parts = _PARTS.get(
+    stop, start, turn, known = _PARTS.checked(
         (around,), lambda: _parts(kernel, site, path, condition), condition, len(site)
     )
-    if isinstance(parts, str):
-        raise refuse(inner, parts)
-    stop, start, doubt = parts
-    if doubt is not None and may_fail(doubt[0], tunables=kernel.tunables, worked_out=doubt[1]):
+    if may_fail(turn, tunables=kernel.tunables, worked_out=known):
         found = "where the condition turns is read from a table or divided"
         raise refuse(inner, f"{found}, and the kernel may not come to do so")
     require_shallow(loop, stop, start)
@@ -92,44 +89,40 @@ def _questions(body: Body, path: Site = ()) -> Iterator[Site]:
             yield from _questions(ir.children(stmt), here)
 
 
-# Stop of the first loop, start of the second; where their bound may fail whatever the tunables are,
-# it and what is worked out anyway. Or why a loop has no such parts.
-_Parts = tuple[ir.Expr, ir.Expr, tuple[ir.Expr, list[ir.Expr]] | None] | str
+# Stop of the first loop, start of the second, the value where the condition turns; where this may
+# fail, what has a value wherever the loop is reached.
+_Parts = tuple[ir.Expr, ir.Expr, ir.Expr, list[ir.Expr]]
 _PARTS: Memo[_Parts] = Memo()
 
 
 def _parts(kernel: ir.Kernel, site: Site, path: Site, condition: ir.Expr) -> _Parts:
     loop = expect(kernel, site, ir.Loop)
-    inside = integers_at(kernel, path, outside=site)
-    middle = _turning_point(inside, condition, loop.var)
-    if middle is None:
-        return f"no value of {loop.var} parts the loop by this condition"
-    before = integers_at(kernel, site)
-    at, start, stop = map(before.form, (middle, loop.start, loop.stop))
+    inside, before = integers_at(kernel, path, outside=site), integers_at(kernel, site)
+    turn = _turning_point(inside, condition, loop.var)
+    if turn is None:
+        raise refuse(loop, f"no value of {loop.var} parts the loop by this condition")
+    at, start, stop = map(before.form, (turn, loop.start, loop.stop))
     if before.at_most(at, start) or before.at_most(stop, at):
-        return "the condition is decided for the whole loop, there is nothing to part"
+        raise refuse(loop, "the condition is decided for the whole loop, there is nothing to part")
     # The second loop goes on with the same values: start + a multiple of the step.
-    reached = middle
+    reached = turn
     if loop.step != ir.Const(1):
-        blocks = ir.Op("ceil_div", (subtract(middle, loop.start), loop.step))
+        blocks = ir.Op("ceil_div", (subtract(turn, loop.start), loop.step))
         reached = add(loop.start, times(blocks, loop.step))
     if not before.at_most(start, at):
         reached = ir.Op("max", (loop.start, reached))
-    end = middle if before.at_most(at, stop) else ir.Op("min", (middle, loop.stop))
-    if not may_fail(middle):
-        return end, reached, None
-    # What has a value wherever the loop is reached.
+    end = turn if before.at_most(at, stop) else ir.Op("min", (turn, loop.stop))
     known: list[ir.Expr] = []
     around = surroundings(kernel, path)
-    for part in around:
+    for part in around if may_fail(turn) else ():
         if part.kind in (ir.Loop, ir.Cores):
             known += part.exprs[:2] if part.kind is ir.Loop else part.exprs
     below = surroundings(kernel, site).depth
     guarded = any(part.kind is ir.If and part.depth > below for part in around)
-    if not guarded and before.runs(loop):
+    if known and not guarded and before.runs(loop):
         known.append(condition)
     texts = (inside.forms.text(inside.form(expr)) for expr in known)
-    return end, reached, (middle, [text for text in texts if text is not None])
+    return end, reached, turn, [text for text in texts if text is not None]
 
 
 def _turning_point(inside: Integers, condition: ir.Expr, name: str) -> ir.Expr | None:
