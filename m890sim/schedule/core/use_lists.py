@@ -1,22 +1,16 @@
-"""Which statements touch a tile or use a scalar, in order: the scope of edits of one statement.
-
-Such an edit looks at the statement, at what else touches its tiles, in which order and in which
-blocks, and where the scalars in its pieces are defined. As long as all this is the same, so is
-what the edit may do, whatever else has changed in the kernel, and wherever in it all this stands.
-"""
+"""Which statements touch a tile or use a scalar, in order and in which blocks."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
-from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.transform import header, names_in, values_of
-from m890sim.schedule.core.effects import defined_by, effects_of, touches
+from m890sim.schedule.core.effects import defined_by, effects_of
 from m890sim.schedule.core.fingerprints import Token, of_statement, token
-from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.memo import Memo, by_kernel
-from m890sim.schedule.core.tree import Body, block, contents
+from m890sim.schedule.core.memo import by_kernel
+from m890sim.schedule.core.tree import Body, contents
 from m890sim.schedule.edit import Site
 
 _Uses = dict[str, list[tuple[int, Token]]]  # name -> place in the text, statement in its block
@@ -29,7 +23,7 @@ class UseLists:
     count, and fences are none: no edit that asks here depends on them.
     """
 
-    __slots__ = ("_count", "_declared", "_defined", "_scopes", "_twins", "_used", "blocks")
+    __slots__ = ("_count", "_declared", "_defined", "_twins", "_used", "blocks", "scopes")
 
     def __init__(self, kernel: ir.Kernel) -> None:
         self.blocks: dict[Site, tuple[Token, int]] = {}  # of a statement: its block, and its place
@@ -37,7 +31,7 @@ class UseLists:
         self._used: _Uses = {}  # what uses a scalar
         self._declared: dict[str, list[Token]] = {}
         self._twins: dict[Token, int] = {}
-        self._scopes: dict[Site, tuple[object, ...]] = {}
+        self.scopes: dict[Site, tuple[object, ...]] = {}  # as `scopes.of_tiles` gives them
         self._count = 0
         self._walk(kernel.body, token(), (), 0)
 
@@ -54,7 +48,7 @@ class UseLists:
                     found.update(listed)
         around, at = self.blocks[site]
         places = sorted(found)
-        return [around, sum([place < at for place in places]), *[found[place] for place in places]]
+        return [around, bisect_left(places, at), *[found[place] for place in places]]
 
     def touched(self, name: str) -> Token:
         """All that touches a tile or tensor."""
@@ -116,67 +110,3 @@ class UseLists:
 def use_lists(kernel: ir.Kernel) -> UseLists:
     """The use lists of a kernel."""
     return UseLists(kernel)
-
-
-_COMPANIONS: Memo[tuple[str, ...]] = Memo()
-
-
-def _companions(kernel: ir.Kernel, name: str) -> tuple[str, ...]:
-    """Tiles and tensors whose dtype must be that of a tile, by the instructions that touch it."""
-    found: set[str] = set()
-    for stmt in ir.walk(kernel.body):
-        if isinstance(stmt, ir.Instr) and OPS[stmt.op].same_dtype:
-            touched = effects_of(stmt).touched
-            if name in touched:
-                found.update(touched)
-    return tuple(sorted(found))
-
-
-def of_dtypes(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope of an edit of a tile's dtype: what touches it, the dtypes of what it meets there."""
-    assert isinstance(stmt, ir.TileDecl)
-    known = use_lists(kernel)
-    touched = known.touched(stmt.name)
-    names = _COMPANIONS.get((touched,), lambda: _companions(kernel, stmt.name))
-    return (
-        kernel.params,
-        *known.scope(site, (stmt.name,)),
-        None,
-        *map(known.declared, names),
-    )
-
-
-def of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
-    """Scope of an edit of an instruction and of the next one in its block that uses its result.
-
-    Of an edit of a tile: what touches it, what its extents are, and the values of tunables; of an
-    assignment: what defines and uses its name, and the integers around. Not for HBM scratch.
-    """
-    known = use_lists(kernel)
-    found = known._scopes.get(site)
-    if found is None and not isinstance(stmt, ir.HbmDecl):
-        found = known._scopes[site] = _of_tiles(kernel, site, stmt)
-    return found
-
-
-def _of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    known, own = use_lists(kernel), effects_of(stmt)
-    if isinstance(stmt, ir.TileDecl):
-        around = surroundings(kernel, site)
-        return (kernel.params, around, *known.scope(site, (stmt.name, *own.uses)))
-    if isinstance(stmt, ir.Let):
-        names = (stmt.name, *own.uses)
-        around = surroundings(kernel, site)
-        return (kernel.params, around, stmt.value, *known.scope(site, names, (stmt.name,)))
-    assert isinstance(stmt, ir.Instr)
-    names = own.touched + own.scalars
-    result = stmt.operands[0] if stmt.operands else None
-    if isinstance(result, ir.TileRef):
-        body, index = block(kernel, site)
-        for later in body[index + 1 :]:
-            if touches(later, result.tile):
-                if isinstance(later, ir.Instr):
-                    after = effects_of(later)
-                    names += after.touched + after.scalars
-                break
-    return tuple(known.scope(site, names))

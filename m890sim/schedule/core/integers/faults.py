@@ -22,7 +22,7 @@ from m890sim.schedule.core.fingerprints import bag_of_block
 from m890sim.schedule.core.integers.proofs import needed
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
 from m890sim.schedule.core.memo import Memo, by_node
-from m890sim.schedule.core.scope_keys import extents
+from m890sim.schedule.core.scopes import extents
 from m890sim.schedule.core.tree import Body, declaration
 from m890sim.schedule.edit import Site, refuse
 

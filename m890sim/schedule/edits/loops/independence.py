@@ -7,6 +7,8 @@ from m890sim.kernel.forms import ONE, ZERO, Form
 from m890sim.kernel.transform import Entry
 from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
+from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.tree import sites
 from m890sim.schedule.edit import Site, refuse
 
@@ -29,17 +31,19 @@ def require_independent(
         raise refuse(loop, f"`{name}` is both loaded and stored in the loop over {loop.var}")
     loops = (loop,) if also is None else (loop, also)
     changing = found.defines | {each.var for each in loops}
-    stores: dict[str, list[tuple[Integers, tuple[Entry, ...]]]] = {}
+    stores: dict[str, list[tuple[Site, tuple[Entry, ...]]]] = {}
     for path, stmt in sites(kernel):
         if path[: len(site)] == site and isinstance(stmt, ir.Instr) and stmt.op == "store":
             ref = stmt.operands[0]
             assert isinstance(ref, ir.TensorRef)
-            known = integers_at(kernel, path, outside=site)
-            stores.setdefault(ref.tensor, []).append((known, ref.index))
+            stores.setdefault(ref.tensor, []).append((path, ref.index))
     for tensor, pieces in stores.items():
         for each in loops:
             for dimension in range(len(pieces[0][1])):
-                motions = {_motion(k, index[dimension], each, changing) for k, index in pieces}
+                motions = {
+                    _known_motion(kernel, path, site, index[dimension], each, frozenset(changing))
+                    for path, index in pieces
+                }
                 if len(motions) == 1 and None not in motions:
                     break
             else:
@@ -47,9 +51,29 @@ def require_independent(
                 raise refuse(loop, f"{what} are not certain to be disjoint")
 
 
-def _motion(
-    known: Integers, entry: Entry, loop: ir.Loop, changing: set[str]
-) -> tuple[ir.Expr | None, ir.Expr | None] | None:
+_Motion = tuple[ir.Expr | None, ir.Expr | None] | None
+_MOTIONS: Memo[_Motion] = Memo()
+
+
+def _known_motion(
+    kernel: ir.Kernel,
+    path: Site,
+    outside: Site,
+    entry: Entry,
+    loop: ir.Loop,
+    changing: frozenset[str],
+) -> _Motion:
+    """As `_motion`, of an index of a store at a path."""
+    around = (surroundings(kernel, path), surroundings(kernel, outside))
+    return _MOTIONS.get(
+        (*around, entry, loop.step),
+        lambda: _motion(integers_at(kernel, path, outside=outside), entry, loop, changing),
+        loop.var,
+        changing,
+    )
+
+
+def _motion(known: Integers, entry: Entry, loop: ir.Loop, changing: frozenset[str]) -> _Motion:
     """Base and pace of an index that starts at base + pace * the loop's variable.
 
     None also where it moves by less than its length from one iteration to the next.

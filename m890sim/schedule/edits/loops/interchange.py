@@ -9,12 +9,13 @@ from m890sim.kernel.transform import header, names_in
 from m890sim.schedule.core.integers.failures import may_fail, may_overflow
 from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.scopes import of_loop
 from m890sim.schedule.core.tree import node, replace, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.independence import require_independent
 
 
-@edit(27, on="Loop", exact=True)
+@edit(27, on="Loop", scope=of_loop, exact=True)
 def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two perfectly nested loops change places.
 
