@@ -37,21 +37,24 @@ def _numbered(what: str, most: int) -> tuple[str, ...]:
 
 
 TUNABLES = _numbered("tunable", 8)
-TENSORS = _numbered("tensor", 8)  # parameters, then HBM scratch
-TILES = _numbered("tile", 12)
+TENSORS = _numbered(
+    "tensor", 8
+)  # parameters, then HBM scratch; transfers, and tiles loaded by them
 LOOPS = _numbered("loop", 4)
 STAGES = _numbered("stage", 3)
 PHASES = _numbered("phase", 2)
-SPACES = ("sram", "acc")
+# What tiles are for; one may be for several things.
+TILES = ("accumulator", "loaded tile", "stored tile", "matrix operand", "other tile")
 NESTING = ("innermost loop", "outer loop")
 AROUND = ("within an innermost loop", "elsewhere")
 CLASSES = ("load", "store", "matrix", "copies", "elementwise", "reductions", "masks", "sfu")
-_MOTION = (*CLASSES, *TENSORS, *SPACES, "let", "if", "loop")
+_MOTION = (*CLASSES, *TENSORS, "tile", "let", "if", "loop")
 
 # Edit -> the kinds that it may be confined to, beside everywhere.
 _REACHES: dict[str, tuple[str, ...]] = {
     "set_tunable": TUNABLES,
-    **dict.fromkeys(("set_slots", "set_bank", "set_dtype", "drop_tile"), (*SPACES, *TILES)),
+    "set_slots": (*TILES, *TENSORS),
+    **dict.fromkeys(("set_bank", "set_dtype", "drop_tile"), TILES),
     **dict.fromkeys(("set_queue", "split_transfer", "coalesce"), ("load", "store", *TENSORS)),
     "add_fence": ("load", "store", "matrix", *AROUND),
     **dict.fromkeys(
@@ -73,7 +76,7 @@ _REACHES: dict[str, tuple[str, ...]] = {
 }
 KINDS: tuple[str, ...] = (
     *TUNABLES,
-    *SPACES,
+    "tile",
     *TILES,
     *CLASSES,
     *TENSORS,
@@ -93,6 +96,7 @@ _CLASS = {
     **dict.fromkeys(("row_max", "row_sum", "col_max", "col_sum"), "reductions"),
     **dict.fromkeys(("causal_mask", "window_mask", "limit_mask"), "masks"),
 }
+_USES = {"load": "loaded tile", "store": "stored tile", "matmul": "matrix operand"}
 _BY_FAMILY = {"matrix": "matrix", "vector": "elementwise", "sfu": "sfu"}
 
 
@@ -249,7 +253,32 @@ class _Walk:
         self.found: dict[Site, tuple[str, ...]] = {}
         names = [param.name for param in kernel.params if param.kind == "tensor"]
         self.tensors = {name: _kind(TENSORS, place) for place, name in enumerate(names)}
-        self.tiles = self.loops = self.phases = 0
+        self.loops = self.phases = 0
+        for stmt in kernel.body:
+            if isinstance(stmt, ir.HbmDecl):
+                self.tensors.setdefault(stmt.name, _kind(TENSORS, len(self.tensors)))
+        self.uses: dict[str, dict[str, None]] = {}  # tile -> what it is for, in order
+        for stmt in ir.walk(kernel.body):
+            if isinstance(stmt, ir.Instr) and stmt.op in _USES:
+                self._use(stmt)
+
+    def _use(self, stmt: ir.Instr) -> None:
+        first, *rest = stmt.operands
+        if stmt.op == "load" and isinstance(first, ir.TileRef):
+            found = self.uses.setdefault(first.tile, {})
+            found["loaded tile"] = None
+            found.update(dict.fromkeys(self._tensor(stmt)))
+            return
+        for operand in rest:
+            if isinstance(operand, ir.TileRef):
+                self.uses.setdefault(operand.tile, {})[_USES[stmt.op]] = None
+
+    def _tensor(self, stmt: ir.Instr) -> tuple[str, ...]:
+        """The kind of the tensor that a transfer names."""
+        for operand in stmt.operands:
+            if isinstance(operand, ir.TensorRef) and operand.tensor in self.tensors:
+                return (self.tensors[operand.tensor],)
+        return ()
 
     def block(self, body: tuple[ir.Stmt, ...], prefix: Site, innermost: bool) -> None:
         """Add a block's statements; innermost: whether it belongs to an innermost loop."""
@@ -265,8 +294,9 @@ class _Walk:
         if isinstance(stmt, ir.Instr):
             return self._instruction(stmt)
         if isinstance(stmt, ir.TileDecl):
-            self.tiles += 1
-            return stmt.space, _kind(TILES, self.tiles - 1)
+            if stmt.space == "acc":
+                return "tile", "accumulator"
+            return ("tile", *self.uses.get(stmt.name, ("other tile",)))
         if isinstance(stmt, ir.Loop):
             self.loops += 1
             nesting = NESTING[0] if _is_innermost(stmt) else NESTING[1]
@@ -277,7 +307,6 @@ class _Walk:
         if isinstance(stmt, ir.Stage):
             return (_kind(STAGES, stmt.index),)
         if isinstance(stmt, ir.HbmDecl):
-            self.tensors.setdefault(stmt.name, _kind(TENSORS, len(self.tensors)))
             return ()
         return ("let",) if isinstance(stmt, ir.Let) else ("if",)
 
@@ -285,12 +314,7 @@ class _Walk:
         found = _CLASS.get(stmt.op) or _BY_FAMILY.get(OPS[stmt.op].family)
         if found is None:
             return ()
-        if found not in ("load", "store"):
-            return (found,)
-        for operand in stmt.operands:
-            if isinstance(operand, ir.TensorRef) and operand.tensor in self.tensors:
-                return found, self.tensors[operand.tensor]
-        return (found,)
+        return (found, *self._tensor(stmt)) if found in ("load", "store") else (found,)
 
 
 def _kind(kinds: tuple[str, ...], place: int) -> str:

@@ -144,9 +144,9 @@ def test_kinds_of_a_kernel_by_hand() -> None:
     found = {stmt.loc.line: kinds_of(kernel)[site] for site, stmt in sites(kernel)}
     assert found == {
         6: ("phase 1", "elsewhere"),
-        7: ("sram", "tile 1", "elsewhere"),
-        8: ("sram", "tile 2", "elsewhere"),
-        9: ("sram", "tile 3", "elsewhere"),
+        7: ("tile", "other tile", "elsewhere"),
+        8: ("tile", "other tile", "elsewhere"),
+        9: ("tile", "stored tile", "elsewhere"),
         10: ("loop", "innermost loop", "loop 1", "elsewhere"),
         11: ("copies", "within an innermost loop"),
         12: ("copies", "within an innermost loop"),
@@ -156,12 +156,21 @@ def test_kinds_of_a_kernel_by_hand() -> None:
     }
 
 
+def test_tiles_are_of_the_kinds_of_their_uses() -> None:
+    kernel = load_kernel("attention_reference")
+    kinds = kinds_of(kernel)
+    tiles = {s.name: kinds[site][1:-1] for site, s in sites(kernel) if isinstance(s, ir.TileDecl)}
+    assert tiles["kt"] == ("loaded tile", "tensor 4", "matrix operand", "tensor 2")
+    assert tiles["ot"] == ("stored tile",) and tiles["m"] == ("other tile",)
+    assert tiles["s"] == ("accumulator",)
+
+
 def test_numbered_kinds_take_all_that_follow() -> None:
     for name in KERNELS:
         kernel = load_kernel(name)
         kinds = kinds_of(kernel)
-        tiles = [kinds[site] for site, s in sites(kernel) if isinstance(s, ir.TileDecl)]
-        assert all("tile 12 and later" in found for found in tiles[11:])
+        loops = [kinds[site] for site, s in sites(kernel) if isinstance(s, ir.Loop)]
+        assert all("loop 4 and later" in found for found in loops[3:])
         assert set().union(*kinds.values()) <= set(KINDS)
 
 
@@ -170,7 +179,7 @@ def test_numbered_kinds_take_all_that_follow() -> None:
     [
         (("guard_mask",), "guard_mask, everywhere: the kernel has no such place"),
         (("pipeline", 1, "loop 3"), "pipeline.1., loop 3: the kernel has no such place"),
-        (("set_slots", 1, "tile 1"), "set_slots.0.0, 1. changes nothing"),
+        (("set_slots", 1, "other tile"), "set_slots.0.1, 1. changes nothing"),
     ],
 )
 def test_macro_that_is_legal_nowhere_says_why(macro: tuple[object, ...], message: str) -> None:

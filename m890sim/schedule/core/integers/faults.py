@@ -58,7 +58,7 @@ def require_inside(
             *extents(kernel, site, sorted(found.reads | found.writes)),
             surroundings(kernel, site),
         ),
-        lambda: _Iterations(kernel, site).fault(loop, start, stop, ahead, only),
+        lambda: Iterations(kernel, site).fault(loop, start, stop, ahead, only),
         loop.var,
         start,
         stop,
@@ -86,7 +86,7 @@ def _doubtful(stmt: ir.Stmt) -> bool:
     )
 
 
-class _Iterations:
+class Iterations:
     """A walk over a loop's body by the rules of the language.
 
     Only statements that depend on the loop's variable are looked at, the rest was checked.
