@@ -7,29 +7,16 @@ makes an answer known less often.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.schedule.core.effects import effects_of, touches
-from m890sim.schedule.core.fingerprints import of_statement
+from m890sim.schedule.core.fingerprints import Token, of_statement
 from m890sim.schedule.core.integers.surroundings import surroundings
-from m890sim.schedule.core.memo import Memo
+from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.room import copies_fit, has_place, roomy
-from m890sim.schedule.core.tree import block, find_home, node
+from m890sim.schedule.core.tree import block
 from m890sim.schedule.core.use_lists import use_lists
 from m890sim.schedule.edit import Site
-
-
-def extents(kernel: ir.Kernel, site: Site, names: Iterable[str]) -> list[object]:
-    """The extents of the tiles of these names that are visible at a place."""
-    found: list[object] = []
-    for name in names:
-        home = find_home(kernel, site, name)
-        tile = None if home is None else node(kernel, home)
-        found += (tile.rows, tile.cols) if isinstance(tile, ir.TileDecl) else (None,)
-    return found
-
 
 _COMPANIONS: Memo[tuple[str, ...]] = Memo()
 
@@ -51,12 +38,18 @@ def of_dtypes(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...
     known = use_lists(kernel)
     touched = known.touched(stmt.name)
     names = _COMPANIONS.get((touched,), lambda: _companions(kernel, stmt.name))
-    return (
-        kernel.params,
-        *known.scope(site, (stmt.name,)),
-        None,
-        *map(known.declared, names),
-    )
+    declared = (known.declared(stmt.name), *map(known.declared, names))
+    if all(found is None or len(found.objects) == 1 for found in declared):
+        # Each name means one thing: where it is touched does not matter.
+        return (kernel.params, *_statements(touched), None, *declared)
+    return (kernel.params, *known.scope(site, (stmt.name,)), None, *declared)
+
+
+@by_node
+def _statements(touched: Token) -> list[Token]:
+    """The instructions that touch a tile, in any order."""
+    parts = [part.objects[-1] for part in touched.objects if isinstance(part, Token)]
+    return sorted([part for part in parts if isinstance(part, Token)], key=id)
 
 
 def of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
