@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from m890sim import parse, print_kernel
+from m890sim import print_kernel
 from m890sim.kernel import ir
 from m890sim.schedule import Edit, EditError, rewrite
-from m890sim.schedule.core.tree import sites
+from tests.schedule.editing import kernel_from, site_of
 
 HEAD = """from m890sim.lang import *
 
@@ -46,21 +48,13 @@ for i in cores(T):
 """
 
 
-def kernel_of(body: str) -> ir.Kernel:
-    return parse(HEAD + "".join(f"    {line}\n" if line else "\n" for line in body.split("\n")))
+kernel_of = partial(kernel_from, HEAD)
 
 
 def body_of(kernel: ir.Kernel) -> list[str]:
     lines = print_kernel(kernel).splitlines()
     start = next(n for n, line in enumerate(lines) if line.strip() == "):")
     return [line.strip() for line in lines[start + 1 :] if line.strip()]
-
-
-def site_of(kernel: ir.Kernel, text: str) -> tuple[int, ...]:
-    """The first statement whose line starts with a text."""
-    names = [line for line in body_of(kernel) if not line.startswith("else")]
-    index = next(n for n, line in enumerate(names) if line.startswith(text))
-    return list(sites(kernel))[index][0]
 
 
 def edited(body: str, name: str, text: str, argument: object = None) -> list[str]:

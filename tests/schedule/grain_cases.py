@@ -11,7 +11,7 @@ from m890sim import execute, load_kernel
 from m890sim.kernel import ir, print_kernel
 from m890sim.kernel.printer import print_head
 from m890sim.language import check, parse
-from m890sim.schedule import DEFAULT_CONTEXT, EDITS, Edit, EditError, rewrite
+from m890sim.schedule import Edit, EditError, rewrite
 from m890sim.schedule.core.tree import sites
 from m890sim.session.script import parse_script
 from m890sim.workloads import AttentionCase
@@ -98,17 +98,3 @@ def assert_same(before: ir.Kernel, after: ir.Kernel, case: AttentionCase) -> Non
 def built_in(name: str) -> ir.Kernel:
     """A built-in kernel."""
     return load_kernel(name)
-
-
-def legal(kernel: ir.Kernel, name: str) -> list[Edit]:
-    """The legal edits of one name."""
-    found = []
-    for site, stmt in [((), None), *sites(kernel)]:
-        for argument in EDITS[name].arguments(kernel, site, stmt, DEFAULT_CONTEXT):
-            edit = Edit(name, site, argument)
-            try:
-                rewrite(kernel, edit)
-            except EditError:
-                continue
-            found.append(edit)
-    return found

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from textwrap import dedent, indent
 
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import check, parse
-from m890sim.schedule.core.tree import sites
-from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context, Site
-from m890sim.workloads import AttentionCase
-from tests.level_cases import TINY_LEVELS
+from m890sim.schedule.edit import DEFAULT_CONTEXT, Argument, Context
+from tests.schedule.editing import site_of
 from tests.schedule.families import family
 
 SPECS = family("motion")
@@ -19,12 +16,6 @@ PARAMS = (
     'x: Tensor["N", 8, 8], w: Tensor["N", 2, 4, 8], y: Tensor["N", 8, 8], '
     't: Table["P"], r: Table["P"], K: Tunable = 3'
 )
-
-TINY = {
-    "extend": AttentionCase("tiny", "extend", (5, 0, 130), (3, 4, 70), 4, 2, 8, 2, True),
-    "decode": AttentionCase("tiny", "decode", (5, 1, 140), (1, 1, 1), 4, 2, 8, 4, True),
-    **TINY_LEVELS,
-}
 
 SUM = """
     s = acc(8, 8)
@@ -76,18 +67,6 @@ def body_of(kernel: ir.Kernel) -> str:
     lines = print_kernel(kernel).splitlines()
     first = max(i for i, line in enumerate(lines) if "in cores(" in line)
     return dedent("\n".join(lines[first + 1 :])) + "\n"
-
-
-def site_of(kernel: ir.Kernel, text: str, nth: int = 0) -> Site:
-    """The nth statement whose first printed line begins so."""
-    found = []
-    for site, stmt in sites(kernel):
-        stmt = replace(stmt, comments=ir.NO_COMMENTS)
-        block = ir.Cores(("i",), (ir.Const(1),), "block", (stmt,))
-        first = print_kernel(ir.Kernel("f", (), (block,))).splitlines()[6]
-        if first.strip().startswith(text):
-            found.append(site)
-    return found[nth]
 
 
 def edited(

@@ -4,42 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from functools import cache
 
-import numpy as np
 import pytest
 
 from m890sim import execute, load_kernel, parse, print_kernel
-from m890sim.execute import Execution, execute_kernel
 from m890sim.judge import row_errors
 from m890sim.kernel import ir
 from m890sim.language import check
-from m890sim.schedule import Context, Edit, EditError, legal_edits, rewrite
-from m890sim.schedule.core.tree import sites
+from m890sim.schedule import Context, Edit, legal_edits, rewrite
 from m890sim.workloads import AttentionCase
-from tests.generators import Program, random_inputs, random_program
-from tests.schedule.families import family
-
-
-def own_candidates(kernel: ir.Kernel) -> list[Edit]:
-    context = Context()
-    places = [((), None), *sites(kernel)]
-    return [
-        Edit(row.name, site, argument)
-        for row in family("attributes").values()
-        for site, stmt in places
-        for argument in row.arguments(kernel, site, stmt, context)
-    ]
-
-
-def legal(kernel: ir.Kernel, edits: list[Edit]) -> list[tuple[Edit, ir.Kernel]]:
-    found = []
-    for edit in edits:
-        try:
-            found.append((edit, rewrite(kernel, edit)))
-        except EditError:
-            continue
-    return found
 
 
 def assert_well_formed(kernel: ir.Kernel, message: str) -> None:
@@ -47,51 +20,9 @@ def assert_well_formed(kernel: ir.Kernel, message: str) -> None:
     assert parse(print_kernel(kernel)) == kernel, message
 
 
-@cache
-def program_of(seed: int) -> Program:
-    return random_program(seed, 60)
-
-
-def run(program: Program, kernel: ir.Kernel) -> Execution:
-    # The inputs are those of the program: an edit may drop the last load of a tensor.
-    given = (program.symbols, program.tables, program.scalars, random_inputs(program))
-    return execute_kernel(kernel, *given)
-
-
-SEEDS = range(20)
-
-
-def test_edits_of_generated_kernels_keep_the_meaning() -> None:
-    rng = random.Random(0)
-    seen: Counter[str] = Counter()
-    for seed in SEEDS:
-        program = program_of(seed)
-        expected = run(program, program.kernel)
-        found = legal(program.kernel, own_candidates(program.kernel))
-        rare = [p for p in found if p[0].name.startswith(("drop", "set_tunable"))]
-        for edit, kernel in rare + rng.sample(found, min(5, len(found))):
-            seen[edit.name] += 1
-            message = f"{edit}\n{program.describe()}"
-            assert_well_formed(kernel, message)
-            actual = run(program, kernel)
-            assert actual.outputs.keys() == expected.outputs.keys(), message
-            for name, values in expected.outputs.items():
-                np.testing.assert_array_equal(actual.written[name], expected.written[name], message)
-                if edit.name not in ("set_dtype", "set_tunable"):
-                    np.testing.assert_array_equal(actual.outputs[name], values, message)
-    assert seen["drop_dead"] > 5
-
-
 EXTEND = AttentionCase("tiny", "extend", (5, 0), (23, 9), 2, 1, 16, 4, True)
 DECODE = AttentionCase("tiny", "decode", (37, 9), (1, 1), 2, 1, 16, 4, True)
-KERNELS = {
-    "attention_reference": EXTEND,
-    "attention_textbook": EXTEND,
-    "attention_7_diagonal": EXTEND,
-    "attention_expert": EXTEND,
-    "decode_reference": DECODE,
-    "decode_expert": DECODE,
-}
+KERNELS = {"attention_reference": EXTEND, "decode_reference": DECODE}
 
 
 def with_blocks(kernel: ir.Kernel, value: int) -> ir.Kernel:
@@ -103,26 +34,6 @@ def with_blocks(kernel: ir.Kernel, value: int) -> ir.Kernel:
     return parse(text)
 
 
-@pytest.mark.parametrize("name", KERNELS)
-def test_edits_of_built_in_kernels_keep_the_meaning(name: str) -> None:
-    rng = random.Random(name)
-    case = KERNELS[name]
-    kernel = with_blocks(load_kernel(name), 8)
-    inputs = case.make_inputs(1, "normal")
-    expected = case.oracle(inputs)
-    plain = execute(kernel, case, inputs)["o"]
-    assert row_errors(plain, expected).max() <= 0.01
-    found = legal(kernel, own_candidates(kernel))
-    rare = [p for p in found if p[0].name.startswith(("drop", "set_tunable", "set_dtype"))]
-    for edit, changed in rng.sample(rare, min(8, len(rare))) + rng.sample(found, 6):
-        assert_well_formed(changed, str(edit))
-        actual = execute(changed, case, inputs)["o"]
-        if edit.name in ("set_dtype", "set_tunable"):
-            assert row_errors(actual, expected).max() <= 0.03, edit
-        else:
-            np.testing.assert_array_equal(actual, plain, str(edit))
-
-
 def test_block_sizes_of_the_references_can_be_changed() -> None:
     for name, tunables in (("attention_reference", ("BQ", "BK")), ("decode_reference", ("BK",))):
         kernel = load_kernel(name)
@@ -130,8 +41,6 @@ def test_block_sizes_of_the_references_can_be_changed() -> None:
             for step in ("double", "halve", "next"):
                 rewrite(kernel, Edit("set_tunable", (), (tunable, step)))
 
-
-# ---- blocks whose transfers and sums are in pieces ----
 
 PIECES = ("split_transfer", "split_fma", "split_rows", "pack_heads")
 

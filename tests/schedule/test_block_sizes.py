@@ -314,3 +314,21 @@ def test_what_hangs_on_the_block_is_no_running_result(case: str) -> None:
 )
 def test_other_running_results_have_any_size(change: tuple[str, str]) -> None:
     assert_any_size(changed(SUMS, change))
+
+
+CUT_BY_A_NUMBER = """
+for i in cores(ceil_div(T, B)):
+    a = sram(min(4, B), D, bf16)
+    for j in range(0, T, 4):
+        c = sram(4, D, bf16)
+        load(c[: min(4, T - j)], x[j : j + min(4, T - j), :])
+    load(a[: min(4, T - i * B)], x[i * B : i * B + min(4, T - i * B), :])
+"""
+
+
+def test_tile_that_is_cut_by_a_number_holds_its_pieces() -> None:
+    kernel = kernel_of(CUT_BY_A_NUMBER)
+    rewrite(kernel, Edit("set_tunable", (), ("B", "double")))
+    # Now the tile has 4 rows, then it would have 2, and a piece of it might still have 4.
+    with pytest.raises(EditError, match="a slice is not certain to stay within its tile"):
+        rewrite(kernel, Edit("set_tunable", (), ("B", "halve")))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from textwrap import indent
+from functools import partial
 
 import pytest
 
 from m890sim.kernel import ir, print_kernel
-from m890sim.language import parse
 from m890sim.schedule import Edit, EditError, apply, rewrite
 from tests.schedule import grain_cases
+from tests.schedule.editing import kernel_from
 from tests.schedule.grain_cases import assert_same, built_in, case_of, edited, phases
 
 HEAD = """from m890sim.lang import *
@@ -63,8 +63,7 @@ for h, i in cores(HKV, ceil_div(T, TOKENS)):
 """
 
 
-def kernel_of(body: str) -> ir.Kernel:
-    return parse(HEAD + indent(body.strip("\n") + "\n", "    "))
+kernel_of = partial(kernel_from, HEAD)
 
 
 def text_of(kernel: ir.Kernel) -> str:

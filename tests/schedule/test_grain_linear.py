@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from textwrap import indent
+from functools import partial
 
 import numpy as np
 import pytest
 
 from m890sim.execute import run_kernel
 from m890sim.kernel import ir, print_kernel
-from m890sim.language import parse
-from m890sim.schedule import Edit, EditError, apply, rewrite
+from m890sim.schedule import Edit, EditError, apply, legal_edits, rewrite
 from m890sim.schedule.core.tree import sites
-from tests.schedule.grain_cases import legal
+from tests.schedule.editing import kernel_from
 
 HEAD = """from m890sim.lang import *
 
@@ -63,8 +62,7 @@ for i in cores(1):
 """
 
 
-def kernel_of(body: str) -> ir.Kernel:
-    return parse(HEAD + indent(body.strip("\n") + "\n", "    "))
+kernel_of = partial(kernel_from, HEAD)
 
 
 def text_of(kernel: ir.Kernel) -> str:
@@ -87,7 +85,7 @@ def assert_close(before: ir.Kernel, after: ir.Kernel) -> None:
 
 
 def divisions(kernel: ir.Kernel) -> list[Edit]:
-    return legal(kernel, "normalise_last")
+    return legal_edits(kernel, name="normalise_last")
 
 
 def test_a_division_moves_behind_the_matmul() -> None:
@@ -140,7 +138,7 @@ def test_a_division_leaves_a_staged_loop_and_values_and_factors_move_as_well() -
 @pytest.mark.parametrize(
     ("body", "old", "new", "message"),
     [
-        (PLAIN, "matmul(out, p, vt)", "copy(p, w)\n    matmul(out, p, vt)", "is no matmul that"),
+        (PLAIN, "matmul(out, p, vt)", "copy(p, w)\n    matmul(out, p, vt)", "is no matmul"),
         (PLAIN, "copy(ot, out)", "copy(ot, out)\n    copy(w, p)", "is read again"),
         (PLAIN, "div(p, w, l)", "div(p, w, w)", "has more than one column"),
         (PLAIN, "div(p, w, l)", "div(p, w, inf)", "must be finite"),

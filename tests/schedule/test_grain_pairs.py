@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from textwrap import indent
 
 import numpy as np
 import pytest
 
 from m890sim.execute import run_kernel
-from m890sim.kernel import ir, print_kernel
+from m890sim.kernel import print_kernel
 from m890sim.language import parse
 from m890sim.schedule import Edit, EditError, apply, rewrite
 from m890sim.workloads import AttentionCase
 from tests.schedule import grain_cases
+from tests.schedule.editing import kernel_from
 from tests.schedule.grain_cases import DECODE, assert_same, built_in, edited, phases
 
 HEAD = """from m890sim.lang import *
@@ -69,8 +71,7 @@ for b, w_2 in cores(B, ceil_div(HKV, 2)):
 """
 
 
-def kernel_of(body: str) -> ir.Kernel:
-    return parse(HEAD + indent(body.strip("\n") + "\n", "    "))
+kernel_of = partial(kernel_from, HEAD)
 
 
 def test_pair_heads_takes_two_heads_into_an_item() -> None:

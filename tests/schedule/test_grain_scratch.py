@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from m890sim.kernel import ir, print_kernel
-from m890sim.schedule import Edit, EditError, apply, rewrite
-from tests.schedule.grain_cases import EXTEND, assert_same, built_in, legal
+from m890sim.schedule import Edit, EditError, apply, legal_edits, rewrite
+from tests.schedule.grain_cases import EXTEND, assert_same, built_in
 
 TEXTBOOK = built_in("attention_textbook")
 SCORES = next(n for n, stmt in enumerate(TEXTBOOK.body) if isinstance(stmt, ir.HbmDecl))
@@ -23,7 +23,7 @@ def test_swap_dims_exchanges_two_dimensions_everywhere() -> None:
 
 
 def test_swap_dims_says_what_it_refuses() -> None:
-    assert [edit.argument for edit in legal(TEXTBOOK, "swap_dims")] == [0]
+    assert [edit.argument for edit in legal_edits(TEXTBOOK, name="swap_dims")] == [0]
     with pytest.raises(
         EditError, match="line [0-9]+: this piece of `scores` takes a slice of both"
     ):
@@ -35,9 +35,9 @@ def test_swap_dims_says_what_it_refuses() -> None:
 
 
 def test_the_textbook_kernel_is_packed_once_its_scores_go_by_token() -> None:
-    assert legal(TEXTBOOK, "pack_heads") == []
+    assert legal_edits(TEXTBOOK, name="pack_heads") == []
     kernel = rewrite(TEXTBOOK, Edit("swap_dims", (SCORES,), 0))
-    edits = legal(kernel, "pack_heads")
+    edits = legal_edits(kernel, name="pack_heads")
     assert {edit.site[0] - SCORES for edit in edits} == {1, 3}
     for edit in edits:
         if edit.argument == "grow":

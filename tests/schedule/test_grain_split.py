@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from textwrap import indent
 
 import pytest
 
-from m890sim.kernel import ir, print_kernel
-from m890sim.language import parse
-from m890sim.schedule import Edit, EditError, apply, rewrite
+from m890sim.kernel import print_kernel
+from m890sim.schedule import Edit, EditError, apply, legal_edits, rewrite
 from tests.schedule import grain_cases
-from tests.schedule.grain_cases import assert_same, built_in, case_of, edited, legal, phases
+from tests.schedule.editing import kernel_from
+from tests.schedule.grain_cases import assert_same, built_in, case_of, edited, phases
 
 HEAD = """from m890sim.lang import *
 
@@ -127,8 +128,7 @@ for h in cores(H):
 """
 
 
-def kernel_of(body: str) -> ir.Kernel:
-    return parse(HEAD + "):\n" + indent(body.strip("\n") + "\n", "    "))
+kernel_of = partial(kernel_from, HEAD + "):\n")
 
 
 def test_split_range_writes_parts_and_a_phase_that_merges_them() -> None:
@@ -240,10 +240,10 @@ def test_a_loop_must_not_read_what_another_one_wrote() -> None:
     )
     body = PLAIN[:start] + "    extra = sram(1, 1, f32)\n    fill(extra, 0.0)\n" + first
     twice = kernel_of(body + PLAIN[start:end] + PLAIN[end:])
-    assert legal(twice, "split_range")
+    assert legal_edits(twice, name="split_range")
     for reader in (second.replace("add(qt, qt", "add(kt[:1], kt[:1]"), "    copy(new_m, extra)\n"):
         kernel = kernel_of(body + reader + PLAIN[start:end] + PLAIN[end:])
-        assert legal(kernel, "split_range") == []
+        assert legal_edits(kernel, name="split_range") == []
 
 
 def test_a_maximum_must_be_of_whole_rows() -> None:
@@ -261,20 +261,20 @@ def test_what_one_iteration_leaves_for_later_ones_is_no_plain_value() -> None:
     extra = "    extra = sram(1, 1, f32)\n    fill(extra, 0.0)\n    for j"
     use = "        mul(kt[:n], kt[:n], extra)\n        row_max"
     body = PLAIN.replace("    for j", extra).replace("        row_max", use)
-    assert legal(kernel_of(body), "split_range")
+    assert legal_edits(kernel_of(body), name="split_range")
     for writer in ("if j > 8:\n", "for y in range(j):\n"):
         late = f"        {writer}            fill(extra, 2.0)\n"
         kernel = kernel_of(body.replace("        row_max", late + "        row_max"))
-        assert legal(kernel, "split_range") == []
+        assert legal_edits(kernel, name="split_range") == []
 
 
 def test_one_row_of_a_maximum_must_not_serve_others() -> None:
     body = (
         PLAIN.replace("sram(1,", "sram(4,").replace("acc(1,", "acc(4,").replace(" h + 1", " h + 4")
     )
-    assert legal(kernel_of(body), "split_range")
+    assert legal_edits(kernel_of(body), name="split_range")
     body = body.replace("sub(alpha, m, new_m)", "sub(alpha, m, new_m[:1])")
-    assert legal(kernel_of(body), "split_range") == []
+    assert legal_edits(kernel_of(body), name="split_range") == []
 
 
 def test_a_maximum_is_finite_where_a_mask_may_hide_a_whole_part() -> None:

@@ -10,8 +10,8 @@ import pytest
 from m890sim.execute import execute_kernel
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import parse
-from m890sim.schedule import Edit, EditError, apply, rewrite
-from tests.schedule.grain_cases import legal, phases
+from m890sim.schedule import Edit, EditError, apply, legal_edits, rewrite
+from tests.schedule.grain_cases import phases
 
 KERNEL = """from m890sim.lang import *
 
@@ -95,7 +95,7 @@ def assert_same(
 
 def refusal(kernel: ir.Kernel) -> str:
     """Why the kernel's range is not cut."""
-    assert legal(kernel, "split_range") == []
+    assert legal_edits(kernel, name="split_range") == []
     with pytest.raises(EditError, match="line [0-9]+: ") as caught:
         rewrite(kernel, Edit("split_range", phases(kernel)[0], 4))
     return str(caught.value)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from textwrap import indent
+from functools import partial
 
 import pytest
 
-from m890sim.kernel import ir, print_kernel
-from m890sim.language import check, parse
+from m890sim.kernel import print_kernel
+from m890sim.language import check
 from m890sim.schedule import Edit, EditError, apply
+from tests.schedule.editing import kernel_from
 
 HEAD = """from m890sim.lang import *
 
@@ -26,8 +27,7 @@ def example(
 """
 
 
-def kernel_of(body: str) -> ir.Kernel:
-    return parse(HEAD + indent(body.strip("\n") + "\n", "    "))
+kernel_of = partial(kernel_from, HEAD)
 
 
 def changed(body: str, name: str, site: tuple[int, ...], argument: int | None = None) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from textwrap import indent
+from functools import partial
 
 import pytest
 
-from m890sim.kernel import ir
-from m890sim.language import parse
 from m890sim.schedule import Edit, EditError, apply, legal_edits
+from tests.schedule.editing import kernel_from
 
 HEAD = """from m890sim.lang import *
 
@@ -28,8 +27,7 @@ def example(
 """
 
 
-def kernel_of(body: str) -> ir.Kernel:
-    return parse(HEAD + indent(body.strip("\n") + "\n", "    "))
+kernel_of = partial(kernel_from, HEAD)
 
 
 PACES = """
@@ -58,6 +56,7 @@ for i in cores(2):
             store(y[a : a + 1, b + i * 2 : b + i * 2 + 1], p)
 """
 TABLES = NEST.replace("cores(2)", "cores(t[0])").replace("ceil_div(4, s)", "t[i + t[i]]")
+LARGE = NEST.replace("ceil_div(4, s)", "u * u * u")  # with s = 0 nobody works it out
 TURNS = """
 for i in cores(2):
     a = sram(1, D, bf16)
@@ -190,6 +189,7 @@ REFUSED = [
     (PACES, "interchange", (0, 0), None, "stores to `y` in different iterations over j are not"),
     (ITEMS, "finer_items", (0,), 0, "stores to `y` in different iterations over i are not"),
     (NEST, "interchange", (0, 0), None, "over b read a table, divide or are very large"),
+    (LARGE, "interchange", (0, 0), None, "are very large, and the loop over a may not run"),
     (TABLES, "interchange", (0, 0), None, "over b read a table, divide or are very large"),
     (TURNS, "split_loop", (0, 2), 0, "is read from a table or divided, and the kernel may not"),
     (TURNS.replace("8 // s", "t[s - 1]"), "split_loop", (0, 2), 0, "is read from a table"),

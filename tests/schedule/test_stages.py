@@ -9,7 +9,8 @@ import pytest
 
 from m890sim import execute, load_kernel
 from m890sim.schedule.edit import EditError
-from tests.schedule.motion_cases import PAIR, STAGED, SUM, TINY, body_of, edited, kernel_of
+from tests.schedule.editing import TINY
+from tests.schedule.motion_cases import PAIR, STAGED, SUM, body_of, edited, kernel_of
 
 # edit, statement, argument, body before, body after
 SHOWN = {

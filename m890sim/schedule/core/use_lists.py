@@ -12,7 +12,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import header
 from m890sim.schedule.core.effects import defined_by, effects_of, touches
 from m890sim.schedule.core.fingerprints import Token, token
-from m890sim.schedule.core.memo import Memo, by_kernel
+from m890sim.schedule.core.memo import by_kernel, by_node
 from m890sim.schedule.core.tree import Body, block, contents
 from m890sim.schedule.edit import Site
 
@@ -88,27 +88,28 @@ class Histories:
             first += len(body)
 
 
-_COMPANIONS: Memo[tuple[str, ...]] = Memo()
-
-
-def _companions(history: Token) -> tuple[str, ...]:
-    """Tiles and tensors whose dtype must be that of a tile, by the instructions that touch it."""
-    found: set[str] = set()
-    for part in history.objects:
-        stmt = part.objects[-1] if isinstance(part, Token) and part.objects else None
-        if isinstance(stmt, ir.Instr) and OPS[stmt.op].same_dtype:
-            found.update(effects_of(stmt).touched)
-    return tuple(sorted(found))
+@by_node
+def _same_dtypes(history: Token) -> tuple[Token, tuple[str, ...]]:
+    """What touches a tile, in any order, and the tiles and tensors whose dtype must be its own."""
+    parts = [part.objects[-1] for part in history.objects if isinstance(part, Token)]
+    touching = [stmt for stmt in parts if isinstance(stmt, ir.Instr)]
+    tied = [effects_of(stmt).touched for stmt in touching if OPS[stmt.op].same_dtype]
+    names = sorted({name for touched in tied for name in touched})
+    return token(*sorted(touching, key=id)), tuple(names)
 
 
 def of_dtypes(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
     """Scope of an edit of a tile's dtype: what touches it, the dtypes of what it meets there."""
     known = histories(kernel)
-    history = known.of(stmt.name) if isinstance(stmt, ir.TileDecl) else None
-    if history is None:
+    if not isinstance(stmt, ir.TileDecl):
         return None
-    names = _COMPANIONS.get((history,), lambda: _companions(history))
-    return (known.places[site], kernel.params, history, *map(known.declared, names))
+    history = known.of(stmt.name)
+    assert history is not None
+    touching, names = _same_dtypes(history)
+    declared = (known.declared(stmt.name), *map(known.declared, names))
+    if all(found is None or len(found.objects) == 1 for found in declared):
+        return (kernel.params, touching, *declared)
+    return (kernel.params, known.places[site], history, *declared)
 
 
 @by_kernel

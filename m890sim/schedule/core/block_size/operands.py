@@ -6,20 +6,13 @@ from collections.abc import Mapping
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.kernel.forms import Form, Forms, Range
 from m890sim.kernel.shapes import same_value, simplify
 from m890sim.kernel.transform import names_in, substitute
-from m890sim.schedule.core.block_size.kinds import (
-    FREE,
-    Kind,
-    factors,
-    kind_of,
-    length_of,
-    uncut,
-    wholes,
-)
+from m890sim.schedule.core.block_size.kinds import FREE, Kind, factors, kind_of, length_of, uncut
 from m890sim.schedule.core.block_size.parts import Own, Part, Span
 from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.integers.proofs import Integers
+from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.edit import EditError, refuse
 
@@ -262,66 +255,17 @@ class Operands:
     def within(self, stop: ir.Expr, dim: ir.Expr) -> frozenset[int]:
         """The sizes for which a slice certainly ends within its dimension."""
         end, extent = self.inline(stop), self.inline(dim)
-        return frozenset(size for size in self.sizes if self.at_most(end, extent, size))
-
-    def at_most(self, left: ir.Expr, right: ir.Expr, size: int) -> bool:
-        """Whether left <= right, for a size of the block."""
-        forms = Forms()
-        self.values = {**self.values, self.name: size}
-        most, least = self.most(forms, left), self.most(forms, right)
-        if most is None or least is None:
-            return False
-        low = forms.range(forms.subtract(least, most)).low
-        return low is not None and low >= 0
-
-    def most(self, forms: Forms, expr: ir.Expr) -> Form | None:
-        """An upper bound of an extent, in symbols; None where there is no simple one."""
-        if isinstance(expr, ir.Const):
-            return Form(int(expr.value))
-        if isinstance(expr, ir.Name):
-            if expr.id in self.values:
-                return Form(self.values[expr.id])
-            if expr.id in self.symbols:
-                return forms.name(expr.id, Range(0, None))
-            return None
-        if not isinstance(expr, ir.Op) or len(expr.args) != 2:
-            return None
-        left, right = (self.most(forms, arg) for arg in expr.args)
-        if expr.op == "+" and left is not None and right is None:
-            # x + y // 2 <= max(x, x + y): a piece that ends within the rest of a block.
-            for whole in self.wholes(forms, expr.args[1]):
-                end = self.most(forms, simplify(ir.Op("+", (expr.args[0], whole))))
-                if end is not None:
-                    return forms.extreme("max", left, end)
-            return None
-        if expr.op == "min":
-            if left is None or right is None:
-                return left or right
-            return left if left.value is not None else right
-        if left is None or right is None:
-            return None
-        if expr.op in ("+", "*"):
-            return forms.add(left, right) if expr.op == "+" else forms.multiply(left, right)
-        if expr.op == "//" and isinstance(expr.args[1], ir.Const) and expr.args[1].value >= 1:
-            return forms.divide("//", left, right)
-        if expr.op == "//" and not any(
-            isinstance(part, ir.Op) and part.op == "min" for part in ir.walk_expr(expr.args[1])
-        ):
-            return forms.divide("//", left, right)  # the divisor is a number of heads, say
-        return forms.extreme("max", left, right) if expr.op == "max" else None
-
-    def wholes(self, forms: Forms, share: ir.Expr) -> list[ir.Expr]:
-        """What an extent is a share of: y for y // 2, y * g for y // 2 * g."""
-        if not (isinstance(share, ir.Op) and share.op == "*"):
-            return wholes(share)
-        share, factor = share.args
-        if any(isinstance(part, ir.Op) and part.op == "min" for part in ir.walk_expr(factor)):
-            return []  # `most` would be no value of it
-        value = self.most(forms, factor)
-        low = None if value is None else forms.range(value).low
-        if low is None or low < 0:
-            return []
-        return [ir.Op("*", (whole, factor)) for whole in wholes(share)]
+        found: set[int] = set()
+        for size in self.sizes:
+            tunables = self.kernel.tunables | {self.name: size}
+            known = Integers(
+                surroundings(self.kernel, ()),
+                tunables=tunables,
+                least=dict.fromkeys(self.symbols, 0),
+            )
+            if known.at_most(known.form(end), known.form(extent)):
+                found.add(size)
+        return frozenset(found)
 
     def tensor_axes(self, ref: ir.TensorRef, stmt: ir.Instr, written: bool) -> list[Axis]:
         extents: list[Axis] = []

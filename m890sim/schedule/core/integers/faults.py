@@ -22,8 +22,7 @@ from m890sim.schedule.core.fingerprints import bag_of_block
 from m890sim.schedule.core.integers.proofs import needed
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
 from m890sim.schedule.core.memo import Memo, by_node
-from m890sim.schedule.core.scope_keys import extents
-from m890sim.schedule.core.tree import Body, declaration
+from m890sim.schedule.core.tree import Body, declaration, extents
 from m890sim.schedule.edit import Site, refuse
 
 _Fault = tuple[ir.Stmt, str]  # a statement, and what is wrong with it
@@ -58,7 +57,7 @@ def require_inside(
             *extents(kernel, site, sorted(found.reads | found.writes)),
             surroundings(kernel, site),
         ),
-        lambda: _Iterations(kernel, site).fault(loop, start, stop, ahead, only),
+        lambda: Iterations(kernel, site).fault(loop, start, stop, ahead, only),
         loop.var,
         start,
         stop,
@@ -86,7 +85,7 @@ def _doubtful(stmt: ir.Stmt) -> bool:
     )
 
 
-class _Iterations:
+class Iterations:
     """A walk over a loop's body by the rules of the language.
 
     Only statements that depend on the loop's variable are looked at, the rest was checked.
@@ -187,6 +186,8 @@ class _Iterations:
         self.scalars.alive = before and alive
         found = None
         for stmt in body:
+            if ir.children(stmt) and self.moving.isdisjoint(effects_of(stmt).uses):
+                continue
             found = self.own_fault(stmt) or self.fault_below(stmt)
             if found is not None:
                 break

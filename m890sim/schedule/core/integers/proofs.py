@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from m890sim.kernel import ir
-from m890sim.kernel.forms import ONE, ZERO, Form, Forms
+from m890sim.kernel.forms import ONE, ZERO, Form, Forms, Range
 from m890sim.kernel.shapes import form_of
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
@@ -37,6 +37,8 @@ class Integers:
 
     All that is said holds for any values of the tunables and of the symbols of a launch; where
     `tunables` are given, for these values of them. `least`: lower bounds of names.
+    Only with given tunables are quotients opened whose factor their divisor does not divide, or
+    whose divisor is no number: for any tunables that would prove more, and make more edits legal.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Integers:
         least: Mapping[str, int] = _NONE,
     ) -> None:
         self.forms = Forms()
+        self._fixed = bool(tunables)  # quotients of all kinds are opened
         self._values: dict[str, Form | int] = dict(tunables)
         self._known: dict[int, tuple[ir.Expr, Form]] = {}  # by id; the expression is kept alive
         self._lets: dict[str, tuple[ir.Expr, ...]] = {}  # scalars that nothing has asked for yet
@@ -59,13 +62,13 @@ class Integers:
         for part in around:
             self._enter(part, outside is not None and part.depth <= outside.depth)
         for name, value in least.items():
-            self._limits.setdefault(name, (Form(value), None))
+            self._at_least(name, value)
 
     def _enter(self, part: Surroundings, outside: bool) -> None:
         if part.kind is ir.Param:
             for dim in part.exprs:
                 for name in names_in(dim):
-                    self._limits[name] = (ZERO, None)  # dimensions are never negative
+                    self._at_least(name, 0)  # dimensions are never negative
         elif part.kind is ir.Let:
             if not outside:
                 self._lets[part.names[0]] = part.exprs
@@ -82,6 +85,12 @@ class Integers:
                 self._variable(name, ir.Const(0), extent)
         elif part.kind is ir.If:
             self._true += self.limits(part.exprs[0], part.taken)
+
+    def _at_least(self, name: str, value: int) -> None:
+        if name not in self._values and name not in self._limits:
+            self._limits[name] = (Form(value), None)
+            if self._fixed:  # the forms know ranges too
+                self.forms.name(name, Range(value))
 
     def _variable(self, name: str, start: ir.Expr, stop: ir.Expr) -> None:
         self._order[name] = len(self._order) + 1
@@ -214,6 +223,9 @@ class Integers:
                     return True
         # The last variable first: its bounds hold the names that came before it.
         for term in sorted(own, key=self._rank, reverse=True):
+            divisor = self._divisor(term) if self._fixed else 1
+            if own[term] % divisor:  # what is at most zero is so any number of times
+                return self._prove(self.forms.scale(target, divisor), depth - 1)
             every, choices = self.bounds(term, own[term])
             if choices:
                 rest = without(target, term)
@@ -221,11 +233,17 @@ class Integers:
                 return all(results) if every else any(results)
         return False
 
-    def _rank(self, term: int) -> int:
+    def _rank(self, term: int) -> tuple[int, int]:
         key = self.forms.key(term)
         if key[0] == "name":
-            return self._order.get(str(key[1]), 0)
-        return 1000  # min, max, //: opened before the names in them are replaced
+            return self._order.get(str(key[1]), 0), term
+        return 1000, term  # min, max, //: opened before the names and terms in them are
+
+    def _divisor(self, term: int) -> int:
+        """The number that a term is a quotient by; else 1."""
+        op, *parts = self.forms.key(term)
+        divisor = parts[1] if op in ("//", "ceil_div") else None
+        return max(divisor.value or 1, 1) if isinstance(divisor, Form) else 1
 
     def bounds(self, term: int, coefficient: int) -> tuple[bool, list[Form]]:
         """Forms that are at least coefficient * term; every: all of them are needed for a proof."""
@@ -246,7 +264,12 @@ class Integers:
             return every, [forms.scale(part, coefficient) for part in (left, right)]
         divisor = right.value
         if divisor is None or divisor < 1:
-            return False, []
+            least = forms.range(right).low if self._fixed else None
+            if op == "%" or least is None or least < 0:
+                return False, []
+            # One that is not negative is at least 1: it is divided by. So x / d lies from 0 to x.
+            end = forms.extreme("max" if coefficient > 0 else "min", ZERO, left)
+            return False, [forms.scale(end, coefficient)]
         if op == "%":
             return False, [Form(coefficient * (divisor - 1) if coefficient > 0 else 0)]
         if coefficient % divisor:

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
+from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.liveness import Written
 from m890sim.schedule.core.tree import Body
 
@@ -108,7 +109,7 @@ class BodyValues(Generic[V]):
 
     def _iterations(self, loop: ir.Loop) -> None:
         """A loop inside: until an iteration leaves what the one before it left."""
-        before, left = self.logs, self.guessed(loop)
+        before, left, inner = self.logs, self.guessed(loop), effects_of(loop).defines
         while True:
             start = {name: [*log] for name, log in before.items()}
             for name, value in left.items():
@@ -118,6 +119,7 @@ class BodyValues(Generic[V]):
             written = {
                 name: [value for _, value, _ in log[len(start.get(name, ())) :]]
                 for name, log in self.logs.items()
+                if name not in inner
             }
             found = self.left({name: values for name, values in written.items() if values})
             if found == left:

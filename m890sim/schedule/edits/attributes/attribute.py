@@ -100,13 +100,14 @@ def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return _set(kernel, site, slots=slots)
 
 
-def _queues(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterable[Argument]:
-    return range(context.queues)
-
-
-@edit(2, on=DMA, arguments=_queues, scope=statement, placing=True, exact=True)
+@edit(
+    2,
+    on=DMA,
+    arguments=lambda kernel, site, stmt, context: range(context.queues),
+    scope=statement,
+    placing=True,
+    exact=True,
+)
 def set_queue(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Sends a transfer through another DMA queue.
 
@@ -179,13 +180,13 @@ def set_engine(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return _set(kernel, site, engine=argument)
 
 
-def _dtypes(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterable[Argument]:
-    return context.dtypes
-
-
-@edit(6, on="TileDecl", arguments=_dtypes, scope=of_dtypes, exact=False)
+@edit(
+    6,
+    on="TileDecl",
+    arguments=lambda kernel, site, stmt, context: context.dtypes,
+    scope=of_dtypes,
+    exact=False,
+)
 def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Keeps a tile in another dtype.
 

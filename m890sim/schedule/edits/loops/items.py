@@ -13,7 +13,7 @@ from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room, require_shallow
 from m890sim.schedule.core.tree import Body, expect, replace, staged
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
-from m890sim.schedule.edits.loops.independence import require_independent
+from m890sim.schedule.edits.loops.interchange import require_independent
 
 COARSER = ir.Const(2)  # items that coarser_items puts into one
 
