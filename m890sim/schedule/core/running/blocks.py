@@ -14,7 +14,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import effects_of, operand_roles
 from m890sim.schedule.core.float_values import positive
-from m890sim.schedule.core.liveness import read_first
+from m890sim.schedule.core.liveness import read_first, written_pieces
 from m890sim.schedule.core.running.values import BodyValues
 
 _NOTHING: frozenset[str] = frozenset()
@@ -56,12 +56,10 @@ def not_running(
     sized: scalars that depend on the size of a block. counts: whether the loop counts the blocks;
     otherwise it ends where one of them does.
     """
-    carried = carried_tiles(loop, tiles.keys())
-    if not carried:
-        return None
-    walk = _Blocks(loop, tiles, carried, sized, counts)
-    walk.body(loop.body)
-    for tile in sorted(carried):
+    walk = _Blocks(loop, tiles, sized, counts)
+    if walk.carried:
+        walk.body(loop.body)
+    for tile in sorted(walk.carried):
         steps = [step for step in walk.steps.values() if step.tile == tile]
         brought = any(step.brings for step in steps)
         for step in steps:
@@ -89,27 +87,21 @@ class _Blocks(BodyValues[Result]):
     """One pass over the body."""
 
     def __init__(
-        self,
-        loop: ir.Loop,
-        tiles: Mapping[str, ir.TileDecl],
-        carried: frozenset[str],
-        sized: Set[str],
-        counts: bool,
+        self, loop: ir.Loop, tiles: Mapping[str, ir.TileDecl], sized: Set[str], counts: bool
     ) -> None:
-        super().__init__(tiles, carried)
-        self.carried, self.counts = carried, counts
+        self.carried, self.counts = carried_tiles(loop, tiles.keys()), counts
+        super().__init__(tiles, self.carried)
         self.sized = {*sized, loop.var}
+        self.written = effects_of(loop).writes
+        self.writers: dict[str, list[str]] = {tile: [] for tile in self.carried}
         for stmt in ir.walk(loop.body):
             if isinstance(stmt, ir.Let) and not self.sized.isdisjoint(names_in(stmt.value)):
                 self.sized.add(stmt.name)
+            elif isinstance(stmt, ir.Instr):
+                for tile, ops in self.writers.items():
+                    ops += [stmt.op for _ in written_pieces(stmt, tile)]
+        self.reads: dict[str, Result] = {}  # of the instruction's operands, by name
         self.steps: dict[tuple[int, str], _Step] = {}
-        self.written = effects_of(loop).writes
-        self.writers: dict[str, list[str]] = {name: [] for name in carried}
-        for stmt in ir.walk(loop.body):
-            for _, _, written, value in operand_roles(stmt) if isinstance(stmt, ir.Instr) else ():
-                if written and isinstance(value, ir.TileRef) and value.tile in carried:
-                    assert isinstance(stmt, ir.Instr)
-                    self.writers[value.tile].append(stmt.op)
 
     # ---- values ----
 
@@ -154,34 +146,41 @@ class _Blocks(BodyValues[Result]):
     # ---- instructions ----
 
     def instruction(self, stmt: ir.Instr) -> None:
-        roles = [role for role in operand_roles(stmt) if isinstance(role[3], ir.TileRef)]
-        reads = {name: self.of(value) for name, read, _, value in roles if read}
-        targets = [(name, value) for name, _, written, value in roles if written]
-        values = [self.result(stmt, name, reads) for name, _ in targets]
-        for _, ref in targets:
-            if isinstance(ref, ir.TileRef) and ref.tile in self.carried:
-                self.steps[id(stmt), ref.tile] = self.step(stmt, ref.tile, reads)
-        for (_, ref), value in zip(targets, values, strict=True):
-            if isinstance(ref, ir.TileRef):
-                self.write(ref, value)
+        roles = [
+            (name, read, written, ref)
+            for name, read, written, ref in operand_roles(stmt)
+            if isinstance(ref, ir.TileRef)
+        ]
+        self.reads = {name: self.read(ref) for name, read, _, ref in roles if read}
+        made = [(ref, self.result(stmt, name)) for name, _, written, ref in roles if written]
+        for ref, _ in made:
+            if ref.tile in self.carried:
+                self.steps[id(stmt), ref.tile] = self.step(stmt, ref.tile)
+        for ref, value in made:
+            self.write(ref, value)
 
-    def result(self, stmt: ir.Instr, role: str, reads: Mapping[str, Result]) -> Result:
+    def result(self, stmt: ir.Instr, role: str) -> Result:
         """What an operand holds when the instruction has written it."""
         made: frozenset[str] | None = _NOTHING
-        for value in reads.values():
+        for value in self.reads.values():
             made = None if made is None or value.made_of is None else made | value.made_of
         maximum = self.maximum_in(stmt)
         if maximum and stmt.op == "max":
             made = frozenset((maximum,))
         elif self.counts and self.reduces(stmt, role):
             made = None
-        behind = frozenset().union(*(value.behind for value in reads.values()))
-        over = frozenset(what for what in _BOTH if self.is_over(what, stmt, role, reads))
         scaled = ""
         if stmt.op == "mul" and self.is_factor(stmt.operands[2]):
             first = stmt.operands[1]
             scaled = first.tile if isinstance(first, ir.TileRef) else ""
-        return Result(made, behind, maximum, over, stmt.op in ("exp", "exp2"), scaled)
+        return Result(
+            made,
+            frozenset().union(*(value.behind for value in self.reads.values())),
+            maximum,
+            frozenset(what for what in _BOTH if self.is_over(what, stmt, role)),
+            stmt.op in ("exp", "exp2"),
+            scaled,
+        )
 
     def reduces(self, stmt: ir.Instr, role: str) -> bool:
         """Whether a result of an instruction is one over the elements of the block."""
@@ -197,13 +196,13 @@ class _Blocks(BodyValues[Result]):
         bounds = (extent,) if piece == ir.FULL else (piece.start, piece.stop or extent)
         return any(name in self.sized for bound in bounds for name in names_in(bound))
 
-    def is_over(self, what: str, stmt: ir.Instr, role: str, reads: Mapping[str, Result]) -> bool:
+    def is_over(self, what: str, stmt: ir.Instr, role: str) -> bool:
         """Whether a result is the sum, or the maximum, of what is in the block."""
         operands = stmt.operands
         sums = role == "row_sum" or stmt.op == "matmul"
         parts: tuple[object, ...]
         if stmt.op in (f"row_{what}", f"col_{what}") or (sums and what == "sum"):
-            if not self.over_block(stmt, role, what, reads):
+            if not self.over_block(stmt, role, what):
                 return False
             parts = operands[:1] if stmt.keyword("accumulate") is True else ()
         elif stmt.op == "fill":
@@ -227,14 +226,14 @@ class _Blocks(BodyValues[Result]):
         """Whether a value is the same for all blocks."""
         return not isinstance(value, ir.TileRef) or value.tile not in self.written
 
-    def over_block(self, stmt: ir.Instr, role: str, what: str, reads: Mapping[str, Result]) -> bool:
+    def over_block(self, stmt: ir.Instr, role: str, what: str) -> bool:
         """Whether an instruction reduces over the block what is made of nothing reduced.
 
         What a running maximum went into has a sum too, which `weighs` looks at, and no maximum.
         """
         if self.counts and not self.reduces(stmt, role):
             return False
-        made = [value.made_of for name, value in reads.items() if name != "dst"]
+        made = [value.made_of for name, value in self.reads.items() if name != "dst"]
         return None not in made and not (what == "max" and any(made))
 
     def maximum_in(self, stmt: ir.Instr) -> str:
@@ -258,7 +257,7 @@ class _Blocks(BodyValues[Result]):
 
     # ---- running results ----
 
-    def step(self, stmt: ir.Instr, tile: str, reads: Mapping[str, Result]) -> _Step:
+    def step(self, stmt: ir.Instr, tile: str) -> _Step:
         """What an instruction that writes a carried tile does to it."""
         step = _Step(stmt, tile)
         operands = stmt.operands
@@ -266,7 +265,7 @@ class _Blocks(BodyValues[Result]):
         if stmt.op == "matmul":
             step.goes_on = (
                 stmt.keyword("accumulate") is True
-                and self.over_block(stmt, "dst", "sum", reads)
+                and self.over_block(stmt, "dst", "sum")
                 and self.weighs(step, *operands[1:])
             )
         elif stmt.op == "add":

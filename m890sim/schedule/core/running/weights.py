@@ -125,7 +125,7 @@ def written(factor: Factor) -> ir.Expr:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Trace:
     """What a tile holds: a level or a weight over versions of the maximum; state: what it carries.
 
     maxima: (version, factor), no factor zero. A plain value is a level over no version. pure: the
@@ -142,32 +142,39 @@ class Kind:
         """Whether the value does not depend on what the loop carries."""
         return not self.maxima and not self.state
 
+    @property
+    def version(self) -> int | None:
+        """The version of the maximum that the value is, if it is one."""
+        if self.weight or not self.pure or len(self.maxima) != 1 or self.maxima[0][1] != ONE:
+            return None
+        return self.maxima[0][0]
 
-PLAIN = Kind()
+
+PLAIN = Trace()
 
 
-def level(maxima: Mapping[int, Factor], pure: bool) -> Kind:
+def level(maxima: Mapping[int, Factor], pure: bool) -> Trace:
     """plain + factors * maxima."""
-    return Kind(False, _kept(maxima), "", pure)
+    return Trace(False, _kept(maxima), "", pure)
 
 
-def _level(maxima: Mapping[int, Factor], pure: bool) -> Kind | None:
+def _level(maxima: Mapping[int, Factor], pure: bool) -> Trace | None:
     """As `level`; None where a factor has a number too large or too small."""
     inside = all(_within(factor, LEAST, MOST) for factor in maxima.values())
     return level(maxima, pure) if inside else None
 
 
-def weight(maxima: Mapping[int, Factor], pure: bool, state: str = "") -> Kind:
+def weight(maxima: Mapping[int, Factor], pure: bool, state: str = "") -> Trace:
     """plain * e ** (factors * maxima), and the state times such a power where one is named."""
     kept = _kept(maxima)
-    return Kind(bool(kept or state or pure), kept, state, pure)
+    return Trace(bool(kept or state or pure), kept, state, pure)
 
 
 def _kept(maxima: Mapping[int, Factor]) -> tuple[tuple[int, Factor], ...]:
     return tuple(sorted((v, f) for v, f in maxima.items() if f))
 
 
-def _combined(left: Kind, right: Kind, sign: int = 1) -> dict[int, Factor]:
+def _combined(left: Trace, right: Trace, sign: int = 1) -> dict[int, Factor]:
     """Factors of left + sign * right."""
     total = dict(left.maxima)
     for version, factor in right.maxima:
@@ -175,7 +182,7 @@ def _combined(left: Kind, right: Kind, sign: int = 1) -> dict[int, Factor]:
     return total
 
 
-def added(left: Kind, right: Kind, sign: int = 1) -> Kind | None:
+def added(left: Trace, right: Trace, sign: int = 1) -> Trace | None:
     """left + sign * right; None where that is no such value."""
     if not left.weight and not right.weight:
         return _level(_combined(left, right, sign), left.pure and right.pure)
@@ -186,7 +193,7 @@ def added(left: Kind, right: Kind, sign: int = 1) -> Kind | None:
     return weight(dict(left.maxima), False, left.state or right.state)
 
 
-def multiplied(left: Kind, right: Kind, sign: int = 1) -> Kind | None:
+def multiplied(left: Trace, right: Trace, sign: int = 1) -> Trace | None:
     """left * right, or left / right for sign -1; None where that is no such value."""
     if left.plain and right.plain and not (left.weight or right.weight):
         return PLAIN
@@ -202,7 +209,7 @@ def multiplied(left: Kind, right: Kind, sign: int = 1) -> Kind | None:
     return weight(_combined(left, right, sign), pure, left.state or right.state)
 
 
-def scaled(kind: Kind, factor: Factor | None) -> Kind | None:
+def scaled(kind: Trace, factor: Factor | None) -> Trace | None:
     """kind * a value; None where that is no such value."""
     if kind.weight:
         if factor == ONE:
@@ -215,7 +222,7 @@ def scaled(kind: Kind, factor: Factor | None) -> Kind | None:
     return _level({v: times(f, factor) for v, f in kind.maxima}, kind.pure)
 
 
-def exponential(kind: Kind, base_two: bool) -> Kind | None:
+def exponential(kind: Trace, base_two: bool) -> Trace | None:
     """e ** kind, or 2 ** kind."""
     if kind.weight:
         return None

@@ -86,7 +86,7 @@ def require_independent(
 
 
 def _motion(
-    known: Integers, entry: Entry, loop: ir.Loop, changing: set[str]
+    known: Integers, entry: Entry, loop: ir.Loop, changing: frozenset[str]
 ) -> tuple[ir.Expr | None, ir.Expr | None] | None:
     """Base and pace of an index that starts at base + pace * the loop's variable.
 
