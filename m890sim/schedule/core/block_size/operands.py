@@ -256,6 +256,8 @@ class Operands:
         """The sizes for which a slice certainly ends within its dimension."""
         end, extent = self.inline(stop), self.inline(dim)
         found: set[int] = set()
+        if not _is_bounded(end, {*self.symbols, *self.kernel.tunables}):
+            return frozenset()
         for size in self.sizes:
             tunables = self.kernel.tunables | {self.name: size}
             known = Integers(
@@ -345,6 +347,14 @@ class Operands:
                 stmt,
                 "extents are equal only for its present value",
             )
+
+
+def _is_bounded(extent: ir.Expr, known: set[str]) -> bool:
+    """Whether an extent is written with symbols and tunables alone, but for what min() cuts off."""
+    if isinstance(extent, ir.Op):
+        parts = [_is_bounded(arg, known) for arg in extent.args]
+        return any(parts) if extent.op == "min" else all(parts)
+    return isinstance(extent, ir.Const) or (isinstance(extent, ir.Name) and extent.id in known)
 
 
 @by_node
