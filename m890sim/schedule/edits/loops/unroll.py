@@ -7,13 +7,16 @@ import dataclasses
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import copied_block
+from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.fingerprints import bag_of_block
 from m890sim.schedule.core.integers.faults import require_inside
 from m890sim.schedule.core.integers.proofs import integers_at
+from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.names import Namer, inlined, top_names, without_stages
 from m890sim.schedule.core.room import require_room, require_shallow, size_of
-from m890sim.schedule.core.tree import Body, expect, replace, staged
-from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
+from m890sim.schedule.core.tree import Body, expect, extents, replace, staged
+from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 
 
 def loop_to_copy(kernel: ir.Kernel, site: Site) -> ir.Loop:
@@ -25,7 +28,23 @@ def loop_to_copy(kernel: ir.Kernel, site: Site) -> ir.Loop:
     return loop
 
 
-@edit(24, on="Loop", exact=True)
+def _of_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """Scope: a loop, the order of its body aside, the integers and tiles there, and the room."""
+    found = effects_of(stmt)
+    try:
+        loop = loop_to_copy(kernel, site)
+    except EditError:
+        return (None,)
+    return (
+        kernel.params,
+        surroundings(kernel, site),
+        *bag_of_block((loop,)),
+        bool(unwritten_reads(kernel, site, loop.body)),
+        *extents(kernel, site, sorted(found.reads | found.writes)),
+    )
+
+
+@edit(24, on="Loop", scope=_of_loop, exact=True)
 def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two iterations of a loop become one; the second is guarded where their number may be odd.
 
@@ -66,7 +85,7 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
     return build
 
 
-@edit(25, on="Loop", exact=True)
+@edit(25, on="Loop", scope=_of_loop, exact=True)
 def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The last iteration of a loop moves behind it, guarded unless the loop is certain to run.
 
@@ -99,7 +118,7 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return build
 
 
-@edit(26, on="Loop", exact=True)
+@edit(26, on="Loop", scope=_of_loop, exact=True)
 def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The first iteration of a loop moves in front of it, guarded unless the loop is sure to run.
 
