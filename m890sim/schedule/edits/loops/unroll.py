@@ -7,15 +7,12 @@ import dataclasses
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import copied_block
-from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.fingerprints import bag_of_block
-from m890sim.schedule.core.integers.faults import require_inside
+from m890sim.schedule.core.integers.faults import of_loop, require_inside
 from m890sim.schedule.core.integers.proofs import integers_at
-from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.names import Namer, inlined, top_names, without_stages
 from m890sim.schedule.core.room import require_room, require_shallow, size_of
-from m890sim.schedule.core.tree import Body, expect, extents, replace, staged
+from m890sim.schedule.core.tree import Body, expect, replace, staged
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
 
 
@@ -29,19 +26,12 @@ def loop_to_copy(kernel: ir.Kernel, site: Site) -> ir.Loop:
 
 
 def _of_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a loop, the order of its body aside, the integers and tiles there, and the room."""
-    found = effects_of(stmt)
+    """Scope: as `of_loop`, and what else the room and the order of the body decide."""
     try:
         loop = loop_to_copy(kernel, site)
     except EditError:
         return (None,)
-    return (
-        kernel.params,
-        surroundings(kernel, site),
-        *bag_of_block((loop,)),
-        bool(unwritten_reads(kernel, site, loop.body)),
-        *extents(kernel, site, sorted(found.reads | found.writes)),
-    )
+    return (bool(unwritten_reads(kernel, site, loop.body)), *of_loop(kernel, site, loop))
 
 
 @edit(24, on="Loop", scope=_of_loop, exact=True)
