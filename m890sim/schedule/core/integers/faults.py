@@ -32,14 +32,6 @@ _RUNS: Memo[bool] = Memo()
 _HERE = ir.SourceLoc(1, 1)
 
 
-def of_loop(kernel: ir.Kernel, site: Site, loop: ir.Loop) -> tuple[object, ...]:
-    """Scope: a loop, but for fences and the order in its body, and the integers and tiles there."""
-    found = effects_of(loop)
-    tiles = extents(kernel, site, sorted(found.reads | found.writes))
-    around = (kernel.params, surroundings(kernel, site), loop.var, *header(loop))
-    return (*around, *bag_of_block(loop.body), None, *tiles)
-
-
 def require_inside(
     kernel: ir.Kernel,
     site: Site,
@@ -55,9 +47,18 @@ def require_inside(
     ahead: the body stands for an iteration that is as much further on than the loop's variable.
     only: it stands for this one iteration, outside the loop.
     """
+    found = effects_of(loop)
     outside = _LOOPS.get(
-        of_loop(kernel, site, loop),
+        (
+            kernel.params,
+            None,
+            *bag_of_block(loop.body),
+            None,
+            *extents(kernel, site, sorted(found.reads | found.writes)),
+            surroundings(kernel, site),
+        ),
         lambda: Iterations(kernel, site).fault(loop, start, stop, ahead, only),
+        loop.var,
         start,
         stop,
         ahead,

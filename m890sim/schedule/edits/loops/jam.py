@@ -99,7 +99,7 @@ def _differing(body: Body, var: str) -> set[str]:
     return found
 
 
-_Flow = tuple[Iterable[str], set[str]]  # where one of the first differs, so do the second
+_Flow = tuple[Iterable[str], frozenset[str]]  # where one of the first differs, so do the second
 
 
 @by_node
