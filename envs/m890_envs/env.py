@@ -40,14 +40,16 @@ ACTIONS = ("single", "macro")
 SITES = {"task": 128, "uniform": 192, "graph": 512}
 MOST_SITES = 4096  # the observation has a row for each, a mask of single edits one number for each
 ROWS = 8  # that the gate looks at on every distribution: enough for mistakes that they name
-STATES = 2048  # kernels that the shared memory keeps with their edits, masks and features
+# What the shared memory keeps: kernels with their edits and features, about 100 kB each, and
+# results. Kernels of an episode follow on one another, so a large one would save little more time.
+STATES, RESULTS = 512, 10_000
 _shared: list[Memory] = []
 
 
 def shared_memory() -> Memory:
     """The memory that environments of this process share unless they are given one."""
     if not _shared:
-        _shared.append(Memory(states=STATES))
+        _shared.append(Memory(states=STATES, results=RESULTS))
     return _shared[0]
 
 
@@ -443,7 +445,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             1.0 if budget is None else max(0, budget - session.spent) / budget,
             1.0 if horizon is None else max(0, horizon - self._steps) / horizon,
         )
-        found = {name: array.copy() for name, array in view.arrays.items()}
+        found = self._viewer.arrays(view)
         found["chip"] = self._viewer.chip.copy()
         found["progress"] = np.array(progress, dtype=np.float32)
         return found

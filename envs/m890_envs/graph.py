@@ -28,8 +28,10 @@ _Edge = tuple[int, int, tuple[float, ...]]  # from, to, features
 
 
 def graph_arrays(own: Floats, operands: Operands, nodes: int) -> dict[str, Any]:
-    """ "nodes" (nodes, len(NODE)), "edges" int32 (2, EDGES_A_NODE * nodes), from and to,
-    "edge_features" (EDGES_A_NODE * nodes, len(EDGE)), "counts" int32 (3,).
+    """The arrays of a graph, by name.
+
+    "nodes" (n, len(NODE)); "edges" int32 (2, e), from and to; "edge_features" (e, len(EDGE));
+    "counts" int32 (3,). n is up to `nodes`, e up to EDGES_A_NODE * nodes.
 
     Node n is the statement at place n, 0 the kernel; the tensors among the parameters follow. What
     has no room is left out. own: `program_features` of all statements.
@@ -37,7 +39,7 @@ def graph_arrays(own: Floats, operands: Operands, nodes: int) -> dict[str, Any]:
     room = EDGES_A_NODE * nodes
     place_of = _places(operands, len(own))
     total = len(own) + sum(tensor.row is None for tensor in operands.tensors)
-    found = np.zeros((nodes, len(NODE)), dtype=np.float32)
+    found = np.zeros((min(total, nodes), len(NODE)), dtype=np.float32)
     statements = own[:nodes]
     found[: len(statements)] = statements
     for place, tensor in zip(place_of, operands.tensors, strict=True):
@@ -46,12 +48,8 @@ def graph_arrays(own: Floats, operands: Operands, nodes: int) -> dict[str, Any]:
     kept = [edge for edge in _edges(operands, place_of) if edge[0] < nodes and edge[1] < nodes][
         :room
     ]
-    edges = np.zeros((2, room), dtype=np.int32)
-    features = np.zeros((room, len(EDGE)), dtype=np.float32)
-    if kept:
-        edges[0, : len(kept)] = [edge[0] for edge in kept]
-        edges[1, : len(kept)] = [edge[1] for edge in kept]
-        features[: len(kept)] = [edge[2] for edge in kept]
+    edges = np.array([edge[:2] for edge in kept], dtype=np.int32).reshape(-1, 2).T
+    features = np.array([edge[2] for edge in kept], dtype=np.float32).reshape(-1, len(EDGE))
     counts = np.array([min(total, nodes), len(kept), total], dtype=np.int32)
     return {"nodes": found, "edges": edges, "edge_features": features, "counts": counts}
 

@@ -83,14 +83,14 @@ def tensor_rows(operands: Operands) -> Floats:
 
 
 def program_rows(own: Floats, operands: Operands, sites: int) -> Floats:
-    """A statement with its parent and operands a row: shape (sites, len(UNIFORM_PROGRAM)).
+    """A statement with its parent and operands a row: shape (rows, len(UNIFORM_PROGRAM)).
 
-    own: `program_features` of all statements; those beyond the last row are left out.
+    own: `program_features` of all statements; those beyond `sites` rows are left out.
     """
     count = min(sites, len(own))
-    found = np.zeros((sites, len(UNIFORM_PROGRAM)), dtype=np.float32)
-    found[:count, : len(PROGRAM)] = own[:count]
-    found[:count, len(PROGRAM)] = operands.parents[:count]
+    found = np.zeros((count, len(UNIFORM_PROGRAM)), dtype=np.float32)
+    found[:, : len(PROGRAM)] = own[:count]
+    found[:, len(PROGRAM)] = operands.parents[:count]
     of_row: dict[int, list[Operand]] = {}
     for operand in operands.operands:
         if operand.row < count:

@@ -73,7 +73,7 @@ class View:
     edits: Sequence[Edit]  # beside `ids` where actions are single edits
     cycles: np.ndarray[Any, np.dtype[np.int64]]  # by case, -1 where it could not be timed
     shares: array[float]  # by statement, the kernel first: its share of the time
-    arrays: Arrays  # of the observation
+    arrays: Arrays  # of the observation, without the zeros behind them
 
 
 class Viewer:
@@ -102,6 +102,7 @@ class Viewer:
         else:
             self.chip = chip_numbers(session.chip)
             self.case = case_rows(session.cases, references, bounds)
+        self._shapes = {name: inner.shape for name, inner in self.space().items()}
         self._key = ("m890_envs.view", type(choices), observation, sites, self.shown)
 
     def space(self) -> spaces.Dict:
@@ -134,6 +135,18 @@ class Viewer:
     def view(self, session: KernelSession, entry: LogEntry) -> View:
         """The view of the session's kernel, which `entry` is the evaluation of."""
         return session.remember(self._key, lambda kernel: self._make(session, kernel, entry))
+
+    def arrays(self, view: View) -> Arrays:
+        """The view's arrays of the observation, fresh ones in their full shapes."""
+        found = {}
+        for name, kept in view.arrays.items():
+            shape = self._shapes.get(name)
+            if shape is None or shape == kept.shape:
+                found[name] = kept.copy()
+            else:
+                found[name] = np.zeros(shape, dtype=kept.dtype)
+                found[name][tuple(map(slice, kept.shape))] = kept
+        return found
 
     def mask(self, view: View) -> np.ndarray[Any, np.dtype[np.int8]]:
         """Which actions are legal: int8 array (n,), a fresh one."""
@@ -169,9 +182,7 @@ class Viewer:
         case = self.case.copy()
         if self.observation == "task":
             case[:, _SPEEDUP : _SPEEDUP + 2] = speedup_features(entry.cases)
-            program = np.zeros((self.sites, len(PROGRAM)), dtype=np.float32)
-            program[: len(own)] = own[: self.sites]
-            return {"case": case, "program": program}
+            return {"case": case, "program": own[: self.sites].copy()}
         fill_speedups(case, entry.cases)
         operands = Operands(kernel, session.cases[self.shown])
         found: Arrays = {"case": case, "tensors": tensor_rows(operands)}

@@ -86,6 +86,15 @@ class State:
         # What a digest is taken of, as it was: to compare these takes no time.
         self._digested = (kernel.name, kernel.params, kernel.body)
 
+    def forget(self) -> None:
+        """Drop what takes room and can be found out again: a session that holds the state, as one
+        of its path, holds little else.
+        """
+        # Links too: one state would keep all others alive.
+        self.successors, self.performed = {}, {}
+        self.edits, self.named, self.refusals, self.extras = None, {}, {}, {}
+        self.traced = None
+
     @property
     def changed(self) -> bool:
         """Whether somebody exchanged parameters or statements of the kernel, frozen as it is."""
@@ -141,8 +150,8 @@ class Memory:
 
     Timings are kept by (digest of the kernel, chip, case, timing version), verdicts on a case by
     the digest of what decides the kernel's values, the chip, the case and the gate. states: kernels
-    that are kept with their edits, results: timings and verdicts that are kept; when either
-    is full it is emptied. Raises: TypeError, ValueError.
+    that are kept with their edits, of all spaces together, results: timings and verdicts that are
+    kept; when either is full it is emptied. Raises: TypeError, ValueError.
     """
 
     def __init__(self, states: int = STATES, results: int = RESULTS) -> None:
@@ -221,12 +230,13 @@ class Memory:
         for state in alike:
             if state.kernel == kernel:
                 return state
-        if len(space.states) >= self._most_states or len(alike) >= self._most_states:
-            # Cut the links too: a state that a session holds would keep all others alive.
-            for states in tuple(space.states.values()):
-                for state in states:
-                    state.successors, state.performed = {}, {}
-            space.states = {}
+        kept = sum(len(each.states) for each in self._spaces.values())
+        if kept >= self._most_states or len(alike) >= self._most_states:
+            for each in self._spaces.values():
+                for states in tuple(each.states.values()):
+                    for state in states:
+                        state.forget()
+                each.states = {}
             alike = ()
         space.states[made.digest] = (*alike, made)
         return made

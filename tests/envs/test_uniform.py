@@ -137,7 +137,8 @@ def test_pieces_of_known_operands() -> None:
 def test_program_shows_parents_third_reads_and_slices() -> None:
     kernel, operands = hand()
     rows = program_rows(own(kernel), operands, 32)
-    assert rows.shape == (32, len(UNIFORM_PROGRAM)) and not rows[14:].any()
+    assert rows.shape == (14, len(UNIFORM_PROGRAM))
+    assert np.array_equal(program_rows(own(kernel), operands, 6), rows[:6])
     fma = rows[10]
     tiles = [fma[COLUMN[name]] for name in ("first_read", "second_read", "third_read")]
     assert tiles == [rows[n][COLUMN["tile"]] for n in (3, 4, 3)]
@@ -148,7 +149,7 @@ def test_program_shows_parents_third_reads_and_slices() -> None:
     assert rows[12][COLUMN["written_first_column"]] == log_size(48)
     assert rows[11][COLUMN["transposed"]] == 2
     assert [rows[n][COLUMN["tensor"]] for n in (1, 8, 13)] == [3, 1, 3]
-    assert np.array_equal(rows[:14, : len(PROGRAM)], own(kernel))
+    assert np.array_equal(rows[:, : len(PROGRAM)], own(kernel))
 
 
 def test_tensors_are_parameters_then_scratch() -> None:
@@ -201,11 +202,11 @@ def test_graph_by_hand() -> None:
     kernel, operands = hand()
     found = graph_arrays(own(kernel), operands, 20)
     shown, count, total = found["counts"].tolist()
-    assert shown == total == 16 and found["nodes"].shape == (20, len(NODE))
-    assert found["nodes"][14:16, 0].tolist() == [TENSOR_NODE] * 2 and not found["nodes"][16:].any()
+    assert shown == total == 16 and found["nodes"].shape == (16, len(NODE))
+    assert found["nodes"][14:16, 0].tolist() == [TENSOR_NODE] * 2
     edges = found["edges"][:, :count].T.tolist()
     kinds = found["edge_features"][:count, 0].tolist()
-    assert not found["edges"][:, count:].any() and not found["edge_features"][count:].any()
+    assert found["edges"].shape == (2, count) and found["edge_features"].shape == (count, len(EDGE))
     by_kind = {
         kind: sorted((a, b) for (a, b), own in zip(edges, kinds, strict=True) if own == kind)
         for kind in (CONTAINS, FOLLOWS, WRITES, READ_BY, FLOWS)
@@ -221,6 +222,18 @@ def test_graph_by_hand() -> None:
     (edge,) = [n for n, pair in enumerate(edges) if pair == [4, 11]]
     assert found["edge_features"][edge, names.index("transposed")] == 1
     assert found["edge_features"][edge, names.index("position")] == 2
+
+
+def test_arrays_are_padded_with_zeros(make: Make) -> None:
+    for name in ("M890/MatmulGraph-v0", "M890/MatmulMacro-v0", "M890/Matmul-v1"):
+        env = make(name)
+        seen = env.reset()[0]
+        assert all(seen[key].shape == env.observation_space[key].shape for key in seen)
+        rows = seen["nodes" if "Graph" in name else "program"]
+        assert rows[20].any() and not rows[32:].any()
+        if "counts" in seen:
+            edges = seen["counts"][1]
+            assert seen["edge_features"][edges - 1].any() and not seen["edges"][:, edges:].any()
 
 
 def test_graph_without_room_leaves_out_and_says_so() -> None:

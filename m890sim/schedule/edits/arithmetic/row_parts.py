@@ -20,8 +20,7 @@ from m890sim.schedule.core.pieces import (
     tile_operand,
 )
 from m890sim.schedule.core.room import require_place, require_shallow, within_room
-from m890sim.schedule.core.scope_keys import extents
-from m890sim.schedule.core.tree import declaration
+from m890sim.schedule.core.tree import declaration, extents
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _EIGHTHS = range(1, 8)  # of the rows, for the first part
