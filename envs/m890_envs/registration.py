@@ -6,10 +6,11 @@ from typing import Any
 
 import gymnasium as gym
 
+from m890sim.workloads import LEVELS
+
 ENTRY_POINT = "m890_envs.env:KernelEditEnv"
 ATTENTION: dict[str, Any] = {"chip": "m890", "horizon": 512, "budget": 432, "sites": 128}
 SMALL: dict[str, Any] = {"chip": "m890", "horizon": 64, "budget": 48, "sites": 64}
-HEAD_CASES = ("head-256", "head-330")
 
 # Cases are named, so that a task which gains a case does not change a comparison.
 FIXED: dict[str, dict[str, Any]] = {
@@ -33,25 +34,13 @@ FIXED: dict[str, dict[str, Any]] = {
         **ATTENTION,
     },
     "M890/Prefill-v1": {"task": "extend", "cases": ("prefill-256",), **ATTENTION},
-    "M890/VectorAdd-v1": {
-        "task": "vector_add",
-        "cases": ("add-512x256", "add-600x96", "add-256x512"),
-        **SMALL,
+    **{
+        f"M890/{level.title}-v1": {"task": level.name, "cases": level.fixed_cases, **SMALL}
+        for level in LEVELS.values()
     },
-    "M890/RowSoftmax-v1": {
-        "task": "row_softmax",
-        "cases": ("softmax-256x512", "softmax-200x768", "softmax-64x1024"),
-        **SMALL,
-    },
-    "M890/Matmul-v1": {
-        "task": "matmul",
-        "cases": ("matmul-128x128x512", "matmul-200x160x384"),
-        **SMALL,
-    },
-    "M890/AttentionHead-v1": {"task": "attention_head", "cases": HEAD_CASES, **SMALL},
     "M890/AttentionHeadMini-v1": {
         "task": "attention_head",
-        "cases": HEAD_CASES,
+        "cases": ("head-256", "head-330"),
         **SMALL,
         "chip": "m890-mini",
     },

@@ -83,6 +83,27 @@ def levels() -> str:
     return markdown_levels()
 
 
+def lessons() -> str:
+    """What each level computes, and what there is to learn."""
+    from m890sim.cli.levels import lesson_rows
+
+    return show.markdown(*lesson_rows())
+
+
+def lengths() -> str:
+    """How long the hidden cases of the levels are."""
+    from m890sim.cli.levels import length_rows
+
+    return show.markdown(*length_rows())
+
+
+def bounds() -> str:
+    """What the lower bounds of the levels count."""
+    from m890sim.cli.levels import bound_rows
+
+    return show.markdown(*bound_rows())
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "chip": chip,
     "isa": isa,
@@ -90,6 +111,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "ladder": ladder,
     "levels": levels,
+    "lessons": lessons,
+    "lengths": lengths,
+    "bounds": bounds,
     "edits": edits,
     "scripts": scripts,
 }

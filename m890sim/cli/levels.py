@@ -1,4 +1,4 @@
-"""The table of the levels: cycles of reference and expert on every preset, beside the bound."""
+"""Tables of the levels: cycles beside the bound, lessons, hidden cases, what the bounds count."""
 
 from __future__ import annotations
 
@@ -58,3 +58,38 @@ def markdown_levels() -> str:
             f"Cycles, timing version {TIMING_VERSION}:\n\n{cycles}"
         )
     return "\n\n".join(parts)
+
+
+def lesson_rows() -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: what each level computes, and what there is to learn."""
+    from m890sim.workloads import LEVELS
+
+    rows = [[f"`{level.name}`", level.formula, level.lesson] for level in LEVELS.values()]
+    return ["level", "what it computes", "what there is to learn"], rows
+
+
+def length_rows() -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: how long hidden cases are, usually and in one of eight."""
+    from m890sim.workloads import LEVELS
+
+    rows = []
+    for level in LEVELS.values():
+        shape, longer = [], []
+        for symbol in level.tiny.symbols:
+            if symbol not in level.lengths:
+                shape.append(f"{symbol} from the deck of elements")
+                continue
+            usual, longest = level.lengths[symbol]
+            shape.append(f"{symbol} 1 to {show.count(usual)}")
+            if longest > usual:
+                longer.append(f"{symbol} to {show.count(longest)}")
+        rows.append([f"`{level.name}`", ", ".join(shape), ", ".join(longer)])
+    return ["level", "shape", "one case in eight, length by length"], rows
+
+
+def bound_rows() -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: the work of a case that no kernel does without, and why."""
+    from m890sim.workloads import LEVELS
+
+    rows = [[f"`{level.name}`", *level.bound] for level in LEVELS.values()]
+    return ["level", "products", "exponentials", "other elements", "why"], rows

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from m890sim.workloads import AttentionCase, Case, Sequence
+from m890sim.workloads.drawn import DrawnCase
 from m890sim.workloads.inputs import round_bf16
-from m890sim.workloads.levels import AttentionHeadCase, RowSoftmaxCase
+from m890sim.workloads.levels.attention_head import AttentionHeadCase
 
 RAISES = (150.0, 600.0)  # logits are raised by so much
 SEGMENTS = 8  # stretches of a row's keys that are raised in turn
@@ -35,8 +36,8 @@ def bend(case: Case, seed: int, too_small: bool, too_large: bool) -> Iterator[Be
             inputs = _attention(case.prefill, seed, random, kind, amount)
             found = {each: inputs[each][:, 0] for each in ("q", "k", "v")}
             yield name, found | dict(case.scalars)
-        elif isinstance(case, RowSoftmaxCase):
-            yield name, _softmax(case, seed, random, kind, amount)
+        elif isinstance(case, DrawnCase) and case.logits:
+            yield name, _rows(case, seed, random, kind, amount)
 
 
 Kind = tuple[str, int]  # "needle", "segment", "ramp", "hidden" or "rows", and which of them
@@ -148,11 +149,11 @@ def _set_keys(case: AttentionCase, inputs: dict[str, Any], sequence: Sequence, k
         inputs["k"][first : first + sequence.queries] = keys[sequence.cached :]
 
 
-def _softmax(
-    case: RowSoftmaxCase, seed: int, random: np.random.Generator, kind: Kind, amount: float
+def _rows(
+    case: DrawnCase, seed: int, random: np.random.Generator, kind: Kind, amount: float
 ) -> dict[str, Any]:
     inputs = dict(case.make_inputs(seed, "normal"))
-    x, size = np.array(inputs["x"]), amount / case.scalars["scale"]
+    x, size = np.array(inputs[case.logits]), amount / case.scalars["scale"]
     rows, columns = x.shape
     if kind[0] == "needle":
         x[np.arange(rows), random.integers(0, columns, rows)] += size
@@ -160,5 +161,5 @@ def _softmax(
         x += size * (1 - 2 * random.integers(0, 2, (rows, 1)))
     else:
         x += size * _raise_of_keys(kind, columns)
-    inputs["x"] = round_bf16(x.astype(np.float32))
+    inputs[case.logits] = round_bf16(x.astype(np.float32))
     return inputs

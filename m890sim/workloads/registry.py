@@ -1,8 +1,10 @@
-"""KERNELS: the built-in kernels. They are text files in `kernels/`, read and never imported."""
+"""KERNELS: the built-in kernels. They are text files in `kernels/`, read and never imported.
+
+The rows of a level's two kernels follow from the level.
+"""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -12,6 +14,9 @@ from pathlib import Path
 from m890sim.errors import TaskError
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
+from m890sim.workloads.level import Level
+from m890sim.workloads.levels import LEVELS
+from m890sim.workloads.names import unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +48,14 @@ def _text(file: str) -> str:
 
 
 def _step(task: str, step: int, name: str, idea: str) -> KernelEntry:
-    tuned = {"m890-mini": _MINI[name]} if name in _MINI else {}
-    return KernelEntry(name, f"{name}.py", task, idea, ladder=task, step=step, tuned=tuned)
+    return KernelEntry(name, f"{name}.py", task, idea, ladder=task, step=step)
 
 
-# The mini chip has two queues a core, two cores and small memories.
-_MINI = {
-    "vector_add_expert": {"QUEUES": 2, "ROOM": 15000},
-    "row_softmax_expert": {"ROOM": 16000},
-    "matmul_expert": {"QUEUES": 2, "ITEMS": 2, "BK": 32},
-    "attention_head_expert": {"QUEUES": 2, "BQ": 12, "SRAM": 126000, "ACC": 64000},
-}
+def _ends(level: Level) -> tuple[KernelEntry, KernelEntry]:
+    """The reference and the expert of a level, which are all of its ladder."""
+    first, last = level.ideas
+    expert = _step(level.name, 1, level.expert_name, last)
+    return _step(level.name, 0, level.reference_name, first), replace(expert, tuned=level.tuned)
 
 
 _EXTEND_LADDER = (
@@ -101,25 +103,6 @@ _DECODE_LADDER = (
         "the expert: stream-K, the keys of all sequences dealt evenly",
     ),
 )
-# Level -> what its reference and its expert are.
-_LEVELS = {
-    "vector_add": (
-        "a first port: one transfer at a time, sums in fp32, a fence after each step",
-        "the expert: a block for each core, halves of the operands on queues of their own",
-    ),
-    "row_softmax": (
-        "a first port: the definition step by step, a fence after each",
-        "the expert: a block for each core, one pass of the SFU, in two halves",
-    ),
-    "matmul": (
-        "a first port: 64 x 64 blocks, summed up on the vector unit, a fence after each step",
-        "the expert: contiguous rows of b in four pieces, the next block on its way",
-    ),
-    "attention_head": (
-        "a first port: 64 x 64 blocks, online softmax, a fence after each step",
-        "the expert: all keys in SRAM, one softmax a query block, four stages",
-    ),
-}
 _ROWS = (
     KernelEntry(
         "attention_textbook",
@@ -129,26 +112,10 @@ _ROWS = (
     ),
     *(_step("extend", step, name, idea) for step, (name, idea) in enumerate(_EXTEND_LADDER)),
     *(_step("decode", step, name, idea) for step, (name, idea) in enumerate(_DECODE_LADDER)),
-    *(
-        _step(level, step, f"{level}_{end}", ideas[step])
-        for level, ideas in _LEVELS.items()
-        for step, end in enumerate(("reference", "expert"))
-    ),
+    *(row for level in LEVELS.values() for row in _ends(level)),
 )
 
 KERNELS: dict[str, KernelEntry] = {row.name: row for row in _ROWS}
-
-
-def unknown(what: str, name: object, names: list[str]) -> str:
-    """Text of the error for an unknown name: the nearest names first, then all.
-
-    Raises: TypeError for what is no text.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"a {what.split()[0]}'s name must be a text, not {described(name)}")
-    near = difflib.get_close_matches(name[:80], names, n=3)
-    hint = f"did you mean {' or '.join(near)}? There" if near else "there"
-    return f"unknown {what}: {described(name, 80)}; {hint} are: {', '.join(names)}"
 
 
 def ladder(task: str) -> tuple[KernelEntry, ...]:

@@ -13,7 +13,7 @@ from m890sim.kernel.ir import DTYPES, Const, Expr, Kernel, Name, Op, Param
 from m890sim.messages import check_name, described
 from m890sim.workloads.case import Case
 from m890sim.workloads.hidden import HiddenCases
-from m890sim.workloads.registry import load_kernel, unknown
+from m890sim.workloads.names import unknown
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,15 @@ class Task:
     @cached_property
     def reference(self) -> Kernel:
         """The kernel whose cycles a speedup is measured against."""
+        from m890sim.workloads.registry import load_kernel  # which knows the levels, so tasks
+
         return load_kernel(self.reference_name)
 
     @cached_property
     def expert(self) -> Kernel:
         """The best kernel of this package."""
+        from m890sim.workloads.registry import load_kernel
+
         return load_kernel(self.expert_name)
 
     @property
@@ -145,6 +149,8 @@ class Task:
 @cache
 def _kernel_digest(name: str) -> str:
     """Of a built-in kernel, whose text does not change."""
+    from m890sim.workloads.registry import load_kernel
+
     return kernel_digest(load_kernel(name))
 
 

@@ -7,7 +7,7 @@ from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import AttentionCase
 from m890sim.workloads.hidden import DECODE_HIDDEN, EXTEND_HIDDEN
 from m890sim.workloads.levels import LEVELS
-from m890sim.workloads.registry import unknown
+from m890sim.workloads.names import unknown
 from m890sim.workloads.task import Task, table, tensor
 
 _CACHE = (tensor("k_cache", "S", "HKV", "D"), tensor("v_cache", "S", "HKV", "D"))

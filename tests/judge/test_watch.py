@@ -9,7 +9,9 @@ from m890sim import parse
 from m890sim.judge.bends import bend
 from m890sim.judge.watch import check_maxima, watch
 from m890sim.workloads import KERNELS, AttentionCase, Case, get_task, load_kernel
-from m890sim.workloads.levels import AttentionHeadCase, RowSoftmaxCase, VectorAddCase
+from m890sim.workloads.levels.attention_head import AttentionHeadCase
+from m890sim.workloads.levels.row_softmax import RowSoftmaxCase
+from m890sim.workloads.levels.vector_add import VectorAddCase
 
 CASES: dict[str, Case] = {
     "extend": AttentionCase("watch", "extend", (200, 0, 5), (150, 165, 1), 4, 2, 64, 4, True),

@@ -138,7 +138,7 @@ def test_scale_is_drawn_around_the_usual_one(task):
     parts = []
     for seed in SEEDS:
         for case in get_task(task).hidden_cases(12, seed):
-            usual = 0.3 if task == "row_softmax" else (case.symbols["D"]) ** -0.5
+            usual = dataclasses.replace(case, scale=None).scalars["scale"]
             parts.append(case.scalars["scale"] / usual)
             assert case.make_inputs(0)["scale"] == case.scalars["scale"]
     assert 0.5 <= min(parts) < 0.55 and 1.9 < max(parts) < 2
@@ -186,34 +186,21 @@ def test_cases_are_of_bounded_work():
     assert sum(case.pairs > 10_000 for case in draws("extend")) > len(draws("extend")) / 2
 
 
-LARGEST = {  # of a length in the usual cases and in the one of eight that is long
-    "vector_add": ((1024, 512), (4096, 512)),
-    "row_softmax": ((512, 1024), (2048, 1024)),
-    "matmul": ((256, 256), (1024, 1024)),
-}
-
-
-def test_levels_have_odd_and_small_and_large_shapes():
-    for task in LEVELS.values():
-        cases = [case for seed in SEEDS for case in task.hidden_cases(12, seed)]
-        shapes = [case.output_shape for case in cases]
-        rows = [shape[0] for shape in shapes]
-        assert min(rows) <= 2 and max(rows) >= 200
-        assert sum(n % 64 != 0 for n in rows) >= 0.8 * len(rows)
-        if task.name == "attention_head":
-            assert 512 < max(rows) <= 1024
-            continue
-        usual, longest = LARGEST[task.name]
-        for axis in (0, 1):
-            lengths = [shape[axis] for shape in shapes]
-            assert max(lengths) <= longest[axis]
-            if usual[axis] == longest[axis]:
-                continue
-            assert usual[axis] < max(lengths)
-            assert 0.05 < sum(n > usual[axis] for n in lengths) / len(lengths) <= 1 / 6
-        assert max(case.work for case in cases) <= MOST_ELEMENTS
-    inner = [case.inner for seed in SEEDS for case in get_task("matmul").hidden_cases(12, seed)]
-    assert 1024 < max(inner) <= 2048
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels_have_odd_and_small_and_large_shapes(name):
+    level = LEVELS[name]
+    cases = [case for seed in SEEDS for case in level.hidden_cases(12, seed)]
+    shapes = [case.output_shape for case in cases]
+    rows = [shape[0] for shape in shapes]
+    assert min(rows) <= 2 and max(rows) >= 200
+    assert sum(n % 64 != 0 for n in rows) >= 0.8 * len(rows)
+    assert max(rows * columns for rows, columns in shapes) <= MOST_ELEMENTS
+    for symbol, (usual, longest) in level.lengths.items():
+        lengths = [case.symbols[symbol] for case in cases]
+        assert max(lengths) <= longest
+        if usual < longest:
+            assert usual < max(lengths)
+            assert 0.05 < sum(n > usual for n in lengths) / len(lengths) <= 1 / 6
 
 
 @pytest.mark.parametrize("task", TASKS)

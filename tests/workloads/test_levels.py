@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,24 +20,42 @@ from m890sim.kernel.ir import Kernel, walk
 from m890sim.session import KernelSession, legal_edits
 from m890sim.workloads import DISTRIBUTIONS, KERNELS, LEVELS, Case, lower_bound, lower_bound_cycles
 from m890sim.workloads.inputs import round_bf16
-from m890sim.workloads.levels import (
-    AttentionHeadCase,
-    MatmulCase,
-    RowSoftmaxCase,
-    VectorAddCase,
-)
+from m890sim.workloads.levels import find_level
+from m890sim.workloads.levels.attention_head import AttentionHeadCase
+from m890sim.workloads.levels.matmul import MatmulCase
+from m890sim.workloads.levels.row_softmax import RowSoftmaxCase
+from m890sim.workloads.levels.vector_add import VectorAddCase
 from tests.level_cases import TINY_LEVELS
 
 NAMES = [name for task in LEVELS.values() for name in (task.reference_name, task.expert_name)]
 CASES = [case for task in LEVELS.values() for case in task.cases]
-# Geometric mean of reference cycles / expert cycles; what docs/levels.md promises.
-SPEEDUPS = {"vector_add": 7.0, "row_softmax": 6.0, "matmul": 5.0, "attention_head": 6.5}
 
 
 @cache
 def cycles(kernel: str, case: Case, chip: str = "m890") -> int:
     """Cycles of a built-in kernel."""
     return simulate(load_kernel(kernel, chip), case, chip).cycles
+
+
+def test_a_level_is_found_by_its_file_and_stands_where_its_number_says() -> None:
+    assert [level.number for level in LEVELS.values()] == list(range(len(LEVELS)))
+    with pytest.raises(
+        TypeError, match=r"levels\.nothing must have a Level 'nothing' called LEVEL"
+    ):
+        find_level("nothing", SimpleNamespace())
+    with pytest.raises(TypeError, match="must have a Level 'sum'"):
+        find_level("sum", SimpleNamespace(LEVEL=LEVELS["matmul"]))
+    assert find_level("matmul", SimpleNamespace(LEVEL=LEVELS["matmul"])) is LEVELS["matmul"]
+
+
+def test_a_level_that_does_not_hold_together_is_refused() -> None:
+    level = LEVELS["vector_add"]
+    with pytest.raises(TaskError, match="unknown case of task vector_add: 'add-1x1'"):
+        replace(level, fixed_cases=("add-1x1",))
+    with pytest.raises(ValueError, match="lengths must name symbols of the cases, not Q"):
+        replace(level, lengths={"R": (1, 2), "Q": (1, 2)})
+    with pytest.raises(ValueError, match="tiny must be a case of vector_add, not of matmul"):
+        replace(level, tiny=LEVELS["matmul"].tiny, lengths={})
 
 
 @pytest.mark.parametrize("chip", CHIPS)
@@ -80,68 +100,36 @@ def test_kernel_is_right_on_a_tiny_case(name: str, distribution: str) -> None:
     assert row_errors(actual, case.oracle(inputs)).max() <= 0.01
 
 
-EXTENTS = st.integers(1, 70)
+# A row of one element can cancel to anything: its relative error says nothing.
+LEAST = {("attention_head", "elements"): 8}
 
 
+@pytest.mark.parametrize("name", LEVELS)
 @settings(max_examples=10, deadline=None)
-@given(EXTENTS, EXTENTS, EXTENTS)
-def test_kernels_are_right_on_any_shape(one: int, two: int, three: int) -> None:
-    cases = (
-        VectorAddCase("any", "vector_add", one, two),
-        RowSoftmaxCase("any", "row_softmax", one, two),
-        MatmulCase("any", "matmul", one, two, three),
-        # A row of one element can cancel to anything: its relative error says nothing.
-        AttentionHeadCase("any", "attention_head", one, two + 7),
-    )
-    for case in cases:
-        inputs = case.make_inputs(2, "needle")
-        expected = case.oracle(inputs)
-        for name in (LEVELS[case.task].reference_name, LEVELS[case.task].expert_name):
-            (actual,) = execute(load_kernel(name), case, inputs).values()
-            assert row_errors(actual, expected).max() <= 0.01, (name, case)
-
-
-def naive(case: Case, inputs: dict) -> np.ndarray:
-    """The definition of a level, element by element in Python's floats."""
-    tensors = {
-        name: value.astype(float).tolist()
-        for name, value in inputs.items()
-        if isinstance(value, np.ndarray)
-    }
-    rows, columns = case.output_shape
-    out = np.zeros(case.output_shape)
-    for r in range(rows):
-        if case.task == "vector_add":
-            out[r] = [a + b for a, b in zip(tensors["x"][r], tensors["y"][r], strict=True)]
-        elif case.task == "row_softmax":
-            out[r] = softmax([inputs["scale"] * x for x in tensors["x"][r]])
-        elif case.task == "matmul":
-            for c in range(columns):
-                products = (a * b[c] for a, b in zip(tensors["a"][r], tensors["b"], strict=True))
-                out[r, c] = math.fsum(products)
-        else:
-            keys, values = tensors["k"][: r + 1], tensors["v"][: r + 1]
-            weights = softmax([inputs["scale"] * dot(tensors["q"][r], key) for key in keys])
-            for c in range(columns):
-                out[r, c] = math.fsum(w * v[c] for w, v in zip(weights, values, strict=True))
-    return out
-
-
-def dot(a: list[float], b: list[float]) -> float:
-    return math.fsum(x * y for x, y in zip(a, b, strict=True))
-
-
-def softmax(logits: list[float]) -> list[float]:
-    most = max(logits)
-    weights = [math.exp(x - most) for x in logits]
-    return [w / math.fsum(weights) for w in weights]
+@given(data=st.data())
+def test_kernels_are_right_on_any_shape(name: str, data: st.DataObject) -> None:
+    level = LEVELS[name]
+    extents = [f.name for f in fields(level.tiny) if type(getattr(level.tiny, f.name)) is int]
+    assert extents
+    drawn = {each: data.draw(st.integers(1, 70), each) for each in extents}
+    least = {each: LEAST.get((name, each), 1) - 1 for each in extents}
+    case = replace(level.tiny, **{each: drawn[each] + least[each] for each in extents})
+    inputs = case.make_inputs(2, "needle")
+    expected = case.oracle(inputs)
+    for kernel in (level.reference_name, level.expert_name):
+        (actual,) = execute(load_kernel(kernel), case, inputs).values()
+        assert row_errors(actual, expected).max() <= 0.01, (kernel, case)
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("case", TINY_LEVELS.values(), ids=TINY_LEVELS)
 def test_oracle_agrees_with_a_loop(case: Case, distribution: str) -> None:
     inputs = case.make_inputs(3, distribution)
-    expected = naive(case, inputs)
+    plain = {
+        name: value.astype(float).tolist() if isinstance(value, np.ndarray) else value
+        for name, value in inputs.items()
+    }
+    expected = np.array(LEVELS[case.task].definition(plain))
     actual = case.oracle(inputs)
     assert actual.dtype == np.float64
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
@@ -212,7 +200,7 @@ def test_expert_is_as_fast_as_promised(name: str) -> None:
     ratios = [
         cycles(task.reference_name, case) / cycles(task.expert_name, case) for case in task.cases
     ]
-    assert math.prod(ratios) ** (1 / len(ratios)) >= SPEEDUPS[name]
+    assert math.prod(ratios) ** (1 / len(ratios)) >= task.speedup
 
 
 def test_lower_bounds_by_hand() -> None:
@@ -243,7 +231,8 @@ def test_attention_head_has_one_core_on_every_chip() -> None:
         assert timing.attribution.cycles.shape[0] == 1
         alone = simulate(task.reference, task.cases[0], chip.replace(cores=1))
         assert timing.cycles == alone.cycles
-    assert simulate(load_kernel("matmul_reference"), CASES[-4]).attribution.cycles.shape[0] == 16
+    matmul = LEVELS["matmul"]
+    assert simulate(matmul.reference, matmul.cases[1]).attribution.cycles.shape[0] == 16
 
 
 # A mistake of each kind -> replacements in the reference.

@@ -10,7 +10,8 @@ import pytest
 from m890sim import execute, get_task
 from m890sim.judge import row_errors
 from m890sim.workloads import AttentionCase
-from m890sim.workloads.levels import AttentionHeadCase, RowSoftmaxCase
+from m890sim.workloads.levels.attention_head import AttentionHeadCase
+from m890sim.workloads.levels.row_softmax import RowSoftmaxCase
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ taken to overlap. Names of inner declarations are included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
@@ -14,64 +14,59 @@ from m890sim.kernel.transform import name_of, names_in, values_of
 from m890sim.schedule.core.memo import by_node
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Effects:
     """Names of tiles and tensors read and written, of scalars used, of what is defined, and ops."""
 
-    reads: set[str] = field(default_factory=set)
-    writes: set[str] = field(default_factory=set)
-    uses: set[str] = field(default_factory=set)
-    defines: set[str] = field(default_factory=set)
-    ops: set[str] = field(default_factory=set)
+    reads: frozenset[str]
+    writes: frozenset[str]
+    uses: frozenset[str]
+    defines: frozenset[str]
+    ops: frozenset[str]
+    names: frozenset[str]  # all that are used, read or written
     touched: tuple[str, ...] = ()  # of an instruction: tiles and tensors, in a fixed order
     scalars: tuple[str, ...] = ()  # of an instruction: what it uses else
-
-    @property
-    def names(self) -> set[str]:
-        """All names that are used, read or written."""
-        return self.uses | self.reads | self.writes
-
-    def add(self, other: Effects) -> None:
-        """Adds what other statements do."""
-        self.reads |= other.reads
-        self.writes |= other.writes
-        self.uses |= other.uses
-        self.defines |= other.defines
-        self.ops |= other.ops
 
 
 @by_node
 def effects_of(stmt: ir.Stmt) -> Effects:
     """The effects of a statement and of all below it."""
-    found = Effects()
-    for value in values_of(stmt):
-        found.uses.update(names_in(value))
-    if isinstance(stmt, ir.Instr):
-        found.ops.add(stmt.op)
-        for _, read, written, operand in operand_roles(stmt):
-            if isinstance(operand, (ir.TileRef, ir.TensorRef)):
-                name = name_of(operand)
-                if read:
-                    found.reads.add(name)
-                if written:
-                    found.writes.add(name)
-        found.touched = tuple(sorted(found.reads | found.writes))
-        found.scalars = tuple(sorted(found.uses))
-        return found
-    found.defines.update(defined_by(stmt))
-    for child in ir.children(stmt):
-        found.add(effects_of(child))
-    return found
+    uses = frozenset([name for value in values_of(stmt) for name in names_in(value)])
+    if not isinstance(stmt, ir.Instr):
+        inner = [effects_of(child) for child in ir.children(stmt)]
+        return _united(inner, uses, frozenset(defined_by(stmt)))
+    pieces = [
+        (name_of(operand), read, written)
+        for _, read, written, operand in operand_roles(stmt)
+        if isinstance(operand, (ir.TileRef, ir.TensorRef))
+    ]
+    reads = frozenset([name for name, read, _ in pieces if read])
+    writes = frozenset([name for name, _, written in pieces if written])
+    touched, ops = reads | writes, frozenset((stmt.op,))
+    listed = tuple(sorted(touched)), tuple(sorted(uses))
+    return Effects(reads, writes, uses, _NONE, ops, uses | touched, *listed)
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+def _united(
+    parts: list[Effects], uses: frozenset[str] = _NONE, defines: frozenset[str] = _NONE
+) -> Effects:
+    return Effects(
+        _NONE.union(*[part.reads for part in parts]),
+        _NONE.union(*[part.writes for part in parts]),
+        uses.union(*[part.uses for part in parts]),
+        defines.union(*[part.defines for part in parts]),
+        _NONE.union(*[part.ops for part in parts]),
+        uses.union(*[part.names for part in parts]),
+    )
 
 
 def known_effects(*stmts: ir.Stmt) -> Effects:
     """The effects of all of several statements."""
-    if len(stmts) == 1:
-        return effects_of(stmts[0])
-    found = Effects()
-    for stmt in stmts:
-        found.add(effects_of(stmt))
-    return found
+    found = [effects_of(stmt) for stmt in stmts]
+    return found[0] if len(found) == 1 else _united(found)
 
 
 def defined_by(stmt: ir.Stmt) -> tuple[str, ...]:
@@ -105,8 +100,7 @@ def touches(stmt: ir.Stmt, name: str) -> bool:
 
 def mentions(stmt: ir.Stmt, name: str) -> bool:
     """Whether a statement, or one below it, uses a name for anything."""
-    found = effects_of(stmt)
-    return name in found.uses or name in found.reads or name in found.writes
+    return name in effects_of(stmt).names
 
 
 Role = tuple[str, bool, bool, ir.Operand | ir.Keyword]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from m890sim.kernel import ir, shapes
-from m890sim.kernel.transform import copied_block, rename_block
+from m890sim.kernel.transform import copied_block, names_in, rename_block
 from m890sim.schedule.core.effects import defined_by, effects_of
 from m890sim.schedule.core.memo import by_kernel, by_node
 from m890sim.schedule.core.tree import Body, declaration
@@ -32,8 +32,13 @@ class Namer:
 @by_kernel
 def _used(kernel: ir.Kernel) -> set[str]:
     """All names that a kernel uses."""
-    names = {p.name for p in kernel.params} | set(kernel.symbols)
-    return names.union(*[effects_of(stmt).defines for stmt in kernel.body])
+    return _of_params(kernel.params).union(*[effects_of(stmt).defines for stmt in kernel.body])
+
+
+@by_node
+def _of_params(params: tuple[ir.Param, ...]) -> set[str]:
+    dims = {name for param in params for dim in param.dims for name in names_in(dim)}
+    return dims | {param.name for param in params}
 
 
 def top_names(body: Iterable[ir.Stmt]) -> list[str]:

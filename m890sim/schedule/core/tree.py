@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from m890sim.kernel import ir
@@ -182,6 +182,16 @@ class SiteTransformer(Transformer):
             made.append(self.statement(stmt))
         self.site, self._next = around, first + len(body)
         return tuple(made)
+
+
+def extents(kernel: ir.Kernel, site: Site, names: Iterable[str]) -> list[object]:
+    """The extents of the tiles of these names that are visible at a place."""
+    found: list[object] = []
+    for name in names:
+        home = find_home(kernel, site, name)
+        tile = None if home is None else node(kernel, home)
+        found += (tile.rows, tile.cols) if isinstance(tile, ir.TileDecl) else (None,)
+    return found
 
 
 # ---- what a block holds ----

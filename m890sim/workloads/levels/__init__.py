@@ -1,13 +1,29 @@
-"""LEVELS: small tasks for a first hour and for fast training; docs/levels.md describes them."""
+"""LEVELS: small tasks for a first hour and for fast training; docs/levels.md describes them.
 
-from m890sim.workloads.levels.attention_head import ATTENTION_HEAD, AttentionHeadCase
-from m890sim.workloads.levels.matmul import MATMUL, MatmulCase
-from m890sim.workloads.levels.row_softmax import ROW_SOFTMAX, RowSoftmaxCase
-from m890sim.workloads.levels.vector_add import VECTOR_ADD, VectorAddCase
-from m890sim.workloads.task import Task
+Every module of this package is one level and calls it LEVEL.
+"""
 
-LEVELS: dict[str, Task] = {
-    task.name: task for task in (VECTOR_ADD, ROW_SOFTMAX, MATMUL, ATTENTION_HEAD)
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from m890sim.numbering import numbered
+from m890sim.workloads.level import Level
+
+
+def find_level(name: str, module: object) -> Level:
+    """The level of a module. Raises: TypeError for a module without one, or of another name."""
+    found = getattr(module, "LEVEL", None)
+    if not isinstance(found, Level) or found.name != name:
+        raise TypeError(f"{__name__}.{name} must have a Level {name!r} called LEVEL")
+    return found
+
+
+_modules = {
+    entry.name: importlib.import_module(f"{__name__}.{entry.name}")
+    for entry in pkgutil.iter_modules(__path__)
 }
+LEVELS: dict[str, Level] = numbered((find_level(*item) for item in _modules.items()), "level")
 
-__all__ = ["LEVELS", "AttentionHeadCase", "MatmulCase", "RowSoftmaxCase", "VectorAddCase"]
+__all__ = ["LEVELS", "find_level"]

@@ -19,11 +19,15 @@ from m890sim.workloads.hidden import (
     drawn_length,
     drawn_scale,
 )
+from m890sim.workloads.level import Level, dot, plain_softmax
 from m890sim.workloads.specification import attend
-from m890sim.workloads.task import Task, tensor
+from m890sim.workloads.task import tensor
 
 if TYPE_CHECKING:
     from m890sim.execute.fields import Field, FieldValue
+
+
+LENGTHS = {"T": (512, 1024)}  # of hidden cases: usually, and long
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,22 @@ class AttentionHeadCase(Case):
 
 
 def _hidden(dice: CaseDice) -> AttentionHeadCase:
-    tokens, elements = drawn_length(dice, "tokens", 512, 1024), drawn_elements(dice)
+    tokens, elements = drawn_length(dice, "tokens", *LENGTHS["T"]), drawn_elements(dice)
     scale = drawn_scale(dice, float(elements**-0.5))
     return AttentionHeadCase(dice.name, "attention_head", tokens, elements, "drawn", scale)
 
 
-ATTENTION_HEAD = Task(
+def _definition(inputs: Mapping[str, Any]) -> list[list[float]]:
+    q, k, v = (inputs[name] for name in "qkv")
+    output = []
+    for row, query in enumerate(q):
+        weights = plain_softmax([inputs["scale"] * dot(query, key) for key in k[: row + 1]])
+        columns = zip(*v[: row + 1], strict=True)
+        output.append([dot(weights, list(column)) for column in columns])
+    return output
+
+
+LEVEL = Level(
     "attention_head",
     "Causal attention of one head, on one core.",
     (
@@ -133,4 +147,18 @@ ATTENTION_HEAD = Task(
     "attention_head_expert",
     positive=("scale",),
     hidden=HiddenCases("attention_head-2", _hidden),
+    number=3,
+    formula="causal attention of one head",
+    lesson="all of it, and stages; on one core, so that only what happens inside a core counts",
+    ideas=(
+        "a first port: 64 x 64 blocks, online softmax, a fence after each step",
+        "the expert: all keys in SRAM, one softmax a query block, four stages",
+    ),
+    speedup=6.5,
+    tiny=AttentionHeadCase("tiny-head", "attention_head", 67, 4),
+    definition=_definition,
+    fixed_cases=("head-256", "head-330"),
+    lengths=LENGTHS,
+    bound=("as above, one head", "as above", "0", ""),
+    tuned={"m890-mini": {"QUEUES": 2, "BQ": 12, "SRAM": 126000, "ACC": 64000}},
 )

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m890sim.workloads.case import Array, Demand
+from m890sim.workloads.drawn import DrawnCase, cancelling, drawn_matrix
 from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length
 from m890sim.workloads.inputs import Stream
-from m890sim.workloads.levels.drawn import DrawnCase, cancelling, drawn_matrix
+from m890sim.workloads.level import Level, dot
 from m890sim.workloads.specification import matmul
-from m890sim.workloads.task import Task, tensor
+from m890sim.workloads.task import tensor
 
 if TYPE_CHECKING:
     from m890sim.execute.fields import Field, FieldValue
 
 ELEMENT_BYTES = 2
+# Of hidden cases: usually, and long.
+LENGTHS = {"M": (256, 1024), "N": (256, 1024), "K": (1024, 2048)}
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,18 @@ class MatmulCase(DrawnCase):
 
 
 def _hidden(dice: CaseDice) -> MatmulCase:
-    rows = drawn_length(dice, "rows", 256, 1024)
-    columns = drawn_length(dice, "columns", 256, 1024, MOST_ELEMENTS // rows)
-    inner = drawn_length(dice, "inner", 1024, 2048, MOST_ELEMENTS // max(rows, columns))
+    rows = drawn_length(dice, "rows", *LENGTHS["M"])
+    columns = drawn_length(dice, "columns", *LENGTHS["N"], MOST_ELEMENTS // rows)
+    inner = drawn_length(dice, "inner", *LENGTHS["K"], MOST_ELEMENTS // max(rows, columns))
     return MatmulCase(dice.name, "matmul", rows, columns, inner, "drawn")
 
 
-MATMUL = Task(
+def _definition(inputs: Mapping[str, Any]) -> list[list[float]]:
+    columns = [list(column) for column in zip(*inputs["b"], strict=True)]
+    return [[dot(row, column) for column in columns] for row in inputs["a"]]
+
+
+LEVEL = Level(
     "matmul",
     "The product of two matrices.",
     (tensor("a", "M", "K"), tensor("b", "K", "N"), tensor("c", "M", "N")),
@@ -95,4 +103,25 @@ MATMUL = Task(
     "matmul_reference",
     "matmul_expert",
     hidden=HiddenCases("matmul-2", _hidden),
+    number=2,
+    formula="c = a · b",
+    lesson="the size of blocks, contiguous runs, sums in the accumulator, operands that come in "
+    "time",
+    ideas=(
+        "a first port: 64 x 64 blocks, summed up on the vector unit, a fence after each step",
+        "the expert: contiguous rows of b in four pieces, the next block on its way",
+    ),
+    speedup=5.0,
+    tiny=MatmulCase("tiny-matmul", "matmul", 70, 9, 65),
+    definition=_definition,
+    fixed_cases=("matmul-128x128x512", "matmul-200x160x384"),
+    lengths=LENGTHS,
+    bound=(
+        "M · N · K",
+        "0",
+        "M · N",
+        "each sum leaves ACC through the vector unit or the SFU, or is added up by the vector unit "
+        "from K products",
+    ),
+    tuned={"m890-mini": {"QUEUES": 2, "ITEMS": 2, "BK": 32}},
 )

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import check_scale
 from m890sim.workloads.case import Array, Demand
+from m890sim.workloads.drawn import (
+    COLUMN_TOKENS,
+    DrawnCase,
+    needle_columns,
+    peak_columns,
+)
 from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length, drawn_scale
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import (
@@ -22,25 +28,23 @@ from m890sim.workloads.inputs.bends import (
     SINK_LOGITS,
 )
 from m890sim.workloads.inputs.climb import DIRECTIONS, STEPS, WINDOW
-from m890sim.workloads.levels.drawn import (
-    COLUMN_TOKENS,
-    DrawnCase,
-    needle_columns,
-    peak_columns,
-)
+from m890sim.workloads.level import Level, plain_softmax
 from m890sim.workloads.specification import row_softmax
-from m890sim.workloads.task import Task, tensor
+from m890sim.workloads.task import tensor
 
 if TYPE_CHECKING:
     from m890sim.execute.fields import Field, FieldValue
 
 ELEMENT_BYTES = 2
+LENGTHS = {"R": (512, 2048), "C": (1024, 1024)}  # of hidden cases: usually, and long
 SCALE = 0.3  # no power of two: scores that are rounded to bf16 must show
 
 
 @dataclass(frozen=True)
 class RowSoftmaxCase(DrawnCase):
     """o[R, C] = softmax(scale * x[R, C]) along the rows."""
+
+    logits: ClassVar[str] = "x"
 
     rows: int
     columns: int
@@ -139,13 +143,17 @@ class RowSoftmaxCase(DrawnCase):
 
 
 def _hidden(dice: CaseDice) -> RowSoftmaxCase:
-    rows = drawn_length(dice, "rows", 512, 2048)
-    columns = dice.length(1, min(1024, MOST_ELEMENTS // rows))
+    rows = drawn_length(dice, "rows", *LENGTHS["R"])
+    columns = dice.length(1, min(LENGTHS["C"][0], MOST_ELEMENTS // rows))
     scale = drawn_scale(dice, SCALE)
     return RowSoftmaxCase(dice.name, "row_softmax", rows, columns, "drawn", scale)
 
 
-ROW_SOFTMAX = Task(
+def _definition(inputs: Mapping[str, Any]) -> list[list[float]]:
+    return [plain_softmax([inputs["scale"] * x for x in row]) for row in inputs["x"]]
+
+
+LEVEL = Level(
     "row_softmax",
     "The softmax of every row of a matrix, with a factor on the logits.",
     (tensor("x", "R", "C"), tensor("o", "R", "C"), Param("scale", "scalar")),
@@ -159,4 +167,24 @@ ROW_SOFTMAX = Task(
     "row_softmax_expert",
     positive=("scale",),
     hidden=HiddenCases("row_softmax-2", _hidden),
+    number=1,
+    formula="o = softmax(scale · x), row by row",
+    lesson="steps that one instruction can do: scale, maximum, exp, sum, quotient",
+    ideas=(
+        "a first port: the definition step by step, a fence after each",
+        "the expert: a block for each core, one pass of the SFU, in two halves",
+    ),
+    speedup=6.0,
+    tiny=RowSoftmaxCase("tiny-softmax", "row_softmax", 19, 70),
+    definition=_definition,
+    fixed_cases=("softmax-256x512", "softmax-200x768", "softmax-64x1024"),
+    lengths=LENGTHS,
+    bound=(
+        "0",
+        "R · (C - 1)",
+        "R · C",
+        "a row's sum needs all its exponentials but one, before it is known, and each element is "
+        "written once after it; C = 1 needs no input, and one element that is stored R times",
+    ),
+    tuned={"m890-mini": {"ROOM": 16000}},
 )

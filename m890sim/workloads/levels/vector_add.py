@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m890sim.workloads.case import Array, Demand
+from m890sim.workloads.drawn import DrawnCase, drawn_matrix
 from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import SMALL_PART
-from m890sim.workloads.levels.drawn import DrawnCase, drawn_matrix
+from m890sim.workloads.level import Level
 from m890sim.workloads.specification import add
-from m890sim.workloads.task import Task, tensor
+from m890sim.workloads.task import tensor
 
 if TYPE_CHECKING:
     from m890sim.execute.fields import Field, FieldValue
 
 ELEMENT_BYTES = 2
+LENGTHS = {"R": (1024, 4096), "C": (512, 512)}  # of hidden cases: usually, and long
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,17 @@ class VectorAddCase(DrawnCase):
 
 
 def _hidden(dice: CaseDice) -> VectorAddCase:
-    rows = drawn_length(dice, "rows", 1024, 4096)
-    columns = dice.length(1, min(512, MOST_ELEMENTS // rows))
+    rows = drawn_length(dice, "rows", *LENGTHS["R"])
+    columns = dice.length(1, min(LENGTHS["C"][0], MOST_ELEMENTS // rows))
     return VectorAddCase(dice.name, "vector_add", rows, columns, "drawn")
 
 
-VECTOR_ADD = Task(
+def _definition(inputs: Mapping[str, Any]) -> list[list[float]]:
+    pairs = zip(inputs["x"], inputs["y"], strict=True)
+    return [[a + b for a, b in zip(x, y, strict=True)] for x, y in pairs]
+
+
+LEVEL = Level(
     "vector_add",
     "The sum of two matrices: nothing but moving data.",
     (tensor("x", "R", "C"), tensor("y", "R", "C"), tensor("z", "R", "C")),
@@ -88,4 +95,24 @@ VECTOR_ADD = Task(
     "vector_add_reference",
     "vector_add_expert",
     hidden=HiddenCases("vector_add-2", _hidden),
+    number=0,
+    formula="z = x + y",
+    lesson="launch and latency, fences, queues, how many work items",
+    ideas=(
+        "a first port: one transfer at a time, sums in fp32, a fence after each step",
+        "the expert: a block for each core, halves of the operands on queues of their own",
+    ),
+    speedup=7.0,
+    tiny=VectorAddCase("tiny-add", "vector_add", 37, 5),
+    definition=_definition,
+    fixed_cases=("add-512x256", "add-600x96", "add-256x512"),
+    lengths=LENGTHS,
+    bound=(
+        "0",
+        "0",
+        "R · C",
+        "DMA reads SRAM, and only the vector unit and the SFU write results there: each element of "
+        "z is written by one of them",
+    ),
+    tuned={"m890-mini": {"QUEUES": 2, "ROOM": 15000}},
 )

@@ -8,14 +8,7 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value, simplify
 from m890sim.kernel.transform import names_in, substitute
-from m890sim.schedule.core.block_size.kinds import (
-    FREE,
-    Kind,
-    factors,
-    kind_of,
-    length_of,
-    uncut,
-)
+from m890sim.schedule.core.block_size.kinds import FREE, Kind, factors, kind_of, length_of, uncut
 from m890sim.schedule.core.block_size.parts import Own, Part, Span
 from m890sim.schedule.core.effects import operand_roles
 from m890sim.schedule.core.integers.proofs import Integers

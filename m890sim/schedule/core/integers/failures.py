@@ -9,7 +9,8 @@ from m890sim.kernel.forms import Form, Forms, Range
 from m890sim.kernel.shapes import form_of, simplify
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.integers.proofs import needed
-from m890sim.schedule.core.integers.surroundings import Surroundings
+from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
+from m890sim.schedule.core.memo import Memo
 
 SIZE = 2**31  # of sizes and of what is in tables, the launch sees to that
 TUNABLE = 2**12  # the largest that edits make one
@@ -99,6 +100,15 @@ def _always_read(expr: ir.Expr) -> Iterator[ir.Expr]:
 
 def range_at_launch(kernel: ir.Kernel, expr: ir.Expr) -> Range:
     """What is known of an integer of the kernel's top, for these values of the tunables."""
+    last = len(kernel.body) - 1  # a phase: scalars of the top stand above all of them
+    around = surroundings(kernel, (last,))
+    return _RANGES.get((kernel.params, around, expr), lambda: _range_at_launch(kernel, expr))
+
+
+_RANGES: Memo[Range] = Memo()
+
+
+def _range_at_launch(kernel: ir.Kernel, expr: ir.Expr) -> Range:
     forms = Forms()
     values: dict[str, Form | int] = {s: forms.name(s, Range(0)) for s in kernel.symbols}
     values |= kernel.tunables
@@ -106,3 +116,12 @@ def range_at_launch(kernel: ir.Kernel, expr: ir.Expr) -> Range:
         if isinstance(stmt, ir.Let):
             values[stmt.name] = form_of(forms, stmt.value, values)
     return forms.range(form_of(forms, expr, values))
+
+
+def runs_now(kernel: ir.Kernel, loop: ir.Loop) -> bool:
+    """Whether the bounds of a loop say that it runs, for these values of the tunables.
+
+    Of a loop whose bounds are numbers then; `Integers.runs` knows of more, for any values.
+    """
+    trips = simplify(ir.Op("-", (loop.stop, loop.start)), kernel.tunables)
+    return isinstance(trips, ir.Const) and trips.value > 0

@@ -22,8 +22,7 @@ from m890sim.schedule.core.fingerprints import bag_of_block
 from m890sim.schedule.core.integers.proofs import needed
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
 from m890sim.schedule.core.memo import Memo, by_node
-from m890sim.schedule.core.scope_keys import extents
-from m890sim.schedule.core.tree import Body, declaration
+from m890sim.schedule.core.tree import Body, declaration, extents
 from m890sim.schedule.edit import Site, refuse
 
 _Fault = tuple[ir.Stmt, str]  # a statement, and what is wrong with it
@@ -187,6 +186,8 @@ class Iterations:
         self.scalars.alive = before and alive
         found = None
         for stmt in body:
+            if ir.children(stmt) and self.moving.isdisjoint(effects_of(stmt).uses):
+                continue
             found = self.own_fault(stmt) or self.fault_below(stmt)
             if found is not None:
                 break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.block_size.walk import refused_sizes
@@ -25,16 +25,12 @@ def stepped(value: int, step: str) -> int:
     return power * 2 if 2 * value >= 3 * power else max(power * 3 // 2, value + 1)
 
 
-def _arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    if stmt is None:
-        for name in kernel.tunables:
-            for step in STEPS:
-                yield name, step
-
-
-@edit(0, on="Kernel", arguments=_arguments, exact=False)
+@edit(
+    0,
+    on="Kernel",
+    arguments=lambda kernel, *_: [(name, step) for name in kernel.tunables for step in STEPS],
+    exact=False,
+)
 def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Changes the size of a block.
 
@@ -66,14 +62,11 @@ def set_tunable(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     name, value = _asked(kernel, site, argument)
     require_value(kernel, name, value)
 
-    def build() -> ir.Kernel:
-        params = tuple(
-            dataclasses.replace(p, default=value) if p.kind == "tunable" and p.name == name else p
-            for p in kernel.params
-        )
-        return dataclasses.replace(kernel, params=params)
-
-    return build
+    params = tuple(
+        dataclasses.replace(param, default=value) if param.name == name else param
+        for param in kernel.params
+    )
+    return lambda: dataclasses.replace(kernel, params=params)
 
 
 def _asked(kernel: ir.Kernel, site: Site, argument: Argument) -> tuple[str, int]:
@@ -102,18 +95,14 @@ def require_value(kernel: ir.Kernel, name: str, value: int) -> None:
     """Refuses a value, 1 or one step from a tunable's, that it may not have."""
     known = _known(kernel)
     if name not in known:
-        known[name] = _refused(kernel, name)
-    refused = known[name]
-    if value in refused:
-        raise EditError(str(refused[value]))
-
-
-def _refused(kernel: ir.Kernel, name: str) -> Mapping[int, EditError]:
-    sizes = (*(stepped(kernel.tunables[name], step) for step in STEPS), 1)
-    if not is_of_parts(kernel, name):
-        return refused_sizes(kernel, name, sizes)
-    try:
-        require_parts(kernel, name)
-    except EditError as error:
-        return dict.fromkeys(sizes, error)
-    return {}
+        sizes = (*(stepped(kernel.tunables[name], step) for step in STEPS), 1)
+        if is_of_parts(kernel, name):
+            try:
+                require_parts(kernel, name)
+                known[name] = {}
+            except EditError as error:
+                known[name] = dict.fromkeys(sizes, error)
+        else:
+            known[name] = refused_sizes(kernel, name, sizes)
+    if value in known[name]:
+        raise EditError(str(known[name][value]))

@@ -82,8 +82,7 @@ def unroll_jam(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
     def build() -> ir.Kernel:
         free = _FreeNames(kernel)
-        changed = phase(free.namer.fresh(var))
-        return replace(kernel, site, dataclasses.replace(changed, body=free.block(changed.body)))
+        return replace(kernel, site, free.statement(phase(free.namer.fresh(var))))
 
     return build
 
@@ -100,7 +99,7 @@ def _differing(body: Body, var: str) -> set[str]:
     return found
 
 
-_Flow = tuple[Iterable[str], set[str]]  # where one of the first differs, so do the second
+_Flow = tuple[Iterable[str], frozenset[str]]  # where one of the first differs, so do the second
 
 
 @by_node

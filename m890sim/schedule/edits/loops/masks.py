@@ -14,8 +14,7 @@ from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.names import Namer, inlined
 from m890sim.schedule.core.pieces import instruction_at
 from m890sim.schedule.core.room import MOST_NESTING, require_shallow
-from m890sim.schedule.core.scope_keys import extents
-from m890sim.schedule.core.tree import Body, declaration, expect, replace
+from m890sim.schedule.core.tree import Body, declaration, expect, extents, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
 MASKS = ("causal_mask", "window_mask", "limit_mask")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from m890sim.kernel import ir
-from m890sim.kernel.shapes import simplify
 from m890sim.schedule.core.effects import effects_of, touches
-from m890sim.schedule.core.integers.failures import may_fail, may_overflow, range_at_launch
+from m890sim.schedule.core.integers.failures import (
+    may_fail,
+    may_overflow,
+    range_at_launch,
+    runs_now,
+)
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.room import require_shallow
+from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.core.tree import beside, block, insert, node, replace
-from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 
 
@@ -80,7 +84,7 @@ def _place_of_definition(kernel: ir.Kernel, site: Site, stmt: ir.Let | ir.TileDe
         raise refuse(stmt, f"`{stmt.name}` has another meaning beside or below that block")
     if isinstance(stmt, ir.Let):
         runs = isinstance(parent, ir.Stage) or (
-            isinstance(parent, ir.Loop) and _runs(kernel, parent)
+            isinstance(parent, ir.Loop) and runs_now(kernel, parent)
         )
         around = surroundings(kernel, place)
         if not runs and (may_fail(stmt.value) or may_overflow(around, kernel.tunables, stmt.value)):
@@ -95,12 +99,6 @@ def _place_of_definition(kernel: ir.Kernel, site: Site, stmt: ir.Let | ir.TileDe
         both = " and ".join(str(stage.index) for stage in inside)
         raise refuse(stmt, f"`{stmt.name}` is used in stages {both}, so it belongs to the loop")
     return place
-
-
-def _runs(kernel: ir.Kernel, loop: ir.Loop) -> bool:
-    """Whether a loop is certain to have an iteration."""
-    trips = simplify(ir.Op("-", (loop.stop, loop.start)), kernel.tunables)
-    return isinstance(trips, ir.Const) and trips.value > 0
 
 
 def _out_of_loop(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> tuple[Site, ir.Stmt]:
@@ -128,7 +126,7 @@ def _out_of_loop(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> tuple[Site, i
         early = effects_of(other).reads & found.writes if above else None
         if early:
             raise refuse(stmt, f"`{min(early)}` is read above it in the loop")
-    if _runs(kernel, loop):
+    if runs_now(kernel, loop):
         return place, stmt
     runs = ir.Op("<", (loop.start, loop.stop))
     require_shallow(loop, loop.start, runs)
