@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.transform import rename_block
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.core.fusion import changed, merged
@@ -18,8 +19,9 @@ from m890sim.schedule.core.pieces import (
     piece_shape,
     require_used_after,
     tile_operand,
+    tiles_of,
 )
-from m890sim.schedule.core.room import require_place, require_shallow, within_room
+from m890sim.schedule.core.room import has_place, require_place, require_shallow, roomy
 from m890sim.schedule.core.tree import declaration, extents
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
@@ -50,13 +52,11 @@ def _next_and_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[obj
     for part in parts:
         if isinstance(part, ir.Instr):
             found += extents(kernel, site, effects_of(part).touched)
+    found.append(roomy(kernel) or has_place(kernel, stmt))
     return tuple(found)
 
 
-_in_rows = within_room(_next_and_extents)
-
-
-@edit(49, on=SFU, arguments=_parts, scope=_in_rows, exact=True)
+@edit(49, on=SFU, arguments=_parts, scope=_next_and_extents, exact=True)
 def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An SFU instruction becomes two, over the first and the last of its rows.
 
@@ -74,9 +74,12 @@ def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         raise refuse(stmt, "the argument must be (1 to 7 eighths, sfu or vector)")
     if engine == "vector" and (stmt.op != "exp2" or stmt.keyword("engine") is not None):
         raise refuse(stmt, "only an exp2 on the SFU can give rows to the vector unit")
-    cut = _Cut(kernel, site, stmt, int(many), str(engine))
+    cut = _Cut(kernel, site, stmt, int(many))
     require_place(kernel, stmt)
-    return tree.replace(kernel, site, *cut.halves(stmt))
+    first, rest = cut.halves(stmt)
+    if engine == "vector":
+        rest = changed(rest, *rest.operands, engine="vector")
+    return tree.replace(kernel, site, first, rest)
 
 
 @edit(53, on="exp2", arguments=_eighths, exact=True)
@@ -97,45 +100,53 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         raise refuse(stmt, "the exp2 is on the vector unit already")
     if not isinstance(argument, int) or argument not in _EIGHTHS:
         raise refuse(stmt, "the argument must be 1 to 7 eighths of the rows")
-    cut = _Cut(kernel, site, stmt, argument, "vector")
-    namer, homes = Namer(kernel), []
-    for _, _, written, ref in operand_roles(stmt):
-        if written and isinstance(ref, ir.TileRef):
-            cut.moved[ref] = namer.fresh(f"{ref.tile}_2")
-            homes.append((require_used_after(kernel, site, ref.tile), cut.moved[ref]))
+    cut, namer = _Cut(kernel, site, stmt, argument), Namer(kernel)
+    names, homes = {}, {}
+    results = [value for _, _, written, value in operand_roles(stmt) if written]
+    for ref in results:
+        assert isinstance(ref, ir.TileRef)
+        names[ref.tile] = namer.fresh(f"{ref.tile}_2")
+        homes[require_used_after(kernel, site, ref.tile)] = names[ref.tile]
     body, index = tree.block(kernel, site)
     after = body[index + 1 :]
-    uses = [n for n, part in enumerate(after) if any(touches(part, ref.tile) for ref in cut.moved)]
-    count = max(uses, default=-1) + 1
+    users = [n for n, part in enumerate(after) if any(touches(part, tile) for tile in names)]
+    count = max(users, default=-1) + 1
     require_place(kernel, stmt, count + 1)
-    added: list[ir.Stmt] = [*cut.halves(stmt)]
+    first, rest = cut.halves(stmt)
+    rest = changed(rest, *rest.operands, engine="vector")
+    added: list[ir.Stmt] = [first, *rename_block((rest,), names)]
     for place, part in enumerate(after[:count]):
-        if place not in uses:
+        if place not in users:
             added.append(part)
-        elif isinstance(part, ir.Instr):
-            added += cut.halves(part)
-        else:
+            continue
+        if not isinstance(part, ir.Instr):
             raise refuse(part, "a result is used inside a block, not beside it")
-    changed = tree.replace(kernel, site, *added, count=count + 1)
-    for home, name in sorted(homes, reverse=True):
-        decl = tree.node(changed, home)
+        first, rest = cut.halves(part)
+        _require_reader(part, rest, results)
+        added += (first, *rename_block((rest,), names))
+    kernel = tree.replace(kernel, site, *added, count=count + 1)
+    for home in sorted(homes, reverse=True):
+        decl = tree.node(kernel, home)
         assert isinstance(decl, ir.TileDecl)
-        made = dataclasses.replace(decl, name=name, at=None, comments=ir.NO_COMMENTS)
-        changed = tree.insert(changed, home, made)
-    return changed
+        made = dataclasses.replace(decl, name=homes[home], at=None, comments=ir.NO_COMMENTS)
+        kernel = tree.insert(kernel, home, made)
+    return kernel
+
+
+def _require_reader(stmt: ir.Instr, rest: ir.Instr, results: Sequence[object]) -> None:
+    """Refuses more than reads of whole results, of each of which `rest` reads the last rows."""
+    tiles = tiles_of(*results)
+    for whole, half in zip(operand_roles(stmt), operand_roles(rest), strict=True):
+        _, _, written, value = whole
+        if tiles & tiles_of(value) and (written or whole == half or value not in results):
+            raise refuse(stmt, f"{stmt.op} does not only read `{min(tiles)}` in the same rows")
 
 
 class _Cut:
-    """So many eighths of the rows of an instruction's result, rounded down, and the rest.
+    """So many eighths of the rows of an instruction's result, rounded down, and the rest."""
 
-    engine: of what computes the rest. moved: results of the instruction -> the tile for the rest.
-    """
-
-    def __init__(
-        self, kernel: ir.Kernel, site: Site, stmt: ir.Instr, many: int, engine: str
-    ) -> None:
-        self.kernel, self.site, self.stmt, self.engine = kernel, site, stmt, engine
-        self.moved: dict[ir.TileRef, str] = {}
+    def __init__(self, kernel: ir.Kernel, site: Site, stmt: ir.Instr, many: int) -> None:
+        self.kernel, self.site = kernel, site
         self.rows = piece_shape(kernel, site, tile_operand(stmt, stmt.operands[0], "dst"))[0]
         if isinstance(self.rows, ir.Const) and self.rows.value < 2:
             raise refuse(stmt, "there are no two rows to split")
@@ -144,32 +155,23 @@ class _Cut:
         self.end = shapes.simplify(ir.Op("//", (scaled, ir.Const(whole))))
 
     def halves(self, stmt: ir.Instr) -> tuple[ir.Instr, ir.Instr]:
-        """The instruction, or a reader of its results, over the first rows, and over the rest."""
+        """An instruction of as many rows, or of one for all, over the first of them; the rest."""
         operands = OPS[stmt.op].operands
         if operands[0].shape[0] != "M" or any(
             "M" in operand.shape[1:] or operand.role == "readwrite" for operand in operands
         ):
             raise refuse(stmt, f"{stmt.op} does not work row by row")
-        require_apart(stmt)
+        _require_apart(stmt)
         shape_of = {operand.name: operand.shape for operand in operands}
-        moved = {ref.tile for ref in self.moved}
         first: dict[str, ir.TileRef] = {}
         rest: dict[str, ir.TileRef] = {}
-        for name, _, written, value in operand_roles(stmt):
+        for name, _, _, value in operand_roles(stmt):
             if isinstance(value, ir.TensorRef):
                 raise refuse(stmt, f"{stmt.op} moves a result between SRAM and HBM")
-            if not isinstance(value, ir.TileRef):
-                continue
-            by_row, broadcast = shape_of[name][0] == "M", shape_of[name].endswith("b")
-            if value.tile in moved and not (by_row and value in self.moved):
-                raise refuse(stmt, f"{stmt.op} does not read `{value.tile}` in the same rows")
-            if value.tile in moved and written and stmt is not self.stmt:
-                raise refuse(stmt, f"`{value.tile}` is written again")
-            if by_row:
+            if isinstance(value, ir.TileRef) and shape_of[name][0] == "M":
+                broadcast = shape_of[name].endswith("b")
                 first[name], rest[name] = self._halves_of(stmt, value, broadcast)
         second = dataclasses.replace(_with_operands(stmt, rest), comments=ir.NO_COMMENTS)
-        if stmt is self.stmt and self.engine == "vector":
-            second = changed(second, *second.operands, engine="vector")
         return _with_operands(stmt, first), second
 
     def _halves_of(
@@ -188,12 +190,12 @@ class _Cut:
         require_shallow(stmt, middle)
         if stop is None:
             stop = declaration(self.kernel, self.site, ref.tile).rows
-        first = dataclasses.replace(ref, rows=ir.Slice(start, middle))
-        tile = self.moved.get(ref, ref.tile)
-        return first, dataclasses.replace(ref, tile=tile, rows=ir.Slice(middle, stop))
+        slices = (ir.Slice(start, middle), ir.Slice(middle, stop))
+        first, rest = (dataclasses.replace(ref, rows=part) for part in slices)
+        return first, rest
 
 
-def require_apart(stmt: ir.Instr) -> None:
+def _require_apart(stmt: ir.Instr) -> None:
     """Refuses where one row's result may be another row's operand."""
     refs = [(value, w) for _, _, w, value in operand_roles(stmt) if isinstance(value, ir.TileRef)]
     for ref, written in refs:
@@ -201,7 +203,7 @@ def require_apart(stmt: ir.Instr) -> None:
             raise refuse(stmt, f"it uses two pieces of `{ref.tile}`, one written")
 
 
-@edit(50, on=SFU, scope=_in_rows, exact=True)
+@edit(50, on=SFU, scope=_next_and_extents, exact=True)
 def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring SFU instructions over adjoining rows become one.
 
@@ -235,7 +237,7 @@ def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
             joined[name] = _joined(kernel, site, second, ref, other)
     comments = merged(first.comments, second.comments)
     whole = dataclasses.replace(_with_operands(first, joined), comments=comments)
-    require_apart(whole)
+    _require_apart(whole)
     return tree.replace(kernel, site, whole, count=2)
 
 
