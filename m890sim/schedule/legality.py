@@ -7,7 +7,8 @@ its row (`EditSpec.scope`); while these objects are the same, so is the answer.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from m890sim.kernel import ir
 from m890sim.schedule.core import tree
@@ -30,13 +31,17 @@ _HEADS = (*INSTRUCTIONS, "Kernel", "Let", "TileDecl", "HbmDecl", "Loop", "Stage"
 _Row = tuple[int, EditSpec]
 _Group = tuple[int, Scope | None, tuple[_Row, ...]]
 _Legal = tuple[tuple[int, tuple[Argument, ...]], ...]  # numbers of rows, their legal arguments
+_Edits = tuple[tuple[int, tuple[Edit, ...]], ...]  # the same, with the edits that they make
 _Found = list[list[Edit]]  # by row
 
 # Answers for one group of rows, in a context, at a statement whose scope is these objects.
 _STATEMENTS: Memo[_Legal] = Memo()
 # All edits of the rows that are not placing, by the kernel's token and the context.
-_KERNELS: Memo[tuple[tuple[int, tuple[Edit, ...]], ...]] = Memo()
-_EDITS: Memo[tuple[Edit, ...]] = Memo()  # made of a name, a site and arguments
+_KERNELS: Memo[_Edits] = Memo()
+# The edits of an answer at a site, by row: the same objects each time, as many sessions hold them.
+_EDITS: Memo[_Edits] = Memo()
+# Whether an edit with an argument is legal, at a statement whose scope is these objects.
+_ANYWHERE: Memo[bool] = Memo()
 
 
 class _Table:
@@ -127,6 +132,39 @@ def legal_edits_of(
     ]
 
 
+def legal_anywhere(
+    edits: Mapping[str, EditSpec],
+    kernel: ir.Kernel,
+    context: Context,
+    wanted: Callable[[str, Site, Argument], bool],
+) -> Iterator[tuple[str, Site, Argument]]:
+    """Name, site and argument of legal edits: those of `legal_edits` that are `wanted` when their
+    turn comes. What is found may change what is wanted, so that one place is enough for all.
+    """
+    table = _table(edits)
+    base = table.context_number(context) + 2 * len(table.names)
+    token = (of_kernel(kernel),)
+    for site, stmt in _places(kernel):
+        head = head_of(stmt)
+        for _, scope, rows in (*table.placing[head], *table.others[head]):
+            objects: tuple[object, ...] | None = ()
+            for row, spec in rows:
+                for argument in spec.arguments(kernel, site, stmt, context):
+                    if not wanted(spec.name, site, argument):
+                        continue
+                    if objects == ():
+                        objects = scope(kernel, site, stmt) if scope and stmt is not None else None
+                    applies = partial(spec.applies, kernel, site, argument, context)
+                    if objects is not None:
+                        legal = _ANYWHERE.get(objects, applies, base + row, argument)
+                    elif spec.placing:
+                        legal = applies()
+                    else:
+                        legal = _ANYWHERE.get(token, applies, base + row, site, argument)
+                    if legal:
+                        yield spec.name, site, argument
+
+
 def _places(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt | None]]:
     yield (), None
     yield from tree.index(kernel).nodes.items()
@@ -141,7 +179,7 @@ def _find(
 ) -> None:
     """Adds the edits of some rows to those found."""
     base = table.context_number(context)
-    statements, names = _STATEMENTS.answers, table.names
+    statements = _STATEMENTS.answers
     for site, stmt in _places(kernel):
         for number, scope, rows in groups[head_of(stmt)]:
             objects = None if scope is None or stmt is None else scope(kernel, site, stmt)
@@ -155,17 +193,18 @@ def _find(
                     _STATEMENTS.keep(key, objects, legal)
                 else:
                     legal = answer[1]
-            for row, arguments in legal:
-                found[row] += _edits_of(names[row], site, arguments)
+            if legal:
+                made = _EDITS.answers.get((base, legal, site))
+                for row, edits in _made(table, base, legal, site) if made is None else made[1]:
+                    found[row] += edits
 
 
-def _edits_of(name: str, site: Site, arguments: tuple[Argument, ...]) -> tuple[Edit, ...]:
-    """The edits of a row at a site: the same objects each time, as many sessions hold them."""
-    key = (name, site, arguments)
-    found = _EDITS.answers.get(key)
-    if found is None:
-        return _EDITS.keep(key, None, tuple(Edit(name, site, argument) for argument in arguments))
-    return found[1]
+def _made(table: _Table, base: int, legal: _Legal, site: Site) -> _Edits:
+    made = tuple(
+        (row, tuple(Edit(table.names[row], site, argument) for argument in arguments))
+        for row, arguments in legal
+    )
+    return _EDITS.keep((base, legal, site), None, made)
 
 
 def _legal(

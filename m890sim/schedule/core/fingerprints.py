@@ -31,6 +31,11 @@ def token(*objects: object) -> Token:
     return _TOKENS.keep(key, objects, Token(objects)) if found is None else found[1]
 
 
+def of_statement(stmt: ir.Stmt) -> Token:
+    """The token of a statement."""
+    return _of(stmt)[0]
+
+
 def of_kernel(kernel: ir.Kernel) -> Token:
     """The token of a kernel's parameters and statements."""
     return token(kernel.params, *[_of(stmt)[0] for stmt in kernel.body])

@@ -16,8 +16,7 @@ from m890sim.language.limits import DEFAULT_LIMITS
 from m890sim.schedule.core.memo import by_kernel, by_node
 from m890sim.schedule.core.names import companion
 from m890sim.schedule.core.tree import Body
-from m890sim.schedule.core.use_lists import of_tiles
-from m890sim.schedule.edit import EditError, Scope, Site, refuse, statement
+from m890sim.schedule.edit import EditError, Site, refuse
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
 # cannot grow a kernel out of them.
@@ -25,6 +24,7 @@ MOST_STATEMENTS = 400
 MOST_NODES = 9_000
 MOST_NESTING = 24
 _TILE = 20  # nodes of a tile's declaration, about
+_BOUNDS = 1000  # nodes of the bounds that an edit of a loop writes, far more than there are
 _ONE = ir.Const(1)
 
 
@@ -96,9 +96,18 @@ def require_room(
         raise refuse(stmt, f"{found} for edits that copy")
     # Guards and new bounds repeat the old bounds.
     require_nodes(stmt, nodes(kernel) + copies * (size.nodes + 3 * size.own))
-    depth = len(site) + size.depth + nesting
-    if depth > MOST_NESTING:
-        raise refuse(stmt, f"blocks would nest {depth} deep, the most is {MOST_NESTING} for edits")
+    deep = len(site) + size.depth + nesting
+    if deep > MOST_NESTING:
+        raise refuse(stmt, f"blocks would nest {deep} deep, the most is {MOST_NESTING} for edits")
+
+
+def copies_fit(kernel: ir.Kernel, stmt: ir.Stmt) -> bool:
+    """Whether the kernel surely has room for three more of a statement, with new bounds."""
+    size = size_of(stmt)
+    return (
+        statements(kernel.body) + 3 * (size.statements + 2) <= MOST_STATEMENTS
+        and nodes(kernel) + 3 * (size.nodes + 3 * size.own) + _BOUNDS <= MOST_NODES
+    )
 
 
 def require_nodes(stmt: ir.Stmt, total: int) -> None:
@@ -145,29 +154,14 @@ def in_own_tile(
     return ref, (decl, shapes.instruction(op, (ref, *operands), None, comments, stmt.loc))
 
 
-def within_room(scope: Scope) -> Scope:
-    """The scope of an edit that asks `require_place` as well, which looks at the whole kernel."""
-
-    def scoped(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
-        found = scope(kernel, site, stmt)
-        if found is None or _roomy(kernel):
-            return found
-        return (*found, _has_place(kernel, stmt))
-
-    return scoped
-
-
-in_statement = within_room(statement)
-in_tiles = within_room(of_tiles)
-
-
 @by_kernel
-def _roomy(kernel: ir.Kernel) -> bool:
+def roomy(kernel: ir.Kernel) -> bool:
     """Whether a kernel has room for more of each of its phases: then of all that is in them."""
-    return all(_has_place(kernel, stmt) for stmt in kernel.body)
+    return all(has_place(kernel, stmt) for stmt in kernel.body)
 
 
-def _has_place(kernel: ir.Kernel, stmt: ir.Stmt) -> bool:
+def has_place(kernel: ir.Kernel, stmt: ir.Stmt) -> bool:
+    """Whether `require_place` takes a statement."""
     try:
         require_place(kernel, stmt)
     except EditError:

@@ -1,46 +1,58 @@
-"""Which statements touch a tile, as one object: the scope of edits of single instructions.
-
-Such an edit looks at the instruction, at what else touches its tiles, in which order and in which
-blocks, and where the scalars in its pieces are defined. As long as all this is the same, so is
-what the edit may do, whatever else has changed in the kernel.
-"""
+"""Which statements touch a tile or use a scalar, in order and in which blocks."""
 
 from __future__ import annotations
 
-from m890sim.isa import OPS
+from bisect import bisect_left
+from collections.abc import Iterable
+
 from m890sim.kernel import ir
-from m890sim.kernel.transform import header
-from m890sim.schedule.core.effects import defined_by, effects_of, touches
-from m890sim.schedule.core.fingerprints import Token, token
-from m890sim.schedule.core.memo import by_kernel, by_node
-from m890sim.schedule.core.tree import Body, block, contents
+from m890sim.kernel.transform import header, names_in, values_of
+from m890sim.schedule.core.effects import defined_by, effects_of
+from m890sim.schedule.core.fingerprints import Token, of_statement, token
+from m890sim.schedule.core.memo import by_kernel
+from m890sim.schedule.core.tree import Body, contents
 from m890sim.schedule.edit import Site
 
+_Uses = dict[str, list[tuple[int, Token]]]  # name -> place in the text, statement in its block
 
-class Histories:
-    """All tiles, tensors and scalars of a kernel: the statements that touch or define them.
 
-    Fences take no place: no edit that asks here depends on them.
+class UseLists:
+    """All names of a kernel: the statements that touch, define or use them.
+
+    A statement counts as its block and what it says; numbers that place work and memory do not
+    count, and fences are none: no edit that asks here depends on them.
     """
 
-    __slots__ = ("_declared", "_known", "_lists", "places")
+    __slots__ = ("_count", "_declared", "_defined", "_twins", "_used", "blocks", "scopes")
 
     def __init__(self, kernel: ir.Kernel) -> None:
-        self.places: dict[Site, Token] = {}  # of instructions and tiles
-        self._lists: dict[str, list[object]] = {}
-        self._declared: dict[str, list[object]] = {}
-        self._known: dict[str, Token] = {}
+        self.blocks: dict[Site, tuple[Token, int]] = {}  # of a statement: its block, and its place
+        self._defined: _Uses = {}  # what touches a tile or tensor, or defines a name
+        self._used: _Uses = {}  # what uses a scalar
+        self._declared: dict[str, list[Token]] = {}
+        self._twins: dict[Token, int] = {}
+        self.scopes: dict[Site, tuple[object, ...]] = {}  # as `scopes.of_tiles` gives them
+        self._count = 0
         self._walk(kernel.body, token(), (), 0)
 
-    def of(self, name: str) -> Token | None:
-        """All that touches a tile or tensor, or defines a scalar; None for other names."""
-        found = self._known.get(name)
-        if found is None:
-            listed = self._lists.get(name)
-            if listed is None:
-                return None
-            found = self._known[name] = token(*listed)
-        return found
+    def scope(self, site: Site, names: Iterable[str], used: Iterable[str] = ()) -> list[object]:
+        """The block of a statement, how many below come before it, and these in their order.
+
+        names: touched or defined by them. used: also those that only use one of these.
+        """
+        found: dict[int, Token] = {}
+        for lists, asked in ((self._defined, names), (self._used, used)):
+            for name in asked:
+                listed = lists.get(name)
+                if listed is not None:
+                    found.update(listed)
+        around, at = self.blocks[site]
+        places = sorted(found)
+        return [around, bisect_left(places, at), *[found[place] for place in places]]
+
+    def touched(self, name: str) -> Token:
+        """All that touches a tile or tensor."""
+        return token(*[part for _, part in self._defined.get(name, ())])
 
     def declared(self, name: str) -> Token | None:
         """The declarations of all tiles of a name, or of HBM scratch; None where there is none."""
@@ -48,101 +60,53 @@ class Histories:
         return None if listed is None else token(*listed)
 
     def _walk(self, body: Body, around: Token, prefix: Site, first: int) -> None:
-        lists = self._lists
-        place = 0
         for index, stmt in enumerate(body, first):
+            site = (*prefix, index)
+            if isinstance(stmt, ir.Instr) and stmt.op == "fence":
+                continue
+            self.blocks[site] = (around, self._count)
             if isinstance(stmt, ir.Instr):
-                if stmt.op == "fence":
-                    continue
-                here = self.places[(*prefix, index)] = token(around, place, stmt)
-                for name in effects_of(stmt).touched:
-                    found = lists.get(name)
-                    if found is None:
-                        lists[name] = [here]
-                    else:
-                        found.append(here)
+                own = effects_of(stmt)
+                self._add(token(around, of_statement(stmt)), own.touched, own.scalars)
             elif isinstance(stmt, ir.TileDecl):
-                self.places[(*prefix, index)] = token(around, place)
-                what = (stmt.name, stmt.rows, stmt.cols, stmt.dtype, stmt.space)
-                here = token(around, *what)
-                lists.setdefault(stmt.name, []).append(here)
+                here = token(around, stmt.name, stmt.rows, stmt.cols, stmt.dtype, stmt.space)
                 self._declared.setdefault(stmt.name, []).append(here)
+                self._add(here, (stmt.name,), effects_of(stmt).uses)
             elif isinstance(stmt, (ir.Let, ir.HbmDecl)):
-                here = token(around, place, stmt)
-                lists.setdefault(stmt.name, []).append(here)
+                here = token(around, stmt)
                 if isinstance(stmt, ir.HbmDecl):
                     self._declared[stmt.name] = [here]
+                self._add(here, (stmt.name,), effects_of(stmt).uses)
             else:
-                self._inside(stmt, token(around, place), (*prefix, index))
-            place += 1
+                self._inside(stmt, around, site)
 
     def _inside(self, stmt: ir.Stmt, around: Token, site: Site) -> None:
         first = 0
         for number, body in enumerate(ir.blocks(stmt)):
             index = stmt.index if isinstance(stmt, ir.Stage) else number
-            what = (*defined_by(stmt), *header(stmt), index, contents(body).scalars)
+            what = (type(stmt), *defined_by(stmt), *header(stmt), index, contents(body).scalars)
             inner = token(around, *what)
-            for name in defined_by(stmt):
-                self._lists.setdefault(name, []).append(inner)
+            # Blocks that begin alike are told apart by their order.
+            twins = self._twins[inner] = self._twins.get(inner, -1) + 1
+            inner = token(inner, *(None,) * twins)
+            names = {name for value in values_of(stmt) for name in names_in(value)}
+            self._add(inner, defined_by(stmt), names)
             self._walk(body, inner, site, first)
             first += len(body)
 
-
-@by_node
-def _same_dtypes(history: Token) -> tuple[Token, tuple[str, ...]]:
-    """What touches a tile, in any order, and the tiles and tensors whose dtype must be its own."""
-    parts = [part.objects[-1] for part in history.objects if isinstance(part, Token)]
-    touching = [stmt for stmt in parts if isinstance(stmt, ir.Instr)]
-    tied = [effects_of(stmt).touched for stmt in touching if OPS[stmt.op].same_dtype]
-    names = sorted({name for touched in tied for name in touched})
-    return token(*sorted(touching, key=id)), tuple(names)
-
-
-def of_dtypes(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
-    """Scope of an edit of a tile's dtype: what touches it, the dtypes of what it meets there."""
-    known = histories(kernel)
-    if not isinstance(stmt, ir.TileDecl):
-        return None
-    history = known.of(stmt.name)
-    assert history is not None
-    touching, names = _same_dtypes(history)
-    declared = (known.declared(stmt.name), *map(known.declared, names))
-    if all(found is None or len(found.objects) == 1 for found in declared):
-        return (kernel.params, touching, *declared)
-    return (kernel.params, known.places[site], history, *declared)
+    def _add(self, here: Token, names: Iterable[str], used: Iterable[str]) -> None:
+        entry = (self._count, here)
+        self._count += 1
+        for lists, listed in ((self._defined, names), (self._used, used)):
+            for name in listed:
+                found = lists.get(name)
+                if found is None:
+                    lists[name] = [entry]
+                else:
+                    found.append(entry)
 
 
 @by_kernel
-def histories(kernel: ir.Kernel) -> Histories:
-    """The histories of a kernel."""
-    return Histories(kernel)
-
-
-def of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...] | None:
-    """Scope of an edit of an instruction and of the next one in its block that uses its result.
-
-    Of an edit of a tile: what touches it, what its extents are, and the values of tunables. Not for
-    other statements.
-    """
-    known = histories(kernel)
-    of = known.of
-    if isinstance(stmt, ir.TileDecl):
-        names = tuple(sorted(effects_of(stmt).uses))
-        return (known.places[site], kernel.params, of(stmt.name), *map(of, names))
-    if not isinstance(stmt, ir.Instr):
-        return None
-    found: list[object] = [known.places.get(site)]
-    own = effects_of(stmt)
-    found += map(of, own.touched)
-    found += map(of, own.scalars)
-    result = stmt.operands[0] if stmt.operands else None
-    if isinstance(result, ir.TileRef):
-        body, index = block(kernel, site)
-        for later in body[index + 1 :]:
-            if touches(later, result.tile):
-                if isinstance(later, ir.Instr):
-                    after = effects_of(later)
-                    found += map(of, after.touched)
-                    found += map(of, after.scalars)
-                break
-    return tuple(found)
+def use_lists(kernel: ir.Kernel) -> UseLists:
+    """The use lists of a kernel."""
+    return UseLists(kernel)

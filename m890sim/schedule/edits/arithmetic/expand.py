@@ -7,14 +7,15 @@ from m890sim.schedule.core import tree
 from m890sim.schedule.core.float_values import is_value, times, within_f32
 from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.pieces import instruction_at, tile_operand, tiles_of
-from m890sim.schedule.core.room import in_own_tile, in_statement, require_place
+from m890sim.schedule.core.room import in_own_tile, require_place
+from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _LOG2E, _LN2 = ir.Name("LOG2E"), ir.Name("LN2")
 
 
-@edit(44, on="exp", scope=in_statement, exact=False)
+@edit(44, on="exp", scope=of_tiles, exact=False)
 def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """e ** x becomes 2 ** (x * log2(e)), the factor in the scale and the bias.
 
@@ -40,7 +41,7 @@ def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return tree.replace(kernel, site, *early, changed(stmt, *stmt.operands, op="exp2", **new))
 
 
-@edit(42, on="fma", scope=in_statement, exact=False)
+@edit(42, on="fma", scope=of_tiles, exact=False)
 def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An fma becomes a product and a sum.
 
@@ -64,7 +65,7 @@ def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return tree.replace(kernel, site, *early, total)
 
 
-@edit(47, on="div", scope=in_statement, exact=False)
+@edit(47, on="div", scope=of_tiles, exact=False)
 def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A division becomes a multiplication by the reciprocal, which the SFU computes.
 

@@ -7,9 +7,9 @@ from m890sim.schedule.core.effects import operand_roles
 from m890sim.schedule.core.float_values import finite, positive, times, within_f32
 from m890sim.schedule.core.fusion import changed, fusion_at
 from m890sim.schedule.core.pieces import COMPUTE, MASKS, ONE, SFU, tiles_of
-from m890sim.schedule.core.room import in_own_tile, in_tiles, require_place
+from m890sim.schedule.core.room import in_own_tile, require_place
+from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.core.tree import declaration
-from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 
@@ -37,7 +37,7 @@ def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return pair.into_second(changed(pair.second, pair.target, source, scale=kept))
 
 
-@edit(37, on="sub", scope=in_tiles, exact=False)
+@edit(37, on="sub", scope=of_tiles, exact=False)
 def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A subtraction whose result goes into an SFU instruction becomes its bias.
 
@@ -54,7 +54,7 @@ def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     return _fuse_shift(kernel, site, "sub", (1,), -1.0)
 
 
-@edit(38, on="add", scope=in_tiles, exact=False)
+@edit(38, on="add", scope=of_tiles, exact=False)
 def fuse_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An addition whose result goes into an SFU instruction becomes its bias.
 
@@ -214,7 +214,7 @@ def recip_to_div(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     return pair.into_second(changed(pair.second, pair.target, other, divisor, op="div"))
 
 
-@edit(45, on="mul", scope=in_tiles, exact=False)
+@edit(45, on="mul", scope=of_tiles, exact=False)
 def scale_through_max(
     kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 ) -> ir.Kernel:

@@ -14,7 +14,8 @@ from m890sim.schedule.core.float_values import finite
 from m890sim.schedule.core.fusion import changed, fusion_at
 from m890sim.schedule.core.liveness import written_before
 from m890sim.schedule.core.pieces import tile_operand, writes
-from m890sim.schedule.core.room import in_own_tile, in_tiles
+from m890sim.schedule.core.room import in_own_tile
+from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
@@ -26,7 +27,7 @@ def _sides(
         yield from ("a", "b")
 
 
-@edit(46, on="matmul", arguments=_sides, scope=in_tiles, exact=False)
+@edit(46, on="matmul", arguments=_sides, scope=of_tiles, exact=False)
 def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A factor of a matmul's result goes into an operand, once, before the loop.
 

@@ -21,7 +21,7 @@ from m890sim.schedule.core.pieces import (
     tile_operand,
     tiles_of,
 )
-from m890sim.schedule.core.room import require_place, require_shallow, within_room
+from m890sim.schedule.core.room import has_place, require_place, require_shallow, roomy
 from m890sim.schedule.core.tree import declaration, extents
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
@@ -52,13 +52,11 @@ def _next_and_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[obj
     for part in parts:
         if isinstance(part, ir.Instr):
             found += extents(kernel, site, effects_of(part).touched)
+    found.append(roomy(kernel) or has_place(kernel, stmt))
     return tuple(found)
 
 
-_in_rows = within_room(_next_and_extents)
-
-
-@edit(49, on=SFU, arguments=_parts, scope=_in_rows, exact=True)
+@edit(49, on=SFU, arguments=_parts, scope=_next_and_extents, exact=True)
 def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An SFU instruction becomes two, over the first and the last of its rows.
 
@@ -205,7 +203,7 @@ def _require_apart(stmt: ir.Instr) -> None:
             raise refuse(stmt, f"it uses two pieces of `{ref.tile}`, one written")
 
 
-@edit(50, on=SFU, scope=_in_rows, exact=True)
+@edit(50, on=SFU, scope=_next_and_extents, exact=True)
 def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring SFU instructions over adjoining rows become one.
 

@@ -15,6 +15,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import instruction
 from m890sim.kernel.transform import expressions, name_of
 from m890sim.schedule.core.effects import operand_roles, touches
+from m890sim.schedule.core.scopes import of_dtypes
 from m890sim.schedule.core.tree import (
     contents,
     declaration,
@@ -25,7 +26,6 @@ from m890sim.schedule.core.tree import (
     replace,
     scope_of,
 )
-from m890sim.schedule.core.use_lists import of_dtypes
 from m890sim.schedule.edit import (
     Argument,
     Context,

@@ -7,6 +7,7 @@ from m890sim.kernel.shapes import same_value
 from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.core.liveness import written_pieces
 from m890sim.schedule.core.pieces import read_instead
+from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.core.tree import (
     block,
     contents,
@@ -18,7 +19,6 @@ from m890sim.schedule.core.tree import (
     scope_of,
     with_next,
 )
-from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse, statement
 
 # A fence is worth trying only where a porter would write one: behind what takes long.

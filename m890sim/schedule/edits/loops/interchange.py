@@ -11,11 +11,12 @@ from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.integers.failures import may_fail, may_overflow
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.scopes import of_loop
 from m890sim.schedule.core.tree import node, replace, sites, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
 
-@edit(27, on="Loop", exact=True)
+@edit(27, on="Loop", scope=of_loop, exact=True)
 def interchange(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two perfectly nested loops change places.
 

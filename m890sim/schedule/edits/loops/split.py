@@ -15,6 +15,7 @@ from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.room import nodes, nodes_in, require_nodes, require_shallow, size_of
+from m890sim.schedule.core.scopes import of_loop
 from m890sim.schedule.core.tree import Body, expect, node, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.loops.masks import MASKS, mask_condition
@@ -29,7 +30,7 @@ def _arguments(
         yield from range(min(4, sum(1 for _ in _questions(stmt.body))))
 
 
-@edit(28, on="Loop", arguments=_arguments, exact=True)
+@edit(28, on="Loop", scope=of_loop, arguments=_arguments, exact=True)
 def split_loop(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """A loop becomes two, one behind the other, parted where a condition of its body may change.
 

@@ -12,6 +12,7 @@ from m890sim.schedule.core.integers.proofs import integers_at
 from m890sim.schedule.core.liveness import unwritten_reads
 from m890sim.schedule.core.names import Namer, inlined, top_names, without_stages
 from m890sim.schedule.core.room import require_room, require_shallow, size_of
+from m890sim.schedule.core.scopes import of_loop
 from m890sim.schedule.core.tree import Body, expect, replace, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 
@@ -25,7 +26,7 @@ def loop_to_copy(kernel: ir.Kernel, site: Site) -> ir.Loop:
     return loop
 
 
-@edit(24, on="Loop", exact=True)
+@edit(24, on="Loop", scope=of_loop, exact=True)
 def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Two iterations of a loop become one; the second is guarded where their number may be odd.
 
@@ -66,7 +67,7 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
     return build
 
 
-@edit(25, on="Loop", exact=True)
+@edit(25, on="Loop", scope=of_loop, exact=True)
 def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The last iteration of a loop moves behind it, guarded unless the loop is certain to run.
 
@@ -99,7 +100,7 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return build
 
 
-@edit(26, on="Loop", exact=True)
+@edit(26, on="Loop", scope=of_loop, exact=True)
 def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The first iteration of a loop moves in front of it, guarded unless the loop is sure to run.
 

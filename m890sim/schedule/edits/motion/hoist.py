@@ -14,8 +14,8 @@ from m890sim.schedule.core.integers.failures import (
 )
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.room import require_shallow
+from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.core.tree import beside, block, insert, node, replace
-from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS
 from m890sim.schedule.core.effects import commute, effects_of, known_effects
+from m890sim.schedule.core.scopes import of_loop
 from m890sim.schedule.core.tree import Body, contents, find_home, home_of, node, replace, sites
-from m890sim.schedule.core.use_lists import histories
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
     Argument,
@@ -35,14 +35,7 @@ def _counts(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Contex
                 yield 3
 
 
-def _with_its_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a loop, the values of tunables, the depth, what touches what the loop writes."""
-    known = histories(kernel)
-    found = effects_of(stmt)
-    return (stmt, kernel.params, len(site), *map(known.of, sorted(found.writes - found.defines)))
-
-
-@edit(18, on="Loop", arguments=_counts, scope=_with_its_tiles, exact=True)
+@edit(18, on="Loop", arguments=_counts, scope=of_loop, exact=True)
 def pipeline(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts the statements of a loop into 1, 2 or 3 stages; slots of tiles grow to what they need.
 

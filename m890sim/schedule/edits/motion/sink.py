@@ -9,6 +9,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import header, names_in
 from m890sim.schedule.core.effects import commute, effects_of, mentions
 from m890sim.schedule.core.liveness import uncovered_read
+from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.core.tree import (
     Body,
     beside,
@@ -20,7 +21,6 @@ from m890sim.schedule.core.tree import (
     replace,
     staged,
 )
-from m890sim.schedule.core.use_lists import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 
 
