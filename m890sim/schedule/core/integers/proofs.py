@@ -43,7 +43,7 @@ class Integers:
 
     def __init__(
         self,
-        around: Surroundings,
+        around: Iterable[Surroundings],
         outside: Surroundings | None = None,
         tunables: Mapping[str, int] = _NONE,
         least: Mapping[str, int] = _NONE,
