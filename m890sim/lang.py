@@ -133,10 +133,13 @@ def ceil_div(a: int, b: int) -> int:
     _refuse()
 
 
+# ---- the instructions, generated from isa.OPS; renewed with the golden files ----
+
+
 def load(dst: Tile, src: Tensor, *, queue: int = 0) -> None:
     """Copy a piece of HBM into SRAM.
 
-    queue: DMA queue.
+    queue: DMA queue
     """
     _refuse()
 
@@ -144,7 +147,7 @@ def load(dst: Tile, src: Tensor, *, queue: int = 0) -> None:
 def store(dst: Tensor, src: Tile, *, queue: int = 0) -> None:
     """Copy a piece of SRAM into HBM.
 
-    queue: DMA queue.
+    queue: DMA queue
     """
     _refuse()
 
@@ -152,7 +155,7 @@ def store(dst: Tensor, src: Tile, *, queue: int = 0) -> None:
 def matmul(dst: Tile, a: Tile, b: Tile, *, accumulate: bool = False) -> None:
     """dst = a @ b, or dst += a @ b with accumulate=True; a streams, b is stationary; sums in fp32.
 
-    accumulate: add to dst instead of replacing it.
+    accumulate: add to dst instead of replacing it
     """
     _refuse()
 
@@ -239,8 +242,8 @@ def causal_mask(dst: Tile, *, row: int, col: int, group: int = 1) -> None:
 
 
 def window_mask(dst: Tile, *, row: int, col: int, window: int, group: int = 1) -> None:
-    """In place: -inf where the column lies `window` or more positions behind the row:
-    col + c <= row + r // group - window.
+    """In place: -inf where the column lies `window` or more positions behind the row: col + c <=
+    row + r // group - window.
 
     row: position of the tile's first row
     col: position of the tile's first column

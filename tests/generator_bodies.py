@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from m890sim.isa import OPS
 from m890sim.kernel import ir
 from tests.generator_parts import (
     ONE,
@@ -29,11 +30,10 @@ from tests.generator_parts import (
     touch,
 )
 from tests.generator_pieces import DTYPES, PieceWriter
+from tests.instructions import ELEMENTWISE, MASKS, REDUCTIONS, SFU, operands_read
 
-MASKS = ("causal_mask", "window_mask", "limit_mask")
-BINARIES = ("add", "sub", "mul", "div", "max", "min")
-REDUCTIONS = ("row_max", "row_sum", "col_max", "col_sum")
-SFU = ("exp", "exp2", "exp2", "log2", "recip", "rsqrt", "tanh")
+VECTOR = ("copy", "fill", "fma", "transpose", *ELEMENTWISE, *REDUCTIONS, *MASKS)
+ON_SFU = tuple(name for name in SFU for _ in OPS[name].engines)
 
 
 class InstructionWriter(PieceWriter):
@@ -84,7 +84,7 @@ class InstructionWriter(PieceWriter):
         """A vector instruction."""
         rng = self.rng
         rows, columns = self.shape(block)
-        name = rng.choice(("copy", "fill", "fma", "transpose", *BINARIES, *REDUCTIONS, *MASKS))
+        name = rng.choice(VECTOR)
         if name == "fill":
             tile = self.target(block, rows, columns)
             self.emit(block, name, [self.write(tile, rows, columns), self.number()], [tile])
@@ -110,7 +110,7 @@ class InstructionWriter(PieceWriter):
             self.emit(block, name, [self.write(target, *shape), first], [target, tile])
             return
         operands, sources = [first], [tile]
-        for _ in range({"copy": 0, "fma": 2}.get(name, 1)):
+        for _ in range(operands_read(name) - 1):
             operand, tiles = self.value(block, rows, columns)
             operands.append(operand)
             sources += tiles
@@ -134,7 +134,7 @@ class InstructionWriter(PieceWriter):
         """A special function, on either engine."""
         rng = self.rng
         rows, columns = self.shape(block)
-        name = rng.choice(SFU)
+        name = rng.choice(ON_SFU)
         tile = self.source(block, rows, columns)
         first = self.read(tile, rows, columns)
         sources = [tile]
@@ -148,7 +148,7 @@ class InstructionWriter(PieceWriter):
             taken = [t for t in block.tiles if t.name == dst.tile]
             target = self.target(block, rows, ONE, None, None, *sources, *taken)
             keywords["row_sum"] = self.write(target, rows, ONE)
-        if name == "exp2" and rng.random() < 0.6:
+        if "vector" in OPS[name].engines and rng.random() < 0.6:
             keywords["engine"] = "vector"
         self.emit(block, name, [dst, first], sources, keywords)
 

@@ -29,7 +29,10 @@ class Annealing(Agent):
     """
 
     name: ClassVar[str] = "annealing"
-    text: ClassVar[str] = "applies an edit wherever it fits, keeps what earns more than it costs"
+    text: ClassVar[str] = (
+        "applies an edit at all places of a kind at once; keeps what earns more than it takes up, "
+        "at first also what is a little worse"
+    )
 
     def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""

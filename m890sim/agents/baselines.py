@@ -19,7 +19,9 @@ class RandomWalk(Agent):
     """
 
     name: ClassVar[str] = "random-walk"
-    text: ClassVar[str] = "random legal edits one after another, each one evaluated"
+    text: ClassVar[str] = (
+        "applies a random legal edit and evaluates, again and again, whatever comes out"
+    )
 
     def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""
@@ -38,7 +40,10 @@ class RandomSearch(Agent):
     """
 
     name: ClassVar[str] = "random-search"
-    text: ClassVar[str] = "random walks of random length, each from the start kernel"
+    text: ClassVar[str] = (
+        f"random walks from the start kernel, each of a random length from 1 to {MOST_STEPS} "
+        "edits, evaluated at every step"
+    )
 
     def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""

@@ -19,7 +19,9 @@ class Greedy(Agent):
     """
 
     name: ClassVar[str] = "greedy"
-    text: ClassVar[str] = "adds moves to the kernel, keeps those that make it faster"
+    text: ClassVar[str] = (
+        "puts new moves behind those it has, keeps them where the kernel became faster"
+    )
 
     def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""

@@ -20,7 +20,10 @@ class Beam(Agent):
     """Rounds: new moves behind every kernel of the beam, then the best of all become the beam."""
 
     name: ClassVar[str] = "beam"
-    text: ClassVar[str] = f"adds moves to {WIDTH} kernels at once, keeps the best {WIDTH}"
+    text: ClassVar[str] = (
+        f"like greedy for {WIDTH} kernels at once: each round tries new moves behind each, and "
+        f"keeps the best {WIDTH} of all"
+    )
 
     def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""
@@ -44,7 +47,10 @@ class Evolution(Agent):
     """A population of scripts: the best of a few is changed or crossed, the worst goes."""
 
     name: ClassVar[str] = "evolution"
-    text: ClassVar[str] = f"changes and crosses {POPULATION} lists of moves, drops the worst"
+    text: ClassVar[str] = (
+        f"a population of {POPULATION} lists of moves: the best of a few is changed, or joined "
+        "with another one; the worst goes"
+    )
 
     def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""

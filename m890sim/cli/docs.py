@@ -76,6 +76,17 @@ def scripts() -> str:
     return markdown_scripts(find_root() / "docs" / "scripts")
 
 
+def agents() -> str:
+    """Every search agent."""
+    from m890sim.agents.registry import AGENTS, DEFAULT_AGENT
+
+    rows = [
+        [f"`{name}`", ("the default: " if name == DEFAULT_AGENT else "") + agent.text]
+        for name, agent in AGENTS.items()
+    ]
+    return show.markdown(["agent", "what it does"], rows)
+
+
 def levels() -> str:
     """The levels with their cases and cycles."""
     from m890sim.cli.levels import markdown_levels
@@ -115,6 +126,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "lengths": lengths,
     "bounds": bounds,
     "edits": edits,
+    "agents": agents,
     "scripts": scripts,
 }
 

@@ -20,6 +20,7 @@ from tests.agents.toys import CASE, TASK
 
 MEMORY = Memory()
 FOLDER = Path(inspect.getfile(agents)).parent
+LEAST = dict.fromkeys(("greedy", "annealing", "beam", "evolution"), 1.2)  # others: above 1
 
 
 def session(budget: int = 10, **settings: object) -> AgentSession:
@@ -53,7 +54,7 @@ def test_agent_improves_the_kernel_and_it_is_right(name: str) -> None:
     used = session(30)
     run_agent(AGENTS[name], used, 0)
     assert used.best is not None and used.best.correct
-    assert used.best_speedup > (1.0 if name.startswith("random") else 1.2)
+    assert used.best_speedup > LEAST.get(name, 1.0)
     assert evaluate(used.best_kernel, TASK, cases=[CASE]).correct
 
 

@@ -212,17 +212,17 @@ class Naive:
             product_ = plain_matmul(x[0], x[1])
             write(dst, read(dst) + product_ if stmt.keyword("accumulate") else product_)
             return
-        if stmt.op in _FUNCTIONS:
+        if stmt.op in FUNCTIONS:
             value = x[0]
             for keyword, apply in (("scale", np.multiply), ("bias", np.add)):
                 ref = stmt.keyword(keyword)
                 value = value if ref is None else apply(value, read(ref))
-            value = _FUNCTIONS[stmt.op](value)
+            value = FUNCTIONS[stmt.op](value)
             write(dst, value)
             if stmt.keyword("row_sum") is not None:
                 write(stmt.keyword("row_sum"), value.sum(axis=1, keepdims=True))
             return
-        write(dst, _PLAIN[stmt.op](*x))
+        write(dst, PLAIN[stmt.op](*x))
 
 
 def plain_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -247,7 +247,7 @@ def _mask(op: str, values: np.ndarray, setting: Any) -> np.ndarray:
     return values
 
 
-def _fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+def exact_fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     a, b, c = np.broadcast_arrays(a, b, c)
     out = np.empty(a.shape, F32)
     for at in np.ndindex(a.shape):
@@ -275,7 +275,8 @@ def nearest_f32(exact: Any) -> np.float32:
     )
 
 
-_FUNCTIONS = {
+# What every instruction but matmul, the masks and the fence does to the arrays that it reads.
+FUNCTIONS = {
     "exp": np.exp,
     "exp2": np.exp2,
     "log2": np.log2,
@@ -283,7 +284,7 @@ _FUNCTIONS = {
     "rsqrt": lambda a: F32(1) / np.sqrt(a),
     "tanh": np.tanh,
 }
-_PLAIN = {
+PLAIN = {
     "load": lambda a: a,
     "store": lambda a: a,
     "copy": lambda a: a,
@@ -294,7 +295,7 @@ _PLAIN = {
     "div": lambda a, b: a / b,
     "max": np.maximum,
     "min": np.minimum,
-    "fma": _fma,
+    "fma": exact_fma,
     "row_max": lambda a: a.max(axis=1, keepdims=True, initial=-np.inf),
     "row_sum": lambda a: a.sum(axis=1, keepdims=True),
     "col_max": lambda a: a.max(axis=0, keepdims=True, initial=-np.inf),

@@ -10,8 +10,9 @@ import pytest
 from m890sim.execute import FloatDomain, execute_kernel, round_to, run_kernel
 from m890sim.isa import OPS
 from m890sim.kernel.ir import DTYPES
-from tests.execute.naive import _fma as exact_fma
+from tests.execute.naive import FUNCTIONS, PLAIN, exact_fma
 from tests.execute.texts import kernel_of, randoms
+from tests.instructions import ELEMENTWISE, MASKS, REDUCTIONS, SFU, operands_read
 
 ROWS, COLS = 5, 12
 UNIT = {"f32": 2.0**-20, "bf16": 2.0**-8, "f16": 2.0**-11, "f8e4m3": 2.0**-4}
@@ -40,38 +41,16 @@ def assert_close(actual: Any, expected: Any, dtype: str = "f32") -> None:
     np.testing.assert_allclose(actual, expected, rtol=UNIT[dtype], atol=UNIT[dtype] / 8)
 
 
-BINARY = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "max": np.maximum,
-    "min": np.minimum,
-}
-FUNCTIONS = {
-    "exp": np.exp,
-    "exp2": np.exp2,
-    "log2": np.log2,
-    "recip": lambda a: 1 / a,
-    "rsqrt": lambda a: 1 / np.sqrt(a),
-    "tanh": np.tanh,
-}
-REDUCTIONS = {
-    "row_max": (np.max, 1),
-    "row_sum": (np.sum, 1),
-    "col_max": (np.max, 0),
-    "col_sum": (np.sum, 0),
-}
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", BINARY)
-def test_binary(name: str, dtype: str) -> None:
-    a = randoms((ROWS, COLS), dtype)
-    b = np.abs(randoms((ROWS, COLS), dtype, 1)) + 1
-    b = round_to(b.astype(np.float32), dtype)
-    expected = BINARY[name](a.astype(np.float64), b)
-    assert_close(compute(f"{name}(y, a_, b_)", dtype, a=a, b=b), expected, dtype)
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise(name: str, dtype: str) -> None:
+    first = randoms((ROWS, COLS), dtype)
+    others = [np.abs(randoms((ROWS, COLS), dtype, n)) + 1 for n in range(1, operands_read(name))]
+    given = [first, *(round_to(other.astype(np.float32), dtype) for other in others)]
+    expected = PLAIN[name](*(values.astype(np.float64) for values in given))
+    tiles = dict(zip("abc", given, strict=False))
+    call = f"{name}(y, {', '.join(f'{tile}_' for tile in tiles)})"
+    assert_close(compute(call, dtype, **tiles), expected, dtype)
 
 
 @pytest.mark.parametrize("shape", [(ROWS, 1), (1, COLS), (1, 1)])
@@ -88,7 +67,7 @@ def test_binary_takes_a_value() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", SFU)
 def test_function_with_scale_bias_and_row_sum(name: str, dtype: str) -> None:
     a = round_to(np.abs(randoms((ROWS, COLS), dtype)) + np.float32(0.25), dtype)
     b = round_to(np.abs(randoms((ROWS, 1), dtype, 1)), dtype)
@@ -132,9 +111,8 @@ def test_exp2_on_the_vector_unit_means_the_same() -> None:
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_reduction(name: str) -> None:
     a = randoms((ROWS, COLS))
-    function, axis = REDUCTIONS[name]
-    out = "R, 1" if axis else "1, C"
-    expected = function(a.astype(np.float64), axis=axis, keepdims=True)
+    out = "R, 1" if OPS[name].operands[0].shape == "M1" else "1, C"
+    expected = PLAIN[name](a.astype(np.float64))
     assert_close(compute(f"{name}(y, a_)", out=out, a=a), expected)
 
 
@@ -220,7 +198,7 @@ def test_fma_rounds_once() -> None:
         assert (a * b + c != expected).any()  # else the test shows nothing
 
 
-MASKS = {
+CALLS = {
     "causal_mask(y, row=3, col=2)": lambda r, c: c + 2 > r + 3,
     "causal_mask(y, row=3, col=2, group=2)": lambda r, c: c + 2 > r // 2 + 3,
     "causal_mask(y, row=40, col=2)": lambda r, c: False,
@@ -235,10 +213,10 @@ MASKS = {
 }
 
 
-@pytest.mark.parametrize("call", MASKS)
+@pytest.mark.parametrize("call", CALLS)
 def test_mask(call: str) -> None:
     a = randoms((ROWS, COLS))
-    where = np.array([[MASKS[call](r, c) for c in range(COLS)] for r in range(ROWS)])
+    where = np.array([[CALLS[call](r, c) for c in range(COLS)] for r in range(ROWS)])
     kernel = kernel_of(
         'x: Tensor["R", "C", f32], z: Tensor["R", "C", f32]',
         f"""
@@ -269,6 +247,11 @@ def test_masks_hold_for_every_small_shape_and_position() -> None:
 
 
 def test_every_instruction_is_tested_here() -> None:
-    other = {"load", "store", "fence", "matmul", "copy", "fill", "transpose", "fma"}
-    masks = {call.split("(")[0] for call in MASKS}
-    assert OPS.keys() == other | masks | BINARY.keys() | FUNCTIONS.keys() | REDUCTIONS.keys()
+    others = {"load", "store", "fence", "matmul", "copy", "fill", "transpose", "fma"}
+    found = {call.split("(")[0] for call in CALLS}
+    assert found == set(MASKS)
+    assert OPS.keys() == others | found | {*ELEMENTWISE, *REDUCTIONS, *SFU}
+
+
+def test_every_instruction_is_written_down_again() -> None:
+    assert OPS.keys() - {"fence", "matmul", *MASKS} == PLAIN.keys() | FUNCTIONS.keys()

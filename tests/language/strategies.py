@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import instruction
+from tests.instructions import ELEMENTWISE, SFU, operands_read
 
 _TEXT = st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="\u061c")
 _DIRECTIONS = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -291,8 +292,9 @@ class Writer:
         dst, src = self.piece(tiles, rows), self.piece(tiles, rows)
         kind = self.draw(st.integers(0, 3))
         if kind == 0:
-            op = str(self.pick("add", "sub", "mul", "div", "min", "max"))
-            return instruction(op, (dst, src, self.value(tiles, rows)), {}, note)
+            op = str(self.pick(*ELEMENTWISE))
+            more = (self.value(tiles, rows) for _ in range(operands_read(op) - 1))
+            return instruction(op, (dst, src, *more), {}, note)
         if kind == 1:
             return instruction(
                 "fma", (dst, src, self.value(tiles, rows), self.value(tiles, rows)), {}, note
@@ -309,8 +311,8 @@ class Writer:
         columns = visible.of("M1", *both)
         if columns:
             keywords["row_sum"] = ir.TileRef(self.draw(st.sampled_from(columns)), rows)
-        op = str(self.pick("exp", "exp2", "log2", "tanh"))
-        if op == "exp2":
+        op = str(self.pick(*SFU))
+        if "vector" in OPS[op].engines:
             keywords["engine"] = str(self.pick("sfu", "vector"))
         return instruction(op, (dst, src), keywords, note)
 

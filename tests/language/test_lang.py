@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from m890sim import lang
 from m890sim.errors import M890Error
 from m890sim.isa import OPS
 from m890sim.language.reserved import FUNCTIONS, RESERVED
+from tests.language.stubs import renewed
 
 KERNEL = Path(__file__).parent / "kernels" / "attention.py"
 
@@ -19,6 +21,11 @@ KERNEL = Path(__file__).parent / "kernels" / "attention.py"
 def parameters(name: str, kind: inspect._ParameterKind) -> list[inspect.Parameter]:
     signature = inspect.signature(getattr(lang, name))
     return [entry for entry in signature.parameters.values() if entry.kind is kind]
+
+
+def test_stubs_follow_from_the_rows(golden: Callable[[Path, str], None]) -> None:
+    path = Path(lang.__file__)
+    golden(path, renewed(path.read_text("utf-8")))
 
 
 @pytest.mark.parametrize("name", OPS)

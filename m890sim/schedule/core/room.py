@@ -96,9 +96,9 @@ def require_room(
         raise refuse(stmt, f"{found} for edits that copy")
     # Guards and new bounds repeat the old bounds.
     require_nodes(stmt, nodes(kernel) + copies * (size.nodes + 3 * size.own))
-    depth = len(site) + size.depth + nesting
-    if depth > MOST_NESTING:
-        raise refuse(stmt, f"blocks would nest {depth} deep, the most is {MOST_NESTING} for edits")
+    deep = len(site) + size.depth + nesting
+    if deep > MOST_NESTING:
+        raise refuse(stmt, f"blocks would nest {deep} deep, the most is {MOST_NESTING} for edits")
 
 
 def copies_fit(kernel: ir.Kernel, stmt: ir.Stmt) -> bool:
