@@ -72,12 +72,13 @@ def cart_pole() -> float:
 
 
 def vectors(name: str, count: int = 4, steps: int = 24) -> None:
-    """Steps a second of wall-clock time through new kernels, sync and native."""
-    for mode in ("sync", "vector_entry_point"):
+    """Steps a second of wall-clock time through new kernels, in one process and in several."""
+    for mode in ("sync", "async"):
         rng = random.Random(7)
-        memory = Memory()
+        # Processes have memories of their own.
+        settings = {"memory": Memory()} if mode == "sync" else {}
         env = gym.make_vec(
-            name, count, vectorization_mode=mode, memory=memory, verify="never", horizon=None
+            name, count, vectorization_mode=mode, verify="never", horizon=None, **settings
         )
         _, info = env.reset()
         begin = time.perf_counter()

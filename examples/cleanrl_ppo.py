@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     options = parser.parse_args()
+    torch.set_num_threads(1)  # the matrices are small
     torch.manual_seed(options.seed)
     envs = gym.vector.SyncVectorEnv(
         [partial(make, options.id)] * ENVS, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP

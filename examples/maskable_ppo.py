@@ -15,6 +15,7 @@ import argparse
 from typing import Any
 
 import gymnasium as gym
+import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -47,6 +48,7 @@ def main() -> None:
     def make() -> gym.Env[Any, Any]:
         return m890_envs.FlatMaskedObservation(gym.make(options.id, horizon=16, budget=None))
 
+    torch.set_num_threads(1)  # the matrices are small
     env = make_vec_env(make, n_envs=4, seed=options.seed)
     model = MaskablePPO(
         "MlpPolicy",

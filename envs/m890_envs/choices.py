@@ -160,7 +160,7 @@ class MacroEdits(Choices):
 
     def legal(self, session: KernelSession) -> tuple[list[int], Sequence[Edit]]:
         """See `Choices.legal`."""
-        return sorted(self.actions.by_id(session.kernel, session.legal_edits())), ()
+        return self.actions.legal(session.kernel), ()
 
     def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
         """See `Choices.take`."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.schedule import EDITS, rewrite
+from m890sim.schedule import EDITS, legality, rewrite
 from m890sim.schedule.actions import ROWS, STOP, Actions, check_kernel, edits_in
 from m890sim.schedule.core.tree import index
 from m890sim.schedule.edit import (
@@ -122,10 +123,20 @@ def _macros() -> Iterator[tuple[int, Macro]]:
 _PAIRS = tuple(_macros())
 MACROS: tuple[Macro, ...] = tuple(macro for _, macro in _PAIRS)
 _ROW_OF = tuple(row for row, _ in _PAIRS)
+_ROWS = {row: number for number, row in enumerate(ROWS)}
 # Row -> reach -> id.
 _IDS: tuple[dict[str, int], ...] = tuple({} for _ in ROWS)
 for _number, (_row, _macro) in enumerate(_PAIRS, 1):
     _IDS[_row][_macro.reach] = _number
+
+
+@lru_cache(65_536)
+def _ids(name: str, argument: Argument, kinds: tuple[str, ...]) -> frozenset[int]:
+    """The ids of an edit with an argument as its row has it, at a place of these kinds."""
+    row = _ROWS.get((name, argument))
+    if row is None:
+        return frozenset()
+    return frozenset(_IDS[row][reach] for reach in (EVERYWHERE, *kinds) if reach in _IDS[row])
 
 
 class MacroActions:
@@ -135,10 +146,14 @@ class MacroActions:
     Raises: TypeError for what is no context.
     """
 
-    __slots__ = ("_actions", "context", "n")
+    __slots__ = ("_actions", "_banks", "context", "n")
 
     def __init__(self, context: Context = DEFAULT_CONTEXT) -> None:
         self._actions = Actions(1, context)
+        self._banks: dict[Argument, Argument] = {}  # bank -> the argument of its row, the first one
+        for row, (name, argument) in enumerate(ROWS):
+            if name == "set_bank":
+                self._banks.setdefault(self._actions.argument_of(row), argument)
         self.context = context
         self.n = 1 + len(MACROS)
 
@@ -170,6 +185,32 @@ class MacroActions:
                 if number is not None:
                     found.setdefault(number, []).append(edit)
         return found
+
+    def legal(self, kernel: ir.Kernel) -> list[int]:
+        """The legal actions but STOP, rising: the keys of `by_id` of all legal edits.
+
+        It takes less time, as one legal place is enough for a macro. Raises: TypeError.
+        """
+        check_kernel(kernel)
+        kinds = kinds_of(kernel)
+        tunables = list(kernel.tunables)
+        found: set[int] = set()
+        missing: frozenset[int] = frozenset()
+
+        def wanted(name: str, site: Site, argument: Argument) -> bool:
+            nonlocal missing
+            own = kinds.get(site, ())
+            if name == "set_tunable" and isinstance(argument, tuple):
+                own = (_kind(TUNABLES, tunables.index(str(argument[0]))),)
+                argument = argument[1]
+            elif name == "set_bank":
+                argument = self._banks.get(argument)
+            missing = _ids(name, argument, own)
+            return not missing <= found
+
+        for _ in legality.legal_anywhere(EDITS, kernel, self.context, wanted):
+            found |= missing
+        return sorted(found)
 
     def mask(self, kernel: ir.Kernel, legal: Iterable[Edit]) -> np.ndarray[Any, np.dtype[np.int8]]:
         """int8 array (n,): 1 for STOP and every macro with a legal place. Raises: TypeError."""

@@ -76,6 +76,16 @@ def test_edits_one_by_one_lead_to_the_same_kernel(name: str) -> None:
         assert kernel == changed
 
 
+@pytest.mark.parametrize("context", [Context(), MINI, Context(banks=2)])
+@pytest.mark.parametrize("name", ["attention_reference", "decode_5_split", *SMALL])
+def test_legal_macros_are_those_of_the_legal_edits(name: str, context: Context) -> None:
+    rng, actions, kernel = random.Random(7), MacroActions(context), load_kernel(name)
+    for _ in range(4):
+        found = actions.legal(kernel)
+        assert found == sorted(actions.by_id(kernel, legal_edits(kernel, context)))
+        kernel, _ = actions.perform(kernel, rng.choice(found))
+
+
 def test_first_edit_is_the_last_legal_place_of_its_reach() -> None:
     kernel, actions = load_kernel("attention_reference"), MacroActions()
     for number, edits in actions.by_id(kernel, legal_edits(kernel)).items():

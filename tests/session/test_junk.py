@@ -163,6 +163,7 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "MacroActions": MacroActions,
     "MacroActions.number_of": lambda x: MacroActions().number_of(x),
     "MacroActions.macro_of": lambda x: MacroActions().macro_of(x),
+    "MacroActions.legal": lambda x: MacroActions().legal(x),
     "MacroActions.by_id": lambda x: MacroActions().by_id(x, ()),
     "MacroActions.by_id.edits": lambda x: MacroActions().by_id(KERNEL, x),
     "MacroActions.mask": lambda x: MacroActions().mask(KERNEL, x),
