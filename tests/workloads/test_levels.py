@@ -51,11 +51,11 @@ def test_a_level_is_found_by_its_file_and_stands_where_its_number_says() -> None
 def test_a_level_that_does_not_hold_together_is_refused() -> None:
     level = LEVELS["vector_add"]
     with pytest.raises(TaskError, match="unknown case of task vector_add: 'add-1x1'"):
-        replace(level, fixed_cases=("add-1x1",))
+        replace(level, fixed_cases=("add-1x1",)).check()
     with pytest.raises(ValueError, match="lengths must name symbols of the cases, not Q"):
-        replace(level, lengths={"R": (1, 2), "Q": (1, 2)})
+        replace(level, lengths={"R": (1, 2), "Q": (1, 2)}).check()
     with pytest.raises(ValueError, match="tiny must be a case of vector_add, not of matmul"):
-        replace(level, tiny=LEVELS["matmul"].tiny, lengths={})
+        replace(level, tiny=LEVELS["matmul"].tiny, lengths={}).check()
 
 
 @pytest.mark.parametrize("chip", CHIPS)
