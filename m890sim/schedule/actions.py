@@ -23,6 +23,7 @@ from m890sim.schedule.edit import (
     Context,
     Edit,
     EditError,
+    EditSpec,
     Site,
     check_edit,
     refuse,
@@ -40,8 +41,10 @@ def _each(name: str, *arguments: Argument) -> tuple[tuple[str, Argument], ...]:
     return tuple((name, argument) for argument in arguments or (None,))
 
 
-# (name of the edit, argument). `set_tunable` has the step alone: its place names the tunable.
-ROWS: tuple[tuple[str, Argument], ...] = (
+Row = tuple[str, Argument]  # name of the edit, argument
+
+# `set_tunable` has the step alone: its place names the tunable. Newer edits declare their own rows.
+_LISTED: tuple[Row, ...] = (
     *_each("set_tunable", "double", "halve", "next"),
     *_each("set_slots", 1, 2, 3, 4),
     *_each("set_queue", 0, 1, 2, 3),
@@ -104,12 +107,27 @@ ROWS: tuple[tuple[str, Argument], ...] = (
 )
 
 
-def numbers_of(rows: tuple[tuple[str, Argument], ...]) -> dict[tuple[str, Argument], int]:
+def with_declared(rows: tuple[Row, ...], edits: Iterable[EditSpec]) -> tuple[Row, ...]:
+    """The rows, and behind them those that edits declare. Raises: ValueError for a wrong number."""
+    declared = [
+        (at, (spec.name, argument)) for spec in edits for at, argument in spec.actions.items()
+    ]
+    for at, row in sorted(declared, key=lambda entry: entry[0]):
+        if at != len(rows):
+            raise ValueError(f"{row} is to be row {at} of the actions; the next one is {len(rows)}")
+        rows += (row,)
+    return rows
+
+
+ROWS = with_declared(_LISTED, EDITS.values())
+
+
+def numbers_of(rows: tuple[Row, ...]) -> dict[Row, int]:
     """Row -> its number. Raises: ValueError for an edit without a row, and a row given twice."""
     missing = set(EDITS) - {name for name, _ in rows}
     if missing:
-        raise ValueError(f"no action makes the edit {min(missing)}; append its arguments to ROWS")
-    found: dict[tuple[str, Argument], int] = {}
+        raise ValueError(f"no action makes the edit {min(missing)}; give it `actions`")
+    found: dict[Row, int] = {}
     for number, row in enumerate(rows):
         if found.setdefault(row, number) != number:
             raise ValueError(f"rows {found[row]} and {number} are both {row}")

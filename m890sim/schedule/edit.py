@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from m890sim.errors import M890Error
@@ -122,6 +122,7 @@ class EditSpec:
     placing: bool = False
     number: int = 0
     exact: bool = False
+    actions: Mapping[int, Argument] = field(default_factory=dict)  # by row of actions.ROWS
 
     def rewrite(
         self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context
@@ -150,11 +151,13 @@ def edit(
     arguments: Offers | tuple[Argument, ...] = (None,),
     scope: Scope | None = None,
     placing: bool = False,
+    actions: Mapping[int, Argument] | None = None,
 ) -> Callable[[Plan], Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]]:
     """Declares a function to be the edit of its name, with what `EditSpec` says.
 
     on: the heads of the statements that the edit acts on. arguments: what it offers at each of
-    them; by a function, or the same at all. The function is the row's `plan`, and the first line
+    them; by a function, or the same at all. actions: rows of actions.ROWS, each the next that is
+    free, for an edit that is not listed there. The function is the row's `plan`, and the first line
     of its docstring its `text`; its name then stands for the row's `rewrite`.
     """
     heads = frozenset((on,)) if isinstance(on, str) else on
@@ -178,6 +181,7 @@ def edit(
             placing,
             number,
             exact,
+            actions or {},
         )
         declared.append(row)
         return row.rewrite

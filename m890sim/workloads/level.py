@@ -20,7 +20,6 @@ class Level(Task):
 
     Nothing else is written by hand: LEVELS, the kernels' rows, `M890/<Name>-v1` and its neighbours,
     the tests of all levels and the tables of the documents follow from this record.
-    Raises: TypeError, ValueError, naming the field.
     """
 
     number: int  # its place in LEVELS, from 0
@@ -38,8 +37,11 @@ class Level(Task):
     # Chip -> the expert's tunables there; the kernel file has those of m890.
     tuned: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """Whether it holds together; not asked of copies, which may have other cases.
+
+        Raises: TaskError, ValueError.
+        """
         for name in self.fixed_cases:
             self.case(name)
         unknown = self.lengths.keys() - self.tiny.symbols.keys()

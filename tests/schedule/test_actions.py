@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from m890sim.schedule import EDITS, Context, Edit, EditError, candidates, legal_edits
-from m890sim.schedule.actions import ROWS, STOP, Actions, numbers_of
+from m890sim.schedule.actions import ROWS, STOP, Actions, numbers_of, with_declared
 from m890sim.schedule.core.tree import sites
 from m890sim.workloads import KERNELS, load_kernel
 
@@ -101,7 +102,22 @@ def test_number_outside_is_refused() -> None:
 
 
 def test_an_edit_without_a_row_and_a_row_given_twice_are_refused() -> None:
-    with pytest.raises(ValueError, match="no action makes the edit cse; append its arguments"):
+    with pytest.raises(ValueError, match="no action makes the edit cse; give it `actions`"):
         numbers_of(tuple(row for row in ROWS if row[0] != "cse"))
     with pytest.raises(ValueError, match=r"rows 0 and \d+ are both \('set_tunable', 'double'\)"):
         numbers_of((*ROWS, ROWS[0]))
+
+
+def test_rows_that_edits_declare_stand_behind_the_others_by_number() -> None:
+    spec = next(iter(EDITS.values()))
+    one, two = (
+        dataclasses.replace(spec, name=name, actions=rows)
+        for name, rows in (("one", {4: "b", 2: None}), ("two", {3: 7}))
+    )
+    first = (("zero", 0), ("zero", 1))
+    declared = (("one", None), ("two", 7), ("one", "b"))
+    assert with_declared(first, [one, two]) == with_declared(first, [two, one])
+    assert with_declared(first, [one, two]) == (*first, *declared)
+    for wrong in ([one], [one, two, dataclasses.replace(two, name="three")]):
+        with pytest.raises(ValueError, match="is to be row . of the actions; the next one is"):
+            with_declared(first, wrong)

@@ -41,11 +41,6 @@ def times(left: Value, right: Value) -> Value:
     return ir.Op("*", (left, right))
 
 
-def plus(left: Value, right: Value) -> Value:
-    """left + right."""
-    return ir.Op("+", (left, right))
-
-
 def finite(value: object) -> TypeGuard[Value]:
     """Whether a float expression names no infinity, and f32 holds each constant part of it.
 

@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 from m890sim.kernel import ir
 from m890sim.schedule.edit import EditError
 
-MOST_ANSWERS = 100_000  # about 1 kB each, the nodes that they keep alive counted
+MOST_ANSWERS = 80_000  # about 1.2 kB each, the nodes that they keep alive counted
 
 _T = TypeVar("_T")
 _N = TypeVar("_N")

@@ -13,10 +13,14 @@ from m890sim.workloads.level import Level
 
 
 def find_level(name: str, module: object) -> Level:
-    """The level of a module. Raises: TypeError for a module without one, or of another name."""
+    """The level of a module, checked.
+
+    Raises: TypeError for a module without one, or of another name; what `Level.check` raises.
+    """
     found = getattr(module, "LEVEL", None)
     if not isinstance(found, Level) or found.name != name:
         raise TypeError(f"{__name__}.{name} must have a Level {name!r} called LEVEL")
+    found.check()
     return found
 
 

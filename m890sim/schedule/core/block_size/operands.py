@@ -8,11 +8,10 @@ from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value, simplify
 from m890sim.kernel.transform import names_in, substitute
+from m890sim.schedule.core.block_size.extents import at_most
 from m890sim.schedule.core.block_size.kinds import FREE, Kind, factors, kind_of, length_of, uncut
 from m890sim.schedule.core.block_size.parts import Own, Part, Span
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.integers.proofs import Integers
-from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import by_node
 from m890sim.schedule.edit import EditError, refuse
 
@@ -254,18 +253,12 @@ class Operands:
 
     def within(self, stop: ir.Expr, dim: ir.Expr) -> frozenset[int]:
         """The sizes for which a slice certainly ends within its dimension."""
-        end, extent = self.inline(stop), self.inline(dim)
-        found: set[int] = set()
-        for size in self.sizes:
-            tunables = self.kernel.tunables | {self.name: size}
-            known = Integers(
-                surroundings(self.kernel, ()),
-                tunables=tunables,
-                least=dict.fromkeys(self.symbols, 0),
-            )
-            if known.at_most(known.form(end), known.form(extent)):
-                found.add(size)
-        return frozenset(found)
+        end, extent, tunables = self.inline(stop), self.inline(dim), self.kernel.tunables
+        return frozenset(
+            size
+            for size in self.sizes
+            if at_most(end, extent, {**tunables, self.name: size}, self.symbols)
+        )
 
     def tensor_axes(self, ref: ir.TensorRef, stmt: ir.Instr, written: bool) -> list[Axis]:
         extents: list[Axis] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from m890sim.kernel import ir, shapes
 from m890sim.schedule.core.effects import operand_roles
-from m890sim.schedule.core.float_values import finite, plus, positive, times, within_f32
+from m890sim.schedule.core.float_values import finite, positive, times, within_f32
 from m890sim.schedule.core.fusion import changed, fusion_at
 from m890sim.schedule.core.pieces import COMPUTE, MASKS, ONE, SFU, tiles_of
 from m890sim.schedule.core.room import in_own_tile, require_place
@@ -87,7 +87,7 @@ def _fuse_shift(
     if not isinstance(shift, ir.TileRef):
         moved = times(shift, factor)
         if second.keyword("scale") is not None or bias is not None:
-            moved = within_f32(second, plus(moved, bias) if finite(bias) else moved)
+            moved = within_f32(second, ir.Op("+", (moved, bias)) if finite(bias) else moved)
     elif factor == ONE:
         moved = shift
     else:

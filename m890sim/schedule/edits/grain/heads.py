@@ -8,16 +8,17 @@ from functools import partial
 
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import add, times
-from m890sim.kernel.transform import expressions
+from m890sim.kernel.transform import expressions, names_in, substitute_block
 from m890sim.schedule.core.fingerprints import bag_of_kernel
 from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.memo import Memo, by_node
+from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import SiteTransformer, expect, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
+from m890sim.schedule.edits.attributes.tunable import require_value
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
 from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Homes, Rows, is_position_mask
-from m890sim.schedule.edits.grain.tokens import require_tokens, tokens_of_a_block
 
 GROW, KEEP = "grow", "keep"
 
@@ -89,8 +90,8 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     heights = _LEGAL.checked((bag_of_kernel(kernel),), lambda: pack()[0], site, head)
     if argument == GROW:
         return lambda: pack()[1]
-    rows = require_tokens(kernel, stmt, heights, head[1])
-    return lambda: tokens_of_a_block(pack()[1], rows, head[1])
+    rows = _tokens_tunable(kernel, stmt, heights, head[1])
+    return lambda: _in_tokens(pack()[1], rows, head[1])
 
 
 _LEGAL: Memo[set[ir.Expr]] = Memo()
@@ -116,6 +117,51 @@ def _divided(stmt: ir.Stmt) -> tuple[tuple[str, ir.Expr], ...]:
     )
     return own + tuple(found for child in ir.children(stmt) for found in _divided(child))
 
+
+# ---- rows that become tokens ----
+
+
+def _tokens_tunable(
+    kernel: ir.Kernel, phase: ir.Cores, heights: set[ir.Expr], group: ir.Expr
+) -> str:
+    """The Tunable that is the rows of all packed tiles and may be known at launch only.
+
+    heights: these rows. Raises: EditError where there is none.
+    """
+    if len(heights) != 1:
+        raise refuse(phase, 'the packed tiles differ in rows; "grow" takes any')
+    (height,) = heights
+    if not isinstance(height, ir.Name) or height.id not in kernel.tunables:
+        raise refuse(phase, 'the rows of the packed tiles are no Tunable; "grow" takes any')
+    name = height.id
+    first = kernel.body[: _behind(kernel, group)]
+    if any(name in names_in(s.value) for s in first if isinstance(s, ir.Let)):
+        raise refuse(phase, f"a scalar in front of the number of heads of a group uses {name}")
+    for loop in ir.walk(kernel.body):
+        # Nor in slots=, at= or queue=: there it would be no size of a block.
+        if isinstance(loop, ir.Loop) and name in names_in(loop.step):
+            raise refuse(loop, f"{name} is a loop's step, which must be a constant")
+    require_value(kernel, name, 1)  # no multiple of the present size
+    return name
+
+
+def _in_tokens(packed: ir.Kernel, name: str, group: ir.Expr) -> ir.Kernel:
+    """A packed kernel with its Tunable of rows BQ replaced by max(1, BQ // G) everywhere."""
+    tokens = Namer(packed).fresh("TOKENS")
+    let = ir.Let(tokens, ir.Op("max", (ONE, ir.Op("//", (ir.Name(name), group)))))
+    place = _behind(packed, group)
+    body = packed.body[:place] + substitute_block(packed.body[place:], {name: ir.Name(tokens)})
+    return dataclasses.replace(packed, body=(*body[:place], let, *body[place:]))
+
+
+def _behind(kernel: ir.Kernel, group: ir.Expr) -> int:
+    """The first place of the kernel's body where a group's size is known."""
+    used = set(names_in(group))
+    places = [n for n, s in enumerate(kernel.body) if isinstance(s, ir.Let) and s.name in used]
+    return max(places, default=-1) + 1
+
+
+# ---- the packed phase ----
 
 _PACKED: Memo[ir.Stmt] = Memo()
 

@@ -11,6 +11,7 @@ from m890sim.schedule.core.effects import effects_of
 from m890sim.schedule.core.integers.failures import may_fail, may_overflow
 from m890sim.schedule.core.integers.proofs import Integers, integers_at, without
 from m890sim.schedule.core.integers.surroundings import surroundings
+from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.scopes import of_loop
 from m890sim.schedule.core.tree import node, replace, sites, staged
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
@@ -67,18 +68,26 @@ def require_independent(
     for name in sorted(found.reads & found.writes - found.defines):
         raise refuse(loop, f"`{name}` is both loaded and stored in the loop over {loop.var}")
     loops = (loop,) if also is None else (loop, also)
-    changing = found.defines | {each.var for each in loops}
-    stores: dict[str, list[tuple[Integers, tuple[Entry, ...]]]] = {}
+    changing = frozenset(found.defines | {each.var for each in loops})
+
+    def motion(path: Site, entry: Entry, each: ir.Loop) -> _Motion:
+        return _MOTIONS.get(
+            (surroundings(kernel, path), surroundings(kernel, site), entry, each.step),
+            lambda: _motion(integers_at(kernel, path, outside=site), entry, each, changing),
+            each.var,
+            changing,
+        )
+
+    stores: dict[str, list[tuple[Site, tuple[Entry, ...]]]] = {}
     for path, stmt in sites(kernel, site):
         if isinstance(stmt, ir.Instr) and stmt.op == "store":
             ref = stmt.operands[0]
             assert isinstance(ref, ir.TensorRef)
-            known = integers_at(kernel, path, outside=site)
-            stores.setdefault(ref.tensor, []).append((known, ref.index))
+            stores.setdefault(ref.tensor, []).append((path, ref.index))
     for tensor, pieces in stores.items():
         for each in loops:
             for dimension in range(len(pieces[0][1])):
-                motions = {_motion(k, index[dimension], each, changing) for k, index in pieces}
+                motions = {motion(path, index[dimension], each) for path, index in pieces}
                 if len(motions) == 1 and None not in motions:
                     break
             else:
@@ -86,9 +95,11 @@ def require_independent(
                 raise refuse(loop, f"{what} are not certain to be disjoint")
 
 
-def _motion(
-    known: Integers, entry: Entry, loop: ir.Loop, changing: frozenset[str]
-) -> tuple[ir.Expr | None, ir.Expr | None] | None:
+_Motion = tuple[ir.Expr | None, ir.Expr | None] | None
+_MOTIONS: Memo[_Motion] = Memo()
+
+
+def _motion(known: Integers, entry: Entry, loop: ir.Loop, changing: frozenset[str]) -> _Motion:
     """Base and pace of an index that starts at base + pace * the loop's variable.
 
     None also where it moves by less than its length from one iteration to the next.
