@@ -290,7 +290,7 @@ def test_tampered_record_is_refused_in_words(kind: str, record: Any, field: str)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AttentionCase("a", "decode", (2**40,), (1,), 1, 1, 8), "1 ... 33,554,432, not 10"),
+        (lambda: AttentionCase("a", "decode", (2**40,), (1,), 1, 1, 8), "1 ... 67,108,864, not 10"),
         (lambda: AttentionCase("a", "decode", (2**20,), (1,), 8, 8, 64), "the limit of a case is"),
         (lambda: AttentionCase("a", "extend", (0,), (2**17,), 8, 8, 16), "products, the limit"),
         (lambda: AttentionCase("a", "decode", (1,) * 20_000, (1,) * 20_000, 1, 1, 8), "16,384"),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 # What a case may ask of a machine that judges it, before any array is made; docs/judge.md.
-MOST_ELEMENTS = 2**25  # of one tensor: 128 MiB in fp32
-MOST_PRODUCTS = 2**36  # of the whole case
+MOST_ELEMENTS = 2**26  # of one tensor: 256 MiB in fp32
+MOST_PRODUCTS = 2**38  # of the whole case
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ def test_visible_keys_of_extend_and_decode():
         (("c", "decode", (0,), (1,), 1, 1, 8), "cached of a sequence of task decode must be 1"),
         (("c", "decode", (4,), (2,), 1, 1, 8), "queries must be 1 for every sequence"),
         (("c", "extend", (4,), (2,), 3, 2, 8), "multiple of key_heads"),
-        (("c", "extend", (4,), (2,), 2, 2, 0), "head_elements must be 1 ... 33,554,432"),
+        (("c", "extend", (4,), (2,), 2, 2, 0), "head_elements must be 1 ... 67,108,864"),
     ],
 )
 def test_impossible_shapes_are_refused(arguments, text):
@@ -155,3 +155,11 @@ def test_promised_scalars_are_above_0(task):
     assert set(task.positive) == scalars
     for case in task.cases:
         assert all(case.scalars[name] > 0 for name in task.positive)
+
+
+def test_cases_of_real_size_are_possible() -> None:
+    lengths = tuple(int(3072 ** (i * 77 % 128 / 127)) for i in range(128))
+    decode = AttentionCase("d", "decode", lengths, (1,) * 128, 32, 8, 128, 16, True)
+    assert decode.symbols["S"] * 8 * 128 > 2**25
+    prefill = AttentionCase("p", "extend", (0,), (4096,), 32, 8, 128)
+    assert prefill.demand.products > 2**35

@@ -176,7 +176,7 @@ def test_unknown_distribution_is_refused_with_the_list() -> None:
 
 
 def test_no_shape_is_empty() -> None:
-    with pytest.raises(ValueError, match="columns must be 1 ... 33,554,432, not 0"):
+    with pytest.raises(ValueError, match="columns must be 1 ... 67,108,864, not 0"):
         VectorAddCase("none", "vector_add", 3, 0)
     with pytest.raises(ValueError, match="inner must be 1 ..."):
         MatmulCase("none", "matmul", 3, 3, 0)

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Set
 
 from m890sim.kernel import ir
 from m890sim.kernel.forms import Form, Forms, Range
-from m890sim.kernel.shapes import simplify
+from m890sim.kernel.shapes import form_of, simplify
 from m890sim.schedule.core.block_size.kinds import wholes
 
 
 def at_most(left: ir.Expr, right: ir.Expr, values: Mapping[str, int], symbols: Set[str]) -> bool:
     """Whether left <= right is certain, for these values of the tunables; names are put in."""
     extents = _Extents(values, symbols)
-    most, least = extents.most(left), extents.most(right)
-    if most is None or least is None:
+    forms, most = extents.forms, extents.most(left)
+    if most is None:
         return False
-    low = extents.forms.range(extents.forms.subtract(least, most)).low
+    known: dict[str, Form | int] = {name: forms.name(name, Range(0, None)) for name in symbols}
+    end = form_of(forms, right, {**known, **values})
+    low = forms.range(forms.subtract(end, most)).low
     return low is not None and low >= 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from m890sim.kernel import ir
-from m890sim.kernel.forms import ONE, ZERO, Form, Forms, Range
+from m890sim.kernel.forms import ONE, ZERO, Form, Forms
 from m890sim.kernel.shapes import form_of
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
@@ -37,19 +37,16 @@ class Integers:
 
     All that is said holds for any values of the tunables and of the symbols of a launch; where
     `tunables` are given, for these values of them. `least`: lower bounds of names.
-    Only with given tunables are quotients opened whose factor their divisor does not divide, or
-    whose divisor is no number: for any tunables that would prove more, and make more edits legal.
     """
 
     def __init__(
         self,
-        around: Surroundings,
+        around: Iterable[Surroundings],
         outside: Surroundings | None = None,
         tunables: Mapping[str, int] = _NONE,
         least: Mapping[str, int] = _NONE,
     ) -> None:
         self.forms = Forms()
-        self._fixed = bool(tunables)  # quotients of all kinds are opened
         self._values: dict[str, Form | int] = dict(tunables)
         self._known: dict[int, tuple[ir.Expr, Form]] = {}  # by id; the expression is kept alive
         self._lets: dict[str, tuple[ir.Expr, ...]] = {}  # scalars that nothing has asked for yet
@@ -89,8 +86,6 @@ class Integers:
     def _at_least(self, name: str, value: int) -> None:
         if name not in self._values and name not in self._limits:
             self._limits[name] = (Form(value), None)
-            if self._fixed:  # the forms know ranges too
-                self.forms.name(name, Range(value))
 
     def _variable(self, name: str, start: ir.Expr, stop: ir.Expr) -> None:
         self._order[name] = len(self._order) + 1
@@ -223,9 +218,6 @@ class Integers:
                     return True
         # The last variable first: its bounds hold the names that came before it.
         for term in sorted(own, key=self._rank, reverse=True):
-            divisor = self._divisor(term) if self._fixed else 1
-            if own[term] % divisor:  # what is at most zero is so any number of times
-                return self._prove(self.forms.scale(target, divisor), depth - 1)
             every, choices = self.bounds(term, own[term])
             if choices:
                 rest = without(target, term)
@@ -238,12 +230,6 @@ class Integers:
         if key[0] == "name":
             return self._order.get(str(key[1]), 0), term
         return 1000, term  # min, max, //: opened before the names and terms in them are
-
-    def _divisor(self, term: int) -> int:
-        """The number that a term is a quotient by; else 1."""
-        op, *parts = self.forms.key(term)
-        divisor = parts[1] if op in ("//", "ceil_div") else None
-        return max(divisor.value or 1, 1) if isinstance(divisor, Form) else 1
 
     def bounds(self, term: int, coefficient: int) -> tuple[bool, list[Form]]:
         """Forms that are at least coefficient * term; every: all of them are needed for a proof."""
@@ -264,12 +250,7 @@ class Integers:
             return every, [forms.scale(part, coefficient) for part in (left, right)]
         divisor = right.value
         if divisor is None or divisor < 1:
-            least = forms.range(right).low if self._fixed else None
-            if op == "%" or least is None or least < 0:
-                return False, []
-            # One that is not negative is at least 1: it is divided by. So x / d lies from 0 to x.
-            end = forms.extreme("max" if coefficient > 0 else "min", ZERO, left)
-            return False, [forms.scale(end, coefficient)]
+            return False, []
         if op == "%":
             return False, [Form(coefficient * (divisor - 1) if coefficient > 0 else 0)]
         if coefficient % divisor:

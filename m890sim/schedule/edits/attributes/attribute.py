@@ -81,7 +81,7 @@ def _in_stages(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ..
 
 @edit(1, on="TileDecl", arguments=SLOTS, scope=_in_stages, placing=True, exact=True)
 def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
-    """Gives a tile another number of copies: 1 to 4 slots.
+    """Gives a tile another number of copies.
 
     before: kt = sram(BK, D, bf16)
     after:  kt = sram(BK, D, bf16, slots=2)
