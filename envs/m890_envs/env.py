@@ -25,6 +25,7 @@ from m890sim.judge.arguments import sequence_of
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
 from m890sim.schedule import Edit, EditError
+from m890sim.schedule.actions import ROWS as ACTION_ROWS
 from m890sim.schedule.actions import STOP
 from m890sim.schedule.macros import Macro
 from m890sim.session import Facade, KernelSession, LogEntry, Memory
@@ -80,7 +81,8 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     "always" or "never". seed, distributions (all where None), rows (every row where None): what the
     gate looks at. sites: statements that the observation shows, and that single edits reach: with
     "uniform" and "graph" no edit is legal that would put one out of reach; None for 128, 192, 512
-    by observation. shown: the case whose cycles
+    by observation. action_rows: so many rows of `actions.ROWS`, which grows with newer edits: all
+    where None. shown: the case whose cycles
     the program's rows and pictures show, the first where None. memory: a Memory to share; the
     process's own where None. render_mode: "ansi", "rgb_array" or "human", which opens a window and
     needs the extra `m890sim[human]`. `reset(options={"start": ...})`
@@ -112,6 +114,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         actions: str = "single",
         observation: str | None = None,
         sites: int | None = None,
+        action_rows: int | None = None,
         shown: str | None = None,
         memory: Memory | None = None,
         render_mode: str | None = None,
@@ -124,6 +127,9 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             observation = "uniform" if actions == "macro" else "task"
         choice_of("observation", observation, OBSERVATIONS)
         sites = SITES[observation] if sites is None else integer_of("sites", sites, 1, MOST_SITES)
+        if action_rows is None:
+            action_rows = len(ACTION_ROWS)
+        action_rows = integer_of("action_rows", action_rows, 1, len(ACTION_ROWS))
         if render_mode is not None:
             choice_of("render_mode", render_mode, tuple(self.metadata["render_modes"]))
         if cases is not None and not isinstance(cases, (str, Case)):
@@ -146,6 +152,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             "actions": actions,
             "observation": observation,
             "sites": sites,
+            "action_rows": action_rows,
             "shown": shown,
             "render_mode": render_mode,
         }
@@ -165,9 +172,10 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         self._template.load(start_of(self._template.task, start))
         self._choices: Choices
         if actions == "macro":
-            self._choices = MacroEdits(self._template)
+            self._choices = MacroEdits(self._template, action_rows)
         else:
-            self._choices = SingleEdits(self._template, sites, bounded=observation != "task")
+            bounded = observation != "task"
+            self._choices = SingleEdits(self._template, sites, bounded, action_rows)
         self._choices.check_start(self._template.kernel)
         self._viewer = Viewer(self._template, self._choices, observation, sites, shown)
         self._window = Window(self.metadata["render_fps"]) if render_mode == "human" else None

@@ -25,8 +25,8 @@ from m890_envs.fields import (
     Field,
 )
 from m890_envs.registration import FIXED, GRAPH, MACRO
-from m890sim.schedule.actions import ROWS, Actions
-from m890sim.schedule.macros import MACROS
+from m890sim.schedule.actions import ROWS
+from m890sim.schedule.macros import MACROS, macros_of
 
 _BLOCK = re.compile(
     r"(?P<begin><!-- table: (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end table -->)", re.S
@@ -45,7 +45,7 @@ def _ids() -> str:
     for name, arguments in FIXED.items():
         cases = ", ".join(arguments["cases"])
         numbers = [str(arguments[key]) for key in ("chip", "horizon", "budget", "sites")]
-        count = Actions(arguments["sites"]).n
+        count = 1 + arguments["action_rows"] * arguments["sites"]
         rows.append([f"`{name}`", f"`{arguments['task']}`", cases, *numbers, f"{count:,}"])
     heads = ("id", "task", "cases", "chip", "horizon", "budget", "sites", "actions")
     return _markdown(heads, rows)
@@ -54,8 +54,9 @@ def _ids() -> str:
 def _newer() -> str:
     rows = []
     for beside, macro, graph in zip(FIXED, MACRO, GRAPH, strict=True):
-        count = Actions(GRAPH[graph]["sites"]).n
-        rows.append([f"`{beside}`", f"`{macro}`", f"{1 + len(MACROS)}", f"`{graph}`", f"{count:,}"])
+        count = 1 + GRAPH[graph]["action_rows"] * GRAPH[graph]["sites"]
+        macros = 1 + macros_of(MACRO[macro]["action_rows"])
+        rows.append([f"`{beside}`", f"`{macro}`", f"{macros}", f"`{graph}`", f"{count:,}"])
     heads = ("beside", "macro actions", "actions", "single edits, graph", "actions")
     return _markdown(heads, rows)
 

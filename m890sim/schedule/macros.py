@@ -130,6 +130,11 @@ for _number, (_row, _macro) in enumerate(_PAIRS, 1):
     _IDS[_row][_macro.reach] = _number
 
 
+def macros_of(rows: int) -> int:
+    """How many macros the first rows of `actions.ROWS` have: MACROS begins with them."""
+    return sum(row < rows for row in _ROW_OF)
+
+
 @lru_cache(65_536)
 def _ids(name: str, argument: Argument, kinds: tuple[str, ...]) -> frozenset[int]:
     """The ids of an edit with an argument as its row has it, at a place of these kinds."""
@@ -157,9 +162,9 @@ class MacroActions:
         self.context = context
         self.n = 1 + len(MACROS)
 
-    def number_of(self, action: Any) -> int:
-        """An id that anyone may have made up, as an int. Raises: TypeError, ValueError."""
-        return self._actions.number_of(action, self.n)
+    def number_of(self, action: Any, n: int | None = None) -> int:
+        """As `Actions.number_of`."""
+        return self._actions.number_of(action, self.n if n is None else n)
 
     def macro_of(self, action: Any) -> Macro | None:
         """The macro of an id; None for STOP. Raises: TypeError, ValueError."""

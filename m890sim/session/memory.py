@@ -21,7 +21,7 @@ from m890sim.judge.arguments import cases_of
 from m890sim.judge.evaluation import chosen_distributions, judge_case
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import computed, digest
-from m890sim.kernel.ir import Kernel
+from m890sim.kernel.ir import Kernel, walk
 from m890sim.language import check_built, check_size
 from m890sim.messages import described
 from m890sim.schedule import Context, Edit, EditError, check_edit
@@ -35,6 +35,7 @@ from m890sim.workloads import Case, Task, load_kernel, lower_bound, simulate_che
 STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB each
 RESULTS = 50_000  # remembered (kernel, chip, case) results, about 2 kB each
 MOST_KEPT = 2**40  # no bound that anyone reaches
+_LARGE = 200  # statements: a kernel takes up the room of one more for each so many
 REFUSALS = 1024  # illegal edits of one kernel whose reason is kept
 
 # A message begins with "file:line:column: CODE ", with "CODE ", or with neither.
@@ -165,6 +166,7 @@ class Memory:
         self._timings: dict[Hashable, CaseCycles] = {}
         self._verdicts: dict[Hashable, Verdict] = {}
         self._watched: set[Case] = set()
+        self._room = 0  # that the states take up
 
     def watch(self, case: Case) -> None:
         """Trace this case from now on whenever it is timed, for the next `traced` of the kernel.
@@ -230,14 +232,14 @@ class Memory:
         for state in alike:
             if state.kernel == kernel:
                 return state
-        kept = sum(len(each.states) for each in self._spaces.values())
-        if kept >= self._most_states or len(alike) >= self._most_states:
+        self._room += 1 + _statements(made.kernel) // _LARGE
+        if self._room > self._most_states or len(alike) >= self._most_states:
             for each in self._spaces.values():
                 for states in tuple(each.states.values()):
                     for state in states:
                         state.forget()
                 each.states = {}
-            alike = ()
+            alike, self._room = (), 1
         space.states[made.digest] = (*alike, made)
         return made
 
@@ -408,6 +410,10 @@ class Memory:
         except TaskError as error:
             return Verdict(False, WRONG, _PLACE.sub("", str(error)))
         return None
+
+
+def _statements(kernel: Kernel) -> int:
+    return sum(1 for _ in walk(kernel.body))
 
 
 def _check_space(space: object) -> None:

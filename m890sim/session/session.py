@@ -29,6 +29,7 @@ from m890sim.workloads import DISTRIBUTIONS, Case, Task
 VERIFY = ("best", "always", "never")
 _STRENGTH = {"never": 0, "best": 1, "always": 2}
 
+_KEPT = 64  # of a path's last states, where macros were performed
 _SNAPSHOT = 11  # parts of a snapshot
 
 # The kernel that was loaded, then one state an edit; None for those in the middle of several edits
@@ -229,7 +230,10 @@ class KernelSession:
         action. Nothing has changed then.
         """
         edits, state = self.memory.performed(self._space, _end(self._path), action)
-        self._path = (*self._path, *(None,) * (len(edits) - 1), state)
+        path = (*self._path, *(None,) * (len(edits) - 1), state)
+        # Kernels after macros share little, so that a long walk would keep hundreds of them alive.
+        forgotten = max(0, len(path) - 1 - _KEPT)
+        self._path = (path[0], *(None,) * forgotten, *path[1 + forgotten :])
         self._edits = (*self._edits, *edits)
         return edits
 

@@ -15,8 +15,18 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import m890_envs
-from m890_envs import FIXED, IDS, FlatMaskedObservation, KernelEditEnv, MaskInObservation
+from m890_envs import (
+    FIXED,
+    GRAPH,
+    IDS,
+    MACRO,
+    FlatMaskedObservation,
+    KernelEditEnv,
+    MaskInObservation,
+)
 from m890_envs.fields import INFO
+from m890sim.schedule.actions import ROWS
+from m890sim.schedule.macros import macros_of
 from m890sim.workloads import get_task
 from tests.envs.walks import QUICK, walk
 from tests.envs.window import Pygame
@@ -149,3 +159,38 @@ def test_package_imports_only_the_simulator_and_gymnasium() -> None:
 
 def test_public_names_exist() -> None:
     assert all(hasattr(m890_envs, name) for name in m890_envs.__all__)
+
+
+@pytest.mark.parametrize("observation", ["task", "graph"])
+def test_actions_are_those_of_the_rows_that_an_id_names(make: Make, observation: str) -> None:
+    few, all_ = (
+        make("M890/KernelEdit-v0", task="vector_add", sites=50, observation=observation, **more)
+        for more in ({"action_rows": 7}, {})
+    )
+    assert few.action_space.n == 1 + 7 * 50
+    (_, one), (_, other) = few.reset(), all_.reset()
+    assert one["action_mask"].tolist() == other["action_mask"][: 1 + 7 * 50].tolist()
+    beyond = int(other["action_mask"].nonzero()[0][-1])
+    edit = all_.edit_of(beyond)
+    assert few.action_of(edit) is None
+    with pytest.raises(ValueError, match="an action must lie in 0 ... 350"):
+        few.edit_of(beyond)
+
+
+def test_macros_are_those_of_the_rows_that_an_id_names(make: Make) -> None:
+    few, all_ = (
+        make("M890/KernelEdit-v0", task="vector_add", actions="macro", **more)
+        for more in ({"action_rows": 7}, {})
+    )
+    n = few.action_space.n
+    assert n == 1 + macros_of(7) < all_.action_space.n == 1 + macros_of(len(ROWS))
+    (_, one), (_, other) = few.reset(), all_.reset()
+    assert one["action_mask"].tolist() == other["action_mask"][:n].tolist()
+    macro = all_.edit_of(n)
+    assert few.action_of(all_.edit_of(n - 1)) == n - 1 and few.action_of(macro) is None
+    with pytest.raises(ValueError, match="an action must lie in 0 ..."):
+        few.edit_of(n)
+
+
+def test_a_newer_edit_changes_no_fixed_id() -> None:
+    assert all("action_rows" in arguments for arguments in (FIXED | MACRO | GRAPH).values())

@@ -20,6 +20,7 @@ BASE = {"task": "vector_add", "cases": ("add-256x512",), "verify": "never", "sit
 NAMES = (
     *("task", "cases", "chip", "start", "horizon", "budget", "reward", "verify", "seed"),
     *("distributions", "rows", "penalty", "actions", "observation", "sites", "shown", "memory"),
+    "action_rows",
     "render_mode",
 )
 

@@ -88,7 +88,10 @@ def test_prove_accepts_every_kernel_of_a_level(name: str) -> None:
     task = get_task(KERNELS[name].task)
     for case in task.cases:
         found = prove(load_kernel(name), task, case, seed=3)
-        assert found.answer == "equivalent", (case.name, found.reason)
+        if type(case).specification is Case.specification:  # the level has none
+            assert "has no definition over a field" in found.reason
+        else:
+            assert found.answer == "equivalent", (case.name, found.reason)
 
 
 @pytest.mark.parametrize("name", ["extend", "decode"])
