@@ -225,11 +225,11 @@ class Integers:
                 return all(results) if every else any(results)
         return False
 
-    def _rank(self, term: int) -> tuple[int, int]:
+    def _rank(self, term: int) -> int:
         key = self.forms.key(term)
         if key[0] == "name":
-            return self._order.get(str(key[1]), 0), term
-        return 1000, term  # min, max, //: opened before the names and terms in them are
+            return self._order.get(str(key[1]), 0)
+        return 1000  # min, max, //: opened before the names in them are replaced
 
     def bounds(self, term: int, coefficient: int) -> tuple[bool, list[Form]]:
         """Forms that are at least coefficient * term; every: all of them are needed for a proof."""
