@@ -84,7 +84,7 @@ def compile_instruction(
     call = _Call(spec, site, fixed, tuple(reads), tuple(writes), checks_of(pieces), refs)
     if any(isinstance(piece.place, TensorPiece) for piece in writes):
         step = _store(call, world)
-    elif len(writes) > 1 or call.checks:
+    elif len(writes) > 1 or call.checks or spec.family == "matrix":
         step = _general(call, world)
     else:
         step = _plain(call, world)
@@ -130,14 +130,12 @@ def _operands(
 
 
 def _plain(call: _Call, world: World) -> Step:
-    """One tile is written and no extents need comparing: most instructions."""
+    """One tile is written, without multiply-adds, and no extents need comparing: most of them."""
     domain, write, meaning = world.domain, world.domain.write, call.spec.meaning
     reads, fixed = call.reads, call.fixed
     (piece,) = call.writes
     name, dtype, target = piece.operand.name, _rounding(call, piece), _tile_place(piece).target
     touch, sized = world.work.touch, call.spec.size_of
-    if call.spec.family == "matrix":
-        return _general(call, world)
 
     def step(env: Env) -> None:
         arguments = dict(fixed)
@@ -151,7 +149,7 @@ def _plain(call: _Call, world: World) -> Step:
 
 
 def _general(call: _Call, world: World) -> Step:
-    """Several tiles are written, or extents must be compared first."""
+    """Several tiles are written, extents must be compared first, or products are counted."""
     domain, write, meaning = world.domain, world.domain.write, call.spec.meaning
     writes = [(p.operand.name, _tile_place(p).target, _rounding(call, p)) for p in call.writes]
     spec, spend, sized = call.spec, world.work.spend, _sized(call.spec)
