@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.memo import Memo
-from m890sim.schedule.core.tree import block, latest, node
+from m890sim.schedule.core.tree import block, index, node
 from m890sim.schedule.edit import Site
 
 
@@ -86,13 +86,11 @@ def _made(
 
 def surroundings(kernel: ir.Kernel, site: Site) -> Surroundings:
     """What is known at the start of the statement at a site; of the kernel's end where it is ()."""
-    index = latest(kernel)
-    if index is None:
-        return _surroundings(kernel, site)
-    known = index.known.get(site)
-    if not isinstance(known, Surroundings):
-        known = index.known[site] = _surroundings(kernel, site)
-    return known
+    around = index(kernel).known
+    found = around.get(site)
+    if not isinstance(found, Surroundings):
+        found = around[site] = _surroundings(kernel, site)
+    return found
 
 
 def _surroundings(kernel: ir.Kernel, site: Site) -> Surroundings:

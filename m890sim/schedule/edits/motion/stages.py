@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
 from m890sim.schedule.core.effects import Effects, effects_of
 from m890sim.schedule.core.names import top_names
-from m890sim.schedule.core.tree import Body, contents, node, parent_of, replace, staged
+from m890sim.schedule.core.scopes import in_stages
+from m890sim.schedule.core.tree import Body, contents, expect, replace, staged
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
 _LAST = 7  # the highest number of a stage
@@ -57,13 +58,7 @@ def _used_in_several(stages: Mapping[int, Effects]) -> dict[str, list[int]]:
     return {name: at for name, at in touched.items() if len(at) > 1}
 
 
-def _in_its_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a statement, the one around a stage, the values of tunables."""
-    around = parent_of(kernel, site) if isinstance(stmt, ir.Stage) else None
-    return (stmt, around, kernel.params)
-
-
-@edit(19, on="Stage", scope=_in_its_loop, exact=True)
+@edit(19, on="Stage", scope=in_stages, exact=True)
 def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the last statement of a stage to the beginning of the next one.
 
@@ -80,7 +75,7 @@ def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return _passed_on(kernel, site, 1)
 
 
-@edit(20, on="Stage", scope=_in_its_loop, exact=True)
+@edit(20, on="Stage", scope=in_stages, exact=True)
 def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the first statement of a stage to the end of the one before.
 
@@ -99,9 +94,8 @@ def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
 
 def _passed_on(kernel: ir.Kernel, site: Site, step: int) -> ir.Kernel:
     """The last statement of a stage goes to the next stage (1), or the first to the one before."""
-    stage, loop, at = node(kernel, site), parent_of(kernel, site), site[-1]
-    if not isinstance(stage, ir.Stage) or not isinstance(loop, ir.Loop):
-        raise refuse(stage, "only a stage passes statements on; pipeline the loop first")
+    stage, loop = expect(kernel, site, ir.Stage), expect(kernel, site[:-1], ir.Loop)
+    at = site[-1]
     movable = [i for i, child in enumerate(stage.body) if not isinstance(child, BESIDE)]
     if not movable:
         raise refuse(stage, "this stage has no statement to pass on")
@@ -141,14 +135,10 @@ def _passed_on(kernel: ir.Kernel, site: Site, step: int) -> ir.Kernel:
     return replace(kernel, site[:-1], with_slots(kernel, loop))
 
 
-def _staged(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[None]:
-    if isinstance(stmt, ir.Loop) and staged(stmt):
-        yield None
+_STAGED = (lambda kernel, site, loop: staged(loop), "only a loop with stages can lose them")
 
 
-@edit(21, on="Loop", arguments=_staged, scope=_in_its_loop, exact=True)
+@edit(21, on="Loop", only=_STAGED, scope=in_stages, exact=True)
 def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Removes the stages of a loop; their statements stay in the order of the text.
 
@@ -160,9 +150,7 @@ def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context)
 
     No name of a stage is defined again below it in the loop.
     """
-    loop = node(kernel, site)
-    if not isinstance(loop, ir.Loop) or not staged(loop):
-        raise refuse(loop, "only a loop with stages can lose them")
+    loop = expect(kernel, site, ir.Loop)
     return replace(kernel, site, dataclasses.replace(loop, body=unstaged(loop)))
 
 
