@@ -21,7 +21,7 @@ from m890sim.schedule.core.fingerprints import bag_of_block
 from m890sim.schedule.core.integers.proofs import Values
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
 from m890sim.schedule.core.memo import Memo, by_node
-from m890sim.schedule.core.tree import Body, declaration, extents
+from m890sim.schedule.core.tree import Body, declaration, extents, tensors
 from m890sim.schedule.edit import Site, refuse
 
 _Fault = tuple[ir.Stmt, str]  # a statement, and what is wrong with it
@@ -87,8 +87,7 @@ class Iterations(Values):
         self.scalars = ScalarChecker(self.report, self.scope)
         self.instructions = Instructions(self.scalars)
         super().__init__(self.scalars.forms, kernel.tunables)
-        self.objects: dict[str, ir.Param | ir.HbmDecl] = {p.name: p for p in kernel.params}
-        self.objects |= {s.name: s for s in kernel.body if isinstance(s, ir.HbmDecl)}
+        self.objects = tensors(kernel)
         self.tiles: dict[str, ir.TileDecl] = {}
         self.moving: set[str] = set()  # what has other values than before
         dims = {name for p in kernel.params for dim in p.dims for name in names_in(dim)}
