@@ -164,24 +164,23 @@ class Iterations(Values):
 
     def fault_below(self, stmt: ir.Stmt) -> _Fault | None:
         """A fault of the blocks in a statement; takes note of what it defines."""
+        around, alive = self.around, [True, True]
         if isinstance(stmt, ir.Let):
-            self.enter(self.around.after(stmt))
-        elif isinstance(stmt, ir.TileDecl):
+            self.enter(around.after(stmt))
+            return None
+        if isinstance(stmt, ir.TileDecl):
             self.scope.visible.pop(stmt.name, None)
             self.tiles[stmt.name] = stmt
-        elif isinstance(stmt, ir.Stage):
-            return self.block(stmt.body)
         elif isinstance(stmt, ir.If):
             truth = self.forms.truth(self.form(stmt.condition))
-            found = self.block(stmt.then, truth is not False)
-            return found or self.block(stmt.orelse, truth is not True)
+            alive = [truth is not False, truth is not True]
         elif isinstance(stmt, ir.Loop):
-            around, runs = self.around, self.runs(stmt.start, stmt.stop)
+            alive = [self.runs(stmt.start, stmt.stop)]
             self.enter(around.inside(stmt, 0))
-            found = self.block(stmt.body, runs)
-            self.around = around
-            return found
-        return None
+        blocks = zip(ir.blocks(stmt), alive, strict=False)
+        found = next(filter(None, (self.block(body, runs) for body, runs in blocks)), None)
+        self.around = around
+        return found
 
     def own_fault(self, stmt: ir.Stmt) -> _Fault | None:
         """What is wrong with a statement's own text, where that moves."""
@@ -201,8 +200,7 @@ class Iterations(Values):
     def check(self, stmt: ir.Stmt) -> _Fault | None:
         """What the language says of a statement's own text."""
         if isinstance(stmt, ir.Instr):
-            effects = effects_of(stmt)
-            for name in (*effects.scalars, *effects.touched):
+            for name in (*effects_of(stmt).scalars, *effects_of(stmt).touched):
                 self.bind(name)
             self.instructions.check(stmt)
         else:
@@ -231,11 +229,11 @@ class Iterations(Values):
             made = Binding(name, "int", _HERE, level=level, form=self.form(ir.Name(name)))
         else:
             found = self.tile(name) or self.objects[name]
-            dims = (found.rows, found.cols) if isinstance(found, ir.TileDecl) else found.dims
-            kind = found.kind if isinstance(found, ir.Param) else "hbm"
-            space = "hbm"
+            kind, space, dims = "hbm", "hbm", getattr(found, "dims", ())
             if isinstance(found, ir.TileDecl):
-                kind, space = "tile", found.space
+                kind, space, dims = "tile", found.space, (found.rows, found.cols)
+            elif isinstance(found, ir.Param):
+                kind = found.kind
             forms = tuple(map(self.form, dims))
             made = Binding(name, kind, _HERE, dims=forms, dtype=found.dtype, space=space)
         self.scope.visible[name] = made
