@@ -189,8 +189,8 @@ REFUSED = {
         PAIR,
         "split_transfer acts on load or store, not on fence",
     ),
-    "split_queue": ("split_transfer", "load", 9, PAIR, "from 0 to 3, not 9"),
-    "split_same_queue": ("split_transfer", "load", 0, PAIR, "on queue 0 already"),
+    "split_queue": ("split_transfer", "load", 9, PAIR, "from 0 to 3 and another one, not 9"),
+    "split_same_queue": ("split_transfer", "load", 0, PAIR, "and another one, not 0"),
     "split_row": (
         "split_transfer",
         "load",
@@ -212,8 +212,8 @@ REFUSED = {
         "a = sram(16, 8, bf16)\nload(a[::2], x[i, :, :])",
         "have a step",
     ),
-    "coalesce_last": ("coalesce", "store", None, PAIR, "no transfer below"),
-    "coalesce_other": ("coalesce", "load", None, PAIR, "what stands below it is no load"),
+    "coalesce_last": ("coalesce", "store", None, PAIR, "no transfer of the same kind"),
+    "coalesce_other": ("coalesce", "load", None, PAIR, "no transfer of the same kind"),
     "coalesce_tensor_gap": (
         "coalesce",
         "load",

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import Transformer
-from m890sim.schedule.core.memo import Memo, by_node
+from m890sim.schedule.core.memo import Memo, by_kernel, by_node
 from m890sim.schedule.edit import EditError, Site, refuse
 
 Body = tuple[ir.Stmt, ...]
@@ -110,6 +110,13 @@ def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
             if place != index:
                 yield stmt, place < index
         body = ir.children(body[index])
+
+
+@by_kernel
+def tensors(kernel: ir.Kernel) -> dict[str, ir.Param | ir.HbmDecl]:
+    """Parameters and HBM scratch by name."""
+    found: dict[str, ir.Param | ir.HbmDecl] = {param.name: param for param in kernel.params}
+    return found | {stmt.name: stmt for stmt in kernel.body if isinstance(stmt, ir.HbmDecl)}
 
 
 def find_home(kernel: ir.Kernel, site: Site, name: str) -> Site | None:

@@ -199,11 +199,9 @@ def _require_use(
         for name, _, _, value in operand_roles(stmt)
         if name in OPS[stmt.op].same_dtype and isinstance(value, (ir.TileRef, ir.TensorRef))
     }
-    others = tied - {tile.name} if tile.name in tied else set()
-    tensors = {p.name: p.dtype for p in kernel.params if p.kind == "tensor"}
-    tensors |= {s.name: s.dtype for s in kernel.body if isinstance(s, ir.HbmDecl)}
-    for name in sorted(others):
-        other = tensors[name] if name in tensors else tree.declaration(kernel, site, name).dtype
+    tensors = tree.tensors(kernel)
+    for name in sorted(tied - {tile.name}) if tile.name in tied else ():
+        other = (tensors.get(name) or tree.declaration(kernel, site, name)).dtype
         if other != dtype:
             found = f"{stmt.op} needs {tile.name} in the dtype of {name}, which is {other}"
             raise refuse(stmt, found)
