@@ -7,7 +7,7 @@ from collections.abc import Callable
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.integers.failures import range_at_launch
-from m890sim.schedule.core.tree import Body
+from m890sim.schedule.core.tree import Body, tensors
 from m890sim.schedule.edit import refuse
 
 
@@ -50,8 +50,7 @@ def require_whole_groups(
     kernel: ir.Kernel, stmt: ir.Cores, head: str, group: ir.Expr, whole: ir.Expr
 ) -> None:
     """Refuses a phase that would not trap where the last group has fewer heads than the others."""
-    dims = {p.name: p.dims for p in kernel.params}
-    dims |= {s.name: s.dims for s in kernel.body if isinstance(s, ir.HbmDecl)}
+    dims = {name: tensor.dims for name, tensor in tensors(kernel).items()}
     pick = ir.Op("//", (ir.Name(head), group))
     lets = [part for part in ir.walk(stmt.body) if isinstance(part, ir.Let)]
     others = {let.name for let in lets if let.value != pick}
