@@ -55,18 +55,17 @@ class Values:
 class Integers(Values):
     """Forms of integers in their surroundings, and proofs about them.
 
-    All that is said holds for any values of the tunables and of the symbols of a launch; where
-    `tunables` are given, for these values of them. `least`: lower bounds of names.
+    All that is said holds for any values of the tunables and of the symbols of a launch. `least`:
+    lower bounds of names.
     """
 
     def __init__(
         self,
         around: Iterable[Surroundings],
         outside: Surroundings | None = None,
-        tunables: Mapping[str, int] = _NONE,
         least: Mapping[str, int] = _NONE,
     ) -> None:
-        super().__init__(Forms(), tunables)
+        super().__init__(Forms(), {})
         self._known: dict[int, tuple[ir.Expr, Form]] = {}  # by id; the expression is kept alive
         self._ranges: dict[str, tuple[ir.Expr, ...]] = {}  # variables not asked for yet
         self._limits: dict[str, tuple[Form | None, Form | None]] = {}  # least, largest
@@ -100,8 +99,7 @@ class Integers(Values):
             self._true += self.limits(part.exprs[0], part.taken)
 
     def _at_least(self, name: str, value: int) -> None:
-        if name not in self.values and name not in self._limits:
-            self._limits[name] = (Form(value), None)
+        self._limits.setdefault(name, (Form(value), None))
 
     def _name_of(self, form: Form) -> str | None:
         """The name that a form is, if it is one."""
@@ -175,15 +173,14 @@ class Integers(Values):
                 return decisive
             return None if None in parts else not decisive
         left, right = map(self.form, condition.args)
-        for truth in (True, False):
-            op = condition.op if truth else _NEGATED[condition.op]
-            if op == "!=":
-                more, less = self.forms.add(left, ONE), self.forms.add(right, ONE)
-                if self.at_most(more, right) or self.at_most(less, left):
-                    return truth
-            elif all(self.at_most(limit, ZERO) for limit in self._comparison(op, left, right)):
-                return truth
-        return None
+        if self._holds(condition.op, left, right):
+            return True
+        return False if self._holds(_NEGATED[condition.op], left, right) else None
+
+    def _holds(self, op: str, left: Form, right: Form) -> bool:
+        if op == "!=":
+            return self._holds("<", left, right) or self._holds(">", left, right)
+        return all(self.at_most(limit, ZERO) for limit in self._comparison(op, left, right))
 
     def limits(self, condition: ir.Expr, truth: bool) -> Iterator[Form]:
         """Forms that are all at most zero where the condition has that truth."""

@@ -14,7 +14,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import effects_of, operand_roles
 from m890sim.schedule.core.float_values import positive
-from m890sim.schedule.core.liveness import read_first, written_pieces
+from m890sim.schedule.core.liveness import pieces_of, read_first
 from m890sim.schedule.core.running.values import BodyValues
 
 _NOTHING: frozenset[str] = frozenset()
@@ -98,7 +98,7 @@ class _Blocks(BodyValues[Result]):
                 self.sized.add(stmt.name)
             elif isinstance(stmt, ir.Instr):
                 for tile, ops in self.writers.items():
-                    ops += [stmt.op for _ in written_pieces(stmt, tile)]
+                    ops += [stmt.op for _ in pieces_of(stmt, tile, written=True)]
         self.reads: dict[str, Result] = {}  # of the instruction's operands, by name
         self.steps: dict[tuple[int, str], _Step] = {}
 

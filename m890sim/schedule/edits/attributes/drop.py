@@ -6,7 +6,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import effects_of, operand_roles, touches
-from m890sim.schedule.core.liveness import written_pieces
+from m890sim.schedule.core.liveness import pieces_of
 from m890sim.schedule.core.pieces import read_instead
 from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse, statement
@@ -123,7 +123,8 @@ def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) 
             if ref.tile in effects_of(later).reads:
                 raise refuse(stmt, f"{ref.tile} is read afterwards")
             if isinstance(later, ir.Instr) and any(
-                (piece.rows, piece.cols) in enough for piece in written_pieces(later, ref.tile)
+                (piece.rows, piece.cols) in enough
+                for piece in pieces_of(later, ref.tile, written=True)
             ):
                 return
         if length == len(home):
