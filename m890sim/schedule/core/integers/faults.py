@@ -74,19 +74,18 @@ def _doubtful(stmt: ir.Stmt) -> bool:
     )
 
 
-class Iterations(Values):
-    """A walk over a loop's body by the rules of the language.
+class Iterations(Values, Scope):
+    """A walk over a loop's body by the rules of the language, and the names as it knows them.
 
     Only statements that depend on the loop's variable are looked at, the rest was checked.
     """
 
     def __init__(self, kernel: ir.Kernel, site: Site) -> None:
         self.kernel, self.site = kernel, site
-        self.report = Report(kernel.filename)
-        self.scope = Scope(self.report)
-        self.scalars = ScalarChecker(self.report, self.scope)
+        Scope.__init__(self, Report(kernel.filename))
+        self.scalars = ScalarChecker(self.report, self)
         self.instructions = Instructions(self.scalars)
-        super().__init__(self.scalars.forms, kernel.tunables)
+        Values.__init__(self, self.scalars.forms, kernel.tunables)
         self.objects = tensors(kernel)
         self.tiles: dict[str, ir.TileDecl] = {}
         self.moving: set[str] = set()  # what has other values than before
@@ -94,17 +93,17 @@ class Iterations(Values):
         for name in kernel.symbols:
             self.values[name] = self.scalars.number(name, Range(0 if name in dims else None))
         for part in surroundings(kernel, site):
-            self.enter(part)
+            self.note(part)
 
-    def enter(self, part: Surroundings) -> None:
+    def note(self, part: Surroundings) -> None:
         """Takes note of a definition, or of a block's variables."""
         self.around = part
         for name, exprs in part.integers:
-            self.define(name, exprs)
+            self.integer(name, exprs)
 
-    def define(self, name: str, exprs: tuple[ir.Expr, ...]) -> None:
+    def integer(self, name: str, exprs: tuple[ir.Expr, ...]) -> None:
         """An integer with a value, or between a start and a stop, that depends on others."""
-        self.scope.visible.pop(name, None)
+        self.visible.pop(name, None)
         self.values.pop(name, None)
         self.asked.pop(name, None)  # its place is behind what it depends on
         self.asked[name] = exprs
@@ -141,14 +140,14 @@ class Iterations(Values):
         var = loop.var if at is None or alone else f"{loop.var}'"  # no kernel has such a name
         alive = var != loop.var or self.runs(start, stop)
         if not alone:
-            self.enter(self.around.loop(var, start, stop, loop.step))
+            self.note(self.around.loop(var, start, stop, loop.step))
         if at is not None:
             value = substitute(at, {loop.var: ir.Name(var)})
-            self.enter(self.around.let(loop.var, _one(value)))
+            self.note(self.around.let(loop.var, _one(value)))
         self.moving |= {var, loop.var}
-        return self.block(loop.body, alive)
+        return self.fault_in(loop.body, alive)
 
-    def block(self, body: Body, alive: bool = True) -> _Fault | None:
+    def fault_in(self, body: Body, alive: bool = True) -> _Fault | None:
         """A fault of a block; alive: False where it never runs, and only some errors count."""
         around, before = self.around, self.scalars.alive
         self.scalars.alive = before and alive
@@ -166,19 +165,19 @@ class Iterations(Values):
         """A fault of the blocks in a statement; takes note of what it defines."""
         around, alive = self.around, [True, True]
         if isinstance(stmt, ir.Let):
-            self.enter(around.after(stmt))
+            self.note(around.after(stmt))
             return None
         if isinstance(stmt, ir.TileDecl):
-            self.scope.visible.pop(stmt.name, None)
+            self.visible.pop(stmt.name, None)
             self.tiles[stmt.name] = stmt
         elif isinstance(stmt, ir.If):
             truth = self.forms.truth(self.form(stmt.condition))
             alive = [truth is not False, truth is not True]
         elif isinstance(stmt, ir.Loop):
             alive = [self.runs(stmt.start, stmt.stop)]
-            self.enter(around.inside(stmt, 0))
+            self.note(around.inside(stmt, 0))
         blocks = zip(ir.blocks(stmt), alive, strict=False)
-        found = next(filter(None, (self.block(body, runs) for body, runs in blocks)), None)
+        found = next(filter(None, (self.fault_in(body, runs) for body, runs in blocks)), None)
         self.around = around
         return found
 
@@ -200,13 +199,9 @@ class Iterations(Values):
     def check(self, stmt: ir.Stmt) -> _Fault | None:
         """What the language says of a statement's own text."""
         if isinstance(stmt, ir.Instr):
-            for name in (*effects_of(stmt).scalars, *effects_of(stmt).touched):
-                self.bind(name)
             self.instructions.check(stmt)
         else:
             for expr in header(stmt):
-                for name in names_in(expr):
-                    self.bind(name)
                 self.scalars.integer(expr, _HERE)
         for error in self.report.diagnostics:
             found = error.message.partition(";")[0]
@@ -220,20 +215,22 @@ class Iterations(Values):
             self.tiles[name] = declaration(self.kernel, self.site, name)
         return self.tiles.get(name)
 
-    def bind(self, name: str) -> None:
-        """Tells the language what a name means."""
-        if name in self.scope.visible or name in ir.FLOAT_NAMES:
-            return
+    def find(self, name: str, loc: ir.SourceLoc) -> Binding:
+        """What a name means, for the language; found where it asks."""
+        known = self.visible.get(name)
+        if known is None:
+            known = self.visible[name] = self.bound(name)
+        return known
+
+    def bound(self, name: str) -> Binding:
         if name in self.values or name in self.asked:
             level = TUNABLE if name in self.kernel.tunables else LOCAL
-            made = Binding(name, "int", _HERE, level=level, form=self.form(ir.Name(name)))
-        else:
-            found = self.tile(name) or self.objects[name]
-            kind, space, dims = "hbm", "hbm", getattr(found, "dims", ())
-            if isinstance(found, ir.TileDecl):
-                kind, space, dims = "tile", found.space, (found.rows, found.cols)
-            elif isinstance(found, ir.Param):
-                kind = found.kind
-            forms = tuple(map(self.form, dims))
-            made = Binding(name, kind, _HERE, dims=forms, dtype=found.dtype, space=space)
-        self.scope.visible[name] = made
+            return Binding(name, "int", _HERE, level=level, form=self.form(ir.Name(name)))
+        found = self.tile(name) or self.objects[name]
+        kind, space, dims = "hbm", "hbm", getattr(found, "dims", ())
+        if isinstance(found, ir.TileDecl):
+            kind, space, dims = "tile", found.space, (found.rows, found.cols)
+        elif isinstance(found, ir.Param):
+            kind = found.kind
+        forms = tuple(map(self.form, dims))
+        return Binding(name, kind, _HERE, dims=forms, dtype=found.dtype, space=space)
