@@ -14,7 +14,7 @@ from m890sim.schedule.core.fingerprints import Token, of_statement
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.room import copies_fit, has_place, roomy
-from m890sim.schedule.core.tree import block
+from m890sim.schedule.core.tree import block, parent_of, staged
 from m890sim.schedule.core.use_lists import use_lists
 from m890sim.schedule.edit import Site
 
@@ -30,6 +30,12 @@ def _companions(kernel: ir.Kernel, name: str) -> tuple[str, ...]:
             if name in touched:
                 found.update(touched)
     return tuple(sorted(found))
+
+
+def in_stages(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
+    """A statement, the loop around it where that has stages, and the values of tunables."""
+    parent = parent_of(kernel, site)
+    return (stmt, parent if isinstance(parent, ir.Loop) and staged(parent) else None, kernel.params)
 
 
 def of_dtypes(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
@@ -15,7 +16,6 @@ from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.pieces import (
     ONE,
     SFU,
-    instruction_at,
     piece_shape,
     require_used_after,
     tile_operand,
@@ -29,20 +29,15 @@ _EIGHTHS = range(1, 8)  # of the rows, for the first part
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all
 
 
-def _parts(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    if isinstance(stmt, ir.Instr) and stmt.op in SFU:
-        yield 4, "sfu"
-        if stmt.op == "exp2" and stmt.keyword("engine") is None:
-            yield 4, "vector"
+def _on_sfu(kernel: ir.Kernel, site: Site, stmt: Any) -> bool:
+    return stmt.op == "exp2" and stmt.keyword("engine") is None
 
 
-def _eighths(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    if isinstance(stmt, ir.Instr) and stmt.op == "exp2" and stmt.keyword("engine") is None:
-        yield from (4, 5, 6)  # most rows for the SFU, the faster of the two engines
+def _parts(kernel: ir.Kernel, site: Site, stmt: Any, context: Context) -> Iterable[Argument]:
+    return ((4, "sfu"), (4, "vector")) if _on_sfu(kernel, site, stmt) else ((4, "sfu"),)
+
+
+_ON_SFU = (_on_sfu, "only an exp2 on the SFU can give rows to the vector unit")
 
 
 def _next_and_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
@@ -68,12 +63,12 @@ def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     on the SFU. Rows have no step and are certainly as many in each operand, or certainly one that
     is broadcast; what is written is read in the same piece only. Exact.
     """
-    stmt = instruction_at(kernel, site, *SFU)
+    stmt = tree.expect(kernel, site, ir.Instr)
     many, engine = argument if isinstance(argument, tuple) and len(argument) == 2 else (0, "")
     if many not in _EIGHTHS or engine not in ("sfu", "vector"):
         raise refuse(stmt, "the argument must be (1 to 7 eighths, sfu or vector)")
-    if engine == "vector" and (stmt.op != "exp2" or stmt.keyword("engine") is not None):
-        raise refuse(stmt, "only an exp2 on the SFU can give rows to the vector unit")
+    if engine == "vector" and not _on_sfu(kernel, site, stmt):
+        raise refuse(stmt, _ON_SFU[1])
     cut = _Cut(kernel, site, stmt, int(many))
     require_place(kernel, stmt)
     first, rest = cut.halves(stmt)
@@ -82,7 +77,7 @@ def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return tree.replace(kernel, site, first, rest)
 
 
-@edit(53, on="exp2", arguments=_eighths, exact=True)
+@edit(53, on="exp2", only=_ON_SFU, arguments=lambda *_: (4, 5, 6), exact=True)
 def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The last rows of an exp2 go to the vector unit, into a tile of their own.
 
@@ -95,9 +90,7 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     are split too. The conditions of split_rows hold for all of them. Exact, but for the order of
     sums in a matmul.
     """
-    stmt = instruction_at(kernel, site, "exp2")
-    if stmt.keyword("engine") is not None:
-        raise refuse(stmt, "the exp2 is on the vector unit already")
+    stmt = tree.expect(kernel, site, ir.Instr)
     if not isinstance(argument, int) or argument not in _EIGHTHS:
         raise refuse(stmt, "the argument must be 1 to 7 eighths of the rows")
     cut, namer = _Cut(kernel, site, stmt, argument), Namer(kernel)
@@ -213,7 +206,7 @@ def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     second begin where those of the first end, or both broadcast the same single row; what is
     written is read in the same piece only. The engine is the first one's. Exact.
     """
-    first = instruction_at(kernel, site, *SFU)
+    first = tree.expect(kernel, site, ir.Instr)
     body, index = tree.block(kernel, site)
     second = body[index + 1] if index + 1 < len(body) else None
     if not isinstance(second, ir.Instr) or second.op != first.op:

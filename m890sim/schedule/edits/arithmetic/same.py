@@ -7,7 +7,6 @@ from m890sim.schedule.core import tree
 from m890sim.schedule.core.pieces import (
     COMPUTE,
     MASKS,
-    instruction_at,
     read_instead,
     same_shape,
     tile_operand,
@@ -38,7 +37,7 @@ def cse(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> 
     read only further down in this block, in the same piece; u is not written until the last of
     these reads. v's declaration goes too.
     """
-    stmt = instruction_at(kernel, site, *COMPUTE)
+    stmt = tree.expect(kernel, site, ir.Instr)
     result = tile_operand(stmt, stmt.operands[0], "dst")
     body, index = tree.block(kernel, site)
     first, place = _same_before(stmt, body, index)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from functools import partial
 
 from m890sim.kernel import ir
@@ -15,7 +14,7 @@ from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import SiteTransformer, expect, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.attributes.tunable import require_value
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
 from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Homes, Rows, is_position_mask
@@ -23,16 +22,16 @@ from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Homes, Rows, is_
 GROW, KEEP = "grow", "keep"
 
 
-def pack_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    """Both ways at a phase that divides one of its variables."""
-    if isinstance(stmt, ir.Cores) and _head(stmt) is not None:
-        yield GROW
-        yield KEEP
-
-
-@edit(54, on="Cores", arguments=pack_arguments, exact=False)
+@edit(
+    54,
+    on="Cores",
+    only=(
+        lambda kernel, site, stmt: _head(stmt) is not None,
+        "no work-item variable is divided by a number of query heads",
+    ),
+    arguments=(GROW, KEEP),
+    exact=False,
+)
 def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The query heads of a group become the rows of one tile: row = token * G + head.
 
@@ -70,11 +69,8 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
       at= or queue=, and which set_tunable may change.
     """
     stmt = expect(kernel, site, ir.Cores)
-    if argument not in (GROW, KEEP):
-        raise EditError(f"pack_heads takes {GROW!r} or {KEEP!r}, not {argument!r}")
     head = _head(stmt)
-    if head is None:
-        raise refuse(stmt, "no work-item variable is divided by a number of query heads")
+    assert head is not None
 
     def pack() -> tuple[set[ir.Expr], ir.Kernel]:
         packer = Packer(Rows(kernel, site, head[0]), site, *head)
@@ -179,19 +175,18 @@ class Packer(SiteTransformer):
         """The rows of the tiles that grow, but for single ones."""
         return {self.rows.tiles[key].rows for key in self.rows.held[ROWS]} - {ONE}
 
+    def holds(self, what: str, ref: ir.TileRef) -> bool:
+        """Whether a tile of the instruction holds rows, or keys."""
+        return self.homes[ref.tile] in self.rows.held[what]
+
     def statement(self, stmt: ir.Stmt) -> ir.Stmt:
         if not isinstance(stmt, ir.TileDecl):
             return super().statement(stmt)
-        rows = self.declared_rows(stmt)
-        return stmt if rows is stmt.rows else dataclasses.replace(stmt, rows=rows)
-
-    def declared_rows(self, tile: ir.TileDecl) -> ir.Expr:
-        """The rows of a tile that may hold whole groups."""
-        if self.site not in self.rows.held[ROWS]:
-            return tile.rows
-        rows = self.group if tile.rows == ONE else times(tile.rows, self.group)
-        require_shallow(tile, rows)
-        return rows
+        if not any(self.site in sites for sites in self.rows.held.values()):
+            return stmt
+        rows = self.group if stmt.rows == ONE else times(stmt.rows, self.group)
+        require_shallow(stmt, rows)
+        return dataclasses.replace(stmt, rows=rows)
 
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
         self.homes = self.rows.homes[self.site]
@@ -201,12 +196,10 @@ class Packer(SiteTransformer):
 
     def packed(self, stmt: ir.Instr) -> ir.Stmt:
         """An instruction on whole groups."""
-        made = super().instruction(stmt)
-        target = stmt.operands[0] if is_position_mask(stmt) else None
-        if isinstance(target, ir.TileRef) and self.homes[target.tile] in self.rows.held[ROWS]:
-            assert isinstance(made, ir.Instr)
+        made, target = super().instruction(stmt), stmt.operands[0] if stmt.operands else None
+        if is_position_mask(stmt) and isinstance(target, ir.TileRef) and self.holds(ROWS, target):
             before = stmt.keyword("group", ONE)
-            assert not isinstance(before, str | bool | ir.TileRef) and before is not None
+            assert isinstance(made, ir.Instr) and isinstance(before, ir.Const | ir.Name | ir.Op)
             group = self.group if before == ONE else times(before, self.group)
             return changed(made, *made.operands, group=group)
         return made
@@ -223,7 +216,7 @@ class Packer(SiteTransformer):
 
     def tile(self, ref: ir.TileRef) -> ir.TileRef:
         ref = super().tile(ref)
-        if self.homes[ref.tile] not in self.rows.held[ROWS] or ref.rows == ir.FULL:
+        if not self.holds(ROWS, ref) or ref.rows == ir.FULL:
             return ref
         if ref.rows.step is not None:
             raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")

@@ -19,21 +19,21 @@ ROWS, KEYS = "rows", "keys"  # what a tile may hold: rows of a head, keys of sev
 _SHAPES = {name: {o.name: o.shape for o in row.operands} for name, row in OPS.items()}
 _MASKS = ("causal_mask", "window_mask")
 Homes = Mapping[str, Site]  # a tile's name -> where it is declared
+Held = tuple[str, str]  # what a tile holds, and its name
 
 
 @dataclass(frozen=True, slots=True)
 class Says:
     """What one instruction says about the tiles that it touches, by their names.
 
-    holds: (what, tile) that hold it in any case. follow: (what, some tiles, others): where one of
-    the first holds it, the others hold rows. refused: (what, tile, reason) of those that must not
-    hold it. error: refused in any case.
+    holds: in any case. joins, follows: where one of the first is held, all of the others hold rows.
+    refused: what a tile must not hold, and why.
     """
 
-    holds: tuple[tuple[str, str], ...] = ()
-    follow: tuple[tuple[str, frozenset[str], tuple[str, ...]], ...] = ()
-    refused: tuple[tuple[str, str, str], ...] = ()
-    error: str = ""
+    holds: tuple[Held, ...] = ()
+    joins: tuple[Held, ...] = ()
+    follows: tuple[str, ...] = ()
+    refused: tuple[tuple[Held, str], ...] = ()
 
 
 class Rows:
@@ -48,11 +48,29 @@ class Rows:
         self.tiles: dict[Site, ir.TileDecl] = {}
         self.homes: dict[Site, Homes] = {}  # of the tiles of the instruction at a site
         self.held: dict[str, set[Site]] = {ROWS: set(), KEYS: set()}
-        self.uses: list[tuple[ir.Instr, Homes, Says]] = []
-        self._collect(node(kernel, site), site, {})
-        self._spread()
+        uses: list[tuple[ir.Instr, Homes, Says]] = []
+        self._collect(node(kernel, site), site, {}, uses)
+        for _, homes, says in uses:
+            for what, name in says.holds:
+                self.held[what].add(homes[name])
+        rows, before = self.held[ROWS], -1
+        while len(rows) != before:
+            before = len(rows)
+            for _, homes, says in uses:
+                if any(homes[name] in self.held[what] for what, name in says.joins):
+                    rows.update(homes[name] for name in says.follows)
+        for stmt, homes, says in uses:
+            for (what, name), reason in says.refused:
+                if homes[name] in self.held[what]:
+                    raise refuse(stmt, reason)
 
-    def _collect(self, stmt: ir.Stmt, site: Site, scope: Homes) -> None:
+    def _collect(
+        self,
+        stmt: ir.Stmt,
+        site: Site,
+        scope: Homes,
+        uses: list[tuple[ir.Instr, Homes, Says]],
+    ) -> None:
         """Notes the tiles and instructions in a statement, with the tiles visible around it."""
         first = 0
         for body in ir.blocks(stmt):
@@ -67,60 +85,43 @@ class Rows:
                     decls = {name: self.tiles[home] for name, home in homes.items()}
                     key = (child, self.kernel.params, *decls.values())
                     make = partial(self.says, child, decls)
-                    says = _SAYS.get(key, make, type(self), self.head)
-                    self.uses.append((child, homes, says))
+                    uses.append((child, homes, _SAYS.checked(key, make, type(self), self.head)))
                 else:
-                    self._collect(child, at, visible)
+                    self._collect(child, at, visible, uses)
             first += len(body)
 
-    def _spread(self) -> None:
-        """Finds what the tiles hold: that of the heads' pieces of tensors, and what follows."""
-        held, uses = self.held, self.uses
-        for stmt, homes, says in uses:
-            if says.error:
-                raise refuse(stmt, says.error)
-            for what, name in says.holds:
-                held[what].add(homes[name])
-        rows, before = held[ROWS], -1
-        while len(rows) != before:
-            before = len(rows)
-            for _, homes, says in uses:
-                for what, names, others in says.follow:
-                    if any(homes[name] in held[what] for name in names):
-                        rows.update(homes[name] for name in others)
-        for stmt, homes, says in uses:
-            for what, name, reason in says.refused:
-                if homes[name] in held[what]:
-                    raise refuse(stmt, reason)
-
     def says(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Says:
-        """What an instruction says about its tiles."""
+        """What an instruction says about its tiles. Raises: EditError where no head has its own."""
         if OPS[stmt.op].family == "dma":
             return self.transfer(stmt)
         shape = _SHAPES[stmt.op]
         by_rows = stmt.op != "transpose" and shape.get("dst", " ")[0] == "M"
-        names: list[str] = []
-        follow: list[str] = []
-        refused: list[tuple[str, str, str]] = []
-        target: ir.TileRef | None = None
+        joins: list[Held] = []
+        follows: list[str] = []
+        refused: list[tuple[Held, str]] = []
+
+        def rows(ref: object) -> ir.Expr:
+            assert isinstance(ref, ir.TileRef)
+            return shapes.slice_extent(ref.rows, decls[ref.tile].rows)
+
         for name, _, written, ref in operand_roles(stmt):
             if not isinstance(ref, ir.TileRef):
                 continue
+            held = (ROWS, ref.tile)
             if not by_rows or shape[name][ref.transposed] != "M":
                 reason = f"{stmt.op} takes rows of `{ref.tile}`, which differ from head to head "
                 reason += f"of `{self.head}`, for something else than rows"
-                refused.append((ROWS, ref.tile, reason))
+                refused.append((held, reason))
                 continue
-            names.append(ref.tile)
-            target = ref if name == "dst" else target
-            broadcast = shape[name].endswith("b") and not written
-            if broadcast and target is not None and not self._same_rows(ref, target, decls):
-                reason = f"one row of `{ref.tile}` serves all rows of {stmt.op}"
-                refused.append((ROWS, ref.tile, reason))
-            if not broadcast or not shapes.same_value(_rows(ref, decls), ONE, self.kernel.tunables):
-                follow.append(ref.tile)
-        followed = (ROWS, frozenset(names), tuple(follow))
-        return Says((), (followed,) if follow else (), tuple(refused))
+            joins.append(held)
+            if shape[name].endswith("b") and not written:
+                own, target = rows(ref), rows(stmt.operands[0])
+                if own != target and not shapes.same_value(own, target, self.kernel.tunables):
+                    refused.append((held, f"one row of `{ref.tile}` serves all rows of {stmt.op}"))
+                if own == ONE or shapes.same_value(own, ONE, self.kernel.tunables):
+                    continue
+            follows.append(ref.tile)
+        return Says((), tuple(joins), tuple(follows), tuple(refused))
 
     def transfer(self, stmt: ir.Instr) -> Says:
         """What a load or a store says about its tile."""
@@ -134,21 +135,9 @@ class Rows:
         tile, piece = parts_of(stmt)
         without = f"this piece of `{piece.tensor}` has no index `{self.head}`"
         if stmt.op == "store":
-            return Says(error=without)
+            raise refuse(stmt, without)
         reason = f"the rows of `{tile.tile}` differ from head to head, but {without}"
-        return Says(refused=tuple((each, tile.tile, reason) for each in what))
-
-    def _same_rows(
-        self, one: ir.TileRef, two: ir.TileRef, decls: Mapping[str, ir.TileDecl]
-    ) -> bool:
-        if one.rows == two.rows and decls[one.tile].rows == decls[two.tile].rows:
-            return True
-        return shapes.same_value(_rows(one, decls), _rows(two, decls), self.kernel.tunables)
-
-
-def _rows(ref: ir.TileRef, decls: Mapping[str, ir.TileDecl]) -> ir.Expr:
-    """How many rows a piece has."""
-    return shapes.slice_extent(ref.rows, decls[ref.tile].rows)
+        return Says(refused=tuple(((each, tile.tile), reason) for each in what))
 
 
 _SAYS: Memo[Says] = Memo()
