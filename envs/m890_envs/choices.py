@@ -89,9 +89,9 @@ class SingleEdits(Choices):
         edits: Sequence[Edit] = session.legal_edits()
         if self.bounded:
             edits = self._within(session, edits)
-        numbers = self.actions.by_id(session.kernel, edits).items()
-        found = sorted(item for item in numbers if item[0] < self.n)
-        return [number for number, _ in found], [edit for _, edit in found]
+        edit_of = self.actions.by_id(session.kernel, edits)
+        found = sorted([number for number in edit_of if number < self.n])
+        return found, [edit_of[number] for number in found]
 
     def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
         """See `Choices.take`."""
@@ -121,18 +121,18 @@ class SingleEdits(Choices):
 
     def _too_long(self, kernel: ir.Kernel) -> str:
         """Why a kernel has statements out of reach; empty where it has none."""
-        count, most = sum(_lengths(kernel).values()), self.actions.sites - 1
+        count, most = _statements(kernel), self.actions.sites - 1
         if count <= most:
             return ""
         return f"the kernel has {count} statements, sites={most + 1} has room for {most}"
 
     def _within(self, session: KernelSession, edits: Sequence[Edit]) -> Sequence[Edit]:
         """The edits whose kernel has no statement out of reach."""
-        lengths = _lengths(session.kernel)
-        room = self.actions.sites - 1 - len(lengths)
-        whole, below = len(lengths), _below(lengths)
+        whole = _statements(session.kernel)
+        room = self.actions.sites - 1 - whole
         if _REPEATS * whole + _AROUND <= room:
             return edits
+        below = _below(_lengths(session.kernel))
         found = []
         for edit in edits:
             most = _FEW
@@ -184,6 +184,10 @@ class MacroEdits(Choices):
 
     def check_start(self, kernel: ir.Kernel) -> None:
         """See `Choices.check_start`: every statement is in reach."""
+
+
+def _statements(kernel: ir.Kernel) -> int:
+    return sum(1 for _ in ir.walk(kernel.body))
 
 
 def _lengths(kernel: ir.Kernel) -> dict[Site, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from m890sim.errors import LanguageError, LimitError
+from m890sim.garbage import uncollected
 from m890sim.kernel import ir
 from m890sim.language import check
 from m890sim.schedule import legality
@@ -96,6 +97,7 @@ def offers(kernel: ir.Kernel, edit: Edit, context: Context = DEFAULT_CONTEXT) ->
     return edit.argument in EDITS[edit.name].arguments(kernel, edit.site, stmt, context)
 
 
+@uncollected
 def legal_edits(
     kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT, name: str | None = None
 ) -> list[Edit]:

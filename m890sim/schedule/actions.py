@@ -210,10 +210,18 @@ class Actions:
         check_kernel(kernel)
         places = {site: place for place, site in enumerate(((), *index(kernel).nodes))}
         found: dict[int, Edit] = {}
+        rows, sites = self._rows, self.sites
         for edit in edits_in(edits):
-            row, place = self._row_and_place(kernel, edit, places)
-            if row is not None and place < self.sites:
-                found[1 + row * self.sites + place] = edit
+            name, site, argument = edit
+            try:
+                row, place = rows.get((name, argument)), places.get(site, sites)
+            except TypeError:
+                check_edit(edit)  # parts that have no hash are none that an edit has
+                raise
+            if name == "set_tunable":
+                row, place = self._row_and_place(kernel, edit, places)
+            if row is not None and place < sites:
+                found[1 + row * sites + place] = edit
         return found
 
     def _row_and_place(

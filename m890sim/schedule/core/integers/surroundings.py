@@ -91,24 +91,29 @@ def _made(
 
 
 def surroundings(kernel: ir.Kernel, site: Site) -> Surroundings:
-    """What is known at the start of the statement at a site; of the kernel's end where it is ()."""
-    around = index(kernel).known
-    found = around.get(site)
-    if not isinstance(found, Surroundings):
-        found = around[site] = _surroundings(kernel, site)
+    """What is known at the start of the statement at a site; of the kernel where it is ()."""
+    known = index(kernel).known
+    if site not in known:
+        _note(kernel, site, known)
+    found = known[site]
+    assert isinstance(found, Surroundings)
     return found
 
 
-def _surroundings(kernel: ir.Kernel, site: Site) -> Surroundings:
-    found = _made(None, ir.Param, (), ())
-    for param in kernel.params:
-        if param.dims:
-            found = _made(found, ir.Param, (param.name,), param.dims)
-    for length in range(1, len(site) + 1):
-        body, place = block(kernel, site[:length])
-        for stmt in body[:place]:
-            if isinstance(stmt, (ir.Let, ir.HbmDecl)):
-                found = found.after(stmt)
-        if length < len(site):
-            found = found.inside(node(kernel, site[:length]), site[length])
-    return found
+def _note(kernel: ir.Kernel, site: Site, known: dict[Site, object]) -> None:
+    """Takes note of all statements of a site's block: one after another they are asked for."""
+    if not site:
+        found = _made(None, ir.Param, (), ())
+        for param in kernel.params:
+            if param.dims:
+                found = _made(found, ir.Param, (param.name,), param.dims)
+        known[()] = found
+        return
+    around = site[:-1]
+    found = surroundings(kernel, around)
+    if around:
+        found = found.inside(node(kernel, around), site[-1])
+    body, place = block(kernel, site)
+    for number, stmt in enumerate(body, site[-1] - place):
+        known[*around, number] = found
+        found = found.after(stmt)

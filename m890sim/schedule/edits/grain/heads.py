@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from functools import partial
 
 from m890sim.kernel import ir
@@ -15,7 +14,7 @@ from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import SiteTransformer, expect, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.attributes.tunable import require_value
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
 from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Homes, Rows, is_position_mask
@@ -23,16 +22,16 @@ from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Homes, Rows, is_
 GROW, KEEP = "grow", "keep"
 
 
-def pack_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    """Both ways at a phase that divides one of its variables."""
-    if isinstance(stmt, ir.Cores) and _head(stmt) is not None:
-        yield GROW
-        yield KEEP
-
-
-@edit(54, on="Cores", arguments=pack_arguments, exact=False)
+@edit(
+    54,
+    on="Cores",
+    only=(
+        lambda kernel, site, stmt: _head(stmt) is not None,
+        "no work-item variable is divided by a number of query heads",
+    ),
+    arguments=(GROW, KEEP),
+    exact=False,
+)
 def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The query heads of a group become the rows of one tile: row = token * G + head.
 
@@ -70,11 +69,8 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
       at= or queue=, and which set_tunable may change.
     """
     stmt = expect(kernel, site, ir.Cores)
-    if argument not in (GROW, KEEP):
-        raise EditError(f"pack_heads takes {GROW!r} or {KEEP!r}, not {argument!r}")
     head = _head(stmt)
-    if head is None:
-        raise refuse(stmt, "no work-item variable is divided by a number of query heads")
+    assert head is not None
 
     def pack() -> tuple[set[ir.Expr], ir.Kernel]:
         packer = Packer(Rows(kernel, site, head[0]), site, *head)

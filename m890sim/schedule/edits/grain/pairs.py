@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.arithmetic import add, subtract, times
@@ -15,7 +15,7 @@ from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room
 from m890sim.schedule.core.tree import expect, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.heads import Packer
 from m890sim.schedule.edits.grain.packed_rows import (
     KEYS,
@@ -28,89 +28,6 @@ from m890sim.schedule.edits.grain.packed_rows import (
 )
 
 COUNTS = (2, 4)
-
-
-def pair_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    """Numbers of heads, at a phase with a variable that picks a row of a gather or a slice."""
-    if isinstance(stmt, ir.Cores) and _head(stmt) is not None:
-        yield from COUNTS
-
-
-@edit(56, on="Cores", arguments=pair_arguments, exact=False)
-def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
-    """Neighbouring key heads become one item: the keys of a token are one run in HBM.
-
-    before: for h in cores(HKV):
-                qt = sram(G, D, bf16)
-                kt = sram(BK, D, bf16)
-                load(qt, q[b, h * G : h * G + G, :])
-                load(kt[:n], k[a : a + n, h, :])
-                matmul(s, qt, kt[:n].T)
-                row_max(m, s)
-    after:  for w in cores(ceil_div(HKV, 2)):
-                h = w * 2
-                heads = min(2, HKV - h)
-                qt = sram(G * 2, D, bf16)
-                kt = sram(BK * 2, D, bf16)
-                load(qt[: heads * G], q[b, h * G : h * G + heads * G, :])
-                load(kt[: n * heads], k[a : a + n, h : h + heads, :])
-                for y in range(heads):
-                    matmul(
-                        s[y * G : y * G + G],
-                        qt[y * G : y * G + G],
-                        kt[y : n * heads : heads].T,
-                    )
-                row_max(m[: heads * G], s[: heads * G])
-
-    Argument: 2 or 4 heads. Preconditions:
-    - one variable of the phase, h, is used as an index of tensors and as `h * G : h * G + G`, first
-      of a piece's slices or alone in front of the last one, and for nothing else; at least once
-      with one slice or gather in front of it and one slice behind it: these are the keys;
-    - tiles of keys are loaded, and are stationary operands of matmuls, and nothing else;
-    - all others that differ from head to head are used by whole rows, as pack_heads wants it, and
-      have no mask by position;
-    - nothing else is stored in the phase.
-    Where a matmul's piece of keys may be empty, it begins at `min(y, n * heads)`.
-    """
-    if argument not in COUNTS or not isinstance(argument, int):
-        raise EditError(f"pair_heads takes 2 or 4 heads, not {argument!r}")
-    stmt = expect(kernel, site, ir.Cores)
-    head = _head(stmt)
-    if head is None:
-        raise refuse(stmt, "no variable of the phase picks a row of each token")
-    require_room(kernel, site, stmt, 1)
-
-    # For all numbers of heads. Which of several variables is meant goes by the order of the text.
-    _LEGAL.checked(
-        (bag_of_kernel(kernel),),
-        lambda: bool(_paired(kernel, site, stmt, head, COUNTS[0])),
-        site,
-        head,
-    )
-    return lambda: _paired(kernel, site, stmt, head, argument)
-
-
-_LEGAL: Memo[bool] = Memo()
-
-
-def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
-    number = stmt.vars.index(head)
-    pairer = _Pairer(Pairs(kernel, site, head), site, head, count)
-    body = pairer.block(stmt.body)
-    outer = pairer.namer.fresh("w")
-    first = ir.Let(head, times(ir.Name(outer), count), loc=stmt.loc)
-    rest = subtract(stmt.extents[number], ir.Name(head))
-    heads = ir.Let(pairer.heads.id, ir.Op("min", (ir.Const(count), rest)), loc=stmt.loc)
-    extent = ir.Op("ceil_div", (stmt.extents[number], ir.Const(count)))
-    changed = dataclasses.replace(
-        stmt,
-        vars=(*stmt.vars[:number], outer, *stmt.vars[number + 1 :]),
-        extents=(*stmt.extents[:number], extent, *stmt.extents[number + 1 :]),
-        body=(first, heads, *body),
-    )
-    return replace(kernel, site, changed)
 
 
 @by_node
@@ -150,6 +67,87 @@ def _group(entry: ir.Slice | ir.Gather | ir.Expr, head: str) -> ir.Expr | None:
     if head in names_in(group):
         return None
     return group if shapes.same_value(subtract(entry.stop, start), group) else None
+
+
+@edit(
+    56,
+    on="Cores",
+    only=(
+        lambda kernel, site, stmt: _head(stmt) is not None,
+        "no variable of the phase picks a row of each token",
+    ),
+    arguments=COUNTS,
+    exact=False,
+)
+def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
+    """Neighbouring key heads become one item: the keys of a token are one run in HBM.
+
+    before: for h in cores(HKV):
+                qt = sram(G, D, bf16)
+                kt = sram(BK, D, bf16)
+                load(qt, q[b, h * G : h * G + G, :])
+                load(kt[:n], k[a : a + n, h, :])
+                matmul(s, qt, kt[:n].T)
+                row_max(m, s)
+    after:  for w in cores(ceil_div(HKV, 2)):
+                h = w * 2
+                heads = min(2, HKV - h)
+                qt = sram(G * 2, D, bf16)
+                kt = sram(BK * 2, D, bf16)
+                load(qt[: heads * G], q[b, h * G : h * G + heads * G, :])
+                load(kt[: n * heads], k[a : a + n, h : h + heads, :])
+                for y in range(heads):
+                    matmul(
+                        s[y * G : y * G + G],
+                        qt[y * G : y * G + G],
+                        kt[y : n * heads : heads].T,
+                    )
+                row_max(m[: heads * G], s[: heads * G])
+
+    Argument: 2 or 4 heads. Preconditions:
+    - one variable of the phase, h, is used as an index of tensors and as `h * G : h * G + G`, first
+      of a piece's slices or alone in front of the last one, and for nothing else; at least once
+      with one slice or gather in front of it and one slice behind it: these are the keys;
+    - tiles of keys are loaded, and are stationary operands of matmuls, and nothing else;
+    - all others that differ from head to head are used by whole rows, as pack_heads wants it, and
+      have no mask by position;
+    - nothing else is stored in the phase.
+    Where a matmul's piece of keys may be empty, it begins at `min(y, n * heads)`.
+    """
+    stmt = expect(kernel, site, ir.Cores)
+    head, count = _head(stmt), argument
+    assert head is not None and isinstance(count, int)
+    require_room(kernel, site, stmt, 1)
+
+    # For all numbers of heads. Which of several variables is meant goes by the order of the text.
+    _LEGAL.checked(
+        (bag_of_kernel(kernel),),
+        lambda: bool(_paired(kernel, site, stmt, head, COUNTS[0])),
+        site,
+        head,
+    )
+    return lambda: _paired(kernel, site, stmt, head, count)
+
+
+_LEGAL: Memo[bool] = Memo()
+
+
+def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
+    number = stmt.vars.index(head)
+    pairer = _Pairer(Pairs(kernel, site, head), site, head, count)
+    body = pairer.block(stmt.body)
+    outer = pairer.namer.fresh("w")
+    first = ir.Let(head, times(ir.Name(outer), count), loc=stmt.loc)
+    rest = subtract(stmt.extents[number], ir.Name(head))
+    heads = ir.Let(pairer.heads.id, ir.Op("min", (ir.Const(count), rest)), loc=stmt.loc)
+    extent = ir.Op("ceil_div", (stmt.extents[number], ir.Const(count)))
+    changed = dataclasses.replace(
+        stmt,
+        vars=(*stmt.vars[:number], outer, *stmt.vars[number + 1 :]),
+        extents=(*stmt.extents[:number], extent, *stmt.extents[number + 1 :]),
+        body=(first, heads, *body),
+    )
+    return replace(kernel, site, changed)
 
 
 class Pairs(Rows):

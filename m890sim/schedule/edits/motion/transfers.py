@@ -115,9 +115,13 @@ def split_transfer(kernel: ir.Kernel, site: Site, argument: Argument, context: C
     require_shallow(stmt, half, inner)
     rows = half if inner == _ONE else ir.Op("*", (half, inner))
     middle, row = _sum(piece.start, half), _sum(tile.rows.start, rows)
-    first = transfer.of_rows((piece.start, middle), (tile.rows.start, row))
-    second = transfer.of_rows((middle, piece.stop), (row, tile.rows.stop), argument)
-    return lambda: replace(kernel, site, first, second)
+
+    def build() -> ir.Kernel:
+        first = transfer.of_rows((piece.start, middle), (tile.rows.start, row))
+        second = transfer.of_rows((middle, piece.stop), (row, tile.rows.stop), argument)
+        return replace(kernel, site, first, second)
+
+    return build
 
 
 def _sum(start: ir.Expr | None, length: ir.Expr) -> ir.Expr:
