@@ -74,13 +74,9 @@ def of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]
 
 def _of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     known, own = use_lists(kernel), effects_of(stmt)
-    if isinstance(stmt, ir.TileDecl):
-        around = surroundings(kernel, site)
-        return (kernel.params, around, *known.scope(site, (stmt.name, *own.uses)))
-    if isinstance(stmt, ir.Let):
-        names = (stmt.name, *own.uses)
-        around = surroundings(kernel, site)
-        return (kernel.params, around, stmt.value, *known.scope(site, names, (stmt.name,)))
+    if isinstance(stmt, (ir.TileDecl, ir.Let)):
+        found = known.scope(site, (stmt.name, *own.uses), (stmt.name,))
+        return (kernel.params, surroundings(kernel, site), *found)
     assert isinstance(stmt, ir.Instr)
     names = own.touched + own.scalars
     result = stmt.operands[0] if stmt.operands else None
