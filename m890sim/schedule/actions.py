@@ -24,7 +24,9 @@ from m890sim.schedule.edit import (
     EditError,
     EditSpec,
     Site,
+    check_context,
     check_edit,
+    check_kernel,
     refuse,
 )
 from m890sim.schedule.table import EDITS
@@ -132,8 +134,7 @@ class Actions:
             raise TypeError(f"sites must be an integer, not {described(sites)}")
         if not 1 <= sites <= MOST_SITES:
             raise ValueError(f"sites must be 1 ... {MOST_SITES}, not {described(sites)}")
-        if not isinstance(context, Context):
-            raise TypeError(f"context must be a Context, not {described(context)}")
+        check_context(context)
         self.sites = sites
         self.context = context
         self.n = 1 + len(ROWS) * sites  # ids are 0 ... n - 1
@@ -254,12 +255,6 @@ class Actions:
         mask[STOP] = 1
         mask[list(self.by_id(kernel, legal))] = 1
         return mask
-
-
-def check_kernel(kernel: object) -> None:
-    """Raises: TypeError for what is no kernel."""
-    if not isinstance(kernel, ir.Kernel):
-        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
 
 
 def edits_in(edits: Any) -> Iterable[Edit]:

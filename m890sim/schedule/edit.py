@@ -54,21 +54,30 @@ def check_edit(edit: object) -> None:
         raise TypeError(f"an edit's site must be a tuple of integers, not {described(site)}")
     parts = argument if type(argument) is tuple else () if argument is None else (argument,)
     if not all(type(part) in (int, str) for part in parts):
-        raise TypeError(
-            "an edit's argument must be None, an integer, a text or a tuple of these, "
-            f"not {described(argument)}"
-        )
-    if len(site) > MOST_DEPTH or len(parts) > MOST_DEPTH:
-        found = max(len(site), len(parts))
-        raise EditError(f"a site or an argument may have {MOST_DEPTH} parts, not {found:,}")
+        allowed = "None, an integer, a text or a tuple of these"
+        raise TypeError(f"an edit's argument must be {allowed}, not {described(argument)}")
+    many = max(len(site), len(parts))
+    if many > MOST_DEPTH:
+        raise EditError(f"a site or an argument may have {MOST_DEPTH} parts, not {many:,}")
     for part in (name, *site, *parts):
-        if isinstance(part, str):
-            if len(part) > MOST_NAME:
-                raise EditError(
-                    f"a text of an edit may have {MOST_NAME} characters, this one has {len(part):,}"
-                )
-        elif not -MOST_INTEGER < part < MOST_INTEGER:
+        if isinstance(part, str) and len(part) > MOST_NAME:
+            allowed = f"{MOST_NAME} characters, this one has {len(part):,}"
+            raise EditError(f"a text of an edit may have {allowed}")
+        if isinstance(part, int) and not -MOST_INTEGER < part < MOST_INTEGER:
             raise EditError(f"an edit's integers must lie within 64 bits, not {described(part)}")
+
+
+def check_kernel(kernel: object) -> None:
+    """Raises: TypeError for what is no kernel."""
+    if not isinstance(kernel, ir.Kernel):
+        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
+
+
+def check_context(context: object) -> None:
+    """Raises: TypeError for what is no context."""
+    if not isinstance(context, Context):
+        made = "as m890sim.session.context_of gives it"
+        raise TypeError(f"context must be a Context, {made}, not {described(context)}")
 
 
 @dataclass(frozen=True, slots=True)

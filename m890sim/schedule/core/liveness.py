@@ -122,10 +122,11 @@ def _within(inner: _Span, outer: _Span, dim: ir.Expr) -> bool:
     """Whether the outer span certainly has all indices of the inner one."""
     if inner == outer or outer == (_ZERO, dim, None):
         return True
-    return outer[2] is None and all(
-        low == high or _below(low, high)
-        for low, high in ((outer[0], inner[0]), (inner[1], outer[1]))
-    )
+    return outer[2] is None and _at_most(outer[0], inner[0]) and _at_most(inner[1], outer[1])
+
+
+def _at_most(low: ir.Expr, high: ir.Expr) -> bool:
+    return low == high or _below(low, high)
 
 
 def _below(low: ir.Expr, high: ir.Expr) -> bool:

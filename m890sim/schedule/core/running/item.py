@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from m890sim.kernel import ir
@@ -34,6 +36,10 @@ def blocks_of(body: Body) -> list[Body]:
     return found
 
 
+def _first(stmts: Body, _: Body) -> Body:
+    return stmts
+
+
 class Item:
     """The parts of a work item: what stands before, the loops and what is between, what follows.
 
@@ -54,6 +60,15 @@ class Item:
         before = (*(part for block in self.outer for part in block), *self.body[: behind - 1])
         self.tiles = {part.name: part for part in before if isinstance(part, ir.TileDecl)}
         self.written = known_effects(*self.loops).writes & self.tiles.keys()
+
+    def within(self, body: Body, kept: Callable[[Body, Body], Iterable[ir.Stmt]] = _first) -> Body:
+        """A block in the blocks around this one; kept: of their definitions, for what is inside."""
+        for block in reversed(self.outer):
+            last = block[-1]
+            assert isinstance(last, ir.If)
+            inner: Body = (dataclasses.replace(last, then=body),)
+            body = (*kept(block[:-1], inner), *inner)
+        return body
 
 
 @dataclass(frozen=True, slots=True)
