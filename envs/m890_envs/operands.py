@@ -19,7 +19,7 @@ NO_PIECE: Piece = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class HbmTensor:
     """A tensor in HBM: a parameter, or scratch that the kernel declares in a row."""
 
     name: str
@@ -29,7 +29,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Operand:
+class OperandUse:
     """A tile or tensor that an instruction names.
 
     row: of the instruction; position: among its operands, 0 is what it writes, keywords follow.
@@ -44,7 +44,7 @@ class Operand:
     transposed: bool
 
 
-class Operands:
+class OperandTable:
     """All operands of a kernel, its tensors, and the parent of every statement.
 
     Rows count statements in source order, parents first, from 1; row 0 is the kernel.
@@ -55,8 +55,8 @@ class Operands:
         self._tables: Mapping[str, Any] = case.tables
         self._tiles: dict[str, tuple[int, int, int]] = {}  # row, rows, columns
         self._numbers: dict[str, int] = {}  # of the tensors
-        self.tensors: list[Tensor] = []
-        self.operands: list[Operand] = []
+        self.tensors: list[HbmTensor] = []
+        self.operands: list[OperandUse] = []
         self.parents: list[int] = [0]  # by row
         self.before: list[int] = [0]  # by row: the statement before it in its block, 0 for none
         for param in kernel.params:
@@ -88,7 +88,7 @@ class Operands:
 
     def _tensor(self, name: str, dims: tuple[ir.Expr, ...], dtype: str, row: int | None) -> None:
         self._numbers[name] = len(self.tensors)
-        self.tensors.append(Tensor(name, tuple(map(self._value, dims)), dtype, row))
+        self.tensors.append(HbmTensor(name, tuple(map(self._value, dims)), dtype, row))
 
     def _instruction(self, stmt: ir.Instr, row: int) -> None:
         named = (*stmt.operands, *(value for _, value in stmt.keywords))
@@ -99,7 +99,7 @@ class Operands:
                 number = self._numbers.get(operand.tensor)
                 if number is not None:
                     piece = self._tensor_piece(operand, self.tensors[number].dims)
-                    self.operands.append(Operand(row, position, None, number, piece, False))
+                    self.operands.append(OperandUse(row, position, None, number, piece, False))
 
     def _tile_operand(self, operand: ir.TileRef, row: int, position: int) -> None:
         known = self._tiles.get(operand.tile)
@@ -107,7 +107,7 @@ class Operands:
             return
         tile, rows, columns = known
         piece = (*self._slice(operand.rows, rows), *self._slice(operand.cols, columns))
-        self.operands.append(Operand(row, position, tile, None, piece, operand.transposed))
+        self.operands.append(OperandUse(row, position, tile, None, piece, operand.transposed))
 
     def _tensor_piece(self, operand: ir.TensorRef, dims: tuple[int, ...]) -> Piece:
         """As a 2-D tile: rows are all sliced dimensions but the last, merged."""

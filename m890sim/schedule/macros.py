@@ -288,12 +288,12 @@ class MacroActions:
 
 def kinds_of(kernel: ir.Kernel) -> dict[Site, tuple[str, ...]]:
     """The kinds that every statement of a kernel is of, by its site."""
-    walk = _Walk(kernel)
+    walk = _KindCounter(kernel)
     walk.block(kernel.body, (), False)
     return walk.found
 
 
-class _Walk:
+class _KindCounter:
     """A walk over a kernel that counts what the numbered kinds count."""
 
     def __init__(self, kernel: ir.Kernel) -> None:

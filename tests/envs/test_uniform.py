@@ -30,7 +30,7 @@ from m890_envs.fields import (
     WRITES,
 )
 from m890_envs.graph import graph_arrays
-from m890_envs.operands import Operands
+from m890_envs.operands import OperandTable
 from m890_envs.program import program_features
 from m890_envs.uniform import case_rows, program_rows, tensor_rows
 from m890sim.chip import get_chip
@@ -72,9 +72,9 @@ class Toy:
     tables: dict[str, Any] = {}
 
 
-def hand() -> tuple[ir.Kernel, Operands]:
+def hand() -> tuple[ir.Kernel, OperandTable]:
     kernel = parse(HAND)
-    return kernel, Operands(kernel, Toy())  # type: ignore[arg-type]
+    return kernel, OperandTable(kernel, Toy())  # type: ignore[arg-type]
 
 
 def own(kernel: ir.Kernel) -> Any:
