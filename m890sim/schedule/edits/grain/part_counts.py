@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import expressions, names_in
-from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.pieces import writes
+from m890sim.schedule.core.effects import effects_of, touches
+from m890sim.schedule.core.pieces import tiles_of, writes
 from m890sim.schedule.core.running.item import ONE, Item, Softmax, blocks_of, softmax_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
@@ -170,66 +170,54 @@ class _PhaseCheck:
         body = blocks_of(phase.body)[-1]
         instructions = [stmt for stmt in body if isinstance(stmt, ir.Instr)]
         loads = [s for s in instructions if effects_of(s).reads & self.dims.keys()]
-        homes: dict[str, str] = {}  # tile -> the scratch of the parts that it holds
+        held: dict[str, ir.TileRef] = {}  # scratch -> the tile in which all of its parts are
         for stmt in loads:
-            self.load(stmt, own, homes)
+            tile, piece = parts_of(stmt)
+            entry = piece.index[self.dims[piece.tensor]]
+            stop = entry.stop if isinstance(entry, ir.Slice) and entry.start is None else None
+            used = own.get(stop.id) if isinstance(stop, ir.Name) and stop.id in self.lets else None
+            some = isinstance(used, ir.Op) and used.op == "max" and used.args[0] == ONE
+            twice = piece.tensor in held or tile.tile in tiles_of(*held.values())
+            if twice or not some or tile.rows != entry:
+                raise refuse(stmt, f"this does not load all parts of `{piece.tensor}`")
+            held[piece.tensor] = ir.TileRef(tile.tile, tile.rows)
         for part in body:
             found = effects_of(part)
             if ir.blocks(part) and found.reads & self.dims.keys():
                 raise refuse(part, "parts of several rows are merged; split anew instead")
-            if ir.blocks(part) and (found.reads | found.writes) & homes.keys():
+            if ir.blocks(part) and (found.reads | found.writes) & tiles_of(*held.values()):
                 raise refuse(part, "the parts are not merged in one block")
-        steps = [
-            stmt
-            for stmt in instructions
-            if not homes.keys().isdisjoint(effects_of(stmt).touched) and stmt not in loads
-        ]
-        for total in self.sums(phase, steps, homes):
-            writers = [s for s in ir.walk(body) if isinstance(s, ir.Instr) and writes(s, {total})]
+        for home, ref in held.items():
+            steps = [s for s in instructions if touches(s, ref.tile) and s not in loads]
+            total = self.total(home, held, [*map(_without_engine, steps)])
+            if total is None:
+                found_at = steps[0] if steps else phase
+                reason = f"the parts in `{home}` are not merged as split_range does it"
+                raise refuse(found_at, reason)
+            writers = [s for s in body if writes(s, {total})]
             if len(writers) != 1:
                 raise refuse(writers[-1], f"`{total}` is written again")
 
-    def load(self, stmt: ir.Instr, lets: dict[str, ir.Expr], homes: dict[str, str]) -> None:
-        """Notes a load of all parts that have something; refuses another one."""
-        tile, piece = parts_of(stmt)
-        entry = piece.index[self.dims[piece.tensor]]
-        stop = entry.stop if isinstance(entry, ir.Slice) and entry.start is None else None
-        used = lets.get(stop.id) if isinstance(stop, ir.Name) and stop.id in self.lets else None
-        some = isinstance(used, ir.Op) and used.op == "max" and used.args[0] == ONE
-        if not some or tile.rows != entry or tile.tile in homes:
-            raise refuse(stmt, f"this does not load all parts of `{piece.tensor}`")
-        homes[tile.tile] = piece.tensor
+    def total(self, home: str, held: dict[str, ir.TileRef], steps: list[ir.Instr]) -> str | None:
+        """The tile where steps have the largest of the parts, or weigh them and add them up.
 
-    def sums(self, phase: ir.Cores, steps: list[ir.Instr], homes: dict[str, str]) -> Iterator[str]:
-        """What the parts are added up in; refuses any other step than those of `merge`."""
-        tiles = {home: tile for tile, home in homes.items()}
-        done: dict[str, list[ir.Instr]] = {tile: [] for tile in homes}
-        held: dict[str, ir.TileRef] = {}
-        for stmt in steps:
-            read = effects_of(stmt).reads
-            refs = [ref for ref in stmt.operands if isinstance(ref, ir.TileRef)]
-            ref = next((ref for ref in refs if ref.tile in homes and ref.tile in read), None)
-            if ref is None:  # read through a keyword, or written anew
-                raise refuse(stmt, "this is no step of merging parts as split_range does it")
-            keywords = tuple((key, value) for key, value in stmt.keywords if key != "engine")
-            done[ref.tile].append(ir.Instr(stmt.op, stmt.operands, keywords))
-            held.setdefault(ref.tile, ir.TileRef(ref.tile, ref.rows))
-            peak = tiles.get(self.maximum.get(homes[ref.tile], ""))
-            if peak is None or (ref.tile != peak and len(done[peak]) != 3):
-                raise self.other(stmt, homes[ref.tile])
-        for tile, home in homes.items():
-            made, number = done[tile], 0 if home in self.factor else 1
-            total = made[number].operands[0] if len(made) > number else None
-            if not isinstance(total, ir.TileRef):
-                raise self.other(phase, home)
-            if home in self.factor:
-                wanted = weights(held[tile], total, self.factor[home])
-            else:
-                peak = tiles[self.maximum[home]]
-                wanted = weighed(held[tile], total, ir.TileRef(peak, held[tile].rows))
-            if made != wanted:
-                raise self.other(phase, home)
-            yield total.tile
+        held: scratch -> the tile in which all of its parts are. None: they do something else.
+        """
+        ref, peak = held[home], held.get(self.maximum.get(home, ""))
+        if peak is None or len(steps) < 2:
+            return None
+        if peak is ref:
+            total, factor = steps[0].operands[0], self.factor[home]
+            sums = [held[name].tile for name in held if self.maximum.get(name) == home != name]
+            used = all(any(touches(step, name) for name in sums) for step in steps[3:])
+            made = used and steps[:3] == weights(ref, total, factor)
+        else:
+            total = steps[1].operands[0]
+            made = steps == weighed(ref, total, peak)
+        return total.tile if made and isinstance(total, ir.TileRef) else None
 
-    def other(self, stmt: ir.Stmt, home: str) -> EditError:
-        return refuse(stmt, f"the parts in `{home}` are not merged as split_range does it")
+
+def _without_engine(stmt: ir.Instr) -> ir.Instr:
+    """The instruction as split_range writes it, whichever engine it is for now."""
+    keywords = tuple((key, value) for key, value in stmt.keywords if key != "engine")
+    return ir.Instr(stmt.op, stmt.operands, keywords)
