@@ -12,6 +12,7 @@ LAYERS = {
     "errors": "every exception, and the table of error codes",
     "messages": "values of strangers in messages: one line, bounded",
     "numbering": "tables whose rows have explicit numbers",
+    "garbage": "the collector of cyclic garbage, held back during a call",
     "digests": "digests of plain data, by which records name things",
     "chip": "ChipSpec, every number of the machine, and the presets",
     "isa": "OPS: one row an instruction, operands beside meaning",

@@ -74,9 +74,9 @@ class SingleEdits(Choices):
         edits: Sequence[Edit] = session.legal_edits()
         if self.bounded:
             edits = self._within(session, edits)
-        numbers = self.actions.by_id(session.kernel, edits).items()
-        found = sorted(item for item in numbers if item[0] < self.n)
-        return [number for number, _ in found], [edit for _, edit in found]
+        edit_of = self.actions.by_id(session.kernel, edits)
+        found = sorted([number for number in edit_of if number < self.n])
+        return found, [edit_of[number] for number in found]
 
     def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
         """See `Choices.take`."""

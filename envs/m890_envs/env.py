@@ -21,6 +21,7 @@ from m890_envs.render import Window, picture, report
 from m890_envs.view import OBSERVATIONS, View, Viewer
 from m890sim.chip import ChipSpec
 from m890sim.errors import TaskError
+from m890sim.garbage import uncollected
 from m890sim.judge.arguments import sequence_of
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
@@ -256,6 +257,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
 
     # Gymnasium's interface.
 
+    @uncollected
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, Info]:
@@ -285,6 +287,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             self.render()
         return self._observation(), self._info(0, reason_of(self._entry))
 
+    @uncollected
     def step(self, action: int) -> tuple[Observation, float, bool, bool, Info]:
         """Apply an action.
 

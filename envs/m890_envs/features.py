@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def rounded(value: float) -> float:
     return round(value * GRAIN) / GRAIN
 
 
+@lru_cache(65_536)
 def log_size(value: float) -> float:
     """log2(1 + value) of a value from 0 on, rounded."""
     return rounded(math.log2(1 + value)) if value > 0 else 0.0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from m890_envs.features import Floats
+from m890_envs.features import log_size as log
 from m890_envs.fields import (
     CONTAINS,
     EDGE,
@@ -20,7 +21,6 @@ from m890_envs.fields import (
     WRITES,
 )
 from m890_envs.operands import NO_PIECE, Operand, Operands, Tensor
-from m890_envs.uniform import log
 from m890sim.kernel import ir
 
 _COLUMN = {field.name: number for number, field in enumerate(NODE)}

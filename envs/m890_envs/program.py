@@ -31,7 +31,9 @@ from m890sim.workloads import Case
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 _ENGINE = {name: number for number, name in enumerate(ENGINES)}
-_PACK = struct.Struct(f"={len(OWN)}f").pack  # as a row of float32
+# Fields as float32.
+_PACK_OWN = struct.Struct(f"={len(OWN)}f").pack
+_PACK_PLACED = struct.Struct(f"={len(PLACED)}f").pack
 _LONGEST = 10_000  # statements whose own fields are kept
 _NOTHING = (0.0, 0.0, 0.0, 0.0)
 
@@ -45,12 +47,10 @@ def program_features(
     run of `case`, with its trace; cycles are those of the core that ends last. None: not timed.
     """
     walk = _Walk(kernel, case)
-    count = min(sites, len(walk.own))
+    count = min(sites, walk.count)
     found = np.zeros((sites, len(PROGRAM)), dtype=np.float32)
-    own = np.frombuffer(b"".join(walk.own), dtype=np.float32).reshape(-1, len(OWN))
-    placed = np.array(walk.placed, dtype=np.float32).reshape(-1, len(PLACED))
-    found[:count, : len(OWN)] = own[:count]
-    found[:count, len(OWN) : -len(MEASURED)] = placed[:count]
+    told = np.frombuffer(b"".join(walk.rows), dtype=np.float32).reshape(walk.count, -1)
+    found[:count, : -len(MEASURED)] = told[:count]
     measured = None if timing is None else _measure(walk, timing, chip)
     if measured is not None:
         found[:count, -len(MEASURED) :] = measured[:count]
@@ -75,7 +75,7 @@ class _Own:
             fields["bank"] = 0 if stmt.at is None else 1 + _within(stmt.at, 62)
         elif isinstance(stmt, ir.Cores):
             fields["order"] = 1 + ir.ORDERS.index(stmt.order)
-        self.packed = _PACK(*fields.values())
+        self.packed = _PACK_OWN(*fields.values())
 
     def _instruction(self, fields: dict[str, int], stmt: ir.Instr) -> None:
         spec = OPS[stmt.op]
@@ -125,10 +125,9 @@ class _Walk:
         self.tiles: dict[str, tuple[float, ...]] = {}  # rows, columns, bytes, number
         self.instructions: list[int] = []  # rows, by number in the order of the text
         self.blocks: list[tuple[int, int]] = []  # rows (first, beyond the last), parents first
-        packed = np.zeros(len(OWN), dtype=np.float32)
-        packed[0] = KERNEL
-        self.own: list[bytes] = [packed.tobytes()]
-        self.placed: list[float] = [0.0] * len(PLACED)
+        # Fields of the kernel, then for each statement its own and those of its place.
+        self.rows = [_PACK_OWN(KERNEL, *(0,) * (len(OWN) - 1)), _PACK_PLACED(*(0,) * len(PLACED))]
+        self.count = 1  # rows of the observation so far
         self._block(0, kernel.body, 0, 0)
 
     def _block(self, row: int, body: tuple[ir.Stmt, ...], depth: int, stage: int) -> None:
@@ -136,24 +135,31 @@ class _Walk:
         self.blocks.append((row, 0))
         for stmt in body:
             own = _own(stmt)
-            self.own.append(own.packed)
+            self.rows.append(own.packed)
+            self.count += 1
             if isinstance(stmt, ir.Instr):
                 self._instruction(own, depth, stage)
             else:
                 self._other(stmt, depth, stage)
-        self.blocks[place] = (row, len(self.own))
+        self.blocks[place] = (row, self.count)
 
     def _instruction(self, own: _Own, depth: int, stage: int) -> None:
-        self.instructions.append(len(self.own) - 1)
+        self.instructions.append(self.count - 1)
         tiles = self.tiles
         rows, columns, size, _ = tiles.get(own.shape, _NOTHING)
-        reads = [tiles[name][3] for name in own.reads if name in tiles]
-        reads += (0.0, 0.0)
+        first = second = 0.0
+        for name in own.reads:
+            read = tiles.get(name, _NOTHING)[3]
+            if not first:
+                first = read
+            elif read:
+                second = read
+                break
         writes = tiles.get(own.writes, _NOTHING)[3]
-        self.placed += (stage, depth, rows, columns, size, writes, reads[0], reads[1])
+        self.rows.append(_PACK_PLACED(stage, depth, rows, columns, size, writes, first, second))
 
     def _other(self, stmt: ir.Stmt, depth: int, stage: int) -> None:
-        row, shape = len(self.own) - 1, _NOTHING
+        row, shape = self.count - 1, _NOTHING
         if isinstance(stmt, ir.TileDecl):
             shape = self._declare(stmt.name, stmt.rows, stmt.cols, stmt.dtype)
         elif isinstance(stmt, ir.HbmDecl):
@@ -162,7 +168,7 @@ class _Walk:
             self.values[stmt.name] = self._value(stmt.value)
         elif isinstance(stmt, ir.Stage):
             stage = stmt.index + 1
-        self.placed += (stage, depth, *shape, 0.0, 0.0)
+        self.rows.append(_PACK_PLACED(stage, depth, *shape, 0.0, 0.0))
         if isinstance(stmt, (ir.Loop, ir.Cores)):
             self._block(row, stmt.body, depth + 1, 0)
         elif isinstance(stmt, (ir.Stage, ir.If)):
@@ -182,6 +188,8 @@ class _Walk:
 
     def _value(self, expr: ir.Expr) -> int:
         """The value of an extent; 0 where it has none."""
+        if isinstance(expr, ir.Name):
+            return self.values.get(expr.id, 0)
         try:
             return evaluate(expr, self.values, self.tables)
         except (ArithmeticError, LookupError):
@@ -195,7 +203,7 @@ def _measure(
     if timing.trace is None or not walk.instructions:
         return None
     trace = last_core(timing.trace)
-    trace = trace[np.argsort(trace[:, 1], kind="stable")]
+    trace = trace[trace[:, 1].argsort(kind="stable")]
     _, engine, number, dispatch, start, busy_end, ready = trace.T
     # Until when its engine worked on what was dispatched before; launching is nobody's wait.
     begin = chip.launch_cycles + chip.core_start_cycles
@@ -203,31 +211,40 @@ def _measure(
     free[1:] = busy_end[:-1]
     free[1:][engine[1:] != engine[:-1]] = begin
     free[:1] = begin
+    # Of each dispatch: its share of the time; busy; the engine idle before it; that, not dispatched
+    # and held; queued; one. Summed by instruction in one go: numpy takes longer to be asked than to
+    # add. Whole cycles, or 1/1024 of one, exact in float64 until the last division: sums have no
+    # rounding to differ in.
     count = len(walk.instructions)
-
-    def total(cycles: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.bincount(number, weights=cycles, minlength=count)
-
+    cycles = np.empty((7, len(trace)))
     idle = start - free
     held = np.minimum(start - dispatch, idle)  # dispatched, and the engine free
-    waits = np.array(
-        (total(idle - held), total(held), total(np.maximum(free - dispatch, 0))),
-    )
+    cycles[0] = _split_evenly(start, np.maximum(ready, busy_end))
+    np.subtract(busy_end, start, out=cycles[1])
+    cycles[2] = idle
+    np.subtract(idle, held, out=cycles[3])
+    cycles[4] = held
+    np.maximum(free - dispatch, 0, out=cycles[5])
+    cycles[6] = 1
+    places = (number + count * np.arange(7)[:, None]).ravel()
+    sums = np.bincount(places, cycles.ravel(), 7 * count).reshape(7, count)
+    waits = sums[3:6]
     rows = np.array(walk.instructions)
-    # Whole cycles, exact in float64, until the last division: sums have no rounding to differ in.
-    cycles = np.zeros((len(walk.own) + 1, 3))
-    cycles[rows + 1, 0] = total(_split_evenly(start, np.maximum(ready, busy_end)))
-    cycles[rows + 1, 1] = total(busy_end - start)
-    cycles[rows + 1, 2] = total(idle)
-    sums = np.cumsum(cycles, axis=0)
-    trips = np.zeros(len(walk.own), dtype=np.int64)
-    trips[rows] = np.bincount(number, minlength=count)
-    for first, end in walk.blocks:
-        cycles[first + 1] = sums[end] - sums[first + 1]
-        trips[first] = trips[first + 1 : end].max(initial=0)
-    found = np.zeros((len(walk.own), len(MEASURED)))
-    found[:, 0] = np.round(np.log2(1 + trips) * GRAIN) / GRAIN
-    found[:, 1:4] = cycles[1:] / timing.cycles
+    spent = np.zeros((walk.count + 1, 3))
+    spent[rows + 1] = sums[:3].T
+    # Of a block: what lies between its first row and the one behind its last.
+    before = spent.cumsum(axis=0)
+    first, end = np.array(walk.blocks).T
+    spent[first + 1] = before[end] - before[first + 1]
+    trips = np.zeros(walk.count)
+    trips[rows] = sums[6]
+    most = trips.tolist()
+    for row, beyond in walk.blocks:
+        most[row] = max(most[row + 1 : beyond], default=0.0)
+    found = np.empty((walk.count, len(MEASURED)))
+    found[:, 0] = [log_size(value) for value in most]
+    found[:, 1:4] = spent[1:] / timing.cycles
+    found[:, 4] = 0
     found[rows, 4] = np.where(waits.any(axis=0), 1 + waits.argmax(axis=0), 0)
     return found
 
@@ -242,14 +259,14 @@ def last_core(trace: Integers) -> Integers:
 
 def _split_evenly(start: Integers, end: Integers) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The length of every interval, where n that overlap have an nth of the time each."""
+    count = len(start)
     times = np.concatenate((start, end))
-    order = np.argsort(times, kind="stable")
-    active = np.cumsum(np.where(order < len(start), 1, -1))[:-1]
+    order = times.argsort(kind="stable")
+    active = np.where(order < count, 1, -1).cumsum()[:-1]
+    times = times[order]
     # In 1/1024 of a cycle, as whole numbers: sums have no rounding in which machines could differ.
-    steps = np.diff(times[order]) * GRAIN // np.maximum(active, 1)
+    steps = (times[1:] - times[:-1]) * GRAIN // np.maximum(active, 1)
     until = np.zeros(len(order), dtype=np.int64)
-    until[order[1:]] = np.cumsum(steps)
-    length: np.ndarray[Any, np.dtype[np.float64]] = (
-        until[len(start) :] - until[: len(start)]
-    ) / GRAIN
+    until[order[1:]] = steps.cumsum()
+    length: np.ndarray[Any, np.dtype[np.float64]] = (until[count:] - until[:count]) / GRAIN
     return length

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
-from m890_envs.features import Floats, case_features, log_size, speedup_features
+from m890_envs.features import Floats, case_features, speedup_features
+from m890_envs.features import log_size as log
 from m890_envs.fields import (
     CASE,
     DIMS,
@@ -37,8 +37,6 @@ _COST = [_COLUMN[name] for name in ("share", "busy", "idle")]
 _SPEEDUP = [field.name for field in UNIFORM_CASE].index("speedup")
 _TENSOR = [field.name for field in UNIFORM_PROGRAM].index("tensor")
 _SHOWN = {kind: row for row, kind in enumerate(STATEMENT_KINDS)}
-
-log = lru_cache(65_536)(log_size)
 
 
 def chip_numbers(chip: ChipSpec) -> Floats:

@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from collections.abc import Mapping
 
 import numpy as np
 
 from m890sim.bind import encoding as k
-from m890sim.bind import scalars as s
+from m890sim.bind.layout import Code, Jump, Label, Phase, laid_out, row
 from m890sim.bind.lower import lower
-from m890sim.bind.operands import TileShape
+from m890sim.bind.operands import TensorInfo, TileInSight
 from m890sim.bind.program import BoundProgram, TileInfo
-from m890sim.bind.recipes import recipes_for
-from m890sim.bind.registers import Registers, Row, padded
+from m890sim.bind.recipes import Needed, recipes_for
 from m890sim.bind.scalars import Level, Value
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.kernel import ir
 from m890sim.language.limits import ALL_SLOTS
 
-
-class Label:
-    """A place in the code that is known when the code is laid out."""
-
-    __slots__ = ("at",)
-
-    def __init__(self) -> None:
-        self.at = -1
+Names = dict[str, Value | TileInSight | TensorInfo]
 
 
-class Jump:
-    """A row of code whose column `column` takes the place of a label."""
-
-    __slots__ = ("column", "label", "row")
-
-    def __init__(self, label: Label, column: int, *numbers: int) -> None:
-        self.label, self.column, self.row = label, column, padded(*numbers)
+def _register(value: Value) -> int:
+    """A value's register, as rows name it until they are laid out."""
+    return k.REGISTER + value.number
 
 
-Code = list["Row | Jump | Label"]
-
-
-def _work(*codes: list[Row] | Code) -> int:
+def _work(size: int) -> int:
     """What an iteration counts against the limit of a launch; inner loops count their own."""
-    return 1 + sum(map(len, codes)) // k.ROWS_A_WORK
-
-
-Names = dict[str, Value]
-
-
-class Tiles:
-    """Tiles in sight from one place, by name."""
-
-    __slots__ = ("shapes", "slots")
-
-    def __init__(self, earlier: Tiles | None = None) -> None:
-        self.shapes: dict[str, TileShape] = dict(earlier.shapes) if earlier else {}
-        # First slot, slots, number, and how many slots the stage lags behind.
-        self.slots: dict[str, tuple[int, int, int, int]] = dict(earlier.slots) if earlier else {}
+    return 1 + size // k.ROWS_A_WORK
 
 
 class ProgramCompiler:
@@ -66,335 +37,295 @@ class ProgramCompiler:
     def __init__(self, kernel: ir.Kernel, chip: ChipSpec) -> None:
         self.kernel, self.chip = kernel, chip
         self.recipes = recipes_for(kernel, chip)
-        self.z = Registers(self.recipes.values)
+        values = self.recipes.values
+        self.needed: Needed = {values.kernel: {values.zero: None}}  # lowered code reads it
         self.tiles: list[TileInfo] = []
-        self.shapes: list[TileShape] = []
         self.alike: list[object] = []  # of each tile: equal where another one is alike
         self.open: list[list[int]] = []  # tiles of the blocks around, innermost last
         self.closed: list[int] = []  # tiles of the phase whose slots an alike one may take over
         self.pipelines = 0  # loops with stages around
-        self.n_slots = self.all_slots = 0  # on the scoreboard, and those of tiles alone
-        self.instructions: list[int] = []
-        # One list a loop under construction: guard registers to reset on entry.
+        self.all_slots = 0  # those of tiles alone
+        self.rows: list[bytes] = []  # of instructions
+        # One list a loop under construction: guards' registers to reset on entry.
         self.saved: list[list[int]] = []
         self.loops: dict[tuple[Level, str], int] = {}  # loops so far with that level and variable
         self.pending = 0  # sequencer cycles before the next operation
         self.text_number = 0  # instructions are compiled in the order of the text
-        self.head = self.recipes.head(kernel).play(self.z)
-        names = dict(self.head.names)
+        self.head = self.recipes.head(kernel).play(self.needed)
         # Names whose values the launch knows: what is made of them costs the sequencer nothing.
-        self.known = set(names)
-        self.tensors = dict(self.head.tensors)
-        self.n_slots = len(self.tensors)
-        self.track_stored()
-        self.scratch: list[tuple[str, tuple[int, ...], int]] = []
-        self.phases: list[tuple[Label, int, int, int]] = []
-        self.code: Code = []
+        self.known = frozenset(self.head.names)
+        tensors = {**self.head.tensors, **self.stored(self.head.tensors)}
+        self.n_slots = len(tensors)  # on the scoreboard
+        names: Names = {**self.head.names, **tensors}
+        self.scratch: list[tuple[str, tuple[Value, ...], int]] = []
+        self.phases: list[Phase] = []
+        self.code = Code()
         for stmt in kernel.body:
             if isinstance(stmt, ir.Let):
                 names[stmt.name] = self.results(stmt, names)[0]
-                self.known.add(stmt.name)
+                self.known |= {stmt.name}
             elif isinstance(stmt, ir.HbmDecl):
                 dims = self.results(stmt, names)
-                self.tensors[stmt.name] = self.recipes.tensor(dims, stmt.dtype, self.n_slots, False)
-                registers = tuple([self.z.number[d] for d in dims])
-                self.scratch.append((stmt.name, registers, ir.DTYPES[stmt.dtype]))
+                names[stmt.name] = self.recipes.tensor(dims, stmt.dtype, self.n_slots, False)
+                self.scratch.append((stmt.name, dims, ir.DTYPES[stmt.dtype]))
                 self.n_slots += 1
             elif isinstance(stmt, ir.Cores):
                 self.cores(stmt, names)
 
     def results(self, stmt: ir.Stmt, names: Names) -> tuple[Value, ...]:
         """The values of a statement's expressions."""
-        return self.recipes.results(stmt, names).play(self.z)
+        return self.recipes.results(stmt, names).play(self.needed)
 
     def excess(self, stmt: ir.Stmt) -> int:
         """Cycles of a statement's integer operations beyond what address units do."""
-        excess = self.recipes.excess(stmt, self.known)
+        excess = self.recipes.excess(self.recipes.known(stmt), self.known)
         return excess * self.chip.sequencer_scalar_cycles
 
-    def track_stored(self) -> None:
-        """A parameter that the kernel stores to counts for its loads as scratch does."""
-        stored = {
-            ref.tensor
-            for stmt in ir.walk(self.kernel.body)
-            if isinstance(stmt, ir.Instr) and stmt.op == "store"
-            for ref in stmt.operands[:1]
-            if isinstance(ref, ir.TensorRef)
-        }
-        for param in self.kernel.params:
-            if param.name in stored and param.name in self.tensors:
-                known = self.tensors[param.name]
-                self.tensors[param.name] = self.recipes.tensor(
-                    known.dims, param.dtype, known.slot, False
-                )
+    def stored(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+        """Parameters that the kernel stores to: they count for its loads as scratch does."""
+        found: dict[str, TensorInfo] = {}
+        stack = [*self.kernel.body]
+        while stack:
+            stmt = stack.pop()
+            if not isinstance(stmt, ir.Instr):
+                stack += ir.children(stmt)
+            elif stmt.op == "store":
+                (ref,) = stmt.operands[:1]
+                if isinstance(ref, ir.TensorRef) and ref.tensor in tensors:
+                    known, dtype = tensors[ref.tensor], self.kernel.param(ref.tensor).dtype
+                    made = self.recipes.tensor(known.dims, dtype, known.slot, False)
+                    found[ref.tensor] = made
+        return found
 
     # ---- statements ----
 
     def cores(self, stmt: ir.Cores, names: Names) -> None:
-        z = self.z
         level = self.recipes.values.kernel.inner("", len(self.phases))
         extents = self.results(stmt, names)
-        total = z.const(1)
-        for extent in extents:
-            total = z.op(s.MUL, total, z.op(s.MAX, extent, z.const(0)))
-        item = z.note(level.inputs[0])
-        scope, rest = dict(names), item
-        for name, extent in zip(reversed(stmt.vars[1:]), reversed(extents[1:]), strict=True):
-            scope[name] = z.op(s.MOD, rest, extent)
-            rest = z.op(s.FDIV, rest, extent)
-        scope[stmt.vars[0]] = rest
+        total, *variables = self.recipes.items(level, extents).play(self.needed)
+        scope = {**names, **dict(zip(stmt.vars, variables, strict=True))}
         self.saved.append([])
         self.closed = []
         self.open.append([])
         top = Label()
         certain = sum(isinstance(child, ir.Instr) for child in stmt.body)
-        self.phases.append((top, z.number[total], k.ORDER_NUMBERS[stmt.order], certain))
-        body = self.block(stmt.body, scope, Tiles(), level)
+        self.phases.append((top, _register(total), k.ORDER_NUMBERS[stmt.order], certain))
+        body = Code()
+        self.block(stmt.body, scope, level, body)
         self.open.pop()
-        body += self.flush()
+        self.flush(body)
         self.saved.pop()
         cycles = self.chip.sequencer_loop_cycles
-        scalar_code = lower(z, z.ops[level])
-        self.code += [top, padded(k.ITEM, z.number[item], cycles, _work(scalar_code, body))]
-        self.code += scalar_code
-        self.code += body
-        self.code.append(Jump(top, 1, k.JUMP))
+        code = Code()
+        code.add_rows(lower(self.needed.get(level, ())))
+        code.join(body)
+        self.code.add(top)
+        self.code.add(row(k.ITEM, _register(level.inputs[0]), cycles, _work(code.size)))
+        self.code.join(code)
+        self.code.add(Jump(top, 1, k.JUMP))
 
-    def block(self, body: tuple[ir.Stmt, ...], names: Names, tiles: Tiles, level: Level) -> Code:
-        """The code of a block, which may change `names` and `tiles`."""
-        code: Code = []
+    def block(self, body: tuple[ir.Stmt, ...], names: Names, level: Level, code: Code) -> None:
+        """Append the code of a block, which may change `names`."""
         for stmt in body:
             if isinstance(stmt, ir.Instr):
-                code.append(self.instruction(stmt, names, tiles))
+                code.add(self.instruction(stmt, names))
             elif isinstance(stmt, ir.Let):
                 names[stmt.name] = self.results(stmt, names)[0]
                 self.pending += self.chip.sequencer_scalar_cycles + self.excess(stmt)
             elif isinstance(stmt, ir.TileDecl):
                 number = self.declare(stmt, names)
-                self.see(tiles, stmt.name, number, 0)
-                code += self.passing(number)
+                names[stmt.name] = self.sight(number, 0)
+                self.passing(number, code)
             elif isinstance(stmt, ir.Loop):
-                code += self.loop(stmt, names, tiles, level)
+                self.loop(stmt, names, level, code)
             elif isinstance(stmt, ir.If):
-                code += self.branch(stmt, names, tiles, level)
-        return code
+                self.branch(stmt, names, level, code)
 
-    def closing(self, body: tuple[ir.Stmt, ...], names: Names, tiles: Tiles, level: Level) -> Code:
+    def closing(self, body: tuple[ir.Stmt, ...], names: Names, level: Level, code: Code) -> None:
         """A block whose tiles are done at its end: alike ones of later blocks take their slots."""
         self.open.append([])
-        code = self.block(body, dict(names), Tiles(tiles), level) + self.flush()
+        self.block(body, dict(names), level, code)
+        self.flush(code)
         self.close()
-        return code
 
     def close(self) -> None:
         """End a block. In a loop with stages nothing is free before its end: stages overlap."""
         done = self.open.pop()
         (self.open[-1] if self.pipelines else self.closed).extend(done)
 
-    def passing(self, tile: int) -> list[Row]:
+    def passing(self, tile: int, code: Code) -> None:
         slots = self.tiles[tile].slots
-        # With one, its slot never changes.
-        return [] if slots == 1 else [padded(k.DECLARE, tile, slots)]
+        if slots != 1:  # with one, its slot never changes
+            code.add(row(k.DECLARE, tile, slots))
 
-    def flush(self) -> list[Row]:
+    def flush(self, code: Code) -> None:
         cycles, self.pending = self.pending, 0
-        return [padded(k.SEQUENCER, cycles)] if cycles else []
+        if cycles:
+            code.add(row(k.SEQUENCER, cycles))
 
-    def branch(self, stmt: ir.If, names: Names, tiles: Tiles, level: Level) -> Code:
+    def branch(self, stmt: ir.If, names: Names, level: Level, code: Code) -> None:
         self.pending += self.chip.sequencer_scalar_cycles + self.excess(stmt)
-        code: Code = [*self.flush()]
+        self.flush(code)
         otherwise, end = Label(), Label()
-        condition = self.z.number[self.results(stmt, names)[0]]
-        code.append(Jump(otherwise, 2, k.BRANCH, condition))
-        code += self.closing(stmt.then, names, tiles, level)
+        code.add(Jump(otherwise, 2, k.BRANCH, _register(self.results(stmt, names)[0])))
+        self.closing(stmt.then, names, level, code)
         if stmt.orelse:
-            code += [Jump(end, 1, k.JUMP), otherwise]
-            code += self.closing(stmt.orelse, names, tiles, level)
-            code.append(end)
+            code.add(Jump(end, 1, k.JUMP))
+            code.add(otherwise)
+            self.closing(stmt.orelse, names, level, code)
+            code.add(end)
         else:
-            code.append(otherwise)
-        return code
+            code.add(otherwise)
 
-    def loop(self, stmt: ir.Loop, names: Names, tiles: Tiles, around: Level) -> Code:
-        z = self.z
+    def loop(self, stmt: ir.Loop, names: Names, around: Level, code: Code) -> None:
         place = (around, stmt.var)
         self.loops[place] = self.loops.get(place, -1) + 1
         level = around.inner(stmt.var, self.loops[place])
-        variable, counter, trips = (z.number[z.note(v)] for v in level.inputs)
+        variable, counter, trips = map(_register, level.inputs)
         bounds = self.results(stmt, names)
-        start, stop, step = (z.number[v] for v in bounds)
+        start, stop, step = map(_register, bounds)
         self.pending += self.excess(stmt)
-        code: Code = [*self.flush()]
+        self.flush(code)
         self.saved.append([])
         stages = [c for c in stmt.body if isinstance(c, ir.Stage)]
         cycles = self.chip.sequencer_loop_cycles
         inner = {**names, stmt.var: level.inputs[0]}
+        body = Code()
         if stages:
             lets = [c for c in stmt.body if isinstance(c, ir.Let)]
             cycles += sum(self.chip.sequencer_scalar_cycles + self.excess(c) for c in lets)
             self.open.append([])
             self.pipelines += 1
-            body = self.staged(stmt, inner, tiles, level, bounds[2]) + self.flush()
+            self.staged(stmt, inner, level, bounds[2], body)
+            self.flush(body)
             self.pipelines -= 1
             self.close()
         else:
-            body = self.closing(stmt.body, inner, tiles, level)
+            self.closing(stmt.body, inner, level, body)
         depth_of_pipeline = max((c.index for c in stages), default=0)
         top, none, end = Label(), Label(), Label()
         scalar_code = self.guarded(level)
-        code += [padded(k.RESET, r) for r in self.saved.pop()]
-        code.append(Jump(none, 7, k.LOOP, variable, counter, trips, start, stop, step, 0, cycles))
-        code.append(top)
-        code += scalar_code
-        code += body
-        work = _work(scalar_code, body)
+        for saved in self.saved.pop():
+            code.add(row(k.RESET, saved))
+        code.add(Jump(none, 7, k.LOOP, variable, counter, trips, start, stop, step, 0, cycles))
+        code.add(top)
+        code.join(scalar_code)
+        code.join(body)
+        work = _work(scalar_code.size + body.size)
         numbers = (variable, counter, trips, step, depth_of_pipeline, cycles)
-        code.append(Jump(top, 7, k.NEXT, *numbers, 0, work))
+        code.add(Jump(top, 7, k.NEXT, *numbers, 0, work))
         skipped = self.chip.sequencer_scalar_cycles
         if skipped:  # a loop that never runs costs what a condition costs
-            code += [Jump(end, 1, k.JUMP), none, padded(k.SEQUENCER, skipped), end]
+            code.add(Jump(end, 1, k.JUMP))
+            code.add(none)
+            code.add(row(k.SEQUENCER, skipped))
+            code.add(end)
         else:
-            code.append(none)
-        return code
+            code.add(none)
 
-    def staged(self, stmt: ir.Loop, names: Names, tiles: Tiles, level: Level, step: Value) -> Code:
-        z = self.z
-        code: Code = []
+    def staged(self, stmt: ir.Loop, names: Names, level: Level, step: Value, code: Code) -> None:
         own: dict[str, int] = {}
         for child in stmt.body:
             if isinstance(child, ir.TileDecl):
                 number = own[child.name] = self.declare(child, names)
-                code += self.passing(number)
+                self.passing(number, code)
         for child in stmt.body:
             if not isinstance(child, ir.Stage):
                 continue
             # The stage sees the loop variable, scalars and tiles of iteration u - n.
-            shift = z.op(s.MUL, step, z.const(child.index))
-            inner = {**names, stmt.var: z.op(s.SUB, names[stmt.var], shift)}
+            shifted = self.recipes.staged(level.inputs[0], step, child.index)
+            inner = {**names, stmt.var: shifted.play(self.needed)}
             for earlier in stmt.body:
                 if isinstance(earlier, ir.Let):
                     inner[earlier.name] = self.results(earlier, inner)[0]
-            seen = Tiles(tiles)
             for name, number in own.items():
-                self.see(seen, name, number, child.index % self.tiles[number].slots)
+                inner[name] = self.sight(number, child.index % self.tiles[number].slots)
             skip = Label()
-            counter, trips = z.number[level.inputs[1]], z.number[level.inputs[2]]
-            code.append(Jump(skip, 4, k.STAGE, child.index, counter, trips))
-            code += self.block(child.body, inner, seen, level)
-            code += self.flush()
-            code.append(skip)
-        return code
+            _, counter, trips = map(_register, level.inputs)
+            code.add(Jump(skip, 4, k.STAGE, child.index, counter, trips))
+            self.block(child.body, inner, level, code)
+            self.flush(code)
+            code.add(skip)
 
     def guarded(self, level: Level) -> Code:
-        z = self.z
-        ops = z.ops[level]
-        each, guards, rare = self.recipes.parts(ops, level)
-        code: Code = [*lower(z, each)]
-        if rare:
+        found = self.recipes.level(self.needed.get(level, ()))
+        code = Code()
+        code.add_rows(found.each)
+        if found.rare:
             end = Label()
-            for root in guards:
-                saved = z.fresh()
-                self.saved[-1].append(saved)
-                code.append(padded(k.GUARD, z.number[root], saved))
-            code.append(Jump(end, 1, k.SKIP))
-            code += lower(z, rare)
-            code.append(end)
+            for root in found.guards:
+                value = _register(root)
+                self.saved[-1].append(value + 1)
+                code.add(row(k.GUARD, value, value + 1))
+            code.add(Jump(end, 1, k.SKIP))
+            code.add_rows(found.rare)
+            code.add(end)
         return code
 
     def declare(self, stmt: ir.TileDecl, names: Names) -> int:
         """The tile's number: that of an alike tile of a closed block where there is one."""
-        setting = self.recipes.setting(stmt, names, self.kernel.filename).play(self.z)
+        found = self.recipes.declaration(stmt, names, self.kernel.filename).play(self.needed)
         for place, earlier in enumerate(self.closed):
-            if self.alike[earlier] is setting.alike:
+            if self.alike[earlier] is found.alike:
                 del self.closed[place]
                 self.open[-1].append(earlier)
                 return earlier
-        rows, cols = self.results(stmt, names)
-        shape = self.recipes.shape(stmt.space, stmt.dtype, rows, cols)
-        info = TileInfo(
-            stmt.name,
-            stmt.space,
-            self.z.number[rows],
-            self.z.number[cols],
-            shape.itemsize,
-            setting.slots,
-            setting.at,
-            self.n_slots,
-            len(self.phases) - 1,
-            f"{self.kernel.filename}:{stmt.loc.line}:{stmt.loc.column}",
-        )
         number = len(self.tiles)
+        info = TileInfo(stmt, found, self.n_slots, len(self.phases) - 1, self.kernel.filename)
         self.tiles.append(info)
-        self.shapes.append(shape)
-        self.alike.append(setting.alike)
+        self.alike.append(found.alike)
         self.open[-1].append(number)
-        self.n_slots += setting.slots
-        self.all_slots += setting.slots
+        self.n_slots += found.slots
+        self.all_slots += found.slots
         if self.all_slots > ALL_SLOTS:  # before anything is made for each of them
-            found = f"with {stmt.name} the kernel's tiles have {self.all_slots} slots"
+            message = f"with {stmt.name} the kernel's tiles have {self.all_slots} slots"
             remedy = f"the most is {ALL_SLOTS}; use fewer slots"
-            raise BindError("E309", f"{found}, {remedy}", info.where)
+            raise BindError("E309", f"{message}, {remedy}", info.where)
         return number
 
-    def see(self, tiles: Tiles, name: str, number: int, lag: int) -> None:
-        """Let a name stand for a tile."""
+    def sight(self, number: int, lag: int) -> TileInSight:
+        """A tile as a stage sees it that lags behind so many slots."""
         info = self.tiles[number]
-        tiles.shapes[name] = self.shapes[number]
-        tiles.slots[name] = (info.first_slot, info.slots, number, lag)
+        return self.recipes.sight(info.declaration.shape, info.first_slot, info.slots, number, lag)
 
-    def instruction(self, stmt: ir.Instr, names: Names, tiles: Tiles) -> Row:
+    def instruction(self, stmt: ir.Instr, names: Names) -> bytes:
         number, self.text_number = self.text_number, self.text_number + 1
-        pending, self.pending = self.pending + self.excess(stmt), 0
+        pending, self.pending = self.pending, 0
         if stmt.op == "fence":
-            return (k.FENCE, pending, number, 0, 0, 0, 0, 0, 0)
-        filename = self.kernel.filename
-        recipe = self.recipes.row(stmt, names, tiles.shapes, self.tensors, filename)
-        row = recipe.play(self.z)
-        numbers, registers = row.numbers.copy(), self.z.number
-        for column, value in row.registers:
-            numbers[column] = registers[value]
-        for column, name in row.tiles:
-            numbers[column : column + 4] = tiles.slots[name]
-        at = len(self.instructions)
-        self.instructions += numbers
-        return (k.ISSUE, at, pending, number, 0, 0, 0, 0, 0)
+            return row(k.FENCE, pending, number)
+        recipes = self.recipes
+        known = recipes.instruction(stmt)
+        if known.most > 0:
+            cycles = self.chip.sequencer_scalar_cycles
+            pending += cycles * recipes.excess(known, self.known)
+        recipe = known.recipes.get(known.see(names))
+        if recipe is None:
+            recipe = recipes.row(stmt, known, names, self.kernel.filename)
+        at = k.INSTRUCTION_WIDTH * len(self.rows)
+        self.rows.append(recipe.play(self.needed))
+        return row(k.ISSUE, at, pending, number)
 
     # ---- layout ----
 
     def program(self) -> BoundProgram:
-        rows: list[Row] = []
-        jumps: list[tuple[int, Label]] = []
-        for entry in self.code:
-            if isinstance(entry, tuple):
-                rows.append(entry)
-            elif isinstance(entry, Label):
-                entry.at = len(rows) * k.CODE_WIDTH
-            else:
-                jumps.append((len(rows) * k.CODE_WIDTH + entry.column, entry.label))
-                rows.append(entry.row)
-        rows.append(padded())
-        size = len(rows) * k.CODE_WIDTH
-        code = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=size)
-        for at, label in jumps:
-            code[at] = label.at
-        number = self.z.number
-        phases = [x for label, *rest in self.phases for x in (label.at, *rest)]
+        kernel_values = tuple(self.needed[self.recipes.values.kernel])
+        code, phases, instructions, n_registers = laid_out(
+            self.code, self.rows, self.phases, kernel_values
+        )
+        first_count = [-1 if tile.slots > 1 else 0 for tile in self.tiles]
         return BoundProgram(
             kernel=self.kernel,
             chip=self.chip,
             code=code,
-            instructions=np.fromiter(self.instructions, np.int64, len(self.instructions)),
-            phases=np.array(phases, dtype=np.int64).reshape(-1, 4),
-            n_registers=len(self.z.order),
+            instructions=instructions,
+            phases=phases,
+            n_registers=n_registers,
             n_slots=self.n_slots,
-            first_count=np.array(
-                [-1 if t.slots > 1 else 0 for t in self.tiles] or [0], dtype=np.int64
-            ),
-            order=self.z.order,
-            kernel_values=self.z.constants + self.z.ops[self.recipes.values.kernel],
-            symbols={n: number[v] for n, v in self.head.symbols.items()},
+            first_count=np.array(first_count or [0], dtype=np.int64),
+            kernel_values=kernel_values,
+            symbols=self.head.symbols,
             table_numbers=self.recipes.table_numbers,
-            table_lengths={n: number[v] for n, v in self.head.table_lengths.items()},
+            table_lengths=self.head.table_lengths,
             tiles=tuple(self.tiles),
             scratch=tuple(self.scratch),
             recipes=self.recipes,

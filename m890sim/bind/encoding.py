@@ -45,3 +45,7 @@ INSTRUCTION_WIDTH = FIRST_OPERAND + OPERAND_WIDTH * MAX_OPERANDS
 READS, WRITES, ADDS, IN_SRAM = 1, 2, 4, 8
 
 ORDER_NUMBERS = {"block": 0, "cyclic": 1, "snake": 2, "dynamic": 3}
+
+# Until a program is laid out, its rows name registers of their own numbering, as REGISTER + number,
+# beyond every other number of a row: see scalars.py and layout.py.
+REGISTER = 2**61

@@ -5,6 +5,7 @@ Extents, scoreboard slots, port demand.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,8 +16,6 @@ from m890sim.bind.scalars import ScalarUses, Value
 from m890sim.chip import ChipSpec
 from m890sim.isa import OPS, Operand, OpSpec
 from m890sim.kernel import ir
-
-Names = Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +39,34 @@ class TensorInfo:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TileInSight:
+    """A tile as one place sees it. One object for all places that see the same."""
+
+    shape: TileShape
+    # First slot on the scoreboard, slots, the tile's number, how many slots the stage lags behind.
+    slots: tuple[int, int, int, int]
+
+
+# What names stand for at one place; no name hides another.
+Names = Mapping[str, Value | TileInSight | TensorInfo]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InstructionRow:
-    """The engine's row of an instruction, with the registers and the tiles' slots left open."""
+    """The engine's row of an instruction, with the tiles' slots left open.
+
+    Registers stand in it as REGISTER + number.
+    """
 
     numbers: list[int]
-    registers: tuple[tuple[int, Value], ...]  # (column, value)
     tiles: tuple[tuple[int, str], ...]  # (first of four columns, name of the tile)
+
+    def placed(self, names: Names) -> bytes:
+        """The row with the slots of the tiles that are in sight, as int64."""
+        numbers = self.numbers.copy()
+        for column, name in self.tiles:
+            numbers[column : column + 4] = _tile(names, name).slots
+        return array("q", numbers).tobytes()
 
 
 @dataclass(slots=True)
@@ -69,7 +90,9 @@ def expression(
     if isinstance(expr, ir.Const):
         return z.const(int(expr.value))
     if isinstance(expr, ir.Name):
-        return names[expr.id]
+        found = names[expr.id]
+        assert isinstance(found, Value)
+        return found
     if isinstance(expr, ir.TableRef):
         index = expression(z, expr.index, names, table_numbers)
         return z.read(s.TABLE, 2 * table_numbers[expr.table], index)
@@ -85,12 +108,19 @@ class OperandCompiler:
         z: ScalarUses,
         chip: ChipSpec,
         names: Names,
-        tiles: Mapping[str, TileShape],
-        tensors: Mapping[str, TensorInfo],
         table_numbers: Mapping[str, int],
     ) -> None:
-        self.z, self.chip, self.names, self.tiles = z, chip, names, tiles
-        self.tensors, self.table_numbers = tensors, table_numbers
+        self.z, self.chip, self.names = z, chip, names
+        self.table_numbers = table_numbers
+        self._known: dict[int, tuple[Value, ...]] = {}  # by identity of the operand
+
+    def _shape(self, ref: ir.TileRef) -> TileShape:
+        return _tile(self.names, ref.tile).shape
+
+    def _tensor(self, ref: ir.TensorRef) -> TensorInfo:
+        found = self.names[ref.tensor]
+        assert isinstance(found, TensorInfo)
+        return found
 
     def _expr(self, expr: ir.Expr) -> Value:
         return expression(self.z, expr, self.names, self.table_numbers)
@@ -112,14 +142,13 @@ class OperandCompiler:
 
     def _extent(self, ref: ir.TileRef) -> tuple[Value, Value]:
         """Rows and columns of a piece of a tile, as stored (before `.T`)."""
-        shape = self.tiles[ref.tile]
-        rows = self._taken(ref.rows, shape.rows)[2]
-        return rows, self._taken(ref.cols, shape.cols)[2]
+        *_, rows, cols = self._piece(ref)
+        return rows, cols
 
     def _tensor_piece(self, ref: ir.TensorRef) -> tuple[Value, Value, int]:
         """Elements, runs and the element size of a piece of HBM."""
         z = self.z
-        tensor = self.tensors[ref.tensor]
+        tensor = self._tensor(ref)
         indices = []
         for entry, dimension in zip(ref.index, tensor.dims, strict=True):
             if isinstance(entry, ir.Slice):
@@ -148,7 +177,7 @@ class OperandCompiler:
             if isinstance(ref, ir.TileRef):
                 mentions.append(self._mention(operand.name, ref, flags))
             elif isinstance(ref, ir.TensorRef):
-                tensor = self.tensors[ref.tensor]
+                tensor = self._tensor(ref)
                 if not tensor.input:
                     mentions.append(_Mention(operand.name, "", tensor.slot, flags))
         cost, engine = self._cost(spec, stmt, {o.name: r for o, r in given})
@@ -183,18 +212,16 @@ class OperandCompiler:
                 raise TypeError("operand b of matmul must be a tile")
             numbers[k.STATIONARY] = [m.operand for m in mentions].index("b")
             numbers[k.TRANSPOSED] = int(ref.transposed)
-            columns.update(zip(range(k.KEY, k.KEY + 5), self._stationary(ref), strict=True))
+            columns.update(zip(range(k.KEY, k.KEY + 5), self._piece(ref), strict=True))
         for column, value in columns.items():
-            if value is None:
-                numbers[column] = -1
-        registers = tuple((at, value) for at, value in columns.items() if value is not None)
-        return InstructionRow(numbers, registers, tuple(tiles))
+            numbers[column] = -1 if value is None else k.REGISTER + value.number
+        return InstructionRow(numbers, tuple(tiles))
 
     def _mention(self, operand: str, ref: ir.TileRef, flags: int) -> _Mention:
         mention = _Mention(operand, ref.tile, -1, flags)
-        if self.tiles[ref.tile].space == "sram":
+        if self._shape(ref).space == "sram":
             mention.flags |= k.IN_SRAM
-            mention.piece = self._stationary(ref)
+            mention.piece = self._piece(ref)
         return mention
 
     def _share_ports(
@@ -209,7 +236,7 @@ class OperandCompiler:
             ref = given[mention.operand]
             if not mention.piece or not isinstance(ref, ir.TileRef):
                 continue
-            shape = self.tiles[ref.tile]
+            shape = self._shape(ref)
             first, step, column, rows, cols = mention.piece
             row_bytes = z.op(s.MUL, shape.cols, z.const(shape.itemsize))
             touched = z.op(s.MUL, z.op(s.MUL, rows, cols), z.const(shape.itemsize))
@@ -257,11 +284,11 @@ class OperandCompiler:
         if spec.family == "matrix":
             m, inner = self._oriented(uses["a"])
             _, n = self._oriented(uses["b"])
-            itemsize = self.tiles[uses["a"].tile].itemsize
+            itemsize = self._shape(uses["a"]).itemsize
             return costs.matrix(z, chip, itemsize, m, inner, n), chip.dma_queues
         engine = str(stmt.keyword("engine") or spec.engines[0])
         elements = z.op(s.MUL, *self._extent(uses[spec.size_of]))
-        wide = any(self.tiles[ref.tile].itemsize == 4 for ref in uses.values())
+        wide = any(self._shape(ref).itemsize == 4 for ref in uses.values())
         passes = spec.passes[engine]
         passes += sum(
             n for (e, key), n in spec.extra_passes.items() if e == engine and key in given
@@ -273,11 +300,21 @@ class OperandCompiler:
         rows, cols = self._extent(ref)
         return (cols, rows) if ref.transposed else (rows, cols)
 
-    def _stationary(self, ref: ir.TileRef) -> tuple[Value, ...]:
-        shape = self.tiles[ref.tile]
-        first, step, rows = self._taken(ref.rows, shape.rows)
-        column, _, cols = self._taken(ref.cols, shape.cols)
-        return first, step, column, rows, cols
+    def _piece(self, ref: ir.TileRef) -> tuple[Value, ...]:
+        """First row, row step, first column, rows and columns, as stored (before `.T`)."""
+        known = self._known.get(id(ref))
+        if known is None:
+            shape = self._shape(ref)
+            first, step, rows = self._taken(ref.rows, shape.rows)
+            column, _, cols = self._taken(ref.cols, shape.cols)
+            known = self._known[id(ref)] = first, step, column, rows, cols
+        return known
+
+
+def _tile(names: Names, name: str) -> TileInSight:
+    found = names[name]
+    assert isinstance(found, TileInSight)
+    return found
 
 
 def _merged(mentions: list[_Mention]) -> list[_Mention]:

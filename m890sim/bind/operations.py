@@ -19,13 +19,7 @@ def excess(stmt: ir.Stmt, known: Collection[str], allowance: int) -> int:
     known: names that stand for the same integer throughout a launch. allowance: of the chip, for
     an argument of an instruction, an assignment, a condition or the bounds of a loop.
     """
-    arguments = 1
-    if isinstance(stmt, ir.Instr):
-        arguments, exprs = _arguments(stmt)
-    elif isinstance(stmt, (ir.Let, ir.If, ir.Loop)):
-        exprs = [*header(stmt)]
-    else:
-        return 0
+    arguments, exprs = arguments_of(stmt)
     return max(0, operations(exprs, known) - allowance * arguments)
 
 
@@ -64,8 +58,15 @@ def operations(exprs: list[ir.Expr], known: Collection[str]) -> int:
     return count
 
 
-def _arguments(stmt: ir.Instr) -> tuple[int, list[ir.Expr]]:
-    """How many tiles, tensors and integer settings an instruction names, and their expressions."""
+def arguments_of(stmt: ir.Stmt) -> tuple[int, list[ir.Expr]]:
+    """How many allowances a statement has, and its expressions: none where it works out nothing.
+
+    An instruction has one for each tile, tensor and integer setting that it names.
+    """
+    if isinstance(stmt, (ir.Let, ir.If, ir.Loop)):
+        return 1, [*header(stmt)]
+    if not isinstance(stmt, ir.Instr):
+        return 0, []
     count = 0
     exprs: list[ir.Expr] = []
     for _, ref in operands_of(OPS[stmt.op], stmt):

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, repeat
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from m890sim.bind import scalars as s
 from m890sim.bind.memory import TileSpace, banks, place
-from m890sim.bind.recipes import LaunchValues, Recipes
+from m890sim.bind.recipes import Declaration, LaunchValues, Recipes
 from m890sim.bind.scalars import Value
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
-from m890sim.kernel.ir import Kernel
+from m890sim.kernel.ir import Kernel, TileDecl
 from m890sim.messages import described, shown
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -27,23 +27,24 @@ _MOST_ENTRIES = 2048  # of the tables of a case that is remembered
 _MOST_LAYOUTS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class TileInfo:
-    """One declared tile of a phase.
+class TileInfo(NamedTuple):
+    """One declared tile of a phase, and where its slots stand on the scoreboard."""
 
-    Registers of its shape, and where its slots stand on the scoreboard.
-    """
-
-    name: str
-    space: str
-    rows: int  # register
-    cols: int  # register
-    itemsize: int
-    slots: int
-    at: int | None
+    stmt: TileDecl
+    declaration: Declaration
     first_slot: int  # scoreboard number of slot 0
     phase: int
-    where: str
+    filename: str
+
+    @property
+    def slots(self) -> int:
+        """How many it has."""
+        return self.declaration.slots
+
+    @property
+    def where(self) -> str:
+        """file:line:column."""
+        return f"{self.filename}:{self.stmt.loc.line}:{self.stmt.loc.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ class BoundProgram:
     """Code for one kernel on one chip. Made by `bind`, launched with a case's symbols and tables.
 
     code: rows of CODE_WIDTH, flat; jumps are positions in it. instructions: rows of
-    INSTRUCTION_WIDTH, flat (see codes.py). phases: (p, 4) first operation, register of the number
-    of work items, work order, instructions that each item certainly has.
+    INSTRUCTION_WIDTH, flat (see encoding.py). phases: (p, 4) first operation, register of the
+    number of work items, work order, instructions that each item certainly has.
     """
 
     kernel: Kernel
@@ -74,17 +75,16 @@ class BoundProgram:
     n_registers: int
     n_slots: int
     first_count: IntArray  # a tile: -1 for tiles with several slots, 0 for the others
-    order: Sequence[Value | None]  # of each register: its value, None inside other computations
-    # Known once a launch, each after those that it is made of.
+    # Of the first registers: known once a launch, each after those that it is made of.
     kernel_values: Sequence[Value]
-    symbols: Mapping[str, int]  # name -> register
+    symbols: Mapping[str, Value]
     table_numbers: Mapping[str, int]
-    table_lengths: Mapping[str, int]  # name -> register
+    table_lengths: Mapping[str, Value]
     tiles: tuple[TileInfo, ...]
-    # Name, registers of the dimensions, bytes an element.
-    scratch: tuple[tuple[str, tuple[int, ...], int], ...]
+    # Name, dimensions, bytes an element.
+    scratch: tuple[tuple[str, tuple[Value, ...], int], ...]
     recipes: Recipes
-    _placed: dict[tuple[int, ...], IntArray] = field(default_factory=dict)
+    _placed: dict[tuple[tuple[int, int], ...], IntArray] = field(default_factory=dict)
 
     def launch(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> BoundLaunch:
         """Resolve one case.
@@ -114,17 +114,17 @@ class BoundProgram:
         for scalar in self.kernel_values:
             if scalar not in known:
                 known[scalar] = _computed(scalar, [known[a] for a in scalar.args], arrays)
-        registers = list(map(known.get, self.order, repeat(0)))
+        registers = np.zeros(self.n_registers, dtype=np.int64)
+        registers[: len(self.kernel_values)] = [known[scalar] for scalar in self.kernel_values]
         for name, table in zip(self.table_numbers, arrays, strict=True):
-            declared = registers[self.table_lengths[name]]
+            declared = known[self.table_lengths[name]]
             if len(table) != declared:
                 raise BindError(
                     "E304",
                     f"table {name} has {len(table)} elements, the kernel declares {declared}; "
                     "make them agree",
                 )
-        places = self._places(registers)
-        return BoundLaunch(np.array(registers, dtype=np.int64), case.tables, case.spans, places)
+        return BoundLaunch(registers, case.tables, case.spans, self._places(known))
 
     def _case(self, given: list[int], arrays: list[IntArray]) -> LaunchValues:
         """What is known of a case: kernels that edits make compute nearly the same scalars."""
@@ -135,7 +135,7 @@ class BoundProgram:
             if known is not None:
                 return known
         symbols = zip(self.symbols.values(), given, strict=True)
-        made = LaunchValues({self.order[r]: value for r, value in symbols}, *_joined(arrays))
+        made = LaunchValues(dict(symbols), *_joined(arrays))
         if key is not None:
             if len(launches) >= _MOST_LAUNCHES:
                 launches.clear()
@@ -154,64 +154,46 @@ class BoundProgram:
             raise BindError("E304", f"table {name} holds numbers of 2**31 or more; check the case")
         return np.ascontiguousarray(table, dtype=np.int64)
 
-    def _places(self, registers: list[int]) -> IntArray:
-        key = tuple(registers[r] for t in self.tiles for r in (t.rows, t.cols))
+    def _places(self, known: Mapping[Value, int]) -> IntArray:
         for _, dims, itemsize in self.scratch:
             size = itemsize
-            for register in dims:
-                size *= max(0, registers[register])
+            for dim in dims:
+                size *= max(0, known[dim])
             if size > self.chip.hbm_bytes:
                 raise BindError(
                     "E308",
                     f"HBM scratch takes {size} bytes, {self.chip.name} has {self.chip.hbm_bytes}; "
                     "use smaller dimensions",
                 )
-        known = self._placed.get(key)
-        if known is None:
-            known = np.zeros(max(1, 2 * self.n_slots), dtype=np.int64)
+        shapes = [(t.declaration.shape.rows, t.declaration.shape.cols) for t in self.tiles]
+        key = tuple([(known[rows], known[cols]) for rows, cols in shapes])
+        found = self._placed.get(key)
+        if found is None:
+            numbers = [0] * max(1, 2 * self.n_slots)
             for phase in range(len(self.phases)):
-                infos = [t for t in self.tiles if t.phase == phase]
-                for info, row in zip(infos, self._layout(infos, registers), strict=True):
+                infos = [
+                    (t, size) for t, size in zip(self.tiles, key, strict=True) if t.phase == phase
+                ]
+                for (info, _), row in zip(infos, self._layout(infos), strict=True):
                     at = 2 * info.first_slot
-                    known[at : at + 2 * info.slots] = row
-            self._placed[key] = known
-        return known
+                    numbers[at : at + 2 * info.slots] = row
+            found = self._placed[key] = np.array(numbers, dtype=np.int64)
+        return found
 
-    def _layout(self, infos: list[TileInfo], registers: list[int]) -> list[list[int]]:
-        """Banks and address of each slot of a phase's tiles, remembered.
+    def _layout(self, infos: list[tuple[TileInfo, tuple[int, int]]]) -> list[list[int]]:
+        """Banks and address of each slot of a phase's tiles, whose sizes are given, remembered.
 
         Edits seldom change where tiles lie.
         """
         layouts = self.recipes.layouts
-        key = tuple(
-            [
-                part
-                for t in infos
-                for part in (
-                    t.space,
-                    registers[t.rows],
-                    registers[t.cols],
-                    t.itemsize,
-                    t.slots,
-                    t.at,
-                )
-            ]
-        )
+        key = tuple([part for t, size in infos for part in (t.declaration.fixed, size)])
         known = layouts.get(key)
         if known is None:
-            spaces = [
-                TileSpace(
-                    t.name,
-                    t.space,
-                    registers[t.rows],
-                    registers[t.cols],
-                    t.itemsize,
-                    t.slots,
-                    t.at,
-                    t.where,
-                )
-                for t in infos
-            ]
+            spaces = []
+            for tile, (rows, cols) in infos:
+                space, itemsize, slots, at = tile.declaration.fixed
+                name, where = tile.stmt.name, tile.where
+                spaces.append(TileSpace(name, space, rows, cols, itemsize, slots, at, where))
             if len(layouts) >= _MOST_LAYOUTS:
                 layouts.clear()
             known = layouts[key] = [

@@ -1,36 +1,38 @@
 """What statements come to, remembered for the next kernel that holds them.
 
-Kernels that edits make share nearly all their statements, as objects. What a statement asks of the
-values of a program depends on the values that it sees alone, not on registers, so it is worked out
-once: a recipe lists the values that the program needs then, and the result.
+Kernels that edits make share nearly all their statements, as objects. What a statement asks of a
+program depends on what it sees alone, so it is worked out once: a recipe lists the values that the
+program needs then, and the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from m890sim.bind import scalars as s
+from m890sim.bind.lower import lower
 from m890sim.bind.operands import (
     InstructionRow,
     Names,
     OperandCompiler,
     TensorInfo,
+    TileInSight,
     TileShape,
     expression,
     operands_of,
 )
-from m890sim.bind.operations import excess
-from m890sim.bind.registers import Registers
-from m890sim.bind.scalars import Level, Parts, ScalarUses, Value, Values, partition
+from m890sim.bind.operations import arguments_of, excess
+from m890sim.bind.scalars import Level, ScalarUses, Value, Values, partition
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.kernel.transform import expressions_in, header, name_of
+from m890sim.kernel.transform import header, name_of
 from m890sim.language.limits import MOST_SLOTS
 
 _MOST = 20_000  # recipes for one chip, about 1 kB each
@@ -39,54 +41,47 @@ _MOST_CHIPS = 8
 T = TypeVar("T")
 
 
+Needed = dict[Level, dict[Value, None]]  # the values of a program, in the order of their use
+
+
 class Recipe(Generic[T]):
-    """noted: the values that a program needs, in order; roots: those that others do not imply."""
+    """What a program needs of a statement: values, and the result."""
 
-    __slots__ = ("noted", "result", "roots")
+    __slots__ = ("needed", "result")
 
-    def __init__(self, z: ScalarUses, seen: set[Value], result: T) -> None:
-        # What the statement sees has its register already.
-        self.noted = tuple(v for v in z.noted if v not in seen)
-        # An operation's register comes after those of its arguments, wherever it was asked for.
-        implied = {a for v in self.noted for a in v.args}
-        self.roots = tuple(v for v in self.noted if v not in implied)
-        self.result = result
+    def __init__(self, needed: Needed, result: T) -> None:
+        self.needed, self.result = needed, result
 
-    def play(self, registers: Registers) -> T:
+    def play(self, program: Needed) -> T:
         """Ask for the values in a program; the result."""
-        number = registers.number
-        for value in self.roots:
-            if value not in number:
-                registers.take(self.noted)
-                break
+        for level, values in self.needed.items():
+            if level in program:
+                program[level].update(values)
+            else:
+                program[level] = {**values}
         return self.result
 
 
-class _Known(Generic[T]):
-    """Recipes of one statement by the values that it sees; keeps the statement alive."""
+class Known(Generic[T]):
+    """Recipes of one statement by what it sees; keeps the statement alive.
 
-    __slots__ = ("names", "node", "recipes", "see", "see_tensors", "see_tiles")
+    most: excess at most, whatever is known, as all operations count, also those that are alike;
+    excesses: `operations.excess` by the names that are known.
+    """
 
-    def __init__(
-        self,
-        node: object,
-        names: Iterable[str],
-        tiles: Iterable[str] = (),
-        tensors: Iterable[str] = (),
-    ) -> None:
-        self.node, self.names = node, tuple(names)
-        self.see, self.see_tiles = _getter(self.names), _getter(tuple(tiles))
-        self.see_tensors = _getter(tuple(tensors))
+    __slots__ = ("_names", "excesses", "most", "node", "recipes", "see")
+
+    def __init__(self, node: ir.Stmt, names: Iterable[str], most: int = 0) -> None:
+        self.node, self._names, self.most = node, tuple(names), most
+        # What a mapping says of the names: a key of the recipes.
+        self.see: Callable[[Any], object] = itemgetter(*self._names) if self._names else _nothing
         self.recipes: dict[object, Recipe[T]] = {}
+        self.excesses: dict[frozenset[str], int] = {}
 
-    def seen(self, names: Names) -> set[Value]:
-        """The scalars that the statement sees."""
-        return {names[n] for n in self.names}
-
-
-def _getter(names: tuple[str, ...]) -> Callable[[Any], object]:
-    """What a mapping says of names."""
-    return itemgetter(*names) if names else _nothing
+    def see_shapes(self, names: Names) -> object:
+        """`see` without the slots of tiles."""
+        seen = [names[name] for name in self._names]
+        return tuple([each.shape if isinstance(each, TileInSight) else each for each in seen])
 
 
 def _nothing(_: object) -> None:
@@ -103,23 +98,41 @@ class Head:
     tensors: Mapping[str, TensorInfo]
 
 
-@dataclass(frozen=True, slots=True)
-class TileSetting:
-    """Constants of a tile's declaration; alike: one object for tiles that are alike."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Declaration:
+    """A tile's declaration; alike: one object for tiles that are alike.
 
-    slots: int
-    at: int | None
+    fixed: space, bytes an element, slots, and the first bank or None.
+    """
+
+    shape: TileShape
+    fixed: tuple[str, int, int, int | None]
     alike: object
+
+    @property
+    def slots(self) -> int:
+        """How many it has."""
+        return self.fixed[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaunchValues:
     """What is known of a case, filled in as programs need it."""
 
-    values: dict[Value | None, int]
+    values: dict[Value, int]
     # As in `program.Launch`.
     tables: np.ndarray[Any, np.dtype[np.int64]]
     spans: np.ndarray[Any, np.dtype[np.int64]]
+
+
+class LevelCode(NamedTuple):
+    """Rows of scalar operations: those of each iteration; those that are needed only where one of
+    the guarding values has changed.
+    """
+
+    each: bytes
+    guards: list[Value]
+    rare: bytes
 
 
 class Recipes:
@@ -131,15 +144,19 @@ class Recipes:
         self.launches: dict[tuple[object, ...], LaunchValues] = {}  # by symbols and tables
         self.layouts: dict[tuple[object, ...], list[list[int]]] = {}  # places of a phase's slots
         self.made = 0
+        self._allowance = chip.sequencer_address_operations
         self._heads: dict[int, tuple[object, Recipe[Head]]] = {}
-        self._results: dict[int, _Known[tuple[Value, ...]]] = {}
-        self._settings: dict[int, _Known[TileSetting]] = {}
-        self._rows: dict[int, _Known[InstructionRow]] = {}
+        self._results: dict[int, Known[tuple[Value, ...]]] = {}
+        self._declarations: dict[int, Known[Declaration]] = {}
+        self._rows: dict[int, Known[bytes]] = {}
+        self._open: dict[tuple[Known[bytes], object], Recipe[InstructionRow]] = {}
         self._tensors: dict[tuple[object, ...], TensorInfo] = {}
         self._shapes: dict[tuple[object, ...], TileShape] = {}
+        self._sights: dict[tuple[object, ...], TileInSight] = {}
         self._alike: dict[tuple[object, ...], object] = {}
-        self._parts: dict[tuple[Value, ...], Parts] = {}
-        self._excess: dict[int, tuple[ir.Stmt, int]] = {}
+        self._parts: dict[tuple[Value, ...], LevelCode] = {}
+        self._items: dict[tuple[object, ...], Recipe[tuple[Value, ...]]] = {}
+        self._staged: dict[tuple[Value, Value, int], Recipe[Value]] = {}
 
     def head(self, kernel: ir.Kernel) -> Recipe[Head]:
         """What the parameters come to."""
@@ -158,32 +175,39 @@ class Recipes:
             if p.kind == "tensor":
                 dims = tuple(self._expr(z, d, names) for d in p.dims)
                 tensors[p.name] = self.tensor(dims, p.dtype, len(tensors), True)
-        recipe = Recipe(z, set(), Head(symbols, names, lengths, tensors))
+        recipe = Recipe(z.needed(), Head(symbols, names, lengths, tensors))
         self.made += 1
         self._heads[id(kernel.params)] = (kernel.params, recipe)
         return recipe
 
-    def results(self, stmt: ir.Stmt, names: Names) -> Recipe[tuple[Value, ...]]:
-        """The values of a statement's own expressions, in the order of the text."""
+    def known(self, stmt: ir.Stmt) -> Known[tuple[Value, ...]]:
+        """The recipes of a statement that is no instruction and declares no tile."""
         known = self._results.get(id(stmt))
         if known is None or known.node is not stmt:
-            known = _Known(stmt, _names_in(*_EXPRESSIONS[type(stmt)](stmt)))
-            self._results[id(stmt)] = known
+            names, most = _survey(header(stmt))
+            if not isinstance(stmt, (ir.Let, ir.If, ir.Loop)):
+                most = 0
+            known = self._results[id(stmt)] = Known(stmt, names, most - self._allowance)
+            self.made += 1
+        return known
+
+    def results(self, stmt: ir.Stmt, names: Names) -> Recipe[tuple[Value, ...]]:
+        """The values of a statement's own expressions, in the order of the text."""
+        known = self.known(stmt)
         key = known.see(names)
         recipe = known.recipes.get(key)
         if recipe is None:
             z = ScalarUses(self.values)
             found = [self._expr(z, expr, names) for expr in _EXPRESSIONS[type(stmt)](stmt)]
-            recipe = known.recipes[key] = Recipe(z, known.seen(names), tuple(found))
+            recipe = known.recipes[key] = Recipe(z.needed(), tuple(found))
             self.made += 1
         return recipe
 
-    def setting(self, stmt: ir.TileDecl, names: Names, filename: str) -> Recipe[TileSetting]:
-        """The constants of a declaration. Raises: BindError E309."""
-        known = self._settings.get(id(stmt))
+    def declaration(self, stmt: ir.TileDecl, names: Names, filename: str) -> Recipe[Declaration]:
+        """What a declaration comes to. Raises: BindError E309."""
+        known = self._declarations.get(id(stmt))
         if known is None or known.node is not stmt:
-            exprs = (stmt.slots,) if stmt.at is None else (stmt.slots, stmt.at)
-            known = self._settings[id(stmt)] = _Known(stmt, _names_in(*exprs))
+            known = self._declarations[id(stmt)] = Known(stmt, _survey(header(stmt))[0])
         key = known.see(names)
         recipe = known.recipes.get(key)
         if recipe is None:
@@ -196,42 +220,91 @@ class Recipes:
             bank = None if at is None else self._constant(z, at, names, stmt, "at", filename)
             alike = (stmt.space, stmt.dtype, stmt.rows, stmt.cols, slots, bank)
             same = self._alike.setdefault(alike, object())
-            recipe = known.recipes[key] = Recipe(
-                z, known.seen(names), TileSetting(slots, bank, same)
-            )
+            rows, cols = (self._expr(z, expr, names) for expr in (stmt.rows, stmt.cols))
+            shape = self.shape(stmt.space, stmt.dtype, rows, cols)
+            made = Declaration(shape, (stmt.space, shape.itemsize, slots, bank), same)
+            recipe = known.recipes[key] = Recipe(z.needed(), made)
             self.made += 1
         return recipe
 
-    def row(
-        self,
-        stmt: ir.Instr,
-        names: Names,
-        tiles: Mapping[str, TileShape],
-        tensors: Mapping[str, TensorInfo],
-        filename: str,
-    ) -> Recipe[InstructionRow]:
-        """The engine's row of an instruction. Raises: BindError E303 or E309."""
+    def instruction(self, stmt: ir.Instr) -> Known[bytes]:
+        """The recipes of an instruction: its row as the engine reads it."""
         known = self._rows.get(id(stmt))
         if known is None or known.node is not stmt:
-            known = self._rows[id(stmt)] = _used(stmt)
-        key = (known.see(names), known.see_tiles(tiles), known.see_tensors(tensors))
-        recipe = known.recipes.get(key)
+            count, exprs = arguments_of(stmt)
+            refs = [ref for _, ref in operands_of(OPS[stmt.op], stmt)]
+            named = [name_of(r) for r in refs if isinstance(r, (ir.TileRef, ir.TensorRef))]
+            names, most = _survey(exprs)
+            names.update(dict.fromkeys(named))
+            known = self._rows[id(stmt)] = Known(stmt, names, most - count * self._allowance)
+            self.made += 1
+        return known
+
+    def row(
+        self, stmt: ir.Instr, known: Known[bytes], names: Names, filename: str
+    ) -> Recipe[bytes]:
+        """The recipe of an instruction that sees `names`. Raises: BindError E303 or E309."""
+        key = (known, known.see_shapes(names))
+        recipe = self._open.get(key)
         if recipe is None:
             z = ScalarUses(self.values)
             queue = self._queue(z, stmt, names, filename)
-            made = OperandCompiler(z, self.chip, names, tiles, tensors, self.table_numbers)
-            recipe = Recipe(z, known.seen(names), made.row(stmt, queue))
-            known.recipes[key] = recipe
+            made = OperandCompiler(z, self.chip, names, self.table_numbers).row(stmt, queue)
+            recipe = self._open[key] = Recipe(z.needed(), made)
             self.made += 1
-        return recipe
+        found: Recipe[bytes] = Recipe(recipe.needed, recipe.result.placed(names))
+        known.recipes[known.see(names)] = found
+        self.made += 1
+        return found
 
-    def parts(self, ops: list[Value], level: Level) -> Parts:
-        """`scalars.partition`."""
+    def level(self, ops: Iterable[Value]) -> LevelCode:
+        """The code of a level's operations, which are given in order."""
         key = tuple(ops)
         known = self._parts.get(key)
         if known is None:
-            known = self._parts[key] = partition(ops, level)
+            each, guards, rare = partition(key)
+            known = self._parts[key] = LevelCode(lower(each), guards, lower(rare))
             self.made += 1
+        return known
+
+    def items(self, level: Level, extents: tuple[Value, ...]) -> Recipe[tuple[Value, ...]]:
+        """How many work items a phase has, then the values of its variables."""
+        key = (level, *extents)
+        known = self._items.get(key)
+        if known is None:
+            z = ScalarUses(self.values)
+            total = z.const(1)
+            for extent in extents:
+                total = z.op(s.MUL, total, z.op(s.MAX, extent, z.const(0)))
+            rest = level.inputs[0]
+            variables = []
+            for extent in reversed(extents[1:]):
+                variables.append(z.op(s.MOD, rest, extent))
+                rest = z.op(s.FDIV, rest, extent)
+            made = (total, rest, *reversed(variables))
+            known = self._items[key] = Recipe(z.needed(), made)
+            self.made += 1
+        return known
+
+    def staged(self, variable: Value, step: Value, stage: int) -> Recipe[Value]:
+        """A loop's variable as a stage sees it: of so many iterations before."""
+        key = (variable, step, stage)
+        known = self._staged.get(key)
+        if known is None:
+            z = ScalarUses(self.values)
+            value = z.op(s.SUB, variable, z.op(s.MUL, step, z.const(stage)))
+            known = self._staged[key] = Recipe(z.needed(), value)
+            self.made += 1
+        return known
+
+    def sight(self, shape: TileShape, *slots: int) -> TileInSight:
+        """The one object for tiles that a place sees so; slots: as in `TileInSight`."""
+        key = (shape, *slots)
+        known = self._sights.get(key)
+        if known is None:
+            first, number, tile, lag = slots
+            made = TileInSight(shape, (first, number, tile, lag))
+            known = self._sights.setdefault(key, made)
         return known
 
     def shape(self, space: str, dtype: str, rows: Value, cols: Value) -> TileShape:
@@ -247,14 +320,16 @@ class Recipes:
         made = known or TensorInfo(dims, ir.DTYPES[dtype], slot, is_input)
         return self._tensors.setdefault(key, made)
 
-    def excess(self, stmt: ir.Stmt, known: Collection[str]) -> int:
-        """`operations.excess`. Nearly all statements have none whatever is known."""
-        kept = self._excess.get(id(stmt))
-        if kept is None or kept[0] is not stmt:
-            most = excess(stmt, (), self.chip.sequencer_address_operations)
-            kept = self._excess[id(stmt)] = (stmt, most)
+    def excess(self, stmt: Known[Any], known: frozenset[str]) -> int:
+        """`operations.excess` of a statement. Nearly all have none whatever is known."""
+        if stmt.most <= 0:
+            return 0
+        found = stmt.excesses.get(known)
+        if found is None:
+            found = excess(stmt.node, known, self._allowance)
+            stmt.excesses[known] = found
             self.made += 1
-        return kept[1] and excess(stmt, known, self.chip.sequencer_address_operations)
+        return found
 
     def _expr(self, z: ScalarUses, expr: ir.Expr, names: Names) -> Value:
         return expression(z, expr, names, self.table_numbers)
@@ -307,29 +382,24 @@ _EXPRESSIONS: dict[type, Callable[[Any], tuple[ir.Expr, ...]]] = {
 }
 
 
-def _names_in(*exprs: ir.Expr | None) -> dict[str, None]:
-    return {
-        node.id: None
-        for expr in exprs
-        if expr is not None
-        for node in ir.walk_expr(expr)
-        if isinstance(node, ir.Name)
-    }
+def _survey(exprs: Iterable[ir.Expr]) -> tuple[dict[str, None], int]:
+    """The names in expressions, and how many operations there are."""
+    names: dict[str, None] = {}
+    operations = 0
+    stack = [*exprs]
+    while stack:
+        expr = stack.pop()
+        if isinstance(expr, ir.Name):
+            names[expr.id] = None
+        elif isinstance(expr, ir.Op):
+            stack += expr.args
+            operations += 1
+        elif isinstance(expr, ir.TableRef):
+            stack.append(expr.index)
+            operations += 1
+    return names, operations
 
 
 def _queue_of(stmt: ir.Instr) -> ir.Expr | None:
     written = stmt.keyword("queue")
     return None if isinstance(written, (str, bool, ir.TileRef)) else written
-
-
-def _used(stmt: ir.Instr) -> _Known[InstructionRow]:
-    """An instruction with the names that its row depends on."""
-    exprs: list[ir.Expr | None] = [_queue_of(stmt)]
-    tiles: dict[str, None] = {}
-    tensors: dict[str, None] = {}
-    for _, ref in operands_of(OPS[stmt.op], stmt):
-        if isinstance(ref, (ir.TileRef, ir.TensorRef)):
-            named = tiles if isinstance(ref, ir.TileRef) else tensors
-            named[name_of(ref)] = None
-            exprs += expressions_in(ref)
-    return _Known(stmt, _names_in(*exprs), tiles, tensors)

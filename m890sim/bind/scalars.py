@@ -5,13 +5,15 @@ inputs belongs to. Expressions that only depend on slowly changing values (`cols
 stand behind a guard and are skipped while those values stay the same; this is why a ragged kernel
 costs the engine no more than a regular one.
 
-Values know no register: they are shared by all kernels that are bound for one chip, so that what
-was found out about a statement in one kernel holds in the next. `registers.py` numbers them.
+Values are shared by all kernels that are bound for one chip, so that what was found out about a
+statement in one kernel holds in the next. Each has a number, by which rows name its register until
+the program is laid out (`layout.py`): rows are shared too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 from m890sim.errors import BindError
 
@@ -44,22 +46,39 @@ LIMIT = 2**62
 
 INPUT, CONSTANT = -1, -2  # operations of values that nothing computes
 
+# Numbers of registers: of what a row computes on the way to a value, and is needed no longer then;
+# of the constant 0; then two for each value: the one that holds it, and the one behind it, which
+# holds it as it was where a guard looked last.
+PASSING = range(10)
+ZERO = 10
+_FIRST = 12
+
 
 class Value:
     """A distinct integer expression. Two that compute the same from the same are one object."""
 
-    __slots__ = ("args", "constant", "level", "op", "table")
+    __slots__ = (
+        *("args", "calm", "constant", "level", "number", "op", "own", "rows", "table", "waits"),
+    )
 
     def __init__(
         self,
+        number: int,
         op: int,
         args: tuple[Value, ...],
         level: Level,
         constant: int | None = None,
         table: int = -1,
     ) -> None:
+        self.number = number
         self.op, self.args, self.level, self.constant = op, args, level, constant
         self.table = table  # number of the table that TABLE and RUNS read
+        self.rows = b""  # that compute it, once they are known
+        self.own = tuple([a for a in args if a.level is level])
+        # Whether it may be computed only when a guarding value has changed, and whether it changes
+        # only then.
+        self.waits: bool = bool(self.own) and all([a.calm for a in self.own])
+        self.calm: bool = self.waits or op in _CALM
 
 
 class Level:
@@ -69,17 +88,18 @@ class Level:
     of a phase the item's number, which is the first.
     """
 
-    __slots__ = ("_inner", "depth", "inputs")
+    __slots__ = ("_inner", "_numbers", "depth", "inputs")
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
-        self.inputs = tuple(Value(INPUT, (), self) for _ in range(3))
+    def __init__(self, depth: int, numbers: Iterator[int]) -> None:
+        self.depth, self._numbers = depth, numbers
+        self.inputs = tuple(Value(next(numbers), INPUT, (), self) for _ in range(3))
         self._inner: dict[tuple[str, int], Level] = {}
 
     def inner(self, name: str, number: int) -> Level:
         """The level of the loop of that number among those with a variable of that name."""
         key = (name, number)
-        return self._inner.get(key) or self._inner.setdefault(key, Level(self.depth + 1))
+        known = self._inner.get(key)
+        return known or self._inner.setdefault(key, Level(self.depth + 1, self._numbers))
 
 
 def evaluate(op: int, a: int, b: int, c: int) -> int:
@@ -120,41 +140,48 @@ class Values:
     """
 
     def __init__(self) -> None:
-        self.kernel = Level(0)
+        self._numbers = count(_FIRST, 2)  # threads may ask for the next one
+        self.kernel = Level(0, self._numbers)
+        self.zero = Value(ZERO, CONSTANT, (), self.kernel, 0)
         self._symbols: dict[str, Value] = {}
-        self._constants: dict[int, Value] = {}
-        self._known: dict[tuple[object, ...], Value] = {}
+        self.constants = {0: self.zero}
+        self.known: dict[tuple[object, ...], Value] = {}
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.known)
 
     def symbol(self, name: str) -> Value:
         """What a case gives for a symbol or a size."""
         made = self._symbols.get(name)
-        return made or self._symbols.setdefault(name, Value(INPUT, (), self.kernel))
+        return made or self._symbols.setdefault(name, self._made(INPUT, (), self.kernel))
 
     def const(self, value: int) -> Value:
         """An integer constant."""
-        made = self._constants.get(value)
+        made = self.constants.get(value)
         if made is None:
             # One object for all threads: setdefault is atomic.
-            made = self._constants.setdefault(value, Value(CONSTANT, (), self.kernel, value))
+            new = Value(next(self._numbers), CONSTANT, (), self.kernel, value)
+            made = self.constants.setdefault(value, new)
         return made
 
     def op(self, op: int, args: tuple[Value, ...], table: int = -1) -> Value:
         """The result of an operation: folded, simplified, hoisted."""
         key = (op, table, *args)
-        known = self._known.get(key)
-        if known is None:
-            made = None if table >= 0 else self._fold(op, args)
-            if made is None:
-                level = self.kernel
-                for argument in args:
-                    if argument.level.depth > level.depth:
-                        level = argument.level
-                made = Value(op, args, level, table=table)
-            known = self._known.setdefault(key, made)
-        return known
+        found = self.known.get(key)
+        return found or self._new(key, op, args, table)
+
+    def _new(self, key: tuple[object, ...], op: int, args: tuple[Value, ...], table: int) -> Value:
+        made = None if table >= 0 else self._fold(op, args)
+        if made is None:
+            level = self.kernel
+            for argument in args:
+                if argument.level.depth > level.depth:
+                    level = argument.level
+            made = self._made(op, args, level, table)
+        return self.known.setdefault(key, made)
+
+    def _made(self, op: int, args: tuple[Value, ...], level: Level, table: int = -1) -> Value:
+        return Value(next(self._numbers), op, args, level, table=table)
 
     def _fold(self, op: int, args: tuple[Value, ...]) -> Value | None:
         values = [a.constant for a in args]
@@ -201,11 +228,13 @@ class Values:
 
 
 class ScalarUses:
-    """Makes values, and notes those that were asked for: they need registers, in that order."""
+    """Makes values, and notes those that were asked for, in that order."""
 
     def __init__(self, values: Values) -> None:
         self.values = values
         self.noted: dict[Value, None] = {}
+        # Where `values` would look first: statements ask for hundreds.
+        self._constants, self._known = values.constants, values.known
 
     def note(self, value: Value) -> Value:
         """Say that the program at hand uses a value."""
@@ -214,45 +243,47 @@ class ScalarUses:
 
     def const(self, value: int) -> Value:
         """An integer constant."""
-        return self.note(self.values.const(value))
+        found = self._constants.get(value) or self.values.const(value)
+        self.noted[found] = None
+        return found
 
     def op(self, op: int, *args: Value) -> Value:
         """The result of an operation, the same object for the same operation."""
-        return self.note(self.values.op(op, args))
+        found = self._known.get((op, -1, *args)) or self.values.op(op, args)
+        self.noted[found] = None
+        return found
 
     def read(self, op: int, table: int, *args: Value) -> Value:
         """The result of TABLE or RUNS on a table's number."""
         return self.note(self.values.op(op, args, table))
 
+    def needed(self) -> dict[Level, dict[Value, None]]:
+        """By level what was noted and is computed there; of the kernel also what it is given."""
+        found: dict[Level, dict[Value, None]] = {}
+        for value in self.noted:
+            if value.op != INPUT or value.level is self.values.kernel:
+                found.setdefault(value.level, {})[value] = None
+        return found
+
 
 Parts = tuple[list[Value], list[Value], list[Value]]
 
 
-def partition(ops: Iterable[Value], level: Level) -> Parts:
+def partition(ops: Sequence[Value]) -> Parts:
     """Split the operations of a level, which are given in order.
 
     Into (each time, guarding values, only when a guard changed).
     """
-    ops = list(ops)
-    calm: set[Value] = set()  # changes only when a guarding value does
-    rare: set[Value] = set()
-    inputs: dict[Value, list[Value]] = {}
-    for value in ops:
-        own = inputs[value] = [a for a in value.args if a.level is level]
-        if own and all(a in calm for a in own):
-            rare.add(value)
-            calm.add(value)
-        elif value.op in _CALM:
-            calm.add(value)
+    rare = {value for value in ops if value.waits}
     # What is computed each time must not wait for what is not.
     needed: set[Value] = set()
     for value in reversed(ops):
         if value in needed:
             rare.discard(value)
         if value not in rare:
-            needed.update(inputs[value])
+            needed.update(value.own)
     if len(rare) < 3:  # a guard would cost more than it saves
-        return ops, [], []
-    guards = {a: None for r in inputs if r in rare for a in inputs[r] if a not in rare}
-    each = [value for value in ops if value not in rare]
-    return each, list(guards), [value for value in ops if value in rare]
+        return [*ops], [], []
+    kept = [value for value in ops if value in rare]
+    guards = {a: None for value in kept for a in value.own if a not in rare}
+    return [value for value in ops if value not in rare], list(guards), kept

@@ -8,7 +8,7 @@ has extent `rows`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from m890sim.kernel import ir
 
@@ -16,8 +16,7 @@ MOST = 2**63  # beyond it a constant is refused: every scalar of the machine has
 _TERMS = 48  # a longer sum is kept as one opaque term, so that work stays linear in the text
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):  # a tuple, as thousands are made and compared
     """constant + sum of coefficient * term; terms are numbers of `Forms`, in increasing order."""
 
     constant: int
@@ -29,8 +28,7 @@ class Form:
         return None if self.terms else self.constant
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """Least and largest value; None where unknown."""
 
     low: int | None = None
@@ -81,8 +79,8 @@ class Forms:
         total: dict[int, int] = {}
         for number, coefficient in terms:
             total[number] = total.get(number, 0) + coefficient
-        kept = tuple(sorted((n, c) for n, c in total.items() if c))
-        if abs(constant) > MOST or any(abs(c) > MOST for _, c in kept):
+        kept = tuple(sorted([entry for entry in total.items() if entry[1]]))
+        if abs(constant) > MOST or (kept and max([abs(c) for _, c in kept]) > MOST):
             self.overflow = True
             return self.unknown()
         if len(kept) > _TERMS:

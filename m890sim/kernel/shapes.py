@@ -71,13 +71,13 @@ def form_of(forms: Forms, expr: ir.Expr, values: Mapping[str, Form | int] | None
     if isinstance(expr, ir.Const):
         return Form(int(expr.value))
     if isinstance(expr, ir.Name):
-        value = (values or {}).get(expr.id)
+        value = None if values is None else values.get(expr.id)
         if isinstance(value, int):
             return Form(value)
         return forms.name(expr.id) if value is None else value
     if isinstance(expr, ir.TableRef):
         return forms.table(expr.table, form_of(forms, expr.index, values))
-    return forms.apply(expr.op, tuple(form_of(forms, arg, values) for arg in expr.args))
+    return forms.apply(expr.op, tuple([form_of(forms, arg, values) for arg in expr.args]))
 
 
 def simplify(expr: ir.Expr, values: Mapping[str, Form | int] | None = None) -> ir.Expr:

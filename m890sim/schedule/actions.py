@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from m890sim.kernel import ir
 from m890sim.messages import described
-from m890sim.schedule.core.tree import sites as sites_of
+from m890sim.schedule.core.tree import index
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
     Argument,
@@ -25,7 +24,9 @@ from m890sim.schedule.edit import (
     EditError,
     EditSpec,
     Site,
+    check_context,
     check_edit,
+    check_kernel,
     refuse,
 )
 from m890sim.schedule.table import EDITS
@@ -38,7 +39,11 @@ LAST_BANK = "last bank"
 
 
 def _each(name: str, *arguments: Argument) -> tuple[tuple[str, Argument], ...]:
-    return tuple((name, argument) for argument in arguments or (None,))
+    return tuple((name, argument) for argument in arguments)
+
+
+def _plain(*names: str) -> tuple[tuple[str, None], ...]:
+    return tuple((name, None) for name in names)
 
 
 Row = tuple[str, Argument]  # name of the edit, argument
@@ -52,57 +57,30 @@ _LISTED: tuple[Row, ...] = (
     *_each("set_order", "block", "cyclic", "snake", "dynamic"),
     *_each("set_engine", "sfu", "vector"),
     *_each("set_dtype", "bf16", "f16", "f32", "f8e4m3"),
-    *_each("remove_fence"),
-    *_each("add_fence"),
-    *_each("drop_tile"),
-    *_each("drop_copy"),
-    *_each("drop_dead"),
-    *_each("move_up"),
-    *_each("move_down"),
-    *_each("move_up_far"),
-    *_each("move_down_far"),
-    *_each("hoist"),
-    *_each("sink"),
+    *_plain("remove_fence", "add_fence", "drop_tile", "drop_copy", "drop_dead"),
+    *_plain("move_up", "move_down", "move_up_far", "move_down_far", "hoist", "sink"),
     *_each("pipeline", 1, 2, 3),
-    *_each("stage_later"),
-    *_each("stage_earlier"),
-    *_each("unstage"),
+    *_plain("stage_later", "stage_earlier", "unstage"),
     *_each("split_transfer", 0, 1, 2, 3),
-    *_each("coalesce"),
-    *_each("unroll"),
-    *_each("peel_last"),
-    *_each("peel_first"),
-    *_each("interchange"),
+    *_plain("coalesce", "unroll", "peel_last", "peel_first", "interchange"),
     *_each("split_loop", 0, 1, 2, 3),
-    *_each("guard_mask"),
-    *_each("drop_guard"),
+    *_plain("guard_mask", "drop_guard"),
     *_each("swap_order_of_items", 0, 1, 2),
     *_each("reverse_items", 0, 1, 2, 3),
     *_each("finer_items", 0, 1, 2, 3),
     *_each("coarser_items", 0, 1, 2, 3),
     *_each("unroll_jam", 0, 1, 2, 3),
-    *_each("fuse_scale"),
-    *_each("fuse_subtract"),
-    *_each("fuse_add"),
-    *_each("fuse_row_sum"),
-    *_each("fuse_cast"),
-    *_each("exp_to_exp2"),
-    *_each("fuse_mul_add"),
-    *_each("fuse_mul_mul"),
-    *_each("split_fma"),
-    *_each("accumulate"),
-    *_each("div_to_recip"),
-    *_each("recip_to_div"),
-    *_each("scale_through_max"),
-    *_each("cse"),
+    *_plain("fuse_scale", "fuse_subtract", "fuse_add", "fuse_row_sum", "fuse_cast", "exp_to_exp2"),
+    *_plain("fuse_mul_add", "fuse_mul_mul", "split_fma", "accumulate", "div_to_recip"),
+    *_plain("recip_to_div", "scale_through_max", "cse"),
     *_each("scale_operand", "a", "b"),
     *_each("split_rows", (4, "sfu"), (4, "vector")),
-    *_each("merge_rows"),
+    *_plain("merge_rows"),
     *_each("share_rows", 4, 5, 6),
     *_each("pack_heads", "keep", "grow"),
     *_each("split_range", 2, 4, 8, 16),
     *_each("pair_heads", 2, 4),
-    *_each("normalise_last"),
+    *_plain("normalise_last"),
     *_each("swap_dims", 0, 1, 2, 3),
 )
 
@@ -134,7 +112,10 @@ def numbers_of(rows: tuple[Row, ...]) -> dict[Row, int]:
     return found
 
 
-_NUMBER = numbers_of(ROWS)
+numbers_of(ROWS)  # refuses what is missing, or there twice
+
+
+_NO_ROWS: dict[Argument, int] = {}
 
 
 class Actions:
@@ -146,22 +127,23 @@ class Actions:
     cannot be.
     """
 
-    __slots__ = ("_bank_rows", "context", "n", "sites")
+    __slots__ = ("_by_name", "_rows", "context", "n", "sites")
 
     def __init__(self, sites: int, context: Context = DEFAULT_CONTEXT) -> None:
         if type(sites) is not int:
             raise TypeError(f"sites must be an integer, not {described(sites)}")
         if not 1 <= sites <= MOST_SITES:
             raise ValueError(f"sites must be 1 ... {MOST_SITES}, not {described(sites)}")
-        if not isinstance(context, Context):
-            raise TypeError(f"context must be a Context, not {described(context)}")
+        check_context(context)
         self.sites = sites
         self.context = context
         self.n = 1 + len(ROWS) * sites  # ids are 0 ... n - 1
-        self._bank_rows: dict[Argument, int] = {}  # bank -> row; of two rows for one, the first
-        for row, (name, part) in enumerate(ROWS):
-            if name == "set_bank":
-                self._bank_rows.setdefault(self._bank(part), row)
+        self._rows: dict[Row, int] = {}  # by their arguments here; of two rows for one, the first
+        for row, (name, _) in enumerate(ROWS):
+            self._rows.setdefault((name, self.argument_of(row)), row)
+        self._by_name: dict[str, dict[Argument, int]] = {}  # the same, in two steps
+        for (name, argument), row in self._rows.items():
+            self._by_name.setdefault(name, {})[argument] = row
 
     def edit_of(self, kernel: ir.Kernel, action: int) -> Edit | None:
         """The edit that an id names in a kernel, to be tried; None for STOP.
@@ -182,7 +164,10 @@ class Actions:
             assert argument is not None and not isinstance(argument, tuple)
             return Edit(name, (), (tunables[place], argument))
         argument = self.argument_of(row)
-        site, stmt = _at(kernel, place)
+        places: list[tuple[Site, ir.Stmt | None]] = [((), None), *index(kernel).nodes.items()]
+        if place >= len(places):
+            raise EditError(f"the kernel has fewer than {place} statements")
+        site, stmt = places[place]
         # What is legal is a candidate that applies; a row that is of no use there is none.
         if argument not in EDITS[name].arguments(kernel, site, stmt, self.context):
             found = "" if argument is None else f" with {argument}"
@@ -213,12 +198,7 @@ class Actions:
     def row_of(self, kernel: ir.Kernel, edit: Edit) -> int | None:
         """The row of an edit of a kernel; None where it has none. Raises: TypeError, EditError."""
         check_kernel(kernel)
-        try:
-            row = _NUMBER.get((edit.name, edit.argument))
-            return self._special(kernel, edit, 0)[0] if row is None else row
-        except (AttributeError, TypeError):
-            check_edit(edit)  # parts that have no hash are none that an edit has
-            raise
+        return self._row_and_place(kernel, edit, {})[0]
 
     def argument_of(self, row: int) -> Argument:
         """The argument that a row's edits have on this chip; of `set_tunable` the step alone.
@@ -226,39 +206,45 @@ class Actions:
         Raises: TypeError, ValueError for what is no row.
         """
         name, argument = ROWS[self.number_of(row, len(ROWS))]
-        return self._bank(argument) if name == "set_bank" else argument
+        banks = self.context.banks
+        if name == "set_bank" and argument in QUARTERS:
+            return QUARTERS.index(argument) * banks // 4
+        return banks - 1 if argument == LAST_BANK else argument
 
     def by_id(self, kernel: ir.Kernel, edits: Iterable[Edit]) -> dict[int, Edit]:
         """Id -> edit of those edits of a kernel that have one. Raises: TypeError."""
         check_kernel(kernel)
-        places: dict[Site, int] = {(): 0}
-        _number(kernel.body, (), places)
+        places = {site: place for place, site in enumerate(((), *index(kernel).nodes))}
         found: dict[int, Edit] = {}
-        most = self.sites
+        by_name, sites = self._by_name, self.sites
         for edit in edits_in(edits):
+            name, site, argument = edit
             try:
-                row = _NUMBER.get((edit.name, edit.argument))
-                place = places.get(edit.site, most)
-                if row is None:
-                    row, place = self._special(kernel, edit, place)
+                row, place = by_name.get(name, _NO_ROWS).get(argument), places.get(site, sites)
             except TypeError:
                 check_edit(edit)  # parts that have no hash are none that an edit has
                 raise
-            if row is not None and place < most:
-                found[1 + row * most + place] = edit
+            if name == "set_tunable":
+                row, place = self._row_and_place(kernel, edit, places)
+            if row is not None and place < sites:
+                found[1 + row * sites + place] = edit
         return found
 
-    def _special(self, kernel: ir.Kernel, edit: Edit, place: int) -> tuple[int | None, int]:
-        """Row and place of an edit whose row does not hold its argument as it is."""
-        argument = edit.argument
-        if edit.name == "set_tunable" and isinstance(argument, tuple) and len(argument) == 2:
-            tunables = list(kernel.tunables)
-            if argument[0] in tunables:
-                row = _NUMBER.get((edit.name, argument[1]))
-                return row, tunables.index(str(argument[0]))
-        if edit.name == "set_bank":
-            return self._bank_rows.get(argument), place
-        return None, place
+    def _row_and_place(
+        self, kernel: ir.Kernel, edit: Edit, places: dict[Site, int]
+    ) -> tuple[int | None, int]:
+        """The row of an edit, None where it has none, and the place that its site is."""
+        try:
+            argument, place = edit.argument, places.get(edit.site, self.sites)
+            if edit.name == "set_tunable":
+                names = list(kernel.tunables)
+                if not isinstance(argument, tuple) or argument[0] not in names:
+                    return None, place
+                place, argument = names.index(str(argument[0])), argument[-1]
+            return self._rows.get((edit.name, argument)), place
+        except (AttributeError, TypeError):
+            check_edit(edit)  # parts that have no hash are none that an edit has
+            raise
 
     def mask(self, kernel: ir.Kernel, legal: Iterable[Edit]) -> np.ndarray[Any, np.dtype[np.int8]]:
         """int8 array (n,): 1 for STOP and for the id of every given edit, 0 elsewhere.
@@ -270,21 +256,6 @@ class Actions:
         mask[list(self.by_id(kernel, legal))] = 1
         return mask
 
-    def _bank(self, part: Argument) -> Argument:
-        """The bank that a row of set_bank means here."""
-        banks = self.context.banks
-        if part == LAST_BANK:
-            return banks - 1
-        if part in QUARTERS:
-            return QUARTERS.index(part) * banks // 4
-        return part
-
-
-def check_kernel(kernel: object) -> None:
-    """Raises: TypeError for what is no kernel."""
-    if not isinstance(kernel, ir.Kernel):
-        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
-
 
 def edits_in(edits: Any) -> Iterable[Edit]:
     """The edits. Raises: TypeError for what are none."""
@@ -294,23 +265,3 @@ def edits_in(edits: Any) -> Iterable[Edit]:
         if type(edit) is not Edit:
             raise TypeError(f"an edit must be an Edit, not {described(edit)}")
         yield edit
-
-
-def _number(body: tuple[ir.Stmt, ...], prefix: Site, places: dict[Site, int]) -> None:
-    """Add the site of every statement with its place: as `tree.sites`, without its generators."""
-    for index, stmt in enumerate(body):
-        site = (*prefix, index)
-        places[site] = len(places)
-        inside = ir.children(stmt)
-        if inside:
-            _number(inside, site, places)
-
-
-def _at(kernel: ir.Kernel, place: int) -> tuple[Site, ir.Stmt | None]:
-    """Site and statement of a place; for place 0 the kernel's. Raises: EditError."""
-    if place == 0:
-        return (), None
-    found = next(islice(sites_of(kernel), place - 1, None), None)
-    if found is None:
-        raise EditError(f"the kernel has fewer than {place} statements")
-    return found

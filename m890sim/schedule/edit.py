@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from m890sim.errors import M890Error
 from m890sim.isa import OPS
@@ -54,21 +54,30 @@ def check_edit(edit: object) -> None:
         raise TypeError(f"an edit's site must be a tuple of integers, not {described(site)}")
     parts = argument if type(argument) is tuple else () if argument is None else (argument,)
     if not all(type(part) in (int, str) for part in parts):
-        raise TypeError(
-            "an edit's argument must be None, an integer, a text or a tuple of these, "
-            f"not {described(argument)}"
-        )
-    if len(site) > MOST_DEPTH or len(parts) > MOST_DEPTH:
-        found = max(len(site), len(parts))
-        raise EditError(f"a site or an argument may have {MOST_DEPTH} parts, not {found:,}")
+        allowed = "None, an integer, a text or a tuple of these"
+        raise TypeError(f"an edit's argument must be {allowed}, not {described(argument)}")
+    many = max(len(site), len(parts))
+    if many > MOST_DEPTH:
+        raise EditError(f"a site or an argument may have {MOST_DEPTH} parts, not {many:,}")
     for part in (name, *site, *parts):
-        if isinstance(part, str):
-            if len(part) > MOST_NAME:
-                raise EditError(
-                    f"a text of an edit may have {MOST_NAME} characters, this one has {len(part):,}"
-                )
-        elif not -MOST_INTEGER < part < MOST_INTEGER:
+        if isinstance(part, str) and len(part) > MOST_NAME:
+            allowed = f"{MOST_NAME} characters, this one has {len(part):,}"
+            raise EditError(f"a text of an edit may have {allowed}")
+        if isinstance(part, int) and not -MOST_INTEGER < part < MOST_INTEGER:
             raise EditError(f"an edit's integers must lie within 64 bits, not {described(part)}")
+
+
+def check_kernel(kernel: object) -> None:
+    """Raises: TypeError for what is no kernel."""
+    if not isinstance(kernel, ir.Kernel):
+        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
+
+
+def check_context(context: object) -> None:
+    """Raises: TypeError for what is no context."""
+    if not isinstance(context, Context):
+        made = "as m890sim.session.context_of gives it"
+        raise TypeError(f"context must be a Context, {made}, not {described(context)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +95,13 @@ DEFAULT_CONTEXT = Context()
 
 Scope = Callable[[ir.Kernel, Site, ir.Stmt], tuple[object, ...] | None]
 Offers = Callable[[ir.Kernel, Site, ir.Stmt | None, Context], Iterable[Argument]]
+# Whether a statement is a place for an edit, and the reason why it is none.
+Only = tuple[Callable[[ir.Kernel, Site, Any], bool], str]
 # The changed kernel, or where building it takes long what builds it.
 Planned = ir.Kernel | Callable[[], ir.Kernel]
 Plan = Callable[[ir.Kernel, Site, Argument, Context], Planned]
+Rewrite = Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]
+_NO_ARGUMENT: tuple[Argument, ...] = (None,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +109,16 @@ class EditSpec:
     """One row of EDITS.
 
     arguments: the arguments worth trying at a node (the kernel where `site` is ()), cheap and
-    without a guarantee. plan: the edit itself: the changed kernel, or a function that builds it;
-    raises EditError where a precondition fails. What it gives passes the language's check and means
-    the same; its docstring shows before -> after. A function is given only where all preconditions
-    hold and the kernel changes: to know that an edit is legal, it need not be built. number: the
-    row's place in EDITS. exact: whether each value is computed and rounded as before; else it is
-    that of before within rounding.
+    without a guarantee. plan: the edit itself, for a place that `require_place` takes: the changed
+    kernel, or a function that builds it; raises EditError where a precondition fails. What it gives
+    passes the language's check and means the same; its docstring shows before -> after. A function
+    is given only where all preconditions hold and the kernel changes: to know that an edit is
+    legal, it need not be built. number: the row's place in EDITS. exact: whether each value is
+    computed and rounded as before; else it is that of before within rounding.
+    heads: names of instructions, and of the IR's other statements and of "Kernel": what the edit
+    acts on. None: anything. only, takes: as `edit` has them.
 
     The rest makes `legal_edits` fast and changes no result:
-    - heads: where `arguments` may give anything: names of instructions, and of the IR's other
-      statements and of "Kernel". None: anywhere.
     - scope: objects on which arguments and legality at a statement depend, and on nothing else but
       the context; compared by identity, as edited kernels share nodes. None, or where it gives
       None: on the whole kernel.
@@ -123,16 +136,38 @@ class EditSpec:
     number: int = 0
     exact: bool = False
     actions: Mapping[int, Argument] = field(default_factory=dict)  # by row of actions.ROWS
+    only: Only | None = None
+    takes: tuple[Argument, ...] = _NO_ARGUMENT
 
     def rewrite(
         self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     ) -> ir.Kernel:
         """The changed kernel. Raises: EditError where a precondition fails."""
+        self.require_place(kernel, site, argument)
         planned = self.plan(kernel, site, argument, context)
         return planned if isinstance(planned, ir.Kernel) else planned()
 
+    def require_place(self, kernel: ir.Kernel, site: Site, argument: Argument) -> None:
+        """Refuses what the row itself says is no place for the edit, or no argument of it."""
+        stmt, body = None, kernel.body
+        for place in site:
+            if not 0 <= place < len(body):
+                raise EditError(f"there is no statement at {'.'.join(map(str, site))}")
+            stmt, body = body[place], ir.children(body[place])
+        head = head_of(stmt)
+        if self.heads is not None and head not in self.heads:
+            found = f"{self.name} acts on {_words(self.heads)}, not on {_words({head})}"
+            raise refuse(stmt, found)
+        if self.only is not None and not self.only[0](kernel, site, stmt):
+            raise refuse(stmt, self.only[1])
+        if self.takes != _NO_ARGUMENT and argument not in self.takes:
+            known = ", ".join(map(str, self.takes))
+            raise refuse(stmt, f"{self.name} takes one of {known}, not {argument!r}")
+
     def applies(self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> bool:
-        """Whether the edit is legal and changes something."""
+        """Whether the edit, at a place that it offers the argument at, is legal and changes
+        something.
+        """
         try:
             planned = self.plan(kernel, site, argument, context)
         except EditError:
@@ -148,41 +183,35 @@ def edit(
     *,
     on: str | frozenset[str],
     exact: bool,
-    arguments: Offers | tuple[Argument, ...] = (None,),
+    only: Only | None = None,
+    arguments: Offers | tuple[Argument, ...] = _NO_ARGUMENT,
     scope: Scope | None = None,
     placing: bool = False,
     actions: Mapping[int, Argument] | None = None,
-) -> Callable[[Plan], Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]]:
+) -> Callable[[Plan], Rewrite]:
     """Declares a function to be the edit of its name, with what `EditSpec` says.
 
-    on: the heads of the statements that the edit acts on. arguments: what it offers at each of
-    them; by a function, or the same at all. actions: rows of actions.ROWS, each the next that is
-    free, for an edit that is not listed there. The function is the row's `plan`, and the first line
-    of its docstring its `text`; its name then stands for the row's `rewrite`.
+    on: the heads of the statements that the edit acts on; only: which of them. arguments: what it
+    takes, and offers at each of them; where a function offers them, it may take others as well.
+    actions: rows of actions.ROWS, each the next that is free, for an edit that is not listed there.
+    The function is the row's `plan`, and the first line of its docstring its `text`; its name then
+    stands for the row's `rewrite`.
     """
     heads = frozenset((on,)) if isinstance(on, str) else on
 
     def offered(
         kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
     ) -> Iterable[Argument]:
-        if head_of(stmt) not in heads:
+        if head_of(stmt) not in heads or (only is not None and not only[0](kernel, site, stmt)):
             return ()
         return arguments if isinstance(arguments, tuple) else arguments(kernel, site, stmt, context)
 
-    def declare(plan: Plan) -> Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]:
+    def declare(plan: Plan) -> Rewrite:
         text = (plan.__doc__ or "").split("\n")[0].rstrip(".")
-        row = EditSpec(
-            plan.__name__,
-            text[:1].lower() + text[1:],
-            offered,
-            plan,
-            heads,
-            scope,
-            placing,
-            number,
-            exact,
-            actions or {},
-        )
+        text = text[:1].lower() + text[1:]
+        row = EditSpec(plan.__name__, text, offered, plan, heads, scope, placing, number, exact)
+        takes = arguments if isinstance(arguments, tuple) else _NO_ARGUMENT
+        row = replace(row, actions=actions or {}, only=only, takes=takes)
         declared.append(row)
         return row.rewrite
 
@@ -197,6 +226,25 @@ def head_of(stmt: ir.Stmt | ir.Kernel | None) -> str:
 
 
 INSTRUCTIONS = frozenset(OPS)
+_WORDS = {
+    "Cores": "a phase (`for ... in cores(...)`)",
+    "HbmDecl": "HBM scratch (`name = hbm(...)`)",
+    "If": "an `if`",
+    "Kernel": "the kernel",
+    "Let": "an assignment",
+    "Loop": "a range loop",
+    "Stage": "a stage",
+    "TileDecl": "a tile (`name = sram(...)` or `acc(...)`)",
+}
+
+
+def _words(heads: Set[str]) -> str:
+    """What statements of some heads are called in messages."""
+    named, others = sorted(heads & INSTRUCTIONS), sorted(INSTRUCTIONS - heads)
+    if len(named) > 8:
+        less = f" but {' and '.join(others)}" if len(others) < 4 else " that computes"
+        named = ["an instruction" + (less if others else "")]
+    return " or ".join([*[_WORDS[head] for head in sorted(heads - INSTRUCTIONS)], *named])
 
 
 def heads(*names: str) -> frozenset[str]:

@@ -36,7 +36,13 @@ _COPIES = {"unroll": 2, "peel_last": 2, "peel_first": 2, "split_loop": 2, "unrol
 
 def statements_of(kernel: ir.Kernel) -> int:
     """How many statements a kernel has."""
-    return sum(1 for _ in ir.walk(kernel.body))
+    found, stack = 0, [kernel.body]
+    while stack:
+        body = stack.pop()
+        found += len(body)
+        for stmt in body:
+            stack += ir.blocks(stmt)
+    return found
 
 
 def added(name: str, inside: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import numpy as np
 from m890sim.kernel import ir
 from m890sim.messages import described
 from m890sim.schedule import EDITS, legality, rewrite
-from m890sim.schedule.actions import ROWS, STOP, Actions, check_kernel, edits_in
+from m890sim.schedule.actions import ROWS, STOP, Actions, edits_in
 from m890sim.schedule.core.tree import index
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
@@ -25,6 +25,7 @@ from m890sim.schedule.edit import (
     Edit,
     EditError,
     Site,
+    check_kernel,
     head_of,
     refuse,
 )

@@ -21,10 +21,11 @@ from m890sim.judge.arguments import cases_of
 from m890sim.judge.evaluation import chosen_distributions, judge_case
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import computed, digest
-from m890sim.kernel.ir import Kernel, walk
+from m890sim.kernel.ir import Kernel
 from m890sim.language import check_built, check_size
 from m890sim.messages import described
 from m890sim.schedule import Context, Edit, EditError, check_edit
+from m890sim.schedule.growth import statements_of
 from m890sim.schedule.macros import MOST_STATEMENTS, MacroActions
 from m890sim.session.arguments import chip_of, integer_of, task_of
 from m890sim.session.edits import context_of, rewritten
@@ -232,7 +233,7 @@ class Memory:
         for state in alike:
             if state.kernel == kernel:
                 return state
-        self._room += 1 + _statements(made.kernel) // _LARGE
+        self._room += 1 + statements_of(made.kernel) // _LARGE
         if self._room > self._most_states or len(alike) >= self._most_states:
             for each in self._spaces.values():
                 for states in tuple(each.states.values()):
@@ -413,10 +414,6 @@ class Memory:
         except TaskError as error:
             return Verdict(False, WRONG, _PLACE.sub("", str(error)))
         return None
-
-
-def _statements(kernel: Kernel) -> int:
-    return sum(1 for _ in walk(kernel.body))
 
 
 def _check_space(space: object) -> None:

@@ -12,7 +12,10 @@ import pytest
 from m890sim.bind import recipes
 from m890sim.bind.compile import ProgramCompiler
 from m890sim.chip import M890
+from m890sim.errors import BindError
 from m890sim.kernel import ir
+from m890sim.kernel.printer import print_kernel
+from m890sim.language import parse
 from m890sim.schedule import EditError, candidates, rewrite
 from m890sim.timing import simulate_program, time_bound
 from m890sim.workloads import Case, get_task, load_kernel
@@ -42,8 +45,8 @@ def arrays(kernel: ir.Kernel) -> tuple[Any, ...]:
     """What the engine reads of a kernel."""
     program = ProgramCompiler(kernel, M890).program()
     parts = (program.code, program.instructions, program.phases, program.first_count)
-    tiles = [(t.rows, t.cols, t.first_slot, t.where) for t in program.tiles]
-    return *(part.tolist() for part in parts), program.n_registers, program.symbols, tiles
+    tiles = [(t.declaration.fixed, t.first_slot, t.phase, t.where) for t in program.tiles]
+    return *(part.tolist() for part in parts), program.n_registers, [*program.symbols], tiles
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,6 +62,29 @@ def test_remembered_statements_give_the_same_program(
     monkeypatch.setattr(recipes, "_ALL", {})
     assert [arrays(kernel) for kernel in kernels] == expected
     assert [arrays(kernel) for kernel in reversed(kernels)] == expected[::-1]
+
+
+@pytest.mark.parametrize("name", ["vector_add_reference", "decode_reference"])
+def test_kernels_of_a_walk_run_as_their_texts_do(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered by the identity of statements holds for those that are read afresh."""
+    case = get_task(name.removesuffix("_reference")).cases[0]
+    monkeypatch.setattr(recipes, "_ALL", {})
+    walked = edited(name, 25)
+    found = [timed(kernel, case) for kernel in walked]
+    for kernel, expected in zip(walked, found, strict=True):
+        monkeypatch.setattr(recipes, "_ALL", {})
+        assert timed(parse(print_kernel(kernel)), case) == expected
+    assert len(found) > 20
+
+
+def timed(kernel: ir.Kernel, case: Case) -> tuple[Any, ...]:
+    try:
+        timing = simulate_program(kernel, M890, case.symbols, case.tables)
+    except BindError as error:
+        return error.code, error.detail
+    return timing.cycles, timing.instructions, timing.attribution.cycles.tolist()
 
 
 def test_recipes_are_dropped_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

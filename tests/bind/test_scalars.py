@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,7 @@ from hypothesis import strategies as st
 from m890sim.bind import encoding as k
 from m890sim.bind import scalars as s
 from m890sim.bind.lower import lower
-from m890sim.bind.registers import Registers
-from m890sim.bind.scalars import Level, ScalarUses, Values, evaluate, partition
+from m890sim.bind.scalars import ScalarUses, Value, Values, evaluate, partition
 from m890sim.errors import BindError
 
 PLAIN = [op for op in range(20) if op not in (s.TABLE, s.RUNS)]
@@ -41,14 +41,18 @@ def interpret(rows: list[list[int]], registers: dict[int, int], tables: list[lis
 
 
 def lowered(op: int, values: list[int], tables: list[list[int]], table: int = -1) -> int:
-    z = Registers(Values())
-    args = [z.note(Level(1).inputs[0]) for _ in values]
+    z = scalars()
+    args = z.values.kernel.inner("i", 0).inputs[: len(values)]
     target = z.read(op, table, *args) if table >= 0 else z.op(op, *args)
-    rows = lower(z, [target])
-    registers = {z.number[a]: v for a, v in zip(args, values, strict=True)}
-    registers.update((z.number[c], c.constant or 0) for c in z.constants)
-    interpret([list(row) for row in rows], registers, tables)
-    return registers[z.number[target]]
+    rows = np.frombuffer(lower([target]), dtype=np.int64).reshape(-1, k.CODE_WIDTH)
+    registers = {register(a): v for a, v in zip(args, values, strict=True)}
+    registers.update((register(c), c.constant or 0) for c in (z.values.zero, z.const(1)))
+    interpret(rows.tolist(), registers, tables)
+    return registers[register(target)]
+
+
+def register(value: Value) -> int:
+    return k.REGISTER + value.number
 
 
 @given(st.sampled_from(PLAIN), NUMBERS, NUMBERS, NUMBERS)
@@ -78,7 +82,7 @@ def scalars() -> ScalarUses:
 
 def test_equal_expressions_are_one_value_and_constants_fold() -> None:
     z = scalars()
-    x = Level(1).inputs[0]
+    x = z.values.kernel.inner("i", 0).inputs[0]
     assert z.op(s.ADD, x, z.const(3)) is z.op(s.ADD, x, z.const(3))
     assert z.op(s.MUL, z.const(6), z.const(7)).constant == 42
     assert z.op(s.SUB, z.op(s.ADD, x, z.const(3)), x) is z.const(3)
@@ -86,48 +90,49 @@ def test_equal_expressions_are_one_value_and_constants_fold() -> None:
 
 def test_expressions_are_computed_at_the_level_of_their_innermost_input() -> None:
     z = scalars()
-    outer, inner = Level(1), Level(2)
+    outer = z.values.kernel.inner("i", 0)
+    inner = outer.inner("j", 0)
     x, y = outer.inputs[0], inner.inputs[0]
     assert z.op(s.MUL, x, z.const(2)).level is outer
     assert z.op(s.MUL, x, y).level is inner
     assert z.op(s.ADD, z.const(1), z.values.symbol("N")).level is z.values.kernel
 
 
-def test_values_have_registers_in_the_order_in_which_they_are_asked_for() -> None:
-    values = Values()
-    x = Level(1).inputs[0]
-    recorded, z = ScalarUses(values), Registers(values)
-    z.note(x)
-    total = recorded.op(s.ADD, x, recorded.const(3))
-    z.take(recorded.noted)
-    z.take(recorded.noted)
-    assert z.order == [x, values.const(3), total]
-    assert z.ops == {x.level: [total]}
+def test_values_are_needed_where_they_are_computed_in_the_order_of_their_use() -> None:
+    z = scalars()
+    level = z.values.kernel.inner("i", 0)
+    total = z.op(s.ADD, z.note(level.inputs[0]), z.const(3))
+    z.note(z.values.symbol("N"))
+    twice = z.op(s.MUL, total, z.const(2))
+    z.op(s.ADD, level.inputs[0], z.const(3))
+    expected = {
+        z.values.kernel: [z.const(3), z.values.symbol("N"), z.const(2)],
+        level: [total, twice],
+    }
+    assert {where: [*values] for where, values in z.needed().items()} == expected
 
 
 def test_what_hangs_on_slow_values_stands_behind_a_guard() -> None:
     z = scalars()
-    level = Level(1)
-    j = level.inputs[0]
+    j = z.values.kernel.inner("j", 0).inputs[0]
     behind = z.op(s.SUB, z.const(1000), j)
     cols = z.op(s.MIN, z.const(128), behind)
     size = z.op(s.MUL, cols, z.const(256))
     cost = z.op(s.CDIV, size, z.const(64))
     total = z.op(s.ADD, cost, z.const(50))
-    each, guards, rare = partition([behind, cols, size, cost, total], level)
+    each, guards, rare = partition([behind, cols, size, cost, total])
     assert (each, guards, rare) == ([behind, cols], [cols], [size, cost, total])
 
 
 def test_nothing_computed_each_time_waits_for_what_is_not() -> None:
     z = scalars()
-    level = Level(1)
-    j = level.inputs[0]
+    j = z.values.kernel.inner("j", 0).inputs[0]
     behind = z.op(s.SUB, z.const(6), j)
     cols = z.op(s.MIN, z.const(3), behind)
     count = z.op(s.MAX, cols, z.const(0))
     runs = z.read(s.RUNS, 0, j, count)  # needs count in every iteration
     products = [z.op(s.MUL, cols, z.const(n)) for n in range(2, 6)]
-    each, _, rare = partition([behind, cols, count, runs, *products], level)
+    each, _, rare = partition([behind, cols, count, runs, *products])
     assert {count, runs} <= set(each)
     assert rare == products
 

@@ -47,7 +47,7 @@ def test_shared_results_get_tiles_of_their_own_names() -> None:
 
 
 REFUSALS: tuple[tuple[str, str, str, str, Argument], ...] = (
-    ("fuse_scale", "add", "add(p[:n], s[:n], 1.0)", "the edit acts on mul", None),
+    ("fuse_scale", "add", "add(p[:n], s[:n], 1.0)", "fuse_scale acts on mul, not on add", None),
     ("fuse_scale", "mul", "mul(p[:n], s[:n], 2.0)", "goes into store", None),
     (
         "fuse_scale",

@@ -158,7 +158,7 @@ def test_pack_heads_wants_no_number_of_heads_that_may_be_negative() -> None:
 def test_pack_heads_acts_on_phases_and_takes_two_words() -> None:
     with pytest.raises(EditError, match="acts on a phase"):
         rewrite(kernel_of(PLAIN), Edit("pack_heads", (0,), "grow"))
-    with pytest.raises(EditError, match="takes 'grow' or 'keep'"):
+    with pytest.raises(EditError, match="takes one of grow, keep"):
         rewrite(kernel_of(PLAIN), Edit("pack_heads", (1,), 2))
 
 

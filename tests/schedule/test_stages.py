@@ -232,7 +232,13 @@ SHOWN = {
 
 # edit, statement, argument, body, what the message says
 REFUSED = {
-    "pipeline_no_loop": ("pipeline", "fence", 2, PAIR, "only a loop over a range"),
+    "pipeline_no_loop": (
+        "pipeline",
+        "fence",
+        2,
+        PAIR,
+        "pipeline acts on a range loop, not on fence",
+    ),
     "pipeline_as_it_is": (
         "pipeline",
         "for j",
@@ -272,7 +278,13 @@ REFUSED = {
         STAGED,
         "no stage before this one",
     ),
-    "stage_of_instruction": ("stage_later", "fence", None, PAIR, "only a stage passes"),
+    "stage_of_instruction": (
+        "stage_later",
+        "fence",
+        None,
+        PAIR,
+        "stage_later acts on a stage, not on fence",
+    ),
     "stage_later_empty": (
         "stage_later",
         "with stage(0)",

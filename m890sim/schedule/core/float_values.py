@@ -41,13 +41,38 @@ def times(left: Value, right: Value) -> Value:
     return ir.Op("*", (left, right))
 
 
+def number_of(value: object) -> float | None:
+    """A float value as the language computes it; None for one with Scalar parameters.
+
+    Where there is none, NaN.
+    """
+    if isinstance(value, ir.Name):
+        return NUMBERS.get(value.id)
+    if isinstance(value, ir.Const):
+        try:
+            return float(value.value)
+        except OverflowError:
+            return math.nan
+    if not isinstance(value, ir.Op):
+        return None
+    left, right = map(number_of, value.args)
+    if left is None or right is None:
+        return None
+    if value.op == "/":
+        return left / right if right else math.nan
+    return {"+": left + right, "-": left - right, "*": left * right}.get(value.op)
+
+
 def finite(value: object) -> TypeGuard[Value]:
     """Whether a float expression names no infinity, and f32 holds each constant part of it.
 
     These are 0 or of a size from 2 ** -126 to 2 ** 127; what Scalar parameters make of them is not
     known.
     """
-    return is_value(value) and _number(value) != math.inf
+    return is_value(value) and all(
+        number is None or number == 0 or _LEAST <= abs(number) < _MOST
+        for number in map(number_of, ir.walk_expr(value))
+    )
 
 
 def positive(value: object, promised: tuple[str, ...] = ()) -> bool:
@@ -73,26 +98,3 @@ def within_f32(stmt: ir.Stmt, value: Value) -> Value:
     if depth(value) > MOST_NESTING:
         raise refuse(stmt, f"operators would nest deeper than {MOST_NESTING}, the most for edits")
     return value
-
-
-def _number(value: ir.Expr) -> float | None:
-    """What a value is, inf where a constant part of it is beyond f32; None: it has a Scalar."""
-    if isinstance(value, ir.Const):
-        number = float(value.value)
-    elif isinstance(value, ir.Name):
-        return NUMBERS.get(value.id)
-    else:
-        assert isinstance(value, ir.Op)
-        left, right = map(_number, value.args)
-        if left == math.inf or right == math.inf:
-            return math.inf
-        if left is None or right is None:
-            return None
-        number = _operate(value.op, left, right)
-    return number if number == 0 or _LEAST <= abs(number) < _MOST else math.inf
-
-
-def _operate(op: str, left: float, right: float) -> float:
-    if op == "/":
-        return left / right if right else math.inf
-    return {"+": left + right, "-": left - right, "*": left * right}[op]

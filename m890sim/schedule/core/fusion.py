@@ -8,7 +8,6 @@ which two these are, and what becomes of them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import names_in
@@ -16,14 +15,7 @@ from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import known_effects, touches
 from m890sim.schedule.core.float_values import Value
 from m890sim.schedule.core.liveness import read_later
-from m890sim.schedule.core.pieces import (
-    instruction_at,
-    same_shape,
-    tile_operand,
-    tiles_of,
-    tiles_read,
-    writes,
-)
+from m890sim.schedule.core.pieces import same_shape, tile_operand, tiles_of, tiles_read, writes
 from m890sim.schedule.edit import Site, refuse
 
 
@@ -121,14 +113,12 @@ class Fusion:
         return dataclasses.replace(fused, comments=comments)
 
 
-def fusion_at(
-    kernel: ir.Kernel, site: Site, firsts: Collection[str], seconds: Collection[str]
-) -> Fusion:
-    """An instruction among `firsts`, and one among `seconds` that is the next use of its result.
+def fusion_at(kernel: ir.Kernel, site: Site, *seconds: str) -> Fusion:
+    """The instruction at a site, and one among `seconds` that is the next use of its result.
 
     The second stands in the same block and reads all that was written, once. Raises: EditError.
     """
-    first = instruction_at(kernel, site, *firsts)
+    first = tree.expect(kernel, site, ir.Instr)
     result = tile_operand(first, first.operands[0], "dst")
     body, index = tree.block(kernel, site)
     place = next((n for n in range(index + 1, len(body)) if touches(body[n], result.tile)), 0)

@@ -6,7 +6,7 @@ written; what a loop writes does not count behind it, for it may have no iterati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
@@ -26,11 +26,9 @@ class Written:
 
     __slots__ = ("pieces", "tile")
 
-    def __init__(self, tile: ir.TileDecl, refs: Iterable[ir.TileRef] = ()) -> None:
+    def __init__(self, tile: ir.TileDecl, pieces: Set[_Piece] = frozenset()) -> None:
         self.tile = tile
-        self.pieces: set[_Piece] = set()
-        for ref in refs:
-            self.add(ref)
+        self.pieces = set(pieces)
 
     def add(self, ref: ir.TileRef) -> None:
         """Adds a piece."""
@@ -42,7 +40,7 @@ class Written:
 
     def write(self, stmt: ir.Instr) -> None:
         """Adds what an instruction writes."""
-        for ref in written_pieces(stmt, self.tile.name):
+        for ref in pieces_of(stmt, self.tile.name, written=True):
             self.add(ref)
 
     def first_read(self, *body: ir.Stmt) -> ir.Instr | None:
@@ -55,21 +53,21 @@ class Written:
             if not touches(stmt, self.tile.name):
                 continue
             if isinstance(stmt, ir.Instr):
-                if not all(map(self.covers, read_pieces(stmt, self.tile.name))):
+                if not all(map(self.covers, pieces_of(stmt, self.tile.name, written=False))):
                     return stmt
                 self.write(stmt)
             elif isinstance(stmt, ir.Stage):
                 found = self.first_read(*stmt.body)
                 self.leave(stmt.body)
             elif isinstance(stmt, ir.If):
-                then, orelse = self._copy(), self._copy()
+                then, orelse = Written(self.tile, self.pieces), Written(self.tile, self.pieces)
                 found = then.first_read(*stmt.then) or orelse.first_read(*stmt.orelse)
                 then.leave(stmt.then)
                 orelse.leave(stmt.orelse)
                 self.pieces |= set(filter(orelse._holds, then.pieces))
                 self.pieces |= set(filter(then._holds, orelse.pieces))
             else:
-                found = self._copy().first_read(*ir.children(stmt))
+                found = Written(self.tile, self.pieces).first_read(*ir.children(stmt))
             if found is not None:
                 return found
         return None
@@ -79,11 +77,6 @@ class Written:
         ended = {s.name for s in body if isinstance(s, (ir.Let, ir.TileDecl))}.union(variables)
         if ended and self.pieces:
             self.pieces = {piece for piece in self.pieces if ended.isdisjoint(_names(piece))}
-
-    def _copy(self) -> Written:
-        found = Written(self.tile)
-        found.pieces = set(self.pieces)
-        return found
 
     def _piece(self, ref: ir.TileRef) -> _Piece:
         return _span(ref.rows, self.tile.rows), _span(ref.cols, self.tile.cols)
@@ -119,12 +112,7 @@ def _span(piece: ir.Slice, dim: ir.Expr) -> _Span:
 def _joined(first: _Piece, second: _Piece, axis: int) -> _Piece | None:
     """Two pieces as one, where the second begins where the first ends."""
     ahead, behind = first[axis], second[axis]
-    if (
-        first[1 - axis] != second[1 - axis]
-        or ahead[1] != behind[0]
-        or ahead[2] is not None
-        or behind[2] is not None
-    ):
+    if first[1 - axis] != second[1 - axis] or (*ahead[1:], behind[2]) != (behind[0], None, None):
         return None
     whole = (ahead[0], behind[1], None)
     return (whole, first[1]) if axis == 0 else (first[0], whole)
@@ -149,18 +137,13 @@ def _names(piece: _Piece) -> Iterator[str]:
     return (name for span in piece for bound in span for name in names_in(bound))
 
 
-def read_pieces(stmt: ir.Instr, tile: str) -> Iterator[ir.TileRef]:
-    """The pieces of a tile that an instruction reads."""
-    for _, read, _, ref in operand_roles(stmt):
-        if read and isinstance(ref, ir.TileRef) and ref.tile == tile:
-            yield ref
-
-
-def written_pieces(stmt: ir.Instr, tile: str) -> Iterator[ir.TileRef]:
-    """The pieces of a tile that an instruction writes."""
-    for _, _, written, ref in operand_roles(stmt):
-        if written and isinstance(ref, ir.TileRef) and ref.tile == tile:
-            yield ref
+def pieces_of(stmt: ir.Instr, tile: str, written: bool) -> list[ir.TileRef]:
+    """The pieces of a tile that an instruction writes, or those that it reads."""
+    return [
+        ref
+        for _, read, write, ref in operand_roles(stmt)
+        if (write if written else read) and isinstance(ref, ir.TileRef) and ref.tile == tile
+    ]
 
 
 def uncovered_read(tile: ir.TileDecl, body: Body, first: Body = ()) -> ir.Instr | None:
@@ -201,13 +184,13 @@ def unwritten_reads(kernel: ir.Kernel, site: Site, body: Body) -> list[str]:
     In a loop the language lets such a read pass, as an earlier iteration may have written; moved
     out of the loop, or out of an `if` in it, it is an error.
     """
-    wanted = set(read_first(body)) - {p.name for p in kernel.params}
-    unwritten = set()
+    wanted = read_first(body) - {p.name for p in kernel.params}
+    unwritten: set[str] = set()
     for stmt in _before(kernel, site) if wanted else ():
-        if isinstance(stmt, ir.TileDecl | ir.HbmDecl) and stmt.name in wanted:
-            unwritten.add(stmt.name)
-            wanted.discard(stmt.name)
-        elif wanted:
+        if isinstance(stmt, ir.TileDecl | ir.HbmDecl):
+            unwritten |= wanted & {stmt.name}
+            wanted -= unwritten
+        else:
             wanted -= effects_of(stmt).writes
     return sorted(unwritten | wanted)
 
@@ -226,16 +209,14 @@ def written_before(kernel: ir.Kernel, site: Site, piece: ir.TileRef) -> bool:
     a piece may still be beyond the tile.
     """
     tile = declaration(kernel, site, piece.tile)
-    return Written(
-        tile,
-        (
-            ref
-            for stmt in _before(kernel, site)
-            if isinstance(stmt, ir.Instr) and touches(stmt, piece.tile)
-            for ref in written_pieces(stmt, piece.tile)
-            if _shows(tile.rows, ref.rows, piece.rows) and _shows(tile.cols, ref.cols, piece.cols)
-        ),
-    ).covers(piece)
+    found = Written(tile)
+    for stmt in _before(kernel, site):
+        if isinstance(stmt, ir.Instr) and touches(stmt, piece.tile):
+            for ref in pieces_of(stmt, piece.tile, written=True):
+                shown = _shows(tile.rows, ref.rows, piece.rows)
+                if shown and _shows(tile.cols, ref.cols, piece.cols):
+                    found.add(ref)
+    return found.covers(piece)
 
 
 def _shows(dim: ir.Expr, written: ir.Slice, wanted: ir.Slice) -> bool:

@@ -91,12 +91,14 @@ def by_node(make: Callable[[_N], _T]) -> Callable[[_N], _T]:
 
     @functools.wraps(make)
     def known(node: _N) -> _T:
-        found = answers.get(id(node))
-        if found is None:
-            answer = make(node)
-            _counted()
-            found = answers[id(node)] = (node, answer)
-        return found[1]
+        try:  # nearly always it is known, and this is asked a thousand times a step
+            return answers[id(node)][1]
+        except KeyError:
+            pass
+        answer = make(node)
+        _counted()
+        answers[id(node)] = (node, answer)
+        return answer
 
     return known
 

@@ -17,15 +17,6 @@ MASKS = frozenset(name for name in OPS if name.endswith("_mask"))
 ONE = ir.Const(1)
 
 
-def instruction_at(kernel: ir.Kernel, site: Site, *ops: str) -> ir.Instr:
-    """The instruction at a site. Raises: EditError where it is none of `ops`."""
-    stmt = tree.node(kernel, site) if site else None
-    if not isinstance(stmt, ir.Instr) or stmt.op not in ops:
-        names = ", ".join(sorted(ops)) if len(ops) < 8 else "a vector or SFU instruction"
-        raise refuse(stmt, f"the edit acts on {names}")
-    return stmt
-
-
 def tile_operand(stmt: ir.Instr, value: object, name: str) -> ir.TileRef:
     """An operand that must be a tile."""
     if not isinstance(value, ir.TileRef):

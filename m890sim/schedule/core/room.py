@@ -16,7 +16,7 @@ from m890sim.language.limits import DEFAULT_LIMITS
 from m890sim.schedule.core.memo import by_kernel, by_node
 from m890sim.schedule.core.names import companion
 from m890sim.schedule.core.tree import Body
-from m890sim.schedule.edit import EditError, Site, refuse
+from m890sim.schedule.edit import Site, refuse
 
 # Well inside the language's limits of 10,000 nodes and 32 nested blocks, so that a chain of edits
 # cannot grow a kernel out of them.
@@ -129,8 +129,12 @@ def require_shallow(stmt: ir.Stmt, *exprs: ir.Expr) -> None:
 
 def require_place(kernel: ir.Kernel, stmt: ir.Stmt, statements: int = 1) -> None:
     """Refuses an edit that adds statements like one to a kernel that is very large already."""
+    require_nodes(stmt, _with_more(kernel, stmt, statements))
+
+
+def _with_more(kernel: ir.Kernel, stmt: ir.Stmt, statements: int = 1) -> int:
     # What is added repeats the operands of what was there; new bounds are made of the old ones.
-    require_nodes(stmt, nodes(kernel) + statements * (4 * size_of(stmt).nodes + _TILE))
+    return nodes(kernel) + statements * (4 * size_of(stmt).nodes + _TILE)
 
 
 def in_own_tile(
@@ -162,8 +166,4 @@ def roomy(kernel: ir.Kernel) -> bool:
 
 def has_place(kernel: ir.Kernel, stmt: ir.Stmt) -> bool:
     """Whether `require_place` takes a statement."""
-    try:
-        require_place(kernel, stmt)
-    except EditError:
-        return False
-    return True
+    return _with_more(kernel, stmt) <= MOST_NODES

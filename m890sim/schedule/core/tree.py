@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import Transformer
-from m890sim.schedule.core.memo import Memo, by_node
+from m890sim.schedule.core.memo import Memo, by_kernel, by_node
 from m890sim.schedule.edit import EditError, Site, refuse
 
 Body = tuple[ir.Stmt, ...]
@@ -43,18 +43,12 @@ _latest: Index | None = None
 
 
 def index(kernel: ir.Kernel) -> Index:
-    """The index of a kernel; `node` and `block` use the latest one where it is the kernel's."""
+    """The index of a kernel; the latest one is kept."""
     global _latest
     found = _latest  # another thread may exchange it meanwhile
     if found is None or found.kernel is not kernel:
         found = _latest = Index(kernel)
     return found
-
-
-def latest(kernel: ir.Kernel) -> Index | None:
-    """The index of a kernel where it is the latest one."""
-    found = _latest
-    return found if found is not None and found.kernel is kernel else None
 
 
 def sites(kernel: ir.Kernel, site: Site = ()) -> Iterator[tuple[Site, ir.Stmt]]:
@@ -74,24 +68,12 @@ def block(kernel: ir.Kernel, site: Site) -> tuple[Body, int]:
     Raises: EditError where there is none.
     """
     known = _latest
-    if known is not None and known.kernel is kernel:
-        found = known.blocks.get(site)
-        if found is not None:
-            return found
-    if not site:
-        raise EditError("the edit acts on a statement, not on the kernel")
-    blocks: tuple[Body, ...] = (kernel.body,)
-    for place in site:
-        for body in blocks:
-            if place < len(body):
-                break
-            place -= len(body)
-        else:
-            place = -1
-        if place < 0:
-            raise EditError(f"there is no statement at {'.'.join(map(str, site))}")
-        blocks = ir.blocks(body[place])
-    return body, place
+    if known is None or known.kernel is not kernel:
+        known = index(kernel)
+    found = known.blocks.get(site)
+    if found is None:
+        raise EditError(f"there is no statement at {'.'.join(map(str, site)) or 'kernel'}")
+    return found
 
 
 def node(kernel: ir.Kernel, site: Site) -> ir.Stmt:
@@ -100,22 +82,13 @@ def node(kernel: ir.Kernel, site: Site) -> ir.Stmt:
     return body[place]
 
 
-_KINDS: dict[type, str] = {
-    ir.Cores: "a phase (`for ... in cores(...)`)",
-    ir.HbmDecl: "HBM scratch (`name = hbm(...)`)",
-    ir.If: "an `if`",
-    ir.Instr: "an instruction",
-    ir.Loop: "a range loop",
-    ir.TileDecl: "a tile (`name = sram(...)` or `acc(...)`)",
-}
 _Stmt = TypeVar("_Stmt", bound=ir.Stmt)
 
 
 def expect(kernel: ir.Kernel, site: Site, kind: type[_Stmt]) -> _Stmt:
-    """The statement at a site, which is of a kind that an edit acts on. Raises: EditError."""
+    """The statement at a site, of a kind that is known: that of an edit's heads."""
     found = node(kernel, site)
-    if not isinstance(found, kind):
-        raise refuse(found, f"the edit acts on {_KINDS[kind]}, this is none")
+    assert isinstance(found, kind)
     return found
 
 
@@ -142,6 +115,13 @@ def beside(body: Body, path: Site) -> Iterator[tuple[ir.Stmt, bool]]:
         body = ir.children(body[index])
 
 
+@by_kernel
+def tensors(kernel: ir.Kernel) -> dict[str, ir.Param | ir.HbmDecl]:
+    """Parameters and HBM scratch by name."""
+    found: dict[str, ir.Param | ir.HbmDecl] = {param.name: param for param in kernel.params}
+    return found | {stmt.name: stmt for stmt in kernel.body if isinstance(stmt, ir.HbmDecl)}
+
+
 def find_home(kernel: ir.Kernel, site: Site, name: str) -> Site | None:
     """Where the tile of a name is declared that is visible at a site."""
     for length in range(len(site), 0, -1):
@@ -165,6 +145,12 @@ def declaration(kernel: ir.Kernel, site: Site, name: str) -> ir.TileDecl:
     found = node(kernel, home_of(kernel, site, name))
     assert isinstance(found, ir.TileDecl)
     return found
+
+
+def looped(kernel: ir.Kernel, site: Site, name: str) -> bool:
+    """Whether a loop stands around a site and not around the tile of a name that it sees."""
+    home = home_of(kernel, site, name)
+    return any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(home), len(site)))
 
 
 class SiteTransformer(Transformer):
@@ -247,8 +233,6 @@ def with_next(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...
 
 def replace(kernel: ir.Kernel, site: Site, *added: ir.Stmt, count: int = 1) -> ir.Kernel:
     """The kernel with `count` statements from `site` on replaced by `added` (none: removed)."""
-    if not site:
-        raise EditError("the edit acts on a statement, not on the kernel")
     return dataclasses.replace(kernel, body=_spliced(kernel.body, site, added, count))
 
 
@@ -257,22 +241,21 @@ def insert(kernel: ir.Kernel, site: Site, *added: ir.Stmt) -> ir.Kernel:
     return replace(kernel, site, *added, count=0)
 
 
-def replace_in(stmt: ir.Stmt, path: Site, *added: ir.Stmt, count: int = 1) -> ir.Stmt:
-    """As `replace`, of what stands in a statement; path: the site below the statement's own."""
-    if isinstance(stmt, ir.If):
-        first, split = path[0], len(stmt.then)
-        # What replaces statements of a branch stays in that branch.
-        if first < split or (first == split and not (count or stmt.orelse or path[1:])):
-            return dataclasses.replace(stmt, then=_spliced(stmt.then, path, added, count))
-        path = (first - split, *path[1:])
-        return dataclasses.replace(stmt, orelse=_spliced(stmt.orelse, path, added, count))
-    if isinstance(stmt, (ir.Loop, ir.Stage, ir.Cores)):
-        return dataclasses.replace(stmt, body=_spliced(stmt.body, path, added, count))
-    raise EditError("this statement has no statements inside")
-
-
 def _spliced(body: Body, path: Site, added: Body, count: int) -> Body:
     first = path[0]
     if len(path) > 1:
-        added, count = (replace_in(body[first], path[1:], *added, count=count),), 1
+        added, count = (_spliced_in(body[first], path[1:], added, count),), 1
     return body[:first] + added + body[first + count :]
+
+
+def _spliced_in(stmt: ir.Stmt, path: Site, added: Body, count: int) -> ir.Stmt:
+    """A statement with others in it replaced; path: their site below the statement's own."""
+    if not isinstance(stmt, ir.If):
+        assert isinstance(stmt, (ir.Loop, ir.Stage, ir.Cores))
+        return dataclasses.replace(stmt, body=_spliced(stmt.body, path, added, count))
+    first, split = path[0], len(stmt.then)
+    # What replaces statements of a branch stays in that branch.
+    if first < split or (first == split and not (count or stmt.orelse or path[1:])):
+        return dataclasses.replace(stmt, then=_spliced(stmt.then, path, added, count))
+    path = (first - split, *path[1:])
+    return dataclasses.replace(stmt, orelse=_spliced(stmt.orelse, path, added, count))

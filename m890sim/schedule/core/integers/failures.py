@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from m890sim.kernel import ir
-from m890sim.kernel.forms import Form, Forms, Range
-from m890sim.kernel.shapes import form_of, simplify
+from m890sim.kernel.forms import Forms, Range
+from m890sim.kernel.shapes import simplify
 from m890sim.kernel.transform import names_in
-from m890sim.schedule.core.integers.proofs import needed
+from m890sim.schedule.core.integers.proofs import Values, needed
 from m890sim.schedule.core.integers.surroundings import Surroundings, surroundings
 from m890sim.schedule.core.memo import Memo
 
@@ -51,14 +51,7 @@ def may_overflow(around: Surroundings, tunables: Mapping[str, int], *exprs: ir.E
 
     And for any values that edits may give to `tunables`, and their present ones.
     """
-    values: dict[str, tuple[ir.Expr, ...]] = {}
-    for part in around:
-        if part.kind is ir.Let:
-            values[part.names[0]] = part.exprs
-        elif part.kind is ir.Loop:
-            values[part.names[0]] = part.exprs[:2]
-        elif part.kind is ir.Cores:
-            values |= {n: (e,) for n, e in zip(part.names, part.exprs, strict=True)}
+    values = {name: exprs for part in around for name, exprs in part.integers}
     behind = needed((name for expr in exprs for name in names_in(expr)), values)
     if len(behind) > _MOST:
         return True
@@ -110,12 +103,10 @@ _RANGES: Memo[Range] = Memo()
 
 def _range_at_launch(kernel: ir.Kernel, expr: ir.Expr) -> Range:
     forms = Forms()
-    values: dict[str, Form | int] = {s: forms.name(s, Range(0)) for s in kernel.symbols}
-    values |= kernel.tunables
-    for stmt in kernel.body:
-        if isinstance(stmt, ir.Let):
-            values[stmt.name] = form_of(forms, stmt.value, values)
-    return forms.range(form_of(forms, expr, values))
+    known = Values(forms, {s: forms.name(s, Range(0)) for s in kernel.symbols})
+    known.values |= kernel.tunables
+    known.asked = {stmt.name: (stmt.value,) for stmt in kernel.body if isinstance(stmt, ir.Let)}
+    return forms.range(known.form(expr))
 
 
 def runs_now(kernel: ir.Kernel, loop: ir.Loop) -> bool:

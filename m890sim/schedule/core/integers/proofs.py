@@ -32,25 +32,42 @@ def integers_at(kernel: ir.Kernel, site: Site, outside: Site | None = None) -> I
     return Integers(surroundings(kernel, site), opaque)
 
 
-class Integers:
+class Values:
+    """Forms of integers; those that have values are worked out where something asks for them."""
+
+    def __init__(self, forms: Forms, known: Mapping[str, Form | int]) -> None:
+        self.forms = forms
+        self.values = dict(known)
+        self.asked: dict[str, tuple[ir.Expr, ...]] = {}  # a value, or start and stop: not asked yet
+
+    def form(self, expr: ir.Expr) -> Form:
+        """The form of an expression, scalars replaced by their values."""
+        for name in needed(names_in(expr), self.asked):
+            parts = [form_of(self.forms, part, self.values) for part in self.asked.pop(name)]
+            self.values[name] = parts[0] if len(parts) == 1 else self.variable(name, *parts)
+        return form_of(self.forms, expr, self.values)
+
+    def variable(self, name: str, start: Form, stop: Form) -> Form:
+        """An integer of which only a start and a stop are known."""
+        return self.forms.name(name)
+
+
+class Integers(Values):
     """Forms of integers in their surroundings, and proofs about them.
 
-    All that is said holds for any values of the tunables and of the symbols of a launch; where
-    `tunables` are given, for these values of them. `least`: lower bounds of names.
+    All that is said holds for any values of the tunables and of the symbols of a launch. `least`:
+    lower bounds of names.
     """
 
     def __init__(
         self,
         around: Iterable[Surroundings],
         outside: Surroundings | None = None,
-        tunables: Mapping[str, int] = _NONE,
         least: Mapping[str, int] = _NONE,
     ) -> None:
-        self.forms = Forms()
-        self._values: dict[str, Form | int] = dict(tunables)
+        super().__init__(Forms(), {})
         self._known: dict[int, tuple[ir.Expr, Form]] = {}  # by id; the expression is kept alive
-        self._lets: dict[str, tuple[ir.Expr, ...]] = {}  # scalars that nothing has asked for yet
-        self._ranges: dict[str, tuple[ir.Expr, ir.Expr]] = {}  # variables not asked for yet
+        self._ranges: dict[str, tuple[ir.Expr, ...]] = {}  # variables not asked for yet
         self._limits: dict[str, tuple[Form | None, Form | None]] = {}  # least, largest
         self._order: dict[str, int] = {}  # later variables are replaced first
         self._steps: set[Form] = set()  # of loops around: at least 1
@@ -62,34 +79,27 @@ class Integers:
             self._at_least(name, value)
 
     def _enter(self, part: Surroundings, outside: bool) -> None:
+        for name, exprs in part.integers:
+            if len(exprs) == 2:
+                self._order[name] = len(self._order) + 1
+                self._ranges[name] = exprs
+            elif not outside:
+                self.asked[name] = exprs
         if part.kind is ir.Param:
             for dim in part.exprs:
                 for name in names_in(dim):
                     self._at_least(name, 0)  # dimensions are never negative
-        elif part.kind is ir.Let:
-            if not outside:
-                self._lets[part.names[0]] = part.exprs
         elif part.kind is ir.Loop:
-            start, stop, step = part.exprs
-            self._variable(part.names[0], start, stop)
-            pace = self.form(step)
+            pace = self.form(part.exprs[2])
             self._steps.add(pace)
             named = self._name_of(pace)
             if named is not None and self._limits_of(named)[0] is None:
                 self._limits[named] = (ONE, self._limits_of(named)[1])
-        elif part.kind is ir.Cores:
-            for name, extent in zip(part.names, part.exprs, strict=True):
-                self._variable(name, ir.Const(0), extent)
         elif part.kind is ir.If:
             self._true += self.limits(part.exprs[0], part.taken)
 
     def _at_least(self, name: str, value: int) -> None:
-        if name not in self._values and name not in self._limits:
-            self._limits[name] = (Form(value), None)
-
-    def _variable(self, name: str, start: ir.Expr, stop: ir.Expr) -> None:
-        self._order[name] = len(self._order) + 1
-        self._ranges[name] = (start, stop)
+        self._limits.setdefault(name, (Form(value), None))
 
     def _name_of(self, form: Form) -> str | None:
         """The name that a form is, if it is one."""
@@ -107,12 +117,10 @@ class Integers:
         return self._limits.get(name, (None, None))
 
     def form(self, expr: ir.Expr) -> Form:
-        """The form of an expression, scalars replaced by their values."""
+        """As `Values.form`, remembered."""
         found = self._known.get(id(expr))
         if found is None:
-            for name in needed(names_in(expr), self._lets):
-                self._values[name] = form_of(self.forms, self._lets.pop(name)[0], self._values)
-            found = self._known[id(expr)] = (expr, form_of(self.forms, expr, self._values))
+            found = self._known[id(expr)] = (expr, super().form(expr))
         return found[1]
 
     def names_of(self, form: Form) -> set[str]:
@@ -165,15 +173,14 @@ class Integers:
                 return decisive
             return None if None in parts else not decisive
         left, right = map(self.form, condition.args)
-        for truth in (True, False):
-            op = condition.op if truth else _NEGATED[condition.op]
-            if op == "!=":
-                more, less = self.forms.add(left, ONE), self.forms.add(right, ONE)
-                if self.at_most(more, right) or self.at_most(less, left):
-                    return truth
-            elif all(self.at_most(limit, ZERO) for limit in self._comparison(op, left, right)):
-                return truth
-        return None
+        if self._holds(condition.op, left, right):
+            return True
+        return False if self._holds(_NEGATED[condition.op], left, right) else None
+
+    def _holds(self, op: str, left: Form, right: Form) -> bool:
+        if op == "!=":
+            return self._holds("<", left, right) or self._holds(">", left, right)
+        return all(self.at_most(limit, ZERO) for limit in self._comparison(op, left, right))
 
     def limits(self, condition: ir.Expr, truth: bool) -> Iterator[Form]:
         """Forms that are all at most zero where the condition has that truth."""

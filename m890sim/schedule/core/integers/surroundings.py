@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.memo import Memo
-from m890sim.schedule.core.tree import block, latest, node
+from m890sim.schedule.core.tree import block, index, node
 from m890sim.schedule.edit import Site
 
 
+@dataclass(slots=True, eq=False)
 class Surroundings:
     """A definition or a block's header, and all that came before it; there is one object for each.
 
@@ -17,21 +19,25 @@ class Surroundings:
 
     kind: Param or HbmDecl (its extents), Let (its value), Loop (start, stop, step), Cores (its
     extents), If (its condition, `taken` where it holds); `names` are what these define.
+    integers: those that it defines, with a value, or with a start and a stop.
     """
 
-    __slots__ = ("above", "depth", "exprs", "kind", "names", "taken")
+    above: Surroundings | None
+    kind: type
+    names: tuple[str, ...]
+    exprs: tuple[ir.Expr, ...]
+    taken: bool
+    depth: int = 1
+    integers: tuple[tuple[str, tuple[ir.Expr, ...]], ...] = ()
 
-    def __init__(
-        self,
-        above: Surroundings | None,
-        kind: type,
-        names: tuple[str, ...],
-        exprs: tuple[ir.Expr, ...],
-        taken: bool,
-    ) -> None:
-        self.above, self.kind, self.names, self.exprs = above, kind, names, exprs
-        self.taken = taken
-        self.depth: int = 1 if above is None else above.depth + 1
+    def __post_init__(self) -> None:
+        if self.above is not None:
+            self.depth = self.above.depth + 1
+        if self.kind in (ir.Let, ir.Loop):
+            self.integers = ((self.names[0], self.exprs[:2]),)
+        elif self.kind is ir.Cores:
+            ranges = [(ir.Const(0), extent) for extent in self.exprs]
+            self.integers = tuple(zip(self.names, ranges, strict=True))
 
     def __iter__(self) -> Iterator[Surroundings]:
         """All of it in the order of the text."""
@@ -85,26 +91,29 @@ def _made(
 
 
 def surroundings(kernel: ir.Kernel, site: Site) -> Surroundings:
-    """What is known at the start of the statement at a site; of the kernel's end where it is ()."""
-    index = latest(kernel)
-    if index is None:
-        return _surroundings(kernel, site)
-    known = index.known.get(site)
-    if not isinstance(known, Surroundings):
-        known = index.known[site] = _surroundings(kernel, site)
-    return known
-
-
-def _surroundings(kernel: ir.Kernel, site: Site) -> Surroundings:
-    found = _made(None, ir.Param, (), ())
-    for param in kernel.params:
-        if param.dims:
-            found = _made(found, ir.Param, (param.name,), param.dims)
-    for length in range(1, len(site) + 1):
-        body, place = block(kernel, site[:length])
-        for stmt in body[:place]:
-            if isinstance(stmt, (ir.Let, ir.HbmDecl)):
-                found = found.after(stmt)
-        if length < len(site):
-            found = found.inside(node(kernel, site[:length]), site[length])
+    """What is known at the start of the statement at a site; of the kernel where it is ()."""
+    known = index(kernel).known
+    if site not in known:
+        _note(kernel, site, known)
+    found = known[site]
+    assert isinstance(found, Surroundings)
     return found
+
+
+def _note(kernel: ir.Kernel, site: Site, known: dict[Site, object]) -> None:
+    """Takes note of all statements of a site's block: one after another they are asked for."""
+    if not site:
+        found = _made(None, ir.Param, (), ())
+        for param in kernel.params:
+            if param.dims:
+                found = _made(found, ir.Param, (param.name,), param.dims)
+        known[()] = found
+        return
+    around = site[:-1]
+    found = surroundings(kernel, around)
+    if around:
+        found = found.inside(node(kernel, around), site[-1])
+    body, place = block(kernel, site)
+    for number, stmt in enumerate(body, site[-1] - place):
+        known[*around, number] = found
+        found = found.after(stmt)

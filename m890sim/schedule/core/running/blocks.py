@@ -14,7 +14,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import effects_of, operand_roles
 from m890sim.schedule.core.float_values import positive
-from m890sim.schedule.core.liveness import read_first, written_pieces
+from m890sim.schedule.core.liveness import pieces_of, read_first
 from m890sim.schedule.core.running.values import BodyValues
 
 _NOTHING: frozenset[str] = frozenset()
@@ -63,24 +63,23 @@ def not_running(
         steps = [step for step in walk.steps.values() if step.tile == tile]
         brought = any(step.brings for step in steps)
         for step in steps:
-            if not step.goes_on or (step.weighed and not brought):
+            if step.weighed_by is None or (step.weighed_by and not brought):
                 return step.stmt, tile
     return None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Step:
     """What an instruction does to a carried tile.
 
-    goes_on: whether the tile stays a running result; weighed: where it is brought to another
-    maximum somewhere; brings: whether this is done here.
+    brings: whether it brings the tile to another maximum. weighed_by: the maxima on which what it
+    adds hangs; None: the tile does not stay a running result.
     """
 
     stmt: ir.Instr
     tile: str
-    goes_on: bool = False
-    weighed: bool = False
-    brings: bool = False
+    brings: bool
+    weighed_by: frozenset[str] | None
 
 
 class _Blocks(BodyValues[Result]):
@@ -99,7 +98,7 @@ class _Blocks(BodyValues[Result]):
                 self.sized.add(stmt.name)
             elif isinstance(stmt, ir.Instr):
                 for tile, ops in self.writers.items():
-                    ops += [stmt.op for _ in written_pieces(stmt, tile)]
+                    ops += [stmt.op for _ in pieces_of(stmt, tile, written=True)]
         self.reads: dict[str, Result] = {}  # of the instruction's operands, by name
         self.steps: dict[tuple[int, str], _Step] = {}
 
@@ -114,13 +113,8 @@ class _Blocks(BodyValues[Result]):
     def joined(self, values: Sequence[Result]) -> Result:
         first = values[0]
         for value in values[1:]:
-            if value == first:
-                continue
-            made_of = None
-            if first.made_of is not None and value.made_of is not None:
-                made_of = first.made_of | value.made_of
             first = Result(
-                made_of,
+                _united(first.made_of, value.made_of),
                 first.behind | value.behind,
                 first.maximum if first.maximum == value.maximum else "",
                 first.over & value.over,
@@ -146,40 +140,32 @@ class _Blocks(BodyValues[Result]):
     # ---- instructions ----
 
     def instruction(self, stmt: ir.Instr) -> None:
-        roles = [
-            (name, read, written, ref)
-            for name, read, written, ref in operand_roles(stmt)
-            if isinstance(ref, ir.TileRef)
-        ]
-        self.reads = {name: self.read(ref) for name, read, _, ref in roles if read}
+        roles = [role for role in operand_roles(stmt) if isinstance(role[3], ir.TileRef)]
+        self.reads = {name: self.of(ref) for name, read, _, ref in roles if read}
         made = [(ref, self.result(stmt, name)) for name, _, written, ref in roles if written]
         for ref, _ in made:
-            if ref.tile in self.carried:
+            if isinstance(ref, ir.TileRef) and ref.tile in self.carried:
                 self.steps[id(stmt), ref.tile] = self.step(stmt, ref.tile)
         for ref, value in made:
+            assert isinstance(ref, ir.TileRef)
             self.write(ref, value)
 
     def result(self, stmt: ir.Instr, role: str) -> Result:
         """What an operand holds when the instruction has written it."""
-        made: frozenset[str] | None = _NOTHING
-        for value in self.reads.values():
-            made = None if made is None or value.made_of is None else made | value.made_of
+        made = _united(*[value.made_of for value in self.reads.values()])
         maximum = self.maximum_in(stmt)
         if maximum and stmt.op == "max":
             made = frozenset((maximum,))
         elif self.counts and self.reduces(stmt, role):
             made = None
-        scaled = ""
-        if stmt.op == "mul" and self.is_factor(stmt.operands[2]):
-            first = stmt.operands[1]
-            scaled = first.tile if isinstance(first, ir.TileRef) else ""
+        scaled = stmt.op == "mul" and self.is_factor(stmt.operands[2]) and stmt.operands[1]
         return Result(
             made,
-            frozenset().union(*(value.behind for value in self.reads.values())),
+            _NOTHING.union(*(value.behind for value in self.reads.values())),
             maximum,
             frozenset(what for what in _BOTH if self.is_over(what, stmt, role)),
             stmt.op in ("exp", "exp2"),
-            scaled,
+            scaled.tile if isinstance(scaled, ir.TileRef) else "",
         )
 
     def reduces(self, stmt: ir.Instr, role: str) -> bool:
@@ -199,28 +185,22 @@ class _Blocks(BodyValues[Result]):
     def is_over(self, what: str, stmt: ir.Instr, role: str) -> bool:
         """Whether a result is the sum, or the maximum, of what is in the block."""
         operands = stmt.operands
+        parts: tuple[object, ...] = operands[1:]
         sums = role == "row_sum" or stmt.op == "matmul"
-        parts: tuple[object, ...]
         if stmt.op in (f"row_{what}", f"col_{what}") or (sums and what == "sum"):
-            if not self.over_block(stmt, role, what):
-                return False
             parts = operands[:1] if stmt.keyword("accumulate") is True else ()
+            holds = self.over_block(stmt, role, what)
         elif stmt.op == "fill":
             return what == "max" or operands[1] == ir.Const(0)
-        elif stmt.op == "copy" or stmt.op in (("add", "sub") if what == "sum" else ("max",)):
-            parts = operands[1:]
         elif stmt.op in ("mul", "div"):
-            factor = operands[2]
+            factor, parts = operands[2], operands[1:2]
             if what == "max":  # Scalars are taken to be positive, as a scale is
-                steady = positive(factor, tuple(names_in(factor)))
+                holds = positive(factor, tuple(names_in(factor)))
             else:
-                steady = self.is_steady(factor) or self.is_factor(factor)
-            if not steady:
-                return False
-            parts = operands[1:2]
+                holds = self.is_steady(factor) or self.is_factor(factor)
         else:
-            return False
-        return all(what in self.of(part).over for part in parts)
+            holds = stmt.op in ("copy", *(("add", "sub") if what == "sum" else ("max",)))
+        return holds and all(what in self.of(part).over for part in parts)
 
     def is_steady(self, value: object) -> bool:
         """Whether a value is the same for all blocks."""
@@ -229,12 +209,11 @@ class _Blocks(BodyValues[Result]):
     def over_block(self, stmt: ir.Instr, role: str, what: str) -> bool:
         """Whether an instruction reduces over the block what is made of nothing reduced.
 
-        What a running maximum went into has a sum too, which `weighs` looks at, and no maximum.
+        What a running maximum went into has a sum too, which `hangs_on` looks at, and no maximum.
         """
-        if self.counts and not self.reduces(stmt, role):
-            return False
-        made = [value.made_of for name, value in self.reads.items() if name != "dst"]
-        return None not in made and not (what == "max" and any(made))
+        made = _united(*[value.made_of for name, value in self.reads.items() if name != "dst"])
+        reduced = self.reduces(stmt, role) or not self.counts
+        return reduced and made is not None and not (what == "max" and made)
 
     def maximum_in(self, stmt: ir.Instr) -> str:
         """The carried tile whose running maximum a `max` brings up to date, or a copy takes."""
@@ -259,37 +238,41 @@ class _Blocks(BodyValues[Result]):
 
     def step(self, stmt: ir.Instr, tile: str) -> _Step:
         """What an instruction that writes a carried tile does to it."""
-        step = _Step(stmt, tile)
-        operands = stmt.operands
+        operands, brings, weighed_by = stmt.operands, False, None
         names = [ref.tile if isinstance(ref, ir.TileRef) else None for ref in operands]
         if stmt.op == "matmul":
-            step.goes_on = (
-                stmt.keyword("accumulate") is True
-                and self.over_block(stmt, "dst", "sum")
-                and self.weighs(step, *operands[1:])
-            )
+            if stmt.keyword("accumulate") is True and self.over_block(stmt, "dst", "sum"):
+                weighed_by = self.hangs_on(tile, *operands[1:])
         elif stmt.op == "add":
             # Or a product beside the sum, as split_fma leaves it: mul(x, l, a), add(l, x, b).
             beside = tile not in names[1:]
-            step.brings = any(self.of(part).scaled == tile for part in operands[1:])
-            step.goes_on = not (beside and len(self.writers[tile]) > 1) and any(
-                (self.of(operands[one]).scaled == tile if beside else names[one] == tile)
-                and self.is_summed(step, operands[other])
-                for one, other in ((1, 2), (2, 1))
-            )
+            scaled = [self.of(part).scaled == tile for part in operands[1:]]
+            brings, sums = any(scaled), scaled if beside else [name == tile for name in names[1:]]
+            for is_sum, other in zip(reversed(sums), operands[1:], strict=True):
+                found = self.sum_hangs_on(tile, other) if is_sum else None
+                weighed_by = weighed_by if found is None else found
+            if beside and len(self.writers[tile]) > 1:
+                weighed_by = None
         elif stmt.op in ("max", "copy"):
-            step.goes_on = self.maximum_in(stmt) == tile
-        elif stmt.op in ("mul", "fma"):
-            step.brings = names[1] == tile and self.is_factor(operands[2])
-            step.goes_on = step.brings and (stmt.op == "mul" or self.is_summed(step, operands[3]))
-        return step
+            weighed_by = _NOTHING if self.maximum_in(stmt) == tile else None
+        elif stmt.op in ("mul", "fma") and names[1] == tile and self.is_factor(operands[2]):
+            brings = True
+            weighed_by = _NOTHING if stmt.op == "mul" else self.sum_hangs_on(tile, operands[3])
+        return _Step(stmt, tile, brings, weighed_by)
 
-    def is_summed(self, step: _Step, operand: object) -> bool:
-        """Whether a piece holds a sum over the block that may be added to a running one."""
-        return "sum" in self.of(operand).over and self.weighs(step, operand)
+    def sum_hangs_on(self, tile: str, operand: object) -> frozenset[str] | None:
+        """As `hangs_on`; None also where the operand is no sum over the block."""
+        return self.hangs_on(tile, operand) if "sum" in self.of(operand).over else None
 
-    def weighs(self, step: _Step, *operands: object) -> bool:
-        """Whether what is added hangs on no running result but maxima, which must weigh the sum."""
-        behind = frozenset().union(*(self.of(operand).behind for operand in operands))
-        step.weighed = bool(behind)
-        return step.tile not in behind and self.are_maxima(behind)
+    def hangs_on(self, tile: str, *operands: object) -> frozenset[str] | None:
+        """The maxima on which what is added to a sum hangs, which must weigh the sum.
+
+        None: it hangs on other running results.
+        """
+        behind = _NOTHING.union(*(self.of(operand).behind for operand in operands))
+        return behind if tile not in behind and self.are_maxima(behind) else None
+
+
+def _united(*made_of: frozenset[str] | None) -> frozenset[str] | None:
+    """The tiles of all; None where one is a result over the block."""
+    return None if None in made_of else _NOTHING.union(*(tiles or () for tiles in made_of))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import known_effects, operand_roles, touches
+from m890sim.schedule.core.float_values import number_of
 from m890sim.schedule.core.liveness import Written, uncovered_read
 from m890sim.schedule.core.running.softmax import weights_of
-from m890sim.schedule.core.running.weights import Factor, number_of
+from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import refuse
 
@@ -33,6 +36,10 @@ def blocks_of(body: Body) -> list[Body]:
     return found
 
 
+def _first(stmts: Body, _: Body) -> Body:
+    return stmts
+
+
 class Item:
     """The parts of a work item: what stands before, the loops and what is between, what follows.
 
@@ -54,6 +61,15 @@ class Item:
         self.tiles = {part.name: part for part in before if isinstance(part, ir.TileDecl)}
         self.written = known_effects(*self.loops).writes & self.tiles.keys()
 
+    def within(self, body: Body, kept: Callable[[Body, Body], Iterable[ir.Stmt]] = _first) -> Body:
+        """A block in the blocks around this one; kept: of their definitions, for what is inside."""
+        for block in reversed(self.outer):
+            last = block[-1]
+            assert isinstance(last, ir.If)
+            inner: Body = (dataclasses.replace(last, then=body),)
+            body = (*kept(block[:-1], inner), *inner)
+        return body
+
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
@@ -73,31 +89,27 @@ class Softmax:
 
 def softmax_of(item: Item) -> Softmax:
     """What the loops carry. Raises: EditError where they are no online softmax."""
-    loops, epilogue, tiles, written = item.loops, item.epilogue, item.tiles, item.written
+    loops, epilogue, tiles = item.loops, item.epilogue, item.tiles
 
     def require(holds: object, stmt: ir.Stmt, reason: str) -> None:
         if not holds:
             raise refuse(stmt, reason)
 
-    require(epilogue, loops[-1], "nothing follows the loops")
-    for part in epilogue:
-        require(not isinstance(part, ir.Loop), part, "the epilogue has a loop")
     for part in (*item.prologue, *item.middle):
         stored = "store" in known_effects(part).ops
         require(not stored, part, "something is stored before the loops have ended")
-    sums: dict[str, ir.TileRef] = {}
-    for name, tile in tiles.items():
-        used = any(touches(part, name) for part in epilogue)
-        if used and uncovered_read(tile, epilogue) is not None:
-            reason = f"the epilogue reads `{name}`, which no loop writes"
-            require(name in written, epilogue[0], reason)
-            sums[name] = _piece(epilogue, name)
+    sums = {
+        name: _piece(item, name)
+        for name, tile in tiles.items()
+        if any(touches(part, name) for part in epilogue) and uncovered_read(tile, epilogue)
+    }
     # The maximum is read by what is carried, not always by the epilogue.
-    begun: dict[str, ir.Instr] = {}
-    for name, tile in tiles.items():
-        fill = _fill(item, name) if name in written else None
-        if fill and any(uncovered_read(tile, loop.body) is not None for loop in loops):
-            begun[name] = fill
+    fills = {name: _fill(item, name) for name in tiles if name in item.written}
+    begun = {
+        name: fill
+        for name, fill in fills.items()
+        if fill and any(uncovered_read(tiles[name], loop.body) for loop in loops)
+    }
     for name in sorted(sums.keys() - begun.keys()):
         reason = f"`{name}` is not filled with one number in front of the loops"
         require(False, loops[0], reason)
@@ -106,39 +118,32 @@ def softmax_of(item: Item) -> Softmax:
     require(len(maxima) == 1, loops[0], reason)
     maximum = maxima[0]
     begin = _beginning(begun[maximum], tiles[maximum])
-    late = known_effects(*epilogue).defines
-    for name, piece in sums.items():
-        for found in names_in(piece):
-            where = f"the piece of `{name}` that the epilogue reads"
-            reason = f"{where} is known only behind the loops: `{found}`"
-            require(found not in late, epilogue[0], reason)
-    others = sorted(begun.keys() - {maximum}, key=[*begun].index)
-    for name in sorted(others):
+    for name in begun:
         reason = f"the loops carry `{name}`, which the epilogue does not read"
-        require(name in sums, loops[0], reason)
-    require(others, loops[0], "the loops carry a maximum and no sum")
-    used_rows = {piece.rows for piece in sums.values()}
-    alike = len(used_rows) == 1 and all(piece.cols == ir.FULL for piece in sums.values())
+        require(name in sums or name == maximum, loops[0], reason)
+    require(sums.keys() - {maximum}, loops[0], "the loops carry a maximum and no sum")
+    rows = {piece.rows for piece in sums.values()}
+    alike = len(rows) == 1 and all(piece.cols == ir.FULL for piece in sums.values())
     require(alike, epilogue[0], "the epilogue reads different rows of what the loops carry")
-    reason = f"`{maximum}` has more than one column"
-    require(tiles[maximum].cols == ONE, tiles[maximum], reason)
+    require(tiles[maximum].cols == ONE, tiles[maximum], f"`{maximum}` has more than one column")
     heights = {tiles[name].rows for name in begun}
     require(len(heights) == 1, tiles[maximum], "what the loops carry differs in rows")
-    pieces = {name: sums[name] for name in (maximum, *others) if name in sums}
-    pieces[maximum] = ir.TileRef(maximum, used_rows.pop())
+    pieces = {name: sums[name] for name in (maximum, *begun) if name in sums}
+    pieces[maximum] = ir.TileRef(maximum, rows.pop())
     for name, piece in pieces.items():
-        filled = begun[name].operands[0]
-        assert isinstance(filled, ir.TileRef)
+        filled = Written(tiles[name])
+        filled.write(begun[name])
         reason = f"the fill does not cover the piece of `{name}` that is used"
-        require(Written(tiles[name], [filled]).covers(piece), begun[name], reason)
+        require(filled.covers(piece), begun[name], reason)
     for part in item.middle:
         if not isinstance(part, ir.Loop):
-            used = any(touches(part, name) for name in pieces)
-            require(not used, part, "what the loops carry is used between them")
-            read = known_effects(part).reads & written
-            require(not read, part, "what one of the loops writes is read between them")
+            used = known_effects(part)
+            apart = used.writes.isdisjoint(pieces)
+            apart = apart and used.reads.isdisjoint({*pieces, *item.written})
+            reason = "what the loops carry, or one of them writes, is used between them"
+            require(apart, part, reason)
     # What one loop writes is no less a trace of the share where another one reads it.
-    factors = {weights_of(loop, maximum, pieces, written, tiles) for loop in loops}
+    factors = {weights_of(loop, maximum, pieces, item.written, tiles) for loop in loops}
     require(len(factors) == 1, item.stmt, "the loops weigh by different factors")
     return Softmax(item, pieces, maximum, begun[maximum], begin, factors.pop())
 
@@ -157,18 +162,24 @@ def _beginning(fill: ir.Instr, tile: ir.TileDecl) -> ir.Operand:
     return FLOOR if number < -_LARGEST else fill.operands[1]
 
 
-def _piece(body: Body, name: str) -> ir.TileRef:
-    """The one piece of a tile that a block reads."""
+def _piece(item: Item, name: str) -> ir.TileRef:
+    """The one piece of a tile that the epilogue reads; it is written by a loop."""
+    first, late = item.epilogue[0], known_effects(*item.epilogue).defines
+    if name not in item.written:
+        raise refuse(first, f"the epilogue reads `{name}`, which no loop writes")
     found: set[ir.TileRef] = set()
-    for stmt in ir.walk(body):
+    for stmt in ir.walk(item.epilogue):
         for *_, value in operand_roles(stmt) if isinstance(stmt, ir.Instr) else ():
             if isinstance(value, ir.TileRef) and value.tile == name:
                 if value.transposed:
                     raise refuse(stmt, f"the epilogue transposes `{name}`")
                 found.add(value)
     if len(found) != 1:
-        raise refuse(body[0], f"the epilogue uses several pieces of `{name}`")
+        raise refuse(first, f"the epilogue uses several pieces of `{name}`")
     piece = found.pop()
+    for used in late.intersection(names_in(piece)):
+        reason = f"the piece of `{name}` that the epilogue reads is known only behind the loops"
+        raise refuse(first, f"{reason}: `{used}`")
     return ir.TileRef(name, piece.rows, piece.cols)
 
 

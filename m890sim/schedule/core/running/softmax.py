@@ -14,34 +14,28 @@ from m890sim.schedule.core.running.weights import (
     PLAIN,
     Factor,
     Trace,
-    added,
+    Value,
+    combined,
     exponential,
-    factor_of,
     level,
-    multiplied,
+    named,
     plus,
-    scaled,
+    times,
     weight,
 )
-from m890sim.schedule.edit import refuse
+from m890sim.schedule.edit import EditError, refuse
 
 CELL = ir.Const(1)
+_FIRST = "0"  # the version of the maximum when an iteration begins
 _UNKNOWN = "holds no weight of the running maximum that could be brought to another one"
-
-
-class _Found(Exception):
-    """The factor of the maximum in a loop's weights."""
-
-    def __init__(self, factor: Factor) -> None:
-        self.factor = factor
 
 
 class _Pass(BodyValues[Trace | None]):
     """One pass over the body of a loop: the trace of the maximum in every tile; None: unknown.
 
-    maximum: the tile of the running maximum. states: the tiles that are weighed by it, by factor.
-    outside: tiles declared outside the loops and written in one of them. tiles: declarations.
-    factor: None while it is looked for.
+    maximum: the tile of the running maximum. states: the tiles that are weighed by it, by factor;
+    None: it is looked for. outside: tiles declared outside the loops and written in one of them.
+    tiles: declarations.
     """
 
     def __init__(
@@ -54,11 +48,13 @@ class _Pass(BodyValues[Trace | None]):
     ) -> None:
         super().__init__(tiles, tiles)
         self.maximum, self.factor = maximum, factor
-        self.parents: list[int] = [-1]  # version -> the one that it is the larger of
-        start = plus((), factor if factor is not None else ((("?",), ONE[0][1]),), -1)
+        self.parents = {_FIRST: ""}  # version -> the one that it is the larger of
+        start = _weighed(_FIRST, named("?") if factor is None else factor)
         self.first: dict[str, Trace | None] = dict.fromkeys(outside)
-        self.first |= {name: weight({0: start}, False, name) for name in states}
-        self.first[maximum] = level({0: ONE}, True)
+        self.first |= {name: weight(start, False, name) for name in states}
+        self.first[maximum] = level(named(_FIRST), True)
+
+    # ---- values ----
 
     def joined(self, values: Sequence[Trace | None]) -> Trace | None:
         return values[0] if all(value == values[0] for value in values) else None
@@ -82,10 +78,10 @@ class _Pass(BodyValues[Trace | None]):
             raise refuse(stmt, f"this reads a piece of `{ref.tile}` that {_UNKNOWN}")
         return found
 
+    # ---- instructions ----
+
     def instruction(self, stmt: ir.Instr) -> None:
-        if stmt.op == "store":
-            raise refuse(stmt, "the loop stores: every part of its range would")
-        inputs: dict[str, Trace | ir.Expr] = {}
+        inputs: dict[str, Value] = {}
         targets: dict[str, ir.TileRef] = {}
         rows: set[tuple[ir.Slice, ir.Expr | None]] = set()
         for name, read, written, value in operand_roles(stmt):
@@ -113,14 +109,14 @@ class _Pass(BodyValues[Trace | None]):
 
     def require_wide(self, ref: ir.TileRef, trace: Trace, stmt: ir.Instr) -> None:
         """Refuses a maximum that is rounded: the parts are weighed by what `maximum` holds."""
-        if trace.weight or len(trace.maxima) != 1:
+        factors = [*trace.factors().values()]
+        if trace.weight or len(factors) != 1:
             return
-        whole = trace.maxima[0][1] == ONE
         own, dtype = self.tiles[self.maximum].dtype, self.tiles[ref.tile].dtype
-        if trace.pure and dtype != (own if whole else "f32"):
+        if trace.pure and dtype != (own if factors == [ONE] else "f32"):
             found = f"`{ref.tile}` holds the maximum in {dtype}"
             raise refuse(stmt, f"{found}, the parts are weighed by `{self.maximum}` in {own}")
-        if whole and dtype not in (own, "f32"):
+        if factors == [ONE] and dtype not in (own, "f32"):
             raise refuse(stmt, f"`{ref.tile}` rounds what hangs on the maximum to {dtype}")
 
     def rows(self, ref: ir.TileRef) -> tuple[ir.Slice, ir.Expr | None]:
@@ -129,16 +125,16 @@ class _Pass(BodyValues[Trace | None]):
             return ir.Slice(step=ir.Name(ref.tile)), None  # equal to no other
         return ref.rows, self.tiles[ref.tile].rows if ref.rows.stop is None else None
 
-    def result(self, stmt: ir.Instr, inputs: Mapping[str, Trace | ir.Expr]) -> Trace | None:
+    def result(self, stmt: ir.Instr, inputs: Mapping[str, Value]) -> Trace | None:
         """What an instruction makes of its operands; None where that is no such value."""
         op, src, a, b = stmt.op, *map(inputs.get, ("src", "a", "b"))
         traces = [value for value in inputs.values() if isinstance(value, Trace)]
         if all(trace == PLAIN for trace in traces):
             return PLAIN
         if op in ("add", "sub", "mul", "div"):
-            return self.binary(op, a, b)
+            return combined(op, a, b)
         if op == "fma":
-            return self.binary("add", self.binary("mul", a, b), inputs["c"])
+            return combined("add", combined("mul", a, b), inputs["c"])
         if op == "max":
             return self.larger([trace for trace in traces if trace != PLAIN])
         if op in ("exp", "exp2"):
@@ -149,63 +145,55 @@ class _Pass(BodyValues[Trace | None]):
             if b != PLAIN or not (a == PLAIN or a.weight) or a.state:
                 return None
             product = dataclasses.replace(a, pure=False)
-            return self.binary("add", inputs["dst"], product) if "dst" in inputs else product
+            return combined("add", inputs["dst"], product) if "dst" in inputs else product
         if not isinstance(src, Trace):
             return None
         if op == "copy":
             return src
         if op == "recip" and len(inputs) == 1 and src.weight:
-            return multiplied(weight({}, True), src, -1)
+            return combined("div", weight((), True), src)
         summed = op == "row_sum" and src.weight and not src.state
         if summed or (not src.weight and (op == "row_max" or op.endswith("_mask"))):
             return dataclasses.replace(src, pure=False)
         return None
 
-    def binary(self, op: str, a: Trace | ir.Expr | None, b: Trace | ir.Expr | None) -> Trace | None:
-        """add, sub, mul or div of a tile, and a tile or a float."""
-        if not isinstance(a, Trace) or b is None:
-            return None
-        if op in ("add", "sub"):
-            return added(a, b if isinstance(b, Trace) else PLAIN, 1 if op == "add" else -1)
-        if isinstance(b, Trace):
-            return multiplied(a, b, 1 if op == "mul" else -1)
-        return scaled(a, factor_of(b if op == "mul" else ir.Op("/", (ir.Const(1.0), b))))
-
     def larger(self, traces: list[Trace]) -> Trace | None:
         """The larger of a running maximum and something plain is the next running maximum."""
-        versions = [trace.version for trace in traces]
-        if None in versions:
-            return None
-        old, new = versions[0], versions[-1]
-        assert old is not None and new is not None
-        if len(versions) == 1:
-            self.parents.append(old)
-            new = len(self.parents) - 1
+        old, new = traces[0].version, traces[-1].version
+        if len(traces) == 1 and old:
+            new = str(len(self.parents))
+            self.parents[new] = old
         elif not self.goes_into(old, new):
             old, new = new, old
-        return level({new: ONE}, True) if self.goes_into(old, new) else None
+        return level(named(new), True) if self.goes_into(old, new) else None
 
-    def goes_into(self, old: int, new: int) -> bool:
+    def goes_into(self, old: str, new: str) -> bool:
         """Whether a version of the maximum is the larger of an older one and more."""
-        while new not in (old, -1):
+        while new not in (old, ""):
             new = self.parents[new]
-        return new == old
+        return new == old != ""
 
-    def power(self, op: str, inputs: Mapping[str, Trace | ir.Expr]) -> Trace | None:
-        """exp and exp2, with scale and bias."""
-        found: Trace | ir.Expr | None = inputs["src"]
+    def power(self, op: str, inputs: Mapping[str, Value]) -> Trace | None:
+        """exp and exp2, with scale and bias; the first that brings sums to a maximum shows how."""
+        found: Value | None = inputs["src"]
         for name, step in (("scale", "mul"), ("bias", "add")):
             if name in inputs:
-                found = self.binary(step, found, inputs[name])
+                found = combined(step, found, inputs[name])
         result = exponential(found, op == "exp2") if isinstance(found, Trace) else None
-        if self.factor is None and result is not None and result.pure and len(result.maxima) == 2:
-            (old, factor), (_, other) = result.maxima
-            if old == 0 and not plus(factor, other):
-                raise _Found(factor)
+        if self.factor is None and result is not None and result.pure:
+            factors = result.factors()
+            old = factors.pop(_FIRST, ())
+            if old and [*factors.values()] == [plus((), old, -1)]:
+                self.factor = old
         return result
 
 
-def _is_plain(value: Trace | ir.Expr) -> bool:
+def _weighed(version: str, factor: Factor) -> Factor:
+    """What a sum is the power of: -factor * maximum."""
+    return plus((), times(named(version), factor), -1)
+
+
+def _is_plain(value: Value) -> bool:
     """Whether a value does not depend on what the loop carries."""
     return not isinstance(value, Trace) or value.plain
 
@@ -219,33 +207,35 @@ def weights_of(
 ) -> Factor:
     """The factor of the maximum in the weights of a loop's sums: they are e ** (factor * x - ...).
 
-    maximum: a tile of `pieces`; the others are sums. outside, tiles: as for `_Pass`.
-    Raises: EditError where the loop is no online softmax with this maximum and these sums.
+    maximum: a tile of `pieces`; the others are sums. outside, tiles: as for `_Pass`. The loop
+    stores nothing. Raises: EditError where it is no online softmax with this maximum and sums.
     """
     states = [name for name in pieces if name != maximum]
 
     def find() -> Factor:
-        factor: Factor | None = None
+        walk = _Pass(tiles, outside, states, maximum, None)
         try:
-            _Pass(tiles, outside, states, maximum, None).body(loop.body)
-        except _Found as found:
-            factor = found.factor
+            walk.body(loop.body)
+        except EditError:  # of sums by an unknown factor, once it is found
+            if walk.factor is None:
+                raise
+        factor = walk.factor
         if factor is None:
             raise refuse(loop, f"no sum is brought from one maximum in `{maximum}` to the next")
         walk = _Pass(tiles, outside, states, maximum, factor)
         walk.body(loop.body)
         last = walk.known(pieces[maximum], loop).version
-        if last is None:
+        if not last:
             raise refuse(loop, f"`{maximum}` is no running maximum at the end of the loop")
         for name in states:
-            wanted = weight({last: plus((), factor, -1)}, False, name)
-            if walk.known(pieces[name], loop) != wanted:
+            if walk.known(pieces[name], loop) != weight(_weighed(last, factor), False, name):
                 raise refuse(loop, f"`{name}` is no sum that is weighed by `{maximum}`")
         return factor
 
     decls = [decl for name, decl in tiles.items() if touches(loop, name)]
-    carried = tuple(pieces.items())
-    return _WEIGHTS.checked((loop, *decls), find, maximum, carried, frozenset(outside))
+    return _WEIGHTS.checked(
+        (loop, *decls), find, maximum, tuple(pieces.items()), frozenset(outside)
+    )
 
 
 _WEIGHTS: Memo[Factor] = Memo()

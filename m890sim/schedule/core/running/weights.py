@@ -1,4 +1,4 @@
-"""How values of an online softmax hang on its running maximum: a small abstract interpreter.
+"""How values of an online softmax hang on its running maximum.
 
 Every tile of a loop's body is one of
 plain    it does not depend on what the loop carries;
@@ -12,14 +12,14 @@ e ** (factor * (m - largest m)) and added up.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from m890sim.kernel import ir
-from m890sim.schedule.core.float_values import NUMBERS
+from m890sim.schedule.core.float_values import number_of
 
-# A sum of products of names: product (sorted names) -> coefficient.
+# A sum of products of names: product (sorted names) -> coefficient. Versions of the maximum are
+# names too, numbers that come first in a product: "0" when an iteration begins.
 Factor = tuple[tuple[tuple[str, ...], Fraction], ...]
 ZERO: Factor = ()
 ONE: Factor = (((), Fraction(1)),)
@@ -28,25 +28,9 @@ LEAST, MOST = Fraction(1, 10**30), Fraction(10**8)
 _WIDE = Fraction(10**300)  # on the way to them, where floats of 64 bits are finite
 
 
-def number_of(value: object) -> float | None:
-    """A float value without Scalar parameters, as the language computes it; None for others."""
-    if isinstance(value, ir.Const):
-        try:
-            return float(value.value)
-        except OverflowError:
-            return None
-    if isinstance(value, ir.Name):
-        return NUMBERS.get(value.id)
-    if not isinstance(value, ir.Op):
-        return None
-    left, right = (number_of(arg) for arg in value.args)
-    if left is None or right is None:
-        return None
-    if value.op in ("+", "-"):
-        return left + right if value.op == "+" else left - right
-    if value.op == "*":
-        return left * right
-    return left / right if value.op == "/" and right else None
+def named(name: str) -> Factor:
+    """A name as a factor."""
+    return (((name,), Fraction(1)),)
 
 
 def plus(left: Factor, right: Factor, sign: int = 1) -> Factor:
@@ -82,18 +66,15 @@ def factor_of(value: ir.Expr) -> Factor | None:
 
 def _product(value: ir.Expr) -> Factor | None:
     found: Factor | None = None
+    negative = isinstance(value, ir.Op) and value.op == "-" and value.args[0] == ir.Const(0)
     if isinstance(value, ir.Name):
-        found = None if value.id == "inf" else (((value.id,), Fraction(1)),)
-    elif isinstance(value, ir.Op) and value.op in ("*", "/"):
-        left, right = (_product(arg) for arg in value.args)
-        if left is not None and right is not None:
-            if value.op == "*":
-                found = times(left, right)
-            elif right and right[0][0] == ():
-                found = tuple((p, n / right[0][1]) for p, n in left)
-    elif isinstance(value, ir.Op) and value.op == "-" and value.args[0] == ir.Const(0):
-        negated = _product(value.args[1])
-        found = None if negated is None else plus(ZERO, negated, -1)
+        found = None if value.id == "inf" else named(value.id)
+    elif isinstance(value, ir.Op) and (negative or value.op in ("*", "/")):
+        right = _product(value.args[1])
+        left = (((), Fraction(-1)),) if negative else _product(value.args[0])
+        if right is not None and value.op == "/":
+            right = (((), 1 / right[0][1]),) if right and right[0][0] == () else None
+        found = None if left is None or right is None else times(left, right)
     else:
         number = number_of(value)
         if number is not None and math.isfinite(number):
@@ -110,13 +91,10 @@ def written(factor: Factor) -> ir.Expr:
     """A float value that is the factor."""
     total: ir.Expr | None = None
     for product, number in factor:
-        term: ir.Expr = ir.Const(float(abs(number)))
-        names = [ir.Name(name) for name in product]
-        if names:
-            start: ir.Expr = names.pop(0) if abs(number) == 1 else term
-            for name in names:
-                start = ir.Op("*", (start, name))
-            term = start
+        names = [*map(ir.Name, product)]
+        term: ir.Expr = names.pop(0) if names and abs(number) == 1 else ir.Const(float(abs(number)))
+        for name in names:
+            term = ir.Op("*", (term, name))
         if total is None:
             total = term if number > 0 else ir.Op("-", (ir.Const(0), term))
         else:
@@ -128,12 +106,12 @@ def written(factor: Factor) -> ir.Expr:
 class Trace:
     """What a tile holds: a level or a weight over versions of the maximum; state: what it carries.
 
-    maxima: (version, factor), no factor zero. A plain value is a level over no version. pure: the
-    plain part is nothing (0 of a level, 1 of a weight).
+    maxima: the sum of factor * version. A plain value is a level over no version. pure: the plain
+    part is nothing (0 of a level, 1 of a weight).
     """
 
     weight: bool = False
-    maxima: tuple[tuple[int, Factor], ...] = ()
+    maxima: Factor = ZERO
     state: str = ""
     pure: bool = False
 
@@ -143,58 +121,61 @@ class Trace:
         return not self.maxima and not self.state
 
     @property
-    def version(self) -> int | None:
+    def version(self) -> str:
         """The version of the maximum that the value is, if it is one."""
-        if self.weight or not self.pure or len(self.maxima) != 1 or self.maxima[0][1] != ONE:
-            return None
-        return self.maxima[0][0]
+        first = self.maxima[0][0][0] if self.maxima else ""
+        return first if self == level(named(first), True) else ""
+
+    def factors(self) -> dict[str, Factor]:
+        """The factor of each version."""
+        found: dict[str, Factor] = {}
+        for (version, *names), number in self.maxima:
+            found[version] = (*found.get(version, ZERO), (tuple(names), number))
+        return found
 
 
 PLAIN = Trace()
+Value = Trace | ir.Expr  # of an operand: what a tile holds, or a float
 
 
-def level(maxima: Mapping[int, Factor], pure: bool) -> Trace:
-    """plain + factors * maxima."""
-    return Trace(False, _kept(maxima), "", pure)
+def level(maxima: Factor, pure: bool) -> Trace:
+    """plain + maxima."""
+    return Trace(False, maxima, "", pure)
 
 
-def _level(maxima: Mapping[int, Factor], pure: bool) -> Trace | None:
+def _level(maxima: Factor, pure: bool) -> Trace | None:
     """As `level`; None where a factor has a number too large or too small."""
-    inside = all(_within(factor, LEAST, MOST) for factor in maxima.values())
-    return level(maxima, pure) if inside else None
+    return level(maxima, pure) if _within(maxima, LEAST, MOST) else None
 
 
-def weight(maxima: Mapping[int, Factor], pure: bool, state: str = "") -> Trace:
-    """plain * e ** (factors * maxima), and the state times such a power where one is named."""
-    kept = _kept(maxima)
-    return Trace(bool(kept or state or pure), kept, state, pure)
+def weight(maxima: Factor, pure: bool, state: str = "") -> Trace:
+    """plain * e ** maxima, and the state times such a power where one is named."""
+    return Trace(bool(maxima or state or pure), maxima, state, pure)
 
 
-def _kept(maxima: Mapping[int, Factor]) -> tuple[tuple[int, Factor], ...]:
-    return tuple(sorted((v, f) for v, f in maxima.items() if f))
+def combined(op: str, left: Value | None, right: Value | None) -> Trace | None:
+    """add, sub, mul or div of a tile, and a tile or a float; None where that is no such value."""
+    if not isinstance(left, Trace) or right is None:
+        return None
+    sign = 1 if op in ("add", "mul") else -1
+    if op in ("add", "sub"):
+        return _added(left, right if isinstance(right, Trace) else PLAIN, sign)
+    if isinstance(right, Trace):
+        return _multiplied(left, right, sign)
+    return _scaled(left, factor_of(right if sign > 0 else ir.Op("/", (ir.Const(1.0), right))))
 
 
-def _combined(left: Trace, right: Trace, sign: int = 1) -> dict[int, Factor]:
-    """Factors of left + sign * right."""
-    total = dict(left.maxima)
-    for version, factor in right.maxima:
-        total[version] = plus(total.get(version, ZERO), factor, sign)
-    return total
-
-
-def added(left: Trace, right: Trace, sign: int = 1) -> Trace | None:
-    """left + sign * right; None where that is no such value."""
+def _added(left: Trace, right: Trace, sign: int) -> Trace | None:
     if not left.weight and not right.weight:
-        return _level(_combined(left, right, sign), left.pure and right.pure)
+        return _level(plus(left.maxima, right.maxima, sign), left.pure and right.pure)
     if left.weight != right.weight or left.maxima != right.maxima:
         return None
     if right.state and (left.state or sign < 0):
         return None
-    return weight(dict(left.maxima), False, left.state or right.state)
+    return weight(left.maxima, False, left.state or right.state)
 
 
-def multiplied(left: Trace, right: Trace, sign: int = 1) -> Trace | None:
-    """left * right, or left / right for sign -1; None where that is no such value."""
+def _multiplied(left: Trace, right: Trace, sign: int) -> Trace | None:
     if left.plain and right.plain and not (left.weight or right.weight):
         return PLAIN
     if (left.maxima and not left.weight) or (right.maxima and not right.weight):
@@ -206,25 +187,22 @@ def multiplied(left: Trace, right: Trace, sign: int = 1) -> Trace | None:
         if one.state and not (other.weight and other.pure):
             return None
     pure = left.weight and left.pure and right.weight and right.pure
-    return weight(_combined(left, right, sign), pure, left.state or right.state)
+    return weight(plus(left.maxima, right.maxima, sign), pure, left.state or right.state)
 
 
-def scaled(kind: Trace, factor: Factor | None) -> Trace | None:
-    """kind * a value; None where that is no such value."""
+def _scaled(kind: Trace, factor: Factor | None) -> Trace | None:
     if kind.weight:
         if factor == ONE:
             return kind
-        return None if kind.state else weight(dict(kind.maxima), False)
+        return None if kind.state else weight(kind.maxima, False)
     if not kind.maxima:
         return PLAIN
-    if factor is None:
-        return None
-    return _level({v: times(f, factor) for v, f in kind.maxima}, kind.pure)
+    return None if factor is None else _level(times(kind.maxima, factor), kind.pure)
 
 
-def exponential(kind: Trace, base_two: bool) -> Trace | None:
-    """e ** kind, or 2 ** kind."""
-    if kind.weight:
+def exponential(kind: Trace | None, base_two: bool) -> Trace | None:
+    """e ** kind, or 2 ** kind; None where that is no such value."""
+    if kind is None or kind.weight:
         return None
-    natural: Factor = ((("LN2",), Fraction(1)),) if base_two else ONE
-    return weight({v: times(f, natural) for v, f in kind.maxima}, kind.pure and bool(kind.maxima))
+    factor = named("LN2") if base_two else ONE
+    return weight(times(kind.maxima, factor), kind.pure and bool(kind.maxima))

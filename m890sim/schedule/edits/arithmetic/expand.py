@@ -6,7 +6,7 @@ from m890sim.kernel import ir, shapes
 from m890sim.schedule.core import tree
 from m890sim.schedule.core.float_values import is_value, times, within_f32
 from m890sim.schedule.core.fusion import changed
-from m890sim.schedule.core.pieces import instruction_at, tile_operand, tiles_of
+from m890sim.schedule.core.pieces import tile_operand, tiles_of
 from m890sim.schedule.core.room import in_own_tile, require_place
 from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.core.tree import declaration
@@ -26,7 +26,7 @@ def exp_to_exp2(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     large that the product is beyond f32, as near -3e38, there may be a NaN in place of a number.
     f32 holds the product of a constant. The exponent is rounded in other places.
     """
-    stmt = instruction_at(kernel, site, "exp")
+    stmt = tree.expect(kernel, site, ir.Instr)
     early: list[ir.Stmt] = []
     new: dict[str, ir.Keyword] = {}
     for name, value in (
@@ -51,7 +51,7 @@ def split_fma(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     The product stays in d where d is an f32 tile that c is no part of and a is d
     itself, else in an f32 tile of its own. The product is rounded to f32.
     """
-    stmt = instruction_at(kernel, site, "fma")
+    stmt = tree.expect(kernel, site, ir.Instr)
     target, a, b, c = stmt.operands
     product = tile_operand(stmt, target, "dst")
     require_place(kernel, stmt)
@@ -77,7 +77,7 @@ def div_to_recip(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     The quotient is rounded twice; where 1 / l is beyond f32 (|l| < 2 ** -128) or both are infinite
     or zero, it may differ more.
     """
-    stmt = instruction_at(kernel, site, "div")
+    stmt = tree.expect(kernel, site, ir.Instr)
     target, a, b = stmt.operands
     if isinstance(b, ir.TileRef):
         inverse, early = in_own_tile(

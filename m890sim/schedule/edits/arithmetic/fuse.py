@@ -25,7 +25,7 @@ def fuse_scale(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     scales are multiplied first; f32 holds the product of constants, that of Scalars may be beyond
     it.
     """
-    pair = fusion_at(kernel, site, ("mul",), SFU)
+    pair = fusion_at(kernel, site, *SFU)
     pair.require_shape(pair.target)
     source, factor = pair.source(1, 2)
     scale = pair.second.keyword("scale")
@@ -51,7 +51,7 @@ def fuse_subtract(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     rounded apart. Where m * c is beyond f32, as in a row that is hidden by a finite number near
     -3e38, there may be a NaN in place of 0 or 1.
     """
-    return _fuse_shift(kernel, site, "sub", (1,), -1.0)
+    return _fuse_shift(kernel, site, -1.0, 1)
 
 
 @edit(38, on="add", scope=of_tiles, exact=False)
@@ -66,13 +66,11 @@ def fuse_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     The sum is no longer rounded to t's dtype; with a scale, s * c and m * c are rounded apart.
     Where m * c is beyond f32, there may be a NaN in place of a number.
     """
-    return _fuse_shift(kernel, site, "add", (1, 2), 1.0)
+    return _fuse_shift(kernel, site, 1.0, 1, 2)
 
 
-def _fuse_shift(
-    kernel: ir.Kernel, site: Site, op: str, places: tuple[int, ...], sign: float
-) -> ir.Kernel:
-    pair = fusion_at(kernel, site, (op,), SFU)
+def _fuse_shift(kernel: ir.Kernel, site: Site, sign: float, *places: int) -> ir.Kernel:
+    pair = fusion_at(kernel, site, *SFU)
     pair.require_shape(pair.target)
     second = pair.second
     source, shift = pair.source(*places)
@@ -105,7 +103,7 @@ def fuse_row_sum(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     row_sum is the next use of p and reads all that was written; l is another tile than p, is not
     used in between, and is declared before exp. The sum is taken before p is rounded to its dtype.
     """
-    pair = fusion_at(kernel, site, SFU, ("row_sum",))
+    pair = fusion_at(kernel, site, "row_sum")
     first = pair.first
     if first.keyword("row_sum") is not None:
         raise refuse(first, f"{first.op} has a row_sum already")
@@ -123,8 +121,10 @@ def fuse_cast(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     between and is no source unless in the same piece. The result is rounded to p's dtype alone, no
     longer to t's first.
     """
-    pair = fusion_at(kernel, site, COMPUTE - MASKS, ("copy",))
+    pair = fusion_at(kernel, site, "copy")
     first, target = pair.first, pair.target
+    if first.op in MASKS:
+        raise refuse(first, f"{first.op} works in place")
     pair.require_early()
     if {target.tile, pair.result.tile} & tiles_of(first.keyword("row_sum")):
         raise refuse(first, f"`{target.tile}` or `{pair.result.tile}` is its row_sum too")
@@ -146,7 +146,7 @@ def fuse_mul_add(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     add is the next use of t and reads all that was written, once; nothing else reads t; a and b
     don't change in between. The product is no longer rounded.
     """
-    pair = fusion_at(kernel, site, ("mul",), ("add",))
+    pair = fusion_at(kernel, site, "add")
     pair.require_shape(pair.target)
     operands = (pair.target, *pair.first.operands[1:], *pair.others)
     return pair.into_second(changed(pair.second, *operands, op="fma"))
@@ -162,7 +162,7 @@ def fuse_mul_mul(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     that was written; nothing else reads t; a doesn't change in between. c * b is computed first;
     f32 holds the product of constants, that of Scalars may be beyond it.
     """
-    pair = fusion_at(kernel, site, ("mul",), ("mul",))
+    pair = fusion_at(kernel, site, "mul")
     source, factor = pair.source(1)
     (more,) = pair.others
     if not (finite(factor) and finite(more)):
@@ -180,7 +180,7 @@ def accumulate(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     d lies in ACC and has t's shape; add is the next use of t and reads all of it; nothing else
     reads t; a and b don't change in between. Sums keep their order; both round in f32.
     """
-    pair = fusion_at(kernel, site, ("matmul",), ("add",))
+    pair = fusion_at(kernel, site, "add")
     first, target = pair.first, pair.target
     if first.keyword("accumulate") is True:
         raise refuse(first, "the matmul accumulates already")
@@ -202,7 +202,7 @@ def recip_to_div(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
     factor or beside another tile; nothing else reads r; l doesn't change in between. The quotient
     is rounded once.
     """
-    pair = fusion_at(kernel, site, ("recip",), ("mul",))
+    pair = fusion_at(kernel, site, "mul")
     if pair.first.keywords:
         raise refuse(pair.first, "recip has a scale, a bias or a row_sum")
     (other,) = pair.others
@@ -228,7 +228,7 @@ def scale_through_max(
     mask or a maximum over the same piece, the maximum goes into another tile, which is not used in
     between. Exact where s and m are f32, and Scalars are no denormals.
     """
-    pair = fusion_at(kernel, site, ("mul",), MASKS | {"row_max", "col_max"})
+    pair = fusion_at(kernel, site, *MASKS, "row_max", "col_max")
     first, second, largest = pair.first, pair.second, pair.target
     source, factor = first.operands[1:]
     if source != pair.result:

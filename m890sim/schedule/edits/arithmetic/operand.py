@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
@@ -19,15 +18,13 @@ from m890sim.schedule.core.scopes import of_tiles
 from m890sim.schedule.core.tree import declaration
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
-
-def _sides(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    if isinstance(stmt, ir.Instr) and stmt.op == "matmul" and not stmt.keyword("accumulate"):
-        yield from ("a", "b")
+_FRESH = (
+    lambda kernel, site, stmt: not stmt.keyword("accumulate"),
+    "the matmul accumulates: its result is no product alone",
+)
 
 
-@edit(46, on="matmul", arguments=_sides, scope=of_tiles, exact=False)
+@edit(46, on="matmul", only=_FRESH, arguments=("a", "b"), scope=of_tiles, exact=False)
 def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """A factor of a matmul's result goes into an operand, once, before the loop.
 
@@ -41,19 +38,15 @@ def scale_operand(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
     loop, by instructions of the same piece where it is none of constants; the names in its piece
     are known there.
     """
-    pair = fusion_at(kernel, site, ("matmul",), ("mul",))
+    pair = fusion_at(kernel, site, "mul")
     stmt, scaling = pair.first, pair.second
-    if argument not in ("a", "b"):
-        raise refuse(stmt, 'the argument must be "a" or "b"')
-    if stmt.keyword("accumulate") is True:
-        raise refuse(stmt, "the matmul accumulates: its result is no product alone")
     if pair.target != pair.result:
         raise refuse(scaling, f"the mul of `{pair.result.tile}` is not in place")
     (factor,) = pair.others
     if not finite(factor):
         raise refuse(scaling, "the factor is no finite value")
     place = 1 if argument == "a" else 2
-    operand = tile_operand(stmt, stmt.operands[place], argument)
+    operand = tile_operand(stmt, stmt.operands[place], str(argument))
     dtype = declaration(kernel, site, operand.tile).dtype
     if dtype != "f32" and not (dtype == "bf16" and _power_of_two(factor)):
         found = f"`{operand.tile}` is {dtype}: a factor that is no power of two would round it"

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import rename_block
-from m890sim.schedule.core import tree
+from m890sim.schedule.core import pieces, tree
 from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.core.fusion import changed, merged
 from m890sim.schedule.core.names import Namer
-from m890sim.schedule.core.pieces import (
-    ONE,
-    SFU,
-    instruction_at,
-    piece_shape,
-    require_used_after,
-    tile_operand,
-    tiles_of,
-)
 from m890sim.schedule.core.room import has_place, require_place, require_shallow, roomy
 from m890sim.schedule.core.tree import declaration, extents
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
@@ -29,20 +21,15 @@ _EIGHTHS = range(1, 8)  # of the rows, for the first part
 _BROADCAST = ("scale", "bias")  # operands that may have one row for all
 
 
-def _parts(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    if isinstance(stmt, ir.Instr) and stmt.op in SFU:
-        yield 4, "sfu"
-        if stmt.op == "exp2" and stmt.keyword("engine") is None:
-            yield 4, "vector"
+def _on_sfu(kernel: ir.Kernel, site: Site, stmt: Any) -> bool:
+    return stmt.op == "exp2" and stmt.keyword("engine") is None
 
 
-def _eighths(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    if isinstance(stmt, ir.Instr) and stmt.op == "exp2" and stmt.keyword("engine") is None:
-        yield from (4, 5, 6)  # most rows for the SFU, the faster of the two engines
+def _parts(kernel: ir.Kernel, site: Site, stmt: Any, context: Context) -> Iterable[Argument]:
+    return ((4, "sfu"), (4, "vector")) if _on_sfu(kernel, site, stmt) else ((4, "sfu"),)
+
+
+_ON_SFU = (_on_sfu, "only an exp2 on the SFU can give rows to the vector unit")
 
 
 def _next_and_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
@@ -56,7 +43,7 @@ def _next_and_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[obj
     return tuple(found)
 
 
-@edit(49, on=SFU, arguments=_parts, scope=_next_and_extents, exact=True)
+@edit(49, on=pieces.SFU, arguments=_parts, scope=_next_and_extents, exact=True)
 def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An SFU instruction becomes two, over the first and the last of its rows.
 
@@ -68,12 +55,12 @@ def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     on the SFU. Rows have no step and are certainly as many in each operand, or certainly one that
     is broadcast; what is written is read in the same piece only. Exact.
     """
-    stmt = instruction_at(kernel, site, *SFU)
+    stmt = tree.expect(kernel, site, ir.Instr)
     many, engine = argument if isinstance(argument, tuple) and len(argument) == 2 else (0, "")
     if many not in _EIGHTHS or engine not in ("sfu", "vector"):
         raise refuse(stmt, "the argument must be (1 to 7 eighths, sfu or vector)")
-    if engine == "vector" and (stmt.op != "exp2" or stmt.keyword("engine") is not None):
-        raise refuse(stmt, "only an exp2 on the SFU can give rows to the vector unit")
+    if engine == "vector" and not _on_sfu(kernel, site, stmt):
+        raise refuse(stmt, _ON_SFU[1])
     cut = _Cut(kernel, site, stmt, int(many))
     require_place(kernel, stmt)
     first, rest = cut.halves(stmt)
@@ -82,7 +69,7 @@ def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     return tree.replace(kernel, site, first, rest)
 
 
-@edit(53, on="exp2", arguments=_eighths, exact=True)
+@edit(53, on="exp2", only=_ON_SFU, arguments=lambda *_: (4, 5, 6), exact=True)
 def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """The last rows of an exp2 go to the vector unit, into a tile of their own.
 
@@ -95,9 +82,7 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     are split too. The conditions of split_rows hold for all of them. Exact, but for the order of
     sums in a matmul.
     """
-    stmt = instruction_at(kernel, site, "exp2")
-    if stmt.keyword("engine") is not None:
-        raise refuse(stmt, "the exp2 is on the vector unit already")
+    stmt = tree.expect(kernel, site, ir.Instr)
     if not isinstance(argument, int) or argument not in _EIGHTHS:
         raise refuse(stmt, "the argument must be 1 to 7 eighths of the rows")
     cut, namer = _Cut(kernel, site, stmt, argument), Namer(kernel)
@@ -106,7 +91,7 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     for ref in results:
         assert isinstance(ref, ir.TileRef)
         names[ref.tile] = namer.fresh(f"{ref.tile}_2")
-        homes[require_used_after(kernel, site, ref.tile)] = names[ref.tile]
+        homes[pieces.require_used_after(kernel, site, ref.tile)] = names[ref.tile]
     body, index = tree.block(kernel, site)
     after = body[index + 1 :]
     users = [n for n, part in enumerate(after) if any(touches(part, tile) for tile in names)]
@@ -135,10 +120,10 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
 def _require_reader(stmt: ir.Instr, rest: ir.Instr, results: Sequence[object]) -> None:
     """Refuses more than reads of whole results, of each of which `rest` reads the last rows."""
-    tiles = tiles_of(*results)
+    tiles = pieces.tiles_of(*results)
     for whole, half in zip(operand_roles(stmt), operand_roles(rest), strict=True):
         _, _, written, value = whole
-        if tiles & tiles_of(value) and (written or whole == half or value not in results):
+        if tiles & pieces.tiles_of(value) and (written or whole == half or value not in results):
             raise refuse(stmt, f"{stmt.op} does not only read `{min(tiles)}` in the same rows")
 
 
@@ -147,7 +132,8 @@ class _Cut:
 
     def __init__(self, kernel: ir.Kernel, site: Site, stmt: ir.Instr, many: int) -> None:
         self.kernel, self.site = kernel, site
-        self.rows = piece_shape(kernel, site, tile_operand(stmt, stmt.operands[0], "dst"))[0]
+        result = pieces.tile_operand(stmt, stmt.operands[0], "dst")
+        self.rows = pieces.piece_shape(kernel, site, result)[0]
         if isinstance(self.rows, ir.Const) and self.rows.value < 2:
             raise refuse(stmt, "there are no two rows to split")
         part, whole = (1, 2) if many == 4 else (many, 8)
@@ -158,7 +144,8 @@ class _Cut:
         """An instruction of as many rows, or of one for all, over the first of them; the rest."""
         operands = OPS[stmt.op].operands
         if operands[0].shape[0] != "M" or any(
-            "M" in operand.shape[1:] or operand.role == "readwrite" for operand in operands
+            "M" in operand.shape[1:] or operand.role == "readwrite" or operand.spaces == ("hbm",)
+            for operand in operands
         ):
             raise refuse(stmt, f"{stmt.op} does not work row by row")
         _require_apart(stmt)
@@ -166,8 +153,6 @@ class _Cut:
         first: dict[str, ir.TileRef] = {}
         rest: dict[str, ir.TileRef] = {}
         for name, _, _, value in operand_roles(stmt):
-            if isinstance(value, ir.TensorRef):
-                raise refuse(stmt, f"{stmt.op} moves a result between SRAM and HBM")
             if isinstance(value, ir.TileRef) and shape_of[name][0] == "M":
                 broadcast = shape_of[name].endswith("b")
                 first[name], rest[name] = self._halves_of(stmt, value, broadcast)
@@ -179,8 +164,8 @@ class _Cut:
     ) -> tuple[ir.TileRef, ir.TileRef]:
         if ref.rows.step is not None:
             raise refuse(stmt, f"the rows of `{ref.tile}` have a step")
-        rows = piece_shape(self.kernel, self.site, ref)[0]
-        if rows == ONE and broadcast:
+        rows = pieces.piece_shape(self.kernel, self.site, ref)[0]
+        if rows == pieces.ONE and broadcast:
             return ref, ref
         if not shapes.same_value(rows, self.rows):
             raise refuse(stmt, f"`{ref.tile}` may have other rows than the result")
@@ -203,7 +188,7 @@ def _require_apart(stmt: ir.Instr) -> None:
             raise refuse(stmt, f"it uses two pieces of `{ref.tile}`, one written")
 
 
-@edit(50, on=SFU, scope=_next_and_extents, exact=True)
+@edit(50, on=pieces.SFU, scope=_next_and_extents, exact=True)
 def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring SFU instructions over adjoining rows become one.
 
@@ -213,7 +198,7 @@ def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     second begin where those of the first end, or both broadcast the same single row; what is
     written is read in the same piece only. The engine is the first one's. Exact.
     """
-    first = instruction_at(kernel, site, *SFU)
+    first = tree.expect(kernel, site, ir.Instr)
     body, index = tree.block(kernel, site)
     second = body[index + 1] if index + 1 < len(body) else None
     if not isinstance(second, ir.Instr) or second.op != first.op:
@@ -221,8 +206,8 @@ def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     one, two = ({name: v for name, _, _, v in operand_roles(s)} for s in (first, second))
     if one.keys() != two.keys():
         raise refuse(second, "the two instructions differ in their keywords")
-    results = [tile_operand(part, part.operands[0], "dst") for part in (first, second)]
-    rows = [piece_shape(kernel, site, ref)[0] for ref in results]
+    results = [pieces.tile_operand(part, part.operands[0], "dst") for part in (first, second)]
+    rows = [pieces.piece_shape(kernel, site, ref)[0] for ref in results]
     joined: dict[str, ir.TileRef] = {}
     for name, ref in one.items():
         other = two[name]
@@ -230,8 +215,8 @@ def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
             if ref != other:
                 raise refuse(second, f"the two instructions differ in `{name}`")
             continue
-        both = [piece_shape(kernel, site, ref)[0] for ref in (ref, other)]
-        if not (ref == other and name in _BROADCAST and both[0] == ONE):
+        both = [pieces.piece_shape(kernel, site, ref)[0] for ref in (ref, other)]
+        if not (ref == other and name in _BROADCAST and both[0] == pieces.ONE):
             if not all(map(shapes.same_value, both, rows)):
                 raise refuse(second, f"`{ref.tile}` may have other rows than the result")
             joined[name] = _joined(kernel, site, second, ref, other)

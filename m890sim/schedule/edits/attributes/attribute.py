@@ -12,30 +12,12 @@ from typing import Any
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.kernel.shapes import instruction
-from m890sim.kernel.transform import expressions, name_of
-from m890sim.schedule.core.effects import operand_roles, touches
-from m890sim.schedule.core.scopes import of_dtypes
-from m890sim.schedule.core.tree import (
-    contents,
-    declaration,
-    expect,
-    index,
-    node,
-    parent_of,
-    replace,
-    scope_of,
-)
-from m890sim.schedule.edit import (
-    Argument,
-    Context,
-    EditError,
-    Planned,
-    Site,
-    edit,
-    refuse,
-    statement,
-)
+from m890sim.kernel.transform import expressions
+from m890sim.schedule.core import tree
+from m890sim.schedule.core.effects import same_dtype, touches
+from m890sim.schedule.core.fusion import changed
+from m890sim.schedule.core.scopes import in_stages, of_dtypes
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse, statement
 
 SLOTS = (1, 2, 3, 4)
 DMA = frozenset(name for name, row in OPS.items() if row.family == "dma")
@@ -54,32 +36,29 @@ ANYWHERE = "anywhere"  # set_bank: no first bank
 
 def _set(kernel: ir.Kernel, site: Site, **values: Any) -> Planned:
     """The statement at a site with other values of attributes; of an instruction, of keywords."""
-    stmt = node(kernel, site)
+    stmt = tree.node(kernel, site)
     if isinstance(stmt, ir.Instr):
-        keywords = {**dict(stmt.keywords), **values}
-        changed: ir.Stmt = instruction(stmt.op, stmt.operands, keywords, stmt.comments, stmt.loc)
+        new: ir.Stmt = changed(stmt, *stmt.operands, **values)
     else:
-        changed = dataclasses.replace(stmt, **values)
-    return kernel if changed == stmt else lambda: replace(kernel, site, changed)
+        new = dataclasses.replace(stmt, **values)
+    return kernel if new == stmt else lambda: tree.replace(kernel, site, new)
 
 
-def _integer(argument: Argument, stmt: ir.Stmt, what: str, least: int, most: int) -> ir.Const:
-    """The argument as an integer of the range. Raises: EditError."""
-    if not isinstance(argument, int) or isinstance(argument, bool):
-        raise EditError(f"{what} must be an integer, not {argument!r}")
-    if not least <= argument <= most:
-        raise refuse(stmt, f"{what} is {argument}, it must lie from {least} to {most}")
+def _up_to(argument: Argument, stmt: ir.Stmt, what: str, most: int) -> ir.Const:
+    """The argument as an integer from 0 on. Raises: EditError."""
+    if not isinstance(argument, int) or not 0 <= argument <= most:
+        raise refuse(stmt, f"{what} is {argument!r}, it must lie from 0 to {most}")
     return ir.Const(argument)
 
 
-def _in_stages(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: the tile, and the loop that it is declared in where that has stages."""
-    parent = parent_of(kernel, site)
-    staged = isinstance(parent, ir.Loop) and contents(parent.body).staged
-    return (stmt, parent if staged else None)
+def _sram_tile(kernel: ir.Kernel, site: Site) -> ir.TileDecl:
+    tile = tree.expect(kernel, site, ir.TileDecl)
+    if tile.space != "sram":
+        raise refuse(tile, f"{tile.name} lies in ACC, where all tiles are f32 and none has a bank")
+    return tile
 
 
-@edit(1, on="TileDecl", arguments=SLOTS, scope=_in_stages, placing=True, exact=True)
+@edit(1, on="TileDecl", arguments=SLOTS, scope=in_stages, placing=True, exact=True)
 def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Gives a tile another number of copies.
 
@@ -89,15 +68,14 @@ def set_slots(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     Argument: 1 to 4. A tile that is declared in a loop with stages needs a slot for every stage
     from the first to the last that touches it.
     """
-    tile = expect(kernel, site, ir.TileDecl)
-    slots = _integer(argument, tile, f"the slots of {tile.name}", SLOTS[0], SLOTS[-1])
-    stages = [
-        s.index for s in scope_of(kernel, site) if isinstance(s, ir.Stage) and touches(s, tile.name)
-    ]
+    tile = tree.expect(kernel, site, ir.TileDecl)
+    after = (s for s in tree.scope_of(kernel, site) if isinstance(s, ir.Stage))
+    stages = [stage.index for stage in after if touches(stage, tile.name)]
     need = max(stages) - min(stages) + 1 if stages else 1
-    if slots.value < need:
+    assert isinstance(argument, int)
+    if argument < need:
         raise refuse(tile, f"{tile.name} is used across {need} stages, so it needs {need} slots")
-    return _set(kernel, site, slots=slots)
+    return _set(kernel, site, slots=ir.Const(argument))
 
 
 @edit(
@@ -116,10 +94,8 @@ def set_queue(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     Argument: a queue of the chip. Any load or store may use any queue.
     """
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Instr) or stmt.op not in DMA:
-        raise refuse(stmt, "only load and store have a queue")
-    return _set(kernel, site, queue=_integer(argument, stmt, "the queue", 0, context.queues - 1))
+    stmt = tree.node(kernel, site)
+    return _set(kernel, site, queue=_up_to(argument, stmt, "the queue", context.queues - 1))
 
 
 def _banks(
@@ -138,13 +114,9 @@ def set_bank(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
 
     Argument: a bank of the chip, or "anywhere". The tile must lie in SRAM.
     """
-    tile = expect(kernel, site, ir.TileDecl)
-    if tile.space != "sram":
-        raise refuse(tile, f"{tile.name} lies in ACC, only tiles in SRAM have a bank")
-    if argument == ANYWHERE:
-        return _set(kernel, site, at=None)
-    what = f"the bank of {tile.name}"
-    return _set(kernel, site, at=_integer(argument, tile, what, 0, context.banks - 1))
+    tile, most = _sram_tile(kernel, site), context.banks - 1
+    at = None if argument == ANYWHERE else _up_to(argument, tile, "the bank", most)
+    return _set(kernel, site, at=at)
 
 
 @edit(4, on="Cores", arguments=ir.ORDERS, scope=statement, placing=True, exact=True)
@@ -156,9 +128,6 @@ def set_order(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     Argument: one of ir.ORDERS. Work items never depend on one another, so any order will do.
     """
-    phase = expect(kernel, site, ir.Cores)
-    if not isinstance(argument, str) or argument not in ir.ORDERS:
-        raise refuse(phase, f"{argument!r} is no order of work; there are {', '.join(ir.ORDERS)}")
     return _set(kernel, site, order=argument)
 
 
@@ -171,12 +140,9 @@ def set_engine(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
     Argument: one of the engines in the instruction's row of OPS; the value is the same on each.
     """
-    stmt = expect(kernel, site, ir.Instr)
-    engines = OPS[stmt.op].engines
-    if not isinstance(argument, str) or argument not in engines:
-        raise refuse(stmt, f"{stmt.op} cannot run on {argument!r}, only on {', '.join(engines)}")
-    if len(engines) < 2:
-        raise refuse(stmt, f"{stmt.op} runs on {engines[0]} only")
+    stmt = tree.expect(kernel, site, ir.Instr)
+    if argument not in OPS[stmt.op].engines:
+        raise refuse(stmt, f"{stmt.op} runs on {' or '.join(OPS[stmt.op].engines)} only")
     return _set(kernel, site, engine=argument)
 
 
@@ -200,9 +166,7 @@ def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     one's at every write where it is narrowed. Beyond 3.39e38 bf16 has infinity alone: the tile
     meets no such literal. What was too large for f16 or f8e4m3 is no longer in a wider dtype.
     """
-    tile = expect(kernel, site, ir.TileDecl)
-    if tile.space != "sram":
-        raise refuse(tile, f"{tile.name} lies in ACC, which holds f32 only")
+    tile = _sram_tile(kernel, site)
     if not isinstance(argument, str) or argument not in context.dtypes:
         allowed = ", ".join(context.dtypes)
         raise refuse(tile, f"the dtype {argument!r} is not allowed, only {allowed}")
@@ -210,11 +174,8 @@ def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         raise refuse(tile, f"{argument} does not reach as far as {tile.dtype} of {tile.name}")
     if argument == tile.dtype:
         return kernel
-    around = site[:-1]
-    for path, stmt in index(kernel).nodes.items():
-        if isinstance(stmt, ir.Instr) and touches(stmt, tile.name) and path > site:
-            if path[: len(around)] != around:
-                break  # the tile is not visible from here on
+    for path, stmt in tree.sites(kernel, site[:-1]):
+        if path > site and isinstance(stmt, ir.Instr) and touches(stmt, tile.name):
             _require_use(kernel, path, stmt, tile, argument)
     return _set(kernel, site, dtype=argument)
 
@@ -230,16 +191,9 @@ def _require_use(
         for part in (part for expr in expressions(stmt) for part in ir.walk_expr(expr)):
             if isinstance(part, ir.Const) and MOST_BF16 < abs(part.value) < math.inf:
                 raise refuse(stmt, f"a literal beside {tile.name} is infinite in bf16")
-    tied = {
-        name_of(value)
-        for name, _, _, value in operand_roles(stmt)
-        if name in OPS[stmt.op].same_dtype and isinstance(value, (ir.TileRef, ir.TensorRef))
-    }
-    others = tied - {tile.name} if tile.name in tied else set()
-    tensors = {p.name: p.dtype for p in kernel.params if p.kind == "tensor"}
-    tensors |= {s.name: s.dtype for s in kernel.body if isinstance(s, ir.HbmDecl)}
-    for name in sorted(others):
-        other = tensors[name] if name in tensors else declaration(kernel, site, name).dtype
+    tied, tensors = same_dtype(stmt), tree.tensors(kernel)
+    for name in sorted(tied - {tile.name}) if tile.name in tied else ():
+        other = (tensors.get(name) or tree.declaration(kernel, site, name)).dtype
         if other != dtype:
             found = f"{stmt.op} needs {tile.name} in the dtype of {name}, which is {other}"
             raise refuse(stmt, found)

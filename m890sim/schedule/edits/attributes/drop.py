@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import same_value
+from m890sim.schedule.core import tree
 from m890sim.schedule.core.effects import effects_of, operand_roles, touches
-from m890sim.schedule.core.liveness import written_pieces
+from m890sim.schedule.core.liveness import pieces_of
 from m890sim.schedule.core.pieces import read_instead
 from m890sim.schedule.core.scopes import of_tiles
-from m890sim.schedule.core.tree import (
-    block,
-    contents,
-    declaration,
-    home_of,
-    node,
-    parent_of,
-    replace,
-    scope_of,
-    with_next,
-)
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse, statement
 
 # A fence is worth trying only where a porter would write one: behind what takes long.
@@ -35,13 +25,10 @@ def remove_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Con
 
     Always legal: the scoreboard keeps the order that the values need.
     """
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Instr) or stmt.op != "fence":
-        raise refuse(stmt, "this statement is no fence")
-    return lambda: replace(kernel, site)
+    return lambda: tree.replace(kernel, site)
 
 
-@edit(8, on=heads(*FENCED), scope=with_next, exact=True)
+@edit(8, on=heads(*FENCED), scope=tree.with_next, exact=True)
 def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Puts a fence behind a statement.
 
@@ -49,19 +36,13 @@ def add_fence(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     after:  load(kt, k[j : j + BK, h, :])
             fence()
 
-    The statement stands inside a phase and not beside stages, and no fence follows it yet.
+    No fence follows it yet.
     """
-    stmt = node(kernel, site)
-    parent = parent_of(kernel, site)
-    if parent is None:
-        raise refuse(stmt, "a fence stands inside a phase only")
-    if isinstance(parent, ir.Loop) and contents(parent.body).staged:
-        raise refuse(stmt, "no fence may stand beside stages")
-    body, index = block(kernel, site)
-    for fence in body[index : index + 2]:
-        if isinstance(fence, ir.Instr) and fence.op == "fence":
-            raise refuse(stmt, "there is a fence here already")
-    return lambda: replace(kernel, site, stmt, ir.Instr("fence"))
+    stmt = tree.node(kernel, site)
+    after = tree.scope_of(kernel, site)[:1]
+    if any(isinstance(other, ir.Instr) and other.op == "fence" for other in after):
+        raise refuse(stmt, "there is a fence here already")
+    return lambda: tree.replace(kernel, site, stmt, ir.Instr("fence"))
 
 
 @edit(9, on=heads("TileDecl", "HbmDecl"), scope=of_tiles, exact=True)
@@ -74,12 +55,11 @@ def drop_tile(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
 
     No instruction reads or writes it.
     """
-    stmt = node(kernel, site)
-    if not isinstance(stmt, (ir.TileDecl, ir.HbmDecl)):
-        raise refuse(stmt, "this statement declares neither a tile nor HBM scratch")
-    if any(touches(later, stmt.name) for later in scope_of(kernel, site)):
+    stmt = tree.node(kernel, site)
+    assert isinstance(stmt, (ir.TileDecl, ir.HbmDecl))
+    if any(touches(later, stmt.name) for later in tree.scope_of(kernel, site)):
         raise refuse(stmt, f"{stmt.name} is used")
-    return lambda: replace(kernel, site)
+    return lambda: tree.replace(kernel, site)
 
 
 @edit(10, on="copy", scope=of_tiles, exact=True)
@@ -95,14 +75,10 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     anything that writes the original. Where a loop stands around the copy and not around the
     tile's declaration, they read the piece that was copied.
     """
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Instr) or stmt.op != "copy":
-        raise refuse(stmt, "this statement is no copy")
+    stmt = tree.expect(kernel, site, ir.Instr)
     to, source = stmt.operands
-    if not isinstance(to, ir.TileRef) or not isinstance(source, ir.TileRef):
-        raise refuse(stmt, "the copy is not one of a tile")
-    home, copied = home_of(kernel, site, to.tile), declaration(kernel, site, to.tile)
-    original = declaration(kernel, site, source.tile)
+    assert isinstance(to, ir.TileRef) and isinstance(source, ir.TileRef)
+    copied, original = (tree.declaration(kernel, site, ref.tile) for ref in (to, source))
     if to.tile == source.tile or (to.rows, to.cols) != (source.rows, source.cols):
         raise refuse(stmt, f"{to.tile} and {source.tile} are not the same piece of two tiles")
     if copied.dtype != original.dtype:
@@ -110,10 +86,9 @@ def drop_copy(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     if not (same_value(copied.rows, original.rows) and same_value(copied.cols, original.cols)):
         raise refuse(stmt, f"{to.tile} and {source.tile} are declared with different extents")
     # In a loop, other pieces may hold what other iterations copied.
-    loops = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(home), len(site)))
-    whole = not loops or (to.rows, to.cols) == (ir.FULL, ir.FULL)
+    whole = (to.rows, to.cols) == (ir.FULL, ir.FULL) or not tree.looped(kernel, site, to.tile)
     readers = read_instead(kernel, site, to, source, whole)
-    return lambda: replace(kernel, site, *readers, count=1 + len(readers))
+    return lambda: tree.replace(kernel, site, *readers, count=1 + len(readers))
 
 
 @edit(11, on=heads("Instr") - {"fence", "store"}, scope=of_tiles, exact=True)
@@ -128,16 +103,11 @@ def drop_dead(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     instruction of the same block with the same slices, or one of the whole tile), or until the tile
     goes out of scope. Around a loop, its earlier statements count as later ones.
     """
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Instr) or stmt.op == "fence":
-        raise refuse(stmt, "this statement is no instruction that writes a tile")
+    stmt = tree.expect(kernel, site, ir.Instr)
     for _, _, written, value in operand_roles(stmt):
-        if not written:
-            continue
-        if not isinstance(value, ir.TileRef):
-            raise refuse(stmt, "a store's result leaves the kernel's tiles")
-        _check_dead(kernel, site, stmt, value)
-    return lambda: replace(kernel, site)
+        if written and isinstance(value, ir.TileRef):
+            _check_dead(kernel, site, stmt, value)
+    return lambda: tree.replace(kernel, site)
 
 
 def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) -> None:
@@ -145,23 +115,23 @@ def _check_dead(kernel: ir.Kernel, site: Site, stmt: ir.Instr, ref: ir.TileRef) 
 
     Any read of the tile counts, also of what was written in between.
     """
-    home = home_of(kernel, site, ref.tile)
-    looped = any(isinstance(node(kernel, site[:n]), ir.Loop) for n in range(len(home), len(site)))
+    home, looped = tree.home_of(kernel, site, ref.tile), tree.looped(kernel, site, ref.tile)
     enough = {(ref.rows, ref.cols), (ir.FULL, ir.FULL)}  # pieces that are all of it
     for length in range(len(site), len(home) - 1, -1):
-        body, index = block(kernel, site[:length])
+        body, index = tree.block(kernel, site[:length])
         for later in body[index + 1 :]:
             if ref.tile in effects_of(later).reads:
                 raise refuse(stmt, f"{ref.tile} is read afterwards")
             if isinstance(later, ir.Instr) and any(
-                (piece.rows, piece.cols) in enough for piece in written_pieces(later, ref.tile)
+                (piece.rows, piece.cols) in enough
+                for piece in pieces_of(later, ref.tile, written=True)
             ):
                 return
         if length == len(home):
             return
         # In a loop, what stands before comes after, too. The `orelse` behind a `then` reads nothing
         # of it, but the language's check of what is written first goes by the text all the same.
-        around, own = ir.children(node(kernel, site[: length - 1])), site[length - 1]
+        around, own = ir.children(tree.node(kernel, site[: length - 1])), site[length - 1]
         others = (around[:own] if looped else ()) + around[own + 1 :]
         if any(ref.tile in effects_of(other).reads for other in others):
             raise refuse(stmt, f"{ref.tile} is read before it is written again")

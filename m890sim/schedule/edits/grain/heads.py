@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from functools import partial
 
 from m890sim.kernel import ir
-from m890sim.kernel.arithmetic import add, times
 from m890sim.kernel.transform import expressions, names_in, substitute_block
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
-from m890sim.schedule.core.room import require_shallow
-from m890sim.schedule.core.tree import SiteTransformer, expect, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
+from m890sim.schedule.core.tree import expect, replace
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.attributes.tunable import require_value
 from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
-from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Homes, Rows, is_position_mask
+from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Packer
 
 GROW, KEEP = "grow", "keep"
 
 
-def pack_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    """Both ways at a phase that divides one of its variables."""
-    if isinstance(stmt, ir.Cores) and _head(stmt) is not None:
-        yield GROW
-        yield KEEP
-
-
-@edit(54, on="Cores", arguments=pack_arguments, exact=False)
+@edit(
+    54,
+    on="Cores",
+    only=(
+        lambda kernel, site, stmt: _head(stmt) is not None,
+        "no work-item variable is divided by a number of query heads",
+    ),
+    arguments=(GROW, KEEP),
+    exact=False,
+)
 def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """The query heads of a group become the rows of one tile: row = token * G + head.
 
@@ -70,21 +65,19 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
       at= or queue=, and which set_tunable may change.
     """
     stmt = expect(kernel, site, ir.Cores)
-    if argument not in (GROW, KEEP):
-        raise EditError(f"pack_heads takes {GROW!r} or {KEEP!r}, not {argument!r}")
     head = _head(stmt)
-    if head is None:
-        raise refuse(stmt, "no work-item variable is divided by a number of query heads")
+    assert head is not None
 
     def pack() -> tuple[set[ir.Expr], ir.Kernel]:
-        packer = Packer(Rows(kernel, site, head[0]), site, *head)
+        packer = Packer(kernel, site, *head)
         number = stmt.vars.index(packer.head)
         whole = groups(kernel, stmt, number, packer.group)
         require_whole_groups(kernel, stmt, packer.head, packer.group, whole)
         extents = (*stmt.extents[:number], whole, *stmt.extents[number + 1 :])
         body = packer.block(stmt.body)
         packed = dataclasses.replace(stmt, extents=extents, body=body)
-        return packer.heights(), replace(kernel, site, packed)
+        heights = {tile.rows for tile in packer.held[ROWS].values()} - {ONE}
+        return heights, replace(kernel, site, packed)
 
     # For both arguments. Which of several divided variables is meant goes by the text's order.
     heights = _LEGAL.checked((bag_of_kernel(kernel),), lambda: pack()[0], site, head)
@@ -159,91 +152,3 @@ def _behind(kernel: ir.Kernel, group: ir.Expr) -> int:
     used = set(names_in(group))
     places = [n for n, s in enumerate(kernel.body) if isinstance(s, ir.Let) and s.name in used]
     return max(places, default=-1) + 1
-
-
-# ---- the packed phase ----
-
-_PACKED: Memo[ir.Stmt] = Memo()
-
-
-class Packer(SiteTransformer):
-    """Writes a phase's body for whole groups instead of heads; refuses other uses of the head."""
-
-    def __init__(self, rows: Rows, site: Site, head: str, group: ir.Expr) -> None:
-        super().__init__(site)
-        self.rows, self.head, self.group = rows, head, group
-        self.divided = (ir.Name(head), group)
-        self.homes: Homes = {}  # of the instruction being mapped
-
-    def heights(self) -> set[ir.Expr]:
-        """The rows of the tiles that grow, but for single ones."""
-        return {self.rows.tiles[key].rows for key in self.rows.held[ROWS]} - {ONE}
-
-    def statement(self, stmt: ir.Stmt) -> ir.Stmt:
-        if not isinstance(stmt, ir.TileDecl):
-            return super().statement(stmt)
-        rows = self.declared_rows(stmt)
-        return stmt if rows is stmt.rows else dataclasses.replace(stmt, rows=rows)
-
-    def declared_rows(self, tile: ir.TileDecl) -> ir.Expr:
-        """The rows of a tile that may hold whole groups."""
-        if self.site not in self.rows.held[ROWS]:
-            return tile.rows
-        rows = self.group if tile.rows == ONE else times(tile.rows, self.group)
-        require_shallow(tile, rows)
-        return rows
-
-    def instruction(self, stmt: ir.Instr) -> ir.Stmt:
-        self.homes = self.rows.homes[self.site]
-        packed = frozenset(n for n, home in self.homes.items() if home in self.rows.held[ROWS])
-        make = partial(self.packed, stmt)
-        return _PACKED.checked((stmt,), make, self.head, self.group, packed)
-
-    def packed(self, stmt: ir.Instr) -> ir.Stmt:
-        """An instruction on whole groups."""
-        made = super().instruction(stmt)
-        target = stmt.operands[0] if is_position_mask(stmt) else None
-        if isinstance(target, ir.TileRef) and self.homes[target.tile] in self.rows.held[ROWS]:
-            assert isinstance(made, ir.Instr)
-            before = stmt.keyword("group", ONE)
-            assert not isinstance(before, str | bool | ir.TileRef) and before is not None
-            group = self.group if before == ONE else times(before, self.group)
-            return changed(made, *made.operands, group=group)
-        return made
-
-    def use(self, name: ir.Name) -> ir.Expr:
-        if name.id == self.head:
-            found = f"`{self.head}` is used other than as `{self.head} // G`"
-            raise refuse(self.stmt, f"{found} and as an index of a tensor")
-        return name
-
-    def expr(self, expr: ir.Expr) -> ir.Expr:
-        divided = isinstance(expr, ir.Op) and expr.op == "//" and expr.args == self.divided
-        return self.divided[0] if divided else super().expr(expr)
-
-    def tile(self, ref: ir.TileRef) -> ir.TileRef:
-        ref = super().tile(ref)
-        if self.homes[ref.tile] not in self.rows.held[ROWS] or ref.rows == ir.FULL:
-            return ref
-        if ref.rows.step is not None:
-            raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")
-        ends = [
-            None if end is None else times(end, self.group)
-            for end in (ref.rows.start, ref.rows.stop)
-        ]
-        require_shallow(self.stmt, *(end for end in ends if end is not None), ONE)
-        return dataclasses.replace(ref, rows=ir.Slice(*ends))
-
-    def tensor(self, ref: ir.TensorRef) -> ir.TensorRef:
-        index = list(ref.index)
-        for place, entry in enumerate(ref.index):
-            if entry != ir.Name(self.head):
-                index[place] = self.entry(entry)
-                continue
-            behind = [e for e in ref.index[place + 1 :] if isinstance(e, ir.Slice | ir.Gather)]
-            if len(behind) != 1 or ref.index.count(entry) != 1:
-                found = f"a piece of `{ref.tensor}` must have one index `{self.head}`"
-                raise refuse(self.stmt, f"{found}, and one slice behind it")
-            first = times(ir.Name(self.head), self.group)
-            index[place] = ir.Slice(first, add(first, self.group))
-        return dataclasses.replace(ref, index=tuple(index))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.running.item import ONE, Softmax
 from m890sim.schedule.core.running.weights import Factor, written
 from m890sim.schedule.core.tree import Body
+from m890sim.schedule.edits.grain.shares import Share, largest_count
 
 
 @dataclass(slots=True)
@@ -21,10 +21,19 @@ class Parts:
 
     softmax: Softmax
     namer: Namer
+    shares: list[Share]  # of each loop
     x: ir.Name  # a part's number
     number: ir.Name  # of parts
+    least: ir.Name  # steps of a loop in a part
     used: ir.Name  # parts that have anything
     scratch: dict[str, ir.HbmDecl] = field(default_factory=dict)  # of the carried tiles
+
+    @property
+    def lets(self) -> list[ir.Let]:
+        """The scalars that say how long a part is, and how many have anything."""
+        some = ir.Op("max", (ONE, largest_count(self.shares)))
+        let = ir.Let(self.used.id, some, loc=self.softmax.item.stmt.loc)
+        return [*(share.length for share in self.shares), let]
 
     @property
     def tiles(self) -> dict[str, ir.TileDecl]:
@@ -69,39 +78,30 @@ class Parts:
             yield ir.Instr("store", (self.place(name, self.x), source), loc=tile.loc)
 
 
-def merge_phase(parts: Parts, lets: list[ir.Let]) -> ir.Cores:
+def merge_phase(parts: Parts) -> ir.Cores:
     """For each item of the phase that was split: its carried tiles from the parts, its epilogue."""
     item = parts.softmax.item
     adding = _columns(parts) if parts.single else _rows(parts)
-    before = (*item.prologue, *item.middle)
     body: Body = (*parts.tiles.values(), *adding, *item.epilogue)
-    scalars = [stmt for stmt in (*before, *lets) if isinstance(stmt, ir.Let)]
+    before = (*(stmt for block in item.outer for stmt in block), *item.prologue, *item.middle)
     effects = known_effects(*body)
     wanted = (effects.reads | effects.writes) - parts.tiles.keys()
-
-    def declared(stmts: Iterable[ir.Stmt]) -> list[ir.TileDecl]:
-        return [s for s in stmts if isinstance(s, ir.TileDecl) and s.name in wanted]
-
-    tiles = declared(before)
-    around = declared(stmt for block in item.outer for stmt in block)
-    body = (*_needed(scalars, [*tiles, *body]), *around, *tiles, *body)
+    tiles = [s for s in before if isinstance(s, ir.TileDecl) and s.name in wanted]
+    scalars = [s for s in (*item.prologue, *item.middle, *parts.lets) if isinstance(s, ir.Let)]
+    body = (*_needed(scalars, [*tiles, *body]), *tiles, *body)
     # Assignments of outer blocks are needed where an `if` or something further in uses them; each
     # stays behind the conditions that guard it.
-    for block in reversed(item.outer):
-        last = block[-1]
-        assert isinstance(last, ir.If)
-        body = (dataclasses.replace(last, then=body),)
-        body = (*_needed([stmt for stmt in block if isinstance(stmt, ir.Let)], body), *body)
+    body = item.within(body, _needed)
     phase = item.stmt
     return ir.Cores(phase.vars, phase.extents, phase.order, body, loc=phase.loc)
 
 
-def _needed(lets: Iterable[ir.Let], body: Iterable[ir.Stmt]) -> list[ir.Let]:
+def _needed(stmts: Iterable[ir.Stmt], body: Iterable[ir.Stmt]) -> list[ir.Stmt]:
     """Those assignments that a block uses, also through others."""
     uses = set(known_effects(*body).uses)
-    kept: list[ir.Let] = []
-    for let in reversed([*lets]):
-        if let.name in uses:
+    kept: list[ir.Stmt] = []
+    for let in reversed([*stmts]):
+        if isinstance(let, ir.Let) and let.name in uses:
             kept.append(let)
             uses |= set(names_in(let.value))
     return kept[::-1]

@@ -51,7 +51,7 @@ def normalise_last(
     - a loop that the division leaves certainly has an iteration, or instructions before it have
       written the pieces of the result and of the divisor.
     """
-    pair = fusion_at(kernel, site, ("div", "mul"), ("matmul",))
+    pair = fusion_at(kernel, site, "matmul")
     first, second, result, target = pair.first, pair.second, pair.result, pair.target
     source, divisor = tile_operand(first, first.operands[1], "a"), first.operands[2]
     if second.operands[1] != result:

@@ -1,126 +1,116 @@
-"""Which tiles of a phase hold rows of one query head, and would hold those of a group instead."""
+"""A phase for groups of heads: tiles that hold rows of one query head would hold a group's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.arithmetic import add, times
 from m890sim.kernel.transform import values_of
 from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.memo import Memo, by_node
-from m890sim.schedule.core.tree import node
+from m890sim.schedule.core.room import require_shallow
+from m890sim.schedule.core.tree import SiteTransformer, node
 from m890sim.schedule.edit import EditError, Site, refuse
 
 ONE = ir.Const(1)
 ROWS, KEYS = "rows", "keys"  # what a tile may hold: rows of a head, keys of several heads a token
 _SHAPES = {name: {o.name: o.shape for o in row.operands} for name, row in OPS.items()}
 _MASKS = ("causal_mask", "window_mask")
-Homes = Mapping[str, Site]  # a tile's name -> where it is declared
+Held = tuple[str, str]  # what a tile holds, and its name
 
 
 @dataclass(frozen=True, slots=True)
 class Says:
     """What one instruction says about the tiles that it touches, by their names.
 
-    holds: (what, tile) that hold it in any case. follow: (what, some tiles, others): where one of
-    the first holds it, the others hold rows. refused: (what, tile, reason) of those that must not
-    hold it. error: refused in any case.
+    holds: in any case. joins, follows: where one of the first is held, all of the others hold rows.
+    refused: what a tile must not hold, and why.
     """
 
-    holds: tuple[tuple[str, str], ...] = ()
-    follow: tuple[tuple[str, frozenset[str], tuple[str, ...]], ...] = ()
-    refused: tuple[tuple[str, str, str], ...] = ()
-    error: str = ""
+    holds: tuple[Held, ...] = ()
+    joins: tuple[Held, ...] = ()
+    follows: tuple[str, ...] = ()
+    refused: tuple[tuple[Held, str], ...] = ()
 
 
-class Rows:
-    """The tiles of a phase's body by what they hold, and the instructions that touch them.
+class Packer(SiteTransformer):
+    """Writes a phase's body for groups of heads instead of one: the tiles of rows of heads grow.
 
-    head: the work-item variable that picks a query head. Raises: EditError where an instruction
-    needs a tile to hold something else.
+    head: the work-item variable that picks a query head; group: how many become one. Raises:
+    EditError where an instruction needs a tile to hold something else, or uses the head otherwise.
     """
 
-    def __init__(self, kernel: ir.Kernel, site: Site, head: str) -> None:
-        self.kernel, self.head = kernel, head
-        self.tiles: dict[Site, ir.TileDecl] = {}
-        self.homes: dict[Site, Homes] = {}  # of the tiles of the instruction at a site
-        self.held: dict[str, set[Site]] = {ROWS: set(), KEYS: set()}
-        self.uses: list[tuple[ir.Instr, Homes, Says]] = []
-        self._collect(node(kernel, site), site, {})
-        self._spread()
-
-    def _collect(self, stmt: ir.Stmt, site: Site, scope: Homes) -> None:
-        """Notes the tiles and instructions in a statement, with the tiles visible around it."""
-        first = 0
-        for body in ir.blocks(stmt):
-            visible = dict(scope)
-            for place, child in enumerate(body, first):
-                at = (*site, place)
-                if isinstance(child, ir.TileDecl):
-                    visible[child.name] = at
-                    self.tiles[at] = child
-                elif isinstance(child, ir.Instr):
-                    homes = self.homes[at] = {name: visible[name] for name in tile_names(child)}
-                    decls = {name: self.tiles[home] for name, home in homes.items()}
-                    key = (child, self.kernel.params, *decls.values())
-                    make = partial(self.says, child, decls)
-                    says = _SAYS.get(key, make, type(self), self.head)
-                    self.uses.append((child, homes, says))
-                else:
-                    self._collect(child, at, visible)
-            first += len(body)
-
-    def _spread(self) -> None:
-        """Finds what the tiles hold: that of the heads' pieces of tensors, and what follows."""
-        held, uses = self.held, self.uses
-        for stmt, homes, says in uses:
-            if says.error:
-                raise refuse(stmt, says.error)
-            for what, name in says.holds:
-                held[what].add(homes[name])
-        rows, before = held[ROWS], -1
+    def __init__(self, kernel: ir.Kernel, site: Site, head: str, group: ir.Expr) -> None:
+        super().__init__(site)
+        self.kernel, self.head, self.group = kernel, head, group
+        self.divided = (ir.Name(head), group)
+        self.decls: dict[str, ir.TileDecl] = {}  # of the tiles at the statement: a name has one
+        self.held: dict[str, dict[int, ir.TileDecl]] = {ROWS: {}, KEYS: {}}  # what tiles hold
+        uses: list[tuple[ir.Instr, dict[str, ir.TileDecl], Says]] = []
+        for stmt in ir.walk(ir.children(node(kernel, site))):
+            if isinstance(stmt, ir.TileDecl):
+                self.decls[stmt.name] = stmt
+            elif isinstance(stmt, ir.Instr):
+                decls = {name: self.decls[name] for name in tile_names(stmt)}
+                key = (stmt, kernel.params, *decls.values())
+                says = _SAYS.checked(key, partial(self.says, stmt), type(self), head)
+                uses.append((stmt, decls, says))
+                for what, name in says.holds:
+                    self.held[what][id(decls[name])] = decls[name]
+        rows, before = self.held[ROWS], -1
         while len(rows) != before:
             before = len(rows)
-            for _, homes, says in uses:
-                for what, names, others in says.follow:
-                    if any(homes[name] in held[what] for name in names):
-                        rows.update(homes[name] for name in others)
-        for stmt, homes, says in uses:
-            for what, name, reason in says.refused:
-                if homes[name] in held[what]:
+            for _, decls, says in uses:
+                if any(id(decls[name]) in self.held[what] for what, name in says.joins):
+                    rows.update({id(decls[name]): decls[name] for name in says.follows})
+        for stmt, decls, says in uses:
+            for (what, name), reason in says.refused:
+                if id(decls[name]) in self.held[what]:
                     raise refuse(stmt, reason)
 
-    def says(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Says:
-        """What an instruction says about its tiles."""
+    def holds(self, what: str, ref: ir.TileRef) -> bool:
+        """Whether a tile at the statement holds rows, or keys."""
+        return id(self.decls[ref.tile]) in self.held[what]
+
+    # ---- what tiles hold ----
+
+    def says(self, stmt: ir.Instr) -> Says:
+        """What an instruction says about its tiles. Raises: EditError where no head has its own."""
         if OPS[stmt.op].family == "dma":
             return self.transfer(stmt)
         shape = _SHAPES[stmt.op]
         by_rows = stmt.op != "transpose" and shape.get("dst", " ")[0] == "M"
-        names: list[str] = []
-        follow: list[str] = []
-        refused: list[tuple[str, str, str]] = []
-        target: ir.TileRef | None = None
+        joins: list[Held] = []
+        follows: list[str] = []
+        refused: list[tuple[Held, str]] = []
+
+        def rows(ref: object) -> ir.Expr:
+            assert isinstance(ref, ir.TileRef)
+            return shapes.slice_extent(ref.rows, self.decls[ref.tile].rows)
+
         for name, _, written, ref in operand_roles(stmt):
             if not isinstance(ref, ir.TileRef):
                 continue
+            held = (ROWS, ref.tile)
             if not by_rows or shape[name][ref.transposed] != "M":
                 reason = f"{stmt.op} takes rows of `{ref.tile}`, which differ from head to head "
                 reason += f"of `{self.head}`, for something else than rows"
-                refused.append((ROWS, ref.tile, reason))
+                refused.append((held, reason))
                 continue
-            names.append(ref.tile)
-            target = ref if name == "dst" else target
-            broadcast = shape[name].endswith("b") and not written
-            if broadcast and target is not None and not self._same_rows(ref, target, decls):
-                reason = f"one row of `{ref.tile}` serves all rows of {stmt.op}"
-                refused.append((ROWS, ref.tile, reason))
-            if not broadcast or not shapes.same_value(_rows(ref, decls), ONE, self.kernel.tunables):
-                follow.append(ref.tile)
-        followed = (ROWS, frozenset(names), tuple(follow))
-        return Says((), (followed,) if follow else (), tuple(refused))
+            joins.append(held)
+            if shape[name].endswith("b") and not written:
+                own, target = rows(ref), rows(stmt.operands[0])
+                if own != target and not shapes.same_value(own, target, self.kernel.tunables):
+                    refused.append((held, f"one row of `{ref.tile}` serves all rows of {stmt.op}"))
+                if own == ONE or shapes.same_value(own, ONE, self.kernel.tunables):
+                    continue
+            follows.append(ref.tile)
+        return Says((), tuple(joins), tuple(follows), tuple(refused))
 
     def transfer(self, stmt: ir.Instr) -> Says:
         """What a load or a store says about its tile."""
@@ -134,23 +124,76 @@ class Rows:
         tile, piece = parts_of(stmt)
         without = f"this piece of `{piece.tensor}` has no index `{self.head}`"
         if stmt.op == "store":
-            return Says(error=without)
+            raise refuse(stmt, without)
         reason = f"the rows of `{tile.tile}` differ from head to head, but {without}"
-        return Says(refused=tuple((each, tile.tile, reason) for each in what))
+        return Says(refused=tuple(((each, tile.tile), reason) for each in what))
 
-    def _same_rows(
-        self, one: ir.TileRef, two: ir.TileRef, decls: Mapping[str, ir.TileDecl]
-    ) -> bool:
-        if one.rows == two.rows and decls[one.tile].rows == decls[two.tile].rows:
-            return True
-        return shapes.same_value(_rows(one, decls), _rows(two, decls), self.kernel.tunables)
+    # ---- the packed phase ----
+
+    def statement(self, stmt: ir.Stmt) -> ir.Stmt:
+        if not isinstance(stmt, ir.TileDecl):
+            return super().statement(stmt)
+        self.decls[stmt.name] = stmt
+        if not any(id(stmt) in held for held in self.held.values()):
+            return stmt
+        rows = self.group if stmt.rows == ONE else times(stmt.rows, self.group)
+        require_shallow(stmt, rows)
+        return dataclasses.replace(stmt, rows=rows)
+
+    def instruction(self, stmt: ir.Instr) -> ir.Stmt:
+        packed = frozenset(n for n in tile_names(stmt) if id(self.decls[n]) in self.held[ROWS])
+        make = partial(self.packed, stmt)
+        return _PACKED.checked((stmt,), make, self.head, self.group, packed)
+
+    def packed(self, stmt: ir.Instr) -> ir.Stmt:
+        """An instruction on whole groups."""
+        made, target = super().instruction(stmt), stmt.operands[0] if stmt.operands else None
+        if is_position_mask(stmt) and isinstance(target, ir.TileRef) and self.holds(ROWS, target):
+            before = stmt.keyword("group", ONE)
+            assert isinstance(made, ir.Instr) and isinstance(before, ir.Const | ir.Name | ir.Op)
+            group = self.group if before == ONE else times(before, self.group)
+            return changed(made, *made.operands, group=group)
+        return made
+
+    def use(self, name: ir.Name) -> ir.Expr:
+        if name.id == self.head:
+            found = f"`{self.head}` is used other than as `{self.head} // G`"
+            raise refuse(self.stmt, f"{found} and as an index of a tensor")
+        return name
+
+    def expr(self, expr: ir.Expr) -> ir.Expr:
+        divided = isinstance(expr, ir.Op) and expr.op == "//" and expr.args == self.divided
+        return self.divided[0] if divided else super().expr(expr)
+
+    def tile(self, ref: ir.TileRef) -> ir.TileRef:
+        ref = super().tile(ref)
+        if not self.holds(ROWS, ref) or ref.rows == ir.FULL:
+            return ref
+        if ref.rows.step is not None:
+            raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")
+        ends = [
+            None if end is None else times(end, self.group)
+            for end in (ref.rows.start, ref.rows.stop)
+        ]
+        require_shallow(self.stmt, *(end for end in ends if end is not None), ONE)
+        return dataclasses.replace(ref, rows=ir.Slice(*ends))
+
+    def tensor(self, ref: ir.TensorRef) -> ir.TensorRef:
+        index = list(ref.index)
+        for place, entry in enumerate(ref.index):
+            if entry != ir.Name(self.head):
+                index[place] = self.entry(entry)
+                continue
+            behind = [e for e in ref.index[place + 1 :] if isinstance(e, ir.Slice | ir.Gather)]
+            if len(behind) != 1 or ref.index.count(entry) != 1:
+                found = f"a piece of `{ref.tensor}` must have one index `{self.head}`"
+                raise refuse(self.stmt, f"{found}, and one slice behind it")
+            first = times(ir.Name(self.head), self.group)
+            index[place] = ir.Slice(first, add(first, self.group))
+        return dataclasses.replace(ref, index=tuple(index))
 
 
-def _rows(ref: ir.TileRef, decls: Mapping[str, ir.TileDecl]) -> ir.Expr:
-    """How many rows a piece has."""
-    return shapes.slice_extent(ref.rows, decls[ref.tile].rows)
-
-
+_PACKED: Memo[ir.Stmt] = Memo()
 _SAYS: Memo[Says] = Memo()
 
 

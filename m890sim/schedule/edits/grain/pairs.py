@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.arithmetic import add, subtract, times
@@ -15,13 +14,12 @@ from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room
 from m890sim.schedule.core.tree import expect, replace
-from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
-from m890sim.schedule.edits.grain.heads import Packer
+from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.grain.packed_rows import (
     KEYS,
     ONE,
     ROWS,
-    Rows,
+    Packer,
     Says,
     is_position_mask,
     parts_of,
@@ -30,15 +28,55 @@ from m890sim.schedule.edits.grain.packed_rows import (
 COUNTS = (2, 4)
 
 
-def pair_arguments(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[Argument]:
-    """Numbers of heads, at a phase with a variable that picks a row of a gather or a slice."""
-    if isinstance(stmt, ir.Cores) and _head(stmt) is not None:
-        yield from COUNTS
+@by_node
+def _head(stmt: ir.Cores) -> str | None:
+    """The variable that picks a row of each token in the loads of a matmul's stationary operand."""
+    instructions = [part for part in ir.walk(stmt.body) if isinstance(part, ir.Instr)]
+    stationary = [part.operands[2] for part in instructions if part.op == "matmul"]
+    tiles = {ref.tile for ref in stationary if isinstance(ref, ir.TileRef)}
+    for tile, piece in (parts_of(part) for part in instructions if part.op == "load"):
+        for name in stmt.vars if tile.tile in tiles else ():
+            if ir.Name(name) in piece.index and _role(piece, name) == KEYS:
+                return name
+    return None
 
 
-@edit(56, on="Cores", arguments=pair_arguments, exact=False)
+def _role(ref: ir.TensorRef, head: str) -> str:
+    """What a piece of a tensor is: "keys", "rows" of a head, "" where it has none of the head."""
+    slices = [n for n, e in enumerate(ref.index) if isinstance(e, ir.Slice | ir.Gather)]
+    own = [n for n, entry in enumerate(ref.index) if head in names_in(entry)]
+    if len(own) != 1:
+        return "other" if own else ""
+    entry, before = ref.index[own[0]], sum(n < own[0] for n in slices)
+    if entry == ir.Name(head) and before < 2 and len(slices) == before + 1:
+        return KEYS if before else ROWS
+    group = slices[:1] == own and len(slices) == 2 and _group(entry, head) is not None
+    return ROWS if group else "other"
+
+
+def _group(entry: ir.Slice | ir.Gather | ir.Expr, head: str) -> ir.Expr | None:
+    """G where a slice is `h * G : h * G + G`."""
+    if not isinstance(entry, ir.Slice) or entry.start is None or entry.stop is None:
+        return None
+    start = entry.start
+    if not (isinstance(start, ir.Op) and start.op == "*" and start.args[0] == ir.Name(head)):
+        return None
+    group = start.args[1]
+    if head in names_in(group):
+        return None
+    return group if shapes.same_value(subtract(entry.stop, start), group) else None
+
+
+@edit(
+    56,
+    on="Cores",
+    only=(
+        lambda kernel, site, stmt: _head(stmt) is not None,
+        "no variable of the phase picks a row of each token",
+    ),
+    arguments=COUNTS,
+    exact=False,
+)
 def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Neighbouring key heads become one item: the keys of a token are one run in HBM.
 
@@ -74,12 +112,9 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     - nothing else is stored in the phase.
     Where a matmul's piece of keys may be empty, it begins at `min(y, n * heads)`.
     """
-    if argument not in COUNTS or not isinstance(argument, int):
-        raise EditError(f"pair_heads takes 2 or 4 heads, not {argument!r}")
     stmt = expect(kernel, site, ir.Cores)
-    head = _head(stmt)
-    if head is None:
-        raise refuse(stmt, "no variable of the phase picks a row of each token")
+    head, count = _head(stmt), argument
+    assert head is not None and isinstance(count, int)
     require_room(kernel, site, stmt, 1)
 
     # For all numbers of heads. Which of several variables is meant goes by the order of the text.
@@ -89,7 +124,7 @@ def pair_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
         site,
         head,
     )
-    return lambda: _paired(kernel, site, stmt, head, argument)
+    return lambda: _paired(kernel, site, stmt, head, count)
 
 
 _LEGAL: Memo[bool] = Memo()
@@ -97,12 +132,12 @@ _LEGAL: Memo[bool] = Memo()
 
 def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
     number = stmt.vars.index(head)
-    pairer = _Pairer(Pairs(kernel, site, head), site, head, count)
+    pairer = _Pairer(kernel, site, head, count)
     body = pairer.block(stmt.body)
     outer = pairer.namer.fresh("w")
     first = ir.Let(head, times(ir.Name(outer), count), loc=stmt.loc)
     rest = subtract(stmt.extents[number], ir.Name(head))
-    heads = ir.Let(pairer.heads, ir.Op("min", (ir.Const(count), rest)), loc=stmt.loc)
+    heads = ir.Let(pairer.heads.id, ir.Op("min", (ir.Const(count), rest)), loc=stmt.loc)
     extent = ir.Op("ceil_div", (stmt.extents[number], ir.Const(count)))
     changed = dataclasses.replace(
         stmt,
@@ -113,108 +148,53 @@ def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int
     return replace(kernel, site, changed)
 
 
-@by_node
-def _head(stmt: ir.Cores) -> str | None:
-    """The variable that picks a row of each token in the loads of a matmul's stationary operand."""
-    instructions = [part for part in ir.walk(stmt.body) if isinstance(part, ir.Instr)]
-    stationary = [part.operands[2] for part in instructions if part.op == "matmul"]
-    tiles = {ref.tile for ref in stationary if isinstance(ref, ir.TileRef)}
-    for tile, piece in (parts_of(part) for part in instructions if part.op == "load"):
-        for name in stmt.vars if tile.tile in tiles else ():
-            if ir.Name(name) in piece.index and _role(piece, name) == KEYS:
-                return name
-    return None
+class _Pairer(Packer):
+    """Writes a phase's body for several heads, whose rows stand behind each other in a tile.
 
+    Tiles of keys hold those of a token head after head.
+    """
 
-def _role(ref: ir.TensorRef, head: str) -> str:
-    """What a piece of a tensor is: "keys", "rows" of a head, "" where it has none of the head."""
-    name = ir.Name(head)
-    slices = [n for n, e in enumerate(ref.index) if isinstance(e, ir.Slice | ir.Gather)]
-    if name in ref.index:
-        place = ref.index.index(name)
-        before = sum(n < place for n in slices)
-        if before > 1 or len(slices) != before + 1 or ref.index.count(name) > 1:
-            return "other"
-        return KEYS if before else ROWS
-    if not any(head in names_in(entry) for entry in ref.index):
-        return ""
-    own = [n for n in slices if head in names_in(ref.index[n])]
-    others = [e for n, e in enumerate(ref.index) if n not in own and head in names_in(e)]
-    if len(own) == 1 and not others and slices[0] == own[0] and len(slices) == 2:
-        return ROWS if _group(ref.index[own[0]], head) is not None else "other"
-    return "other"
+    def __init__(self, kernel: ir.Kernel, site: Site, head: str, count: int) -> None:
+        super().__init__(kernel, site, head, ir.Const(count))
+        self.namer = Namer(kernel)
+        self.heads = ir.Name(self.namer.fresh("heads"))
+        self.row: ir.Name | None = None  # the loop's variable where a matmul of one head is written
 
-
-def _group(entry: ir.Slice | ir.Gather | ir.Expr, head: str) -> ir.Expr | None:
-    """G where a slice is `h * G : h * G + G`."""
-    if not isinstance(entry, ir.Slice) or entry.start is None or entry.stop is None:
-        return None
-    start = entry.start
-    if not (isinstance(start, ir.Op) and start.op == "*" and start.args[0] == ir.Name(head)):
-        return None
-    group = start.args[1]
-    if head in names_in(group):
-        return None
-    return group if shapes.same_value(subtract(entry.stop, start), group) else None
-
-
-class Pairs(Rows):
-    """Rows of heads that stand behind each other, and tiles of keys, head after head a token."""
-
-    def says(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Says:
-        found = super().says(stmt, decls)
+    def says(self, stmt: ir.Instr) -> Says:
+        found = super().says(stmt)
         if stmt.op in ("load", "store"):
             return found
         stationary = stmt.operands[2] if stmt.op == "matmul" else None
-        values = (value for value in values_of(stmt) if value is not stationary)
-        others = [value.tile for value in values if isinstance(value, ir.TileRef)]
-        refused = [(KEYS, name, f"{stmt.op} takes the keys in `{name}`") for name in others]
+        values = [value for value in values_of(stmt) if isinstance(value, ir.TileRef)]
+        others = [value.tile for value in values if value is not stationary]
+        refused = [((KEYS, name), f"{stmt.op} takes the keys in `{name}`") for name in others]
         if is_position_mask(stmt):
-            refused.append((ROWS, others[0], f"{stmt.op} goes by the positions of rows"))
-        follow = found.follow
+            refused.append(((ROWS, others[0]), f"{stmt.op} goes by the positions of rows"))
+        joins = found.joins
         if isinstance(stationary, ir.TileRef):
-            follow = (*follow, (KEYS, frozenset((stationary.tile,)), (others[0],)))
-        return Says(found.holds, follow, (*found.refused, *refused))
+            joins = (*joins, (KEYS, stationary.tile))
+        return Says((), joins, found.follows, (*found.refused, *refused))
 
     def transfer(self, stmt: ir.Instr) -> Says:
         tile, piece = parts_of(stmt)
         role = _role(piece, self.head)
         if role == "other":
-            return Says(error=f"`{self.head}` is no index of `{piece.tensor}` that a run goes by")
+            reason = f"`{self.head}` is no index of `{piece.tensor}` that a run goes by"
+            raise refuse(stmt, reason)
         if not role:
             return self.of_no_head(stmt, ROWS, KEYS)
-        other = ROWS if role == KEYS else KEYS
-        reason = f"`{tile.tile}` holds keys and rows"
-        return Says(((role, tile.tile),), refused=((other, tile.tile, reason),))
-
-
-class _Pairer(Packer):
-    """Writes a phase's body for several heads; refuses other uses of the head."""
-
-    def __init__(self, rows: Pairs, site: Site, head: str, count: int) -> None:
-        super().__init__(rows, site, head, ONE)
-        self.count, self.namer = count, Namer(rows.kernel)
-        self.heads = self.namer.fresh("heads")
-        self.row = ""  # the loop's variable while a matmul of one head is written
-
-    def declared_rows(self, tile: ir.TileDecl) -> ir.Expr:
-        held = self.site in self.rows.held[ROWS] or self.site in self.rows.held[KEYS]
-        return times(tile.rows, self.count) if held else tile.rows
+        other = (ROWS if role == KEYS else KEYS, tile.tile)
+        return Says(((role, tile.tile),), refused=((other, f"`{tile.tile}` holds keys and rows"),))
 
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
-        self.homes = self.rows.homes[self.site]
-        stationary = stmt.operands[2] if stmt.op == "matmul" else None
-        if (
-            not isinstance(stationary, ir.TileRef)
-            or self.homes[stationary.tile] not in self.rows.held[KEYS]
-        ):
+        keys = stmt.operands[2] if stmt.op == "matmul" else None
+        if not isinstance(keys, ir.TileRef) or not self.holds(KEYS, keys):
             return self.packed(stmt)
-        self.row = self.namer.fresh("y")
+        self.row = ir.Name(self.namer.fresh("y"))
         one = dataclasses.replace(self.packed(stmt), comments=ir.NO_COMMENTS)
-        stop = ir.Name(self.heads)
-        loop = ir.Loop(self.row, ir.Const(0), stop, ONE, (one,), stmt.comments, stmt.loc)
-        self.row = ""
-        return loop
+        name, comments, loc = self.row.id, stmt.comments, stmt.loc
+        self.row = None
+        return ir.Loop(name, ir.Const(0), self.heads, ONE, (one,), comments, loc)
 
     def expr(self, expr: ir.Expr) -> ir.Expr:
         if self.head in names_in(expr):
@@ -222,50 +202,45 @@ class _Pairer(Packer):
         return expr
 
     def tile(self, ref: ir.TileRef) -> ir.TileRef:
-        home, heads, row = self.homes[ref.tile], ir.Name(self.heads), ir.Name(self.row)
-        rows, height = ref.rows, self.rows.tiles[home].rows
-        if home in self.rows.held[ROWS]:
+        rows, height = ref.rows, self.decls[ref.tile].rows
+        if self.holds(ROWS, ref):
             if rows != ir.FULL:
                 raise refuse(self.stmt, f"a piece of `{ref.tile}` has not all rows of a head")
-            if self.row:
-                first = row if height == ONE else times(row, height)
-                return dataclasses.replace(ref, rows=ir.Slice(first, add(first, height)))
-            stop = heads if height == ONE else ir.Op("*", (heads, height))
-            return dataclasses.replace(ref, rows=ir.Slice(None, stop))
-        if home not in self.rows.held[KEYS]:
+            start = None if self.row is None else times(self.row, height)
+            stop = times(self.heads, height) if start is None else add(start, height)
+            return dataclasses.replace(ref, rows=ir.Slice(start, stop))
+        if not self.holds(KEYS, ref):
             return ref
         if rows.step is not None:
             raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {rows.step}-th row")
-        end = height if rows.stop is None else rows.stop
-        last = times(end, heads)
-        start = None if rows.start is None else times(rows.start, heads)
-        if not self.row:
-            return dataclasses.replace(ref, rows=ir.Slice(start, last))
-        begin: ir.Expr = row if start is None else add(start, row)
-        if not self.has_keys(rows.start or ir.Const(0), end):
+        end, start = rows.stop or height, rows.start
+        last = times(end, self.heads)
+        begin = None if start is None else times(start, self.heads)
+        if self.row is None:
+            return dataclasses.replace(ref, rows=ir.Slice(begin, last))
+        first = self.row if begin is None else add(begin, self.row)
+        if not self.has_keys(start or ir.Const(0), end):
             # An empty piece must not begin behind its end.
-            begin = ir.Op("min", (begin, last))
-        return dataclasses.replace(ref, rows=ir.Slice(begin, last, heads))
+            first = ir.Op("min", (first, last))
+        return dataclasses.replace(ref, rows=ir.Slice(first, last, self.heads))
 
     def has_keys(self, start: ir.Expr, stop: ir.Expr) -> bool:
         """Whether a piece of the keys certainly has rows where the matmul stands."""
-        kernel = self.rows.kernel
         # Scalars of the kernel's top stand for themselves: what they are made of is no help here.
         known = Integers(
-            surroundings(kernel, self.site),
-            outside=surroundings(kernel, self.site[:1]),
-            least={name: 1 for name, value in kernel.tunables.items() if value > 0},
+            surroundings(self.kernel, self.site),
+            outside=surroundings(self.kernel, self.site[:1]),
+            least={name: 1 for name, value in self.kernel.tunables.items() if value > 0},
         )
         return known.below(start, stop)
 
     def entry(self, entry: Entry) -> Entry:
-        heads = ir.Name(self.heads)
         if entry == ir.Name(self.head):
-            return ir.Slice(ir.Name(self.head), add(ir.Name(self.head), heads))
+            return ir.Slice(ir.Name(self.head), add(ir.Name(self.head), self.heads))
         group = _group(entry, self.head)
         if group is not None:
             assert isinstance(entry, ir.Slice) and entry.start is not None
-            return ir.Slice(entry.start, add(entry.start, ir.Op("*", (heads, group))))
+            return ir.Slice(entry.start, add(entry.start, ir.Op("*", (self.heads, group))))
         return super().entry(entry)
 
     def tensor(self, ref: ir.TensorRef) -> ir.TensorRef:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import expressions, names_in
-from m890sim.schedule.core.effects import effects_of
+from m890sim.schedule.core.effects import effects_of, touches
+from m890sim.schedule.core.pieces import tiles_of, writes
 from m890sim.schedule.core.running.item import ONE, Item, Softmax, blocks_of, softmax_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
@@ -45,13 +46,13 @@ def require_parts(kernel: ir.Kernel, name: str) -> None:
     if len(parts) != 1 or len(least) != 1 or ir.Name(name) not in parts | least:
         raise EditError(f"{name} is no number of parts of a range")
     check = _Check(kernel, parts.pop(), least.pop())
-    check.uses()
+    scratch = check.dims.keys()
     split = [phase for phase in kernel.phases if check.parts in phase.extents]
-    merged = [phase for phase in kernel.phases if effects_of(phase).reads & check.dims.keys()]
+    merged = [phase for phase in kernel.phases if effects_of(phase).reads & scratch]
     if not split or any(phase in split for phase in merged):
         raise EditError(f"{name} is no number of parts of a range that are merged later")
     for phase in kernel.phases:
-        if phase not in split and effects_of(phase).writes & check.dims.keys():
+        if phase not in split and effects_of(phase).writes & scratch:
             reason = f"the scratch of the parts, {check.parts.id} of them, is written here"
             raise refuse(phase, reason)
     for phase in split:
@@ -69,31 +70,27 @@ def _using(body: Body, names: set[str]) -> Iterator[ir.Stmt]:
 
 
 class _Check:
-    """One walk over the phases that share a number of parts."""
+    """The phases that share a number of parts. Raises: EditError where it is used otherwise."""
 
     def __init__(self, kernel: ir.Kernel, parts: ir.Name, least: ir.Name) -> None:
-        self.kernel, self.parts, self.least = kernel, parts, least
+        self.parts, self.least = parts, least
         self.lets: dict[str, ir.Expr] = {}  # of the phases that split, by name
         self.factor: dict[str, Factor] = {}  # scratch of a maximum -> in the sums' weights
         self.maximum: dict[str, str] = {}  # scratch -> that of its maximum
         self.dims: dict[str, int] = {}  # scratch -> the place of the parts in it
-
-    def uses(self) -> None:
-        """Refuses uses of the two tunables in other places than split_range's."""
-        names = {self.parts.id, self.least.id}
-        for stmt in _using(self.kernel.body, names):
-            if isinstance(stmt, ir.HbmDecl) and self.parts in stmt.dims:
-                self.dims[stmt.name] = stmt.dims.index(self.parts)
+        names = {parts.id, least.id}
+        for stmt in _using(kernel.body, names):
+            if isinstance(stmt, ir.HbmDecl) and parts in stmt.dims:
+                self.dims[stmt.name] = stmt.dims.index(parts)
             extents = isinstance(stmt, (ir.Cores, ir.HbmDecl, ir.TileDecl))
             for expr in expressions(stmt) if counts_of(stmt) is None else ():
-                if not (extents and expr == self.parts) and not names.isdisjoint(names_in(expr)):
-                    found = f"{self.parts.id} or {self.least.id} is used for something else"
-                    raise refuse(stmt, found)
+                if not (extents and expr == parts) and not names.isdisjoint(names_in(expr)):
+                    raise refuse(stmt, f"{parts.id} or {least.id} is used for something else")
 
     # ---- the phase of the parts ----
 
     def split(self, phase: ir.Cores) -> None:
-        """Refuses a phase that does not take shares of a range."""
+        """Refuses a phase that does not take shares of a range, or does more with its parts."""
         if phase.extents.count(self.parts) != 1:
             raise refuse(phase, f"{self.parts.id} is two of the phase's extents")
         x = ir.Name(phase.vars[phase.extents.index(self.parts)])
@@ -103,70 +100,64 @@ class _Check:
             reason = "the maximum of a part without keys must be a finite number"
             raise refuse(softmax.fill, reason)
         lets = {s.name: s.value for s in ir.walk(phase.body) if isinstance(s, ir.Let)}
-        used = self.bounds(item, x, lets)
-        self.stores(softmax, x)
-        conditions = [block[-1] for block in item.outer]
-        guards = [c for c in conditions if expressions(c) == [ir.Op("<", (x, used))]]
-        if len(guards) != 1:
-            raise refuse(phase, f"no `if {x.id} < {used.id}` is around the loops")
-        allowed = {id(bound) for loop in item.loops for bound in (loop.start, loop.stop)}
-        allowed.update(map(id, expressions(guards[0])))
-        for stmt in _using(phase.body, {x.id}):
-            for expr in expressions(stmt):
-                place = isinstance(stmt, ir.Instr) and stmt.op == "store" and expr == x
-                if x.id in names_in(expr) and id(expr) not in allowed and not place:
-                    reason = f"`{x.id}` is used for something else than its share"
-                    raise refuse(stmt, reason)
+        loops, shares = zip(*(self.whole(loop, x, lets) for loop in item.loops), strict=True)
+        some = ir.Op("max", (ONE, largest_count(shares)))
+        used = next((name for name, value in lets.items() if value == some), None)
+        if used is None:
+            raise refuse(phase, "no scalar is the number of parts that have something")
+        guard = ir.Op("<", (x, ir.Name(used)))
+        ends = [block[-1] for block in item.outer]
+        others = [end for end in ends if expressions(end) != [guard]]
+        if len(others) != len(ends) - 1:
+            raise refuse(phase, f"no `if {x.id} < {used}` is around the loops")
+        rest = [stmt for block in item.outer for stmt in block[:-1]]
+        rest += [dataclasses.replace(end, then=()) for end in others if isinstance(end, ir.If)]
+        rest += [stmt for stmt in item.body if not isinstance(stmt, ir.Loop)]
+        for stmt in (*rest, *loops):
+            store = isinstance(stmt, ir.Instr) and stmt.op == "store"
+            if x.id in effects_of(stmt).uses and not store:
+                raise refuse(stmt, f"`{x.id}` is used for something else than its share")
+        homes = self.stored(softmax, x)
+        self.maximum |= dict.fromkeys(homes.values(), homes[softmax.maximum])
+        self.factor[homes[softmax.maximum]] = softmax.factor
         self.lets |= lets
 
-    def bounds(self, item: Item, x: ir.Name, lets: dict[str, ir.Expr]) -> ir.Name:
-        """The name of the number of parts that have something; refuses loops of other ranges."""
-        lengths = [name for name, value in lets.items() if counts_of(ir.Let(name, value))]
-        shares: list[Share] = []
-        for loop in item.loops:
-            begin, stop = loop.start, loop.stop
-            name = next((name for name in lengths if name in names_in(begin)), None)
-            reason = f"the loop over {loop.var} does not take a share of its range"
-            if name is None or not isinstance(stop, ir.Op) or stop.op != "min":
-                raise refuse(loop, reason)
-            start: ir.Expr = ir.Const(0)
-            if isinstance(begin, ir.Op) and begin.op == "+":
-                start = begin.args[0]
+    def whole(self, loop: ir.Loop, x: ir.Name, lets: dict[str, ir.Expr]) -> tuple[ir.Loop, Share]:
+        """The loop over the whole range of which a loop takes a share; the share."""
+        begin, stop = loop.start, loop.stop
+        used = [name for name in lets if name in names_in(begin)]
+        name = next((name for name in used if counts_of(ir.Let(name, lets[name]))), "")
+        if name and isinstance(begin, ir.Op) and isinstance(stop, ir.Op):
+            start = begin.args[0] if begin.op == "+" else ir.Const(0)
             whole = dataclasses.replace(loop, start=start, stop=stop.args[0])
             share = Share.of(whole, name, x, self.parts, self.least)
-            if (begin, stop, lets[name]) != (share.begin, share.end, share.length.value):
-                raise refuse(loop, reason)
-            shares.append(share)
-        wanted = ir.Op("max", (ONE, largest_count(shares)))
-        for name, value in lets.items():
-            if value == wanted:
-                return ir.Name(name)
-        raise refuse(item.stmt, "no scalar is the number of parts that have something")
+            if (begin, stop, lets[name]) == (share.begin, share.end, share.length.value):
+                return whole, share
+        raise refuse(loop, f"the loop over {loop.var} does not take a share of its range")
 
-    def stores(self, softmax: Softmax, x: ir.Name) -> None:
-        """Refuses an epilogue that does more than leave what is carried in scratch."""
+    def stored(self, softmax: Softmax, x: ir.Name) -> dict[str, str]:
+        """Where a part leaves what it carries; refuses an epilogue that does more."""
         source: dict[object, str] = {piece: name for name, piece in softmax.pieces.items()}
         homes: dict[str, str] = {}
         for stmt in softmax.item.epilogue:
-            if isinstance(stmt, ir.TileDecl) or (isinstance(stmt, ir.Instr) and stmt.op == "fence"):
+            op = stmt.op if isinstance(stmt, ir.Instr) else ""
+            if isinstance(stmt, ir.Instr) and op == "copy" and stmt.operands[1] in source:
+                source[stmt.operands[0]] = source[stmt.operands[1]]
                 continue
-            if isinstance(stmt, ir.Instr) and stmt.op == "copy":
-                made, origin = stmt.operands
-                if isinstance(made, ir.TileRef) and origin in source:
-                    source[made] = source[origin]
-                    continue
-            elif isinstance(stmt, ir.Instr) and stmt.op == "store":
+            if isinstance(stmt, ir.Instr) and op == "store":
                 tile, place = parts_of(stmt)
-                at = self.dims.get(place.tensor)
-                if tile in source and at is not None and place.index[at] == x:
+                index = dict(enumerate(place.index))
+                part = index.pop(self.dims.get(place.tensor, -1), None)
+                others = [name for entry in index.values() for name in names_in(entry)]
+                if tile in source and part == x and x.id not in (*others, *names_in(tile)):
                     homes[source[tile]] = place.tensor
                     continue
-            raise refuse(stmt, "a part does more than leave what it carries in scratch")
+            if op != "fence" and not isinstance(stmt, ir.TileDecl):
+                raise refuse(stmt, "a part does more than leave what it carries in scratch")
         if homes.keys() != softmax.pieces.keys():
             last = softmax.item.body[-1]
             raise refuse(last, "a part does not leave all that it carries in scratch")
-        self.maximum |= dict.fromkeys(homes.values(), homes[softmax.maximum])
-        self.factor[homes[softmax.maximum]] = softmax.factor
+        return homes
 
     # ---- the phase that merges ----
 
@@ -177,83 +168,56 @@ class _Check:
             if self.lets.get(name, value) != value:
                 raise refuse(phase, f"`{name}` is not what it is in the phase of the parts")
         body = blocks_of(phase.body)[-1]
-        single = {id(stmt) for stmt in body}
-        instructions = [stmt for stmt in ir.walk(phase.body) if isinstance(stmt, ir.Instr)]
-        inside = {id(stmt) for stmt in ir.walk(body)}
-        for stmt in instructions:
-            if id(stmt) not in inside:
-                raise refuse(stmt, "the parts are not merged in one block")
-        homes: dict[str, str] = {}  # tile -> the scratch of the parts that it holds
-        loads = [stmt for stmt in instructions if self.is_load(stmt)]
+        instructions = [stmt for stmt in body if isinstance(stmt, ir.Instr)]
+        loads = [s for s in instructions if effects_of(s).reads & self.dims.keys()]
+        held: dict[str, ir.TileRef] = {}  # scratch -> the tile in which all of its parts are
         for stmt in loads:
-            if id(stmt) not in single:
-                raise refuse(stmt, "parts of several rows are merged; split anew instead")
-            self.load(stmt, own, homes)
-        steps = [
-            stmt
-            for stmt in instructions
-            if not homes.keys().isdisjoint(effects_of(stmt).touched) and stmt not in loads
-        ]
-        if any(id(stmt) not in single for stmt in steps):
-            raise refuse(phase, "the parts are not merged in one block")
-        for total in self.sums(phase, steps, homes):
-            writers = [stmt for stmt in instructions if total.tile in effects_of(stmt).writes]
+            tile, piece = parts_of(stmt)
+            entry = piece.index[self.dims[piece.tensor]]
+            stop = entry.stop if isinstance(entry, ir.Slice) and entry.start is None else None
+            used = own.get(stop.id) if isinstance(stop, ir.Name) and stop.id in self.lets else None
+            some = isinstance(used, ir.Op) and used.op == "max" and used.args[0] == ONE
+            twice = piece.tensor in held or tile.tile in tiles_of(*held.values())
+            if twice or not some or tile.rows != entry:
+                raise refuse(stmt, f"this does not load all parts of `{piece.tensor}`")
+            held[piece.tensor] = ir.TileRef(tile.tile, tile.rows)
+        for part in body:
+            found = effects_of(part)
+            if ir.blocks(part) and found.reads & self.dims.keys():
+                raise refuse(part, "parts of several rows are merged; split anew instead")
+            if ir.blocks(part) and (found.reads | found.writes) & tiles_of(*held.values()):
+                raise refuse(part, "the parts are not merged in one block")
+        for home, ref in held.items():
+            steps = [s for s in instructions if touches(s, ref.tile) and s not in loads]
+            total = self.total(home, held, [*map(_without_engine, steps)])
+            if total is None:
+                found_at = steps[0] if steps else phase
+                reason = f"the parts in `{home}` are not merged as split_range does it"
+                raise refuse(found_at, reason)
+            writers = [s for s in body if writes(s, {total})]
             if len(writers) != 1:
-                raise refuse(writers[-1], f"`{total.tile}` is written again")
+                raise refuse(writers[-1], f"`{total}` is written again")
 
-    def is_load(self, stmt: ir.Instr) -> bool:
-        """Whether an instruction loads parts."""
-        return stmt.op == "load" and parts_of(stmt)[1].tensor in self.dims
+    def total(self, home: str, held: dict[str, ir.TileRef], steps: list[ir.Instr]) -> str | None:
+        """The tile where steps have the largest of the parts, or weigh them and add them up.
 
-    def load(self, stmt: ir.Instr, lets: dict[str, ir.Expr], homes: dict[str, str]) -> None:
-        """Notes a load of all parts that have something; refuses another one."""
-        tile, piece = parts_of(stmt)
-        entry = piece.index[self.dims[piece.tensor]]
-        stop = entry.stop if isinstance(entry, ir.Slice) and entry.start is None else None
-        used = lets.get(stop.id) if isinstance(stop, ir.Name) and stop.id in self.lets else None
-        if (
-            not (isinstance(used, ir.Op) and used.op == "max" and used.args[0] == ONE)
-            or tile.rows != entry
-            or tile.tile in homes
-        ):
-            raise refuse(stmt, f"this does not load all parts of `{piece.tensor}`")
-        homes[tile.tile] = piece.tensor
+        held: scratch -> the tile in which all of its parts are. None: they do something else.
+        """
+        ref, peak = held[home], held.get(self.maximum.get(home, ""))
+        if peak is None or len(steps) < 2:
+            return None
+        if peak is ref:
+            total, factor = steps[0].operands[0], self.factor[home]
+            sums = [held[name].tile for name in held if self.maximum.get(name) == home != name]
+            used = all(any(touches(step, name) for name in sums) for step in steps[3:])
+            made = used and steps[:3] == weights(ref, total, factor)
+        else:
+            total = steps[1].operands[0]
+            made = steps == weighed(ref, total, peak)
+        return total.tile if made and isinstance(total, ir.TileRef) else None
 
-    def sums(
-        self, phase: ir.Cores, steps: list[ir.Instr], homes: dict[str, str]
-    ) -> Iterator[ir.TileRef]:
-        """What the parts are added up in; refuses any other step than those of `merge`."""
-        tiles = {home: tile for tile, home in homes.items()}
-        done: dict[str, list[ir.Instr]] = {tile: [] for tile in homes}
-        held: dict[str, ir.TileRef] = {}
-        for stmt in steps:
-            read = effects_of(stmt).reads
-            refs = [ref for ref in stmt.operands if isinstance(ref, ir.TileRef)]
-            ref = next((ref for ref in refs if ref.tile in homes and ref.tile in read), None)
-            if ref is None:  # read through a keyword, or written anew
-                raise refuse(stmt, "this is no step of merging parts as split_range does it")
-            home = homes[ref.tile]
-            peak = tiles.get(self.maximum.get(home, ""))
-            if peak is None:
-                raise refuse(stmt, f"the parts in `{home}` are not merged with a maximum")
-            keywords = tuple((key, value) for key, value in stmt.keywords if key != "engine")
-            done[ref.tile].append(ir.Instr(stmt.op, stmt.operands, keywords))
-            held.setdefault(ref.tile, ir.TileRef(ref.tile, ref.rows))
-            if ref.tile != peak and len(done[peak]) != 3:
-                raise self.other(stmt, home)
-        for tile, home in homes.items():
-            made, number = done[tile], 0 if home in self.factor else 1
-            total = made[number].operands[0] if len(made) > number else None
-            if not isinstance(total, ir.TileRef):
-                raise self.other(phase, home)
-            if home in self.factor:
-                wanted = weights(held[tile], total, self.factor[home])
-            else:
-                peak = tiles[self.maximum[home]]
-                wanted = weighed(held[tile], total, ir.TileRef(peak, held[tile].rows))
-            if made != wanted:
-                raise self.other(phase, home)
-            yield total
 
-    def other(self, stmt: ir.Stmt, home: str) -> EditError:
-        return refuse(stmt, f"the parts in `{home}` are not merged as split_range does it")
+def _without_engine(stmt: ir.Instr) -> ir.Instr:
+    """The instruction as split_range writes it, whichever engine it is for now."""
+    keywords = tuple((key, value) for key, value in stmt.keywords if key != "engine")
+    return ir.Instr(stmt.op, stmt.operands, keywords)

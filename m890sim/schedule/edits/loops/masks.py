@@ -12,7 +12,6 @@ from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.liveness import early_reads, unwritten_reads
 from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.names import Namer, inlined
-from m890sim.schedule.core.pieces import instruction_at
 from m890sim.schedule.core.room import MOST_NESTING, require_shallow
 from m890sim.schedule.core.tree import Body, declaration, expect, extents, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
@@ -80,7 +79,7 @@ def guard_mask(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     Preconditions: a mask, and its condition is not certain to hold where it stands; the kernel
     stays within the limits on depth.
     """
-    mask = instruction_at(kernel, site, *MASKS)
+    mask = expect(kernel, site, ir.Instr)
     condition = mask_condition(kernel, site, mask)
     truth = truth_at(kernel, site, condition)
     if truth is True:

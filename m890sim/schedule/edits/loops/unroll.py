@@ -46,7 +46,7 @@ def unroll(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) 
         raise refuse(loop, f"{found}, and an iteration can hold each of them once only")
     ahead, step = add(ir.Name(loop.var), loop.step), times(loop.step, 2)
     require_shallow(loop, ahead, step, ir.Op("<", (ir.Name(loop.var), loop.stop)))
-    require_inside(kernel, site, loop, loop.start, loop.stop, ahead=loop.step)
+    require_inside(kernel, site, loop, loop.start, loop.stop, ahead)
 
     def build() -> ir.Kernel:
         namer = Namer(kernel)
@@ -91,7 +91,7 @@ def peel_last(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     require_shallow(loop, stop, last, _runs(loop))
     if size_of(loop).branches:  # without them every iteration does what the last one does
         require_inside(kernel, site, loop, loop.start, stop)
-        require_inside(kernel, site, loop, loop.start, loop.stop, only=last)
+        require_inside(kernel, site, loop, loop.start, loop.stop, last)
 
     def build() -> ir.Kernel:
         alone = _iteration(kernel, site, loop, last, others=1)
@@ -125,7 +125,7 @@ def peel_first(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     require_shallow(loop, start, _runs(loop))
     require_inside(kernel, site, loop, start, loop.stop)
     if size_of(loop).branches:
-        require_inside(kernel, site, loop, loop.start, loop.stop, only=loop.start)
+        require_inside(kernel, site, loop, loop.start, loop.stop, loop.start)
 
     def build() -> ir.Kernel:
         first, *others = _iteration(kernel, site, loop, loop.start, others=0)

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from m890sim.kernel import ir
 from m890sim.schedule.core.effects import effects_of, touches
-from m890sim.schedule.core.integers.failures import (
-    may_fail,
-    may_overflow,
-    range_at_launch,
-    runs_now,
-)
+from m890sim.schedule.core.integers import failures
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.scopes import of_tiles
-from m890sim.schedule.core.tree import beside, block, insert, node, replace
+from m890sim.schedule.core.tree import beside, block, expect, insert, node, parent_of, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 
 
-def _up(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    if isinstance(stmt, ir.Instr):
-        inside = len(site) > 2 and isinstance(node(kernel, site[:-1]), (ir.Loop, ir.Stage))
-    else:
-        inside = len(site) > 1
-    if inside:
-        yield None
+def _in_block(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> bool:
+    parent = parent_of(kernel, site)
+    return isinstance(parent, (ir.Loop, ir.Stage)) if isinstance(stmt, ir.Instr) else bool(parent)
+
+
+_INSIDE = (_in_block, "it stands in no block that it could leave: an instruction leaves loops only")
 
 
 @edit(
     16,
     on=heads("Let", "TileDecl", "Instr") - {"store", "fence"},
-    arguments=_up,
+    only=_INSIDE,
     scope=of_tiles,
     exact=True,
 )
@@ -52,15 +44,12 @@ def hoist(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -
     reads its result; where the loop may have no iteration, a condition guards it.
     """
     stmt = node(kernel, site)
-    if len(site) < 2:
-        raise refuse(stmt, "this statement stands in no block that it could leave")
     out: ir.Stmt = stmt
     if isinstance(stmt, ir.Instr):
         place, out = _out_of_loop(kernel, site, stmt)
-    elif isinstance(stmt, (ir.Let, ir.TileDecl)):
-        place = _place_of_definition(kernel, site, stmt)
     else:
-        raise refuse(stmt, "only assignments, tiles and instructions leave their block")
+        assert isinstance(stmt, (ir.Let, ir.TileDecl))
+        place = _place_of_definition(kernel, site, stmt)
     return lambda: insert(replace(kernel, site), place, out)
 
 
@@ -83,15 +72,18 @@ def _place_of_definition(kernel: ir.Kernel, site: Site, stmt: ir.Let | ir.TileDe
     if any(stmt.name in effects_of(other).defines for other, _ in others):
         raise refuse(stmt, f"`{stmt.name}` has another meaning beside or below that block")
     if isinstance(stmt, ir.Let):
-        runs = isinstance(parent, ir.Stage) or (
-            isinstance(parent, ir.Loop) and runs_now(kernel, parent)
-        )
         around = surroundings(kernel, place)
-        if not runs and (may_fail(stmt.value) or may_overflow(around, kernel.tunables, stmt.value)):
+        runs = isinstance(parent, ir.Stage) or (
+            isinstance(parent, ir.Loop) and failures.runs_now(kernel, parent)
+        )
+        if not runs and (
+            failures.may_fail(stmt.value)
+            or failures.may_overflow(around, kernel.tunables, stmt.value)
+        ):
             found = f"`{stmt.name}` reads a table, divides or may leave 64 bits"
             raise refuse(stmt, f"{found}, and would do so where its block may not run")
         return place
-    most = (range_at_launch(kernel, dim).high for dim in (stmt.rows, stmt.cols))
+    most = (failures.range_at_launch(kernel, dim).high for dim in (stmt.rows, stmt.cols))
     if any(high is not None and high < 0 for high in most):
         raise refuse(stmt, f"the extents of `{stmt.name}` would be negative")
     inside = [s for s in ir.children(parent) if isinstance(s, ir.Stage) and touches(s, stmt.name)]
@@ -106,19 +98,13 @@ def _out_of_loop(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> tuple[Site, i
     place = site[:-1]
     if isinstance(node(kernel, place), ir.Stage):
         place = place[:-1]
-    loop = node(kernel, place)
-    if not isinstance(loop, ir.Loop):
-        raise refuse(stmt, "an instruction leaves a loop only")
+    loop = expect(kernel, place, ir.Loop)
     found = effects_of(stmt)
-    if not found.writes:
-        raise refuse(stmt, "a fence stays in its loop")
     own = found.names & effects_of(loop).defines
     if own:
         raise refuse(stmt, f"this instruction depends on `{min(own)}`, which belongs to the loop")
     if found.reads & found.writes:
         raise refuse(stmt, f"it changes `{min(found.reads & found.writes)}` in every iteration")
-    if isinstance(stmt.operands[0], ir.TensorRef):
-        raise refuse(stmt, "a store stays in its loop")
     for other, above in beside(loop.body, site[len(place) :]):
         clash = effects_of(other).writes & (found.reads | found.writes)
         if clash:
@@ -126,7 +112,7 @@ def _out_of_loop(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> tuple[Site, i
         early = effects_of(other).reads & found.writes if above else None
         if early:
             raise refuse(stmt, f"`{min(early)}` is read above it in the loop")
-    if runs_now(kernel, loop):
+    if failures.runs_now(kernel, loop):
         return place, stmt
     runs = ir.Op("<", (loop.start, loop.stop))
     require_shallow(loop, loop.start, runs)

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import takewhile
 
 from m890sim.kernel import ir
 from m890sim.schedule.core.effects import effects_of, independent
 from m890sim.schedule.core.tree import block, replace
-from m890sim.schedule.edit import Argument, Context, Offers, Planned, Site, edit, heads, refuse
+from m890sim.schedule.edit import Argument, Context, Only, Planned, Site, edit, heads, refuse
 
 _MOVED = heads("Instr", "If", "Loop") - {"fence"}
-
-
-def _obstacle(stmt: ir.Stmt, other: ir.Stmt) -> str:
-    """Why two neighbours may not change places; "" where they may."""
-    if isinstance(stmt, ir.Cores) or isinstance(other, ir.Cores):
-        return "phases keep their places, and what stands above them stays there"
-    if isinstance(stmt, ir.Stage) and isinstance(other, ir.Stage):
-        return "stages stand in the order of their numbers"
-    if not independent(stmt, other):
-        where = f" in line {other.loc.line}" if other.loc.line else ""
-        return f"it and its neighbour{where} use the same tile, tensor or name"
-    return ""
 
 
 def _move(kernel: ir.Kernel, site: Site, step: int, least: int) -> Planned:
@@ -30,28 +17,23 @@ def _move(kernel: ir.Kernel, site: Site, step: int, least: int) -> Planned:
     body, index = block(kernel, site)
     stmt = body[index]
     others = body[index + 1 :] if step > 0 else body[:index][::-1]  # the nearest first
-    near = others[:least]
-    reason = next(filter(None, (_obstacle(stmt, other) for other in near)), "")
-    if reason or len(near) < least:
-        way = "up" if step < 0 else "down"
-        far = "" if least == 1 else f" past {least} statements"
-        reason = reason or "its block ends there"
-        raise refuse(stmt, f"this statement cannot move {way}{far}: {reason}")
-
-    def passed() -> list[ir.Stmt]:
-        far = near if least == 1 else others
-        return list(takewhile(lambda other: not _obstacle(stmt, other), far))
-
+    if least == 1:
+        others = others[:1]
+    passed = tuple(takewhile(lambda other: independent(stmt, other), others))
+    if len(passed) < least:
+        line = others[len(passed)].loc.line
+        where = f" in line {line}" if line else ""
+        found = f"it and its neighbour{where} use the same tile, tensor or name"
+        raise refuse(stmt, f"this statement cannot move {'up' if step < 0 else 'down'}: {found}")
     # What writes and defines nothing passes its equals, and nothing would change.
-    if near[0] == stmt and all(other == stmt for other in passed()):
+    if all(other == stmt for other in passed):
         raise refuse(stmt, "it would pass its equals only")
 
     def build() -> ir.Kernel:
-        others = passed()
         if step > 0:
-            return replace(kernel, site, *others, stmt, count=len(others) + 1)
-        first = (*site[:-1], site[-1] - len(others))
-        return replace(kernel, first, stmt, *reversed(others), count=len(others) + 1)
+            return replace(kernel, site, *passed, stmt, count=len(passed) + 1)
+        first = (*site[:-1], site[-1] - len(passed))
+        return replace(kernel, first, stmt, *reversed(passed), count=len(passed) + 1)
 
     return build
 
@@ -64,20 +46,17 @@ def _neighbours(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, .
     return (*body[max(index - 2, 0) : index], None, *body[index : index + 3])
 
 
-def _past(step: int, least: int) -> Offers:
-    """Offers no argument where so many statements stand above (-1) or below (1) in the block."""
+def _past(step: int, least: int) -> Only:
+    """Places with so many statements above (-1) or below (1) in the block."""
 
-    def arguments(
-        kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-    ) -> Iterator[None]:
+    def has_room(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> bool:
         body, index = block(kernel, site)
-        if (index if step < 0 else len(body) - 1 - index) >= least:
-            yield None
+        return (index if step < 0 else len(body) - 1 - index) >= least
 
-    return arguments
+    return has_room, f"its block ends there, before it has passed {least}"
 
 
-@edit(12, on=_MOVED | {"Let", "TileDecl"}, arguments=_past(-1, 1), scope=_neighbours, exact=True)
+@edit(12, on=_MOVED | {"Let", "TileDecl"}, only=_past(-1, 1), scope=_neighbours, exact=True)
 def move_up(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Exchanges a statement with the one above it in its block.
 
@@ -91,7 +70,7 @@ def move_up(kernel: ir.Kernel, site: Site, argument: Argument, context: Context)
     return _move(kernel, site, -1, 1)
 
 
-@edit(13, on=_MOVED, arguments=_past(1, 1), scope=_neighbours, exact=True)
+@edit(13, on=_MOVED, only=_past(1, 1), scope=_neighbours, exact=True)
 def move_down(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Exchanges a statement with the one below it in its block.
 
@@ -103,7 +82,7 @@ def move_down(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
     return _move(kernel, site, 1, 1)
 
 
-@edit(14, on=_MOVED, arguments=_past(-1, 2), scope=_neighbours, exact=True)
+@edit(14, on=_MOVED, only=_past(-1, 2), scope=_neighbours, exact=True)
 def move_up_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement up past all statements above it of which it is independent.
 
@@ -116,7 +95,7 @@ def move_up_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return _move(kernel, site, -1, 2)
 
 
-@edit(15, on=_MOVED, arguments=_past(1, 2), scope=_neighbours, exact=True)
+@edit(15, on=_MOVED, only=_past(1, 2), scope=_neighbours, exact=True)
 def move_down_far(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Moves a statement down past all statements below it of which it is independent.
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
+from m890sim.language.reserved import MAX_STAGE
 from m890sim.schedule.core.effects import Effects, effects_of
 from m890sim.schedule.core.names import top_names
-from m890sim.schedule.core.tree import Body, contents, node, parent_of, replace, staged
+from m890sim.schedule.core.scopes import in_stages
+from m890sim.schedule.core.tree import Body, contents, expect, replace, staged
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
 
-_LAST = 7  # the highest number of a stage
 BESIDE = (ir.Let, ir.TileDecl)  # what may stand beside stages
 
 
@@ -26,15 +27,14 @@ def with_slots(kernel: ir.Kernel, loop: ir.Loop) -> ir.Loop:
         remedy = "keep it in one stage, or sink its declaration into the loop"
         raise refuse(loop, f"{text}; {remedy}")
     used = _used_in_several(stages)
-
-    def widened(child: ir.Stmt) -> ir.Stmt:
-        if isinstance(child, ir.TileDecl) and child.name in used:
-            need = used[child.name][-1] - used[child.name][0] + 1
-            if evaluate(child.slots, kernel.tunables) < need:
-                return dataclasses.replace(child, slots=ir.Const(need))
-        return child
-
-    return dataclasses.replace(loop, body=tuple(map(widened, loop.body)))
+    body = list(loop.body)
+    for name, place in contents(loop.body).tiles.items():
+        tile, at = body[place], used.get(name, [0])
+        assert isinstance(tile, ir.TileDecl)
+        need = at[-1] - at[0] + 1
+        if evaluate(tile.slots, kernel.tunables) < need:
+            body[place] = dataclasses.replace(tile, slots=ir.Const(need))
+    return dataclasses.replace(loop, body=tuple(body))
 
 
 def carried(stages: Mapping[int, Effects], own: Set[str]) -> dict[str, str]:
@@ -57,13 +57,7 @@ def _used_in_several(stages: Mapping[int, Effects]) -> dict[str, list[int]]:
     return {name: at for name, at in touched.items() if len(at) > 1}
 
 
-def _in_its_loop(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
-    """Scope: a statement, the one around a stage, the values of tunables."""
-    around = parent_of(kernel, site) if isinstance(stmt, ir.Stage) else None
-    return (stmt, around, kernel.params)
-
-
-@edit(19, on="Stage", scope=_in_its_loop, exact=True)
+@edit(19, on="Stage", scope=in_stages, exact=True)
 def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the last statement of a stage to the beginning of the next one.
 
@@ -80,7 +74,7 @@ def stage_later(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     return _passed_on(kernel, site, 1)
 
 
-@edit(20, on="Stage", scope=_in_its_loop, exact=True)
+@edit(20, on="Stage", scope=in_stages, exact=True)
 def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Moves the first statement of a stage to the end of the one before.
 
@@ -99,9 +93,8 @@ def stage_earlier(kernel: ir.Kernel, site: Site, argument: Argument, context: Co
 
 def _passed_on(kernel: ir.Kernel, site: Site, step: int) -> ir.Kernel:
     """The last statement of a stage goes to the next stage (1), or the first to the one before."""
-    stage, loop, at = node(kernel, site), parent_of(kernel, site), site[-1]
-    if not isinstance(stage, ir.Stage) or not isinstance(loop, ir.Loop):
-        raise refuse(stage, "only a stage passes statements on; pipeline the loop first")
+    stage, loop = expect(kernel, site, ir.Stage), expect(kernel, site[:-1], ir.Loop)
+    at, body = site[-1], list(loop.body)
     movable = [i for i, child in enumerate(stage.body) if not isinstance(child, BESIDE)]
     if not movable:
         raise refuse(stage, "this stage has no statement to pass on")
@@ -111,44 +104,40 @@ def _passed_on(kernel: ir.Kernel, site: Site, step: int) -> ir.Kernel:
     used = found.names.intersection(top_names(stage.body))
     if used:
         raise refuse(stmt, f"this statement uses `{min(used)}`, which belongs to its stage")
-    stages = [i for i, child in enumerate(loop.body) if isinstance(child, ir.Stage)]
+    stages = [i for i, child in enumerate(body) if isinstance(child, ir.Stage)]
     emptied = len(movable) == 1
     if step > 0 and emptied and at in (stages[0], stages[-1]):
         raise refuse(stage, "the stage would be empty; a loop keeps its first and last stage")
     if step < 0 and at == stages[0]:
         raise refuse(stage, "there is no stage before this one")
-    changed: dict[int, Body] = {at: () if emptied else (dataclasses.replace(stage, body=left),)}
+    new: Body = () if emptied else (dataclasses.replace(stage, body=left),)
     if step > 0 and at == stages[-1]:
-        if stage.index >= _LAST:
-            raise refuse(stage, f"stages have numbers up to {_LAST}")
-        changed[at] += (ir.Stage(stage.index + 1, (stmt,)),)
+        if stage.index >= MAX_STAGE:
+            raise refuse(stage, f"stages have numbers up to {MAX_STAGE}")
+        new += (ir.Stage(stage.index + 1, (stmt,)),)
     else:
         to = stages[stages.index(at) + step]
-        target = loop.body[to]
+        target = body[to]
         assert isinstance(target, ir.Stage)
         # It moves past definitions between the two; of the other stage it enters the scope.
-        clash = found.defines.intersection(top_names(loop.body[min(at, to) : max(at, to)]))
+        clash = found.defines.intersection(top_names(body[min(at, to) : max(at, to)]))
         if step < 0:
-            clash |= found.names.intersection(top_names(loop.body[to:at]))
+            clash |= found.names.intersection(top_names(body[to:at]))
             clash |= found.defines.intersection(top_names(target.body))
         if clash:
             where = "between the two stages or in the other one"
             raise refuse(stmt, f"`{min(clash)}` is defined {where}")
         moved = (stmt, *target.body) if step > 0 else (*target.body, stmt)
-        changed[to] = (dataclasses.replace(target, body=moved),)
-    body = [new for i, child in enumerate(loop.body) for new in changed.get(i, (child,))]
-    loop = dataclasses.replace(loop, body=tuple(body))
-    return replace(kernel, site[:-1], with_slots(kernel, loop))
+        body[to] = dataclasses.replace(target, body=moved)
+    body[at : at + 1] = new
+    passed = with_slots(kernel, dataclasses.replace(loop, body=tuple(body)))
+    return replace(kernel, site[:-1], passed)
 
 
-def _staged(
-    kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-) -> Iterator[None]:
-    if isinstance(stmt, ir.Loop) and staged(stmt):
-        yield None
+_STAGED = (lambda kernel, site, loop: staged(loop), "only a loop with stages can lose them")
 
 
-@edit(21, on="Loop", arguments=_staged, scope=_in_its_loop, exact=True)
+@edit(21, on="Loop", only=_STAGED, scope=in_stages, exact=True)
 def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Removes the stages of a loop; their statements stay in the order of the text.
 
@@ -160,9 +149,7 @@ def unstage(kernel: ir.Kernel, site: Site, argument: Argument, context: Context)
 
     No name of a stage is defined again below it in the loop.
     """
-    loop = node(kernel, site)
-    if not isinstance(loop, ir.Loop) or not staged(loop):
-        raise refuse(loop, "only a loop with stages can lose them")
+    loop = expect(kernel, site, ir.Loop)
     return replace(kernel, site, dataclasses.replace(loop, body=unstaged(loop)))
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from m890sim.kernel import ir
 from m890sim.kernel.arithmetic import depth
 from m890sim.kernel.shapes import evaluate, instruction, same_value, simplify, slice_extent
 from m890sim.schedule.core.room import require_shallow
-from m890sim.schedule.core.tree import block, node, replace, with_next
+from m890sim.schedule.core.tree import block, node, replace, tensors, with_next
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, heads, refuse
 
 _ONE = ir.Const(1)
@@ -43,9 +43,8 @@ class _Transfer(NamedTuple):
         return instruction(self.stmt.op, operands, {"queue": ir.Const(queue)}, loc=self.stmt.loc)
 
 
-def _transfer(stmt: ir.Stmt | None) -> _Transfer:
-    if not isinstance(stmt, ir.Instr) or stmt.op not in _TRANSFERS:
-        raise refuse(stmt, "only a load or a store is a transfer")
+def _transfer(stmt: ir.Stmt) -> _Transfer:
+    assert isinstance(stmt, ir.Instr)
     tile, tensor = stmt.operands if stmt.op == "load" else stmt.operands[::-1]
     assert isinstance(tile, ir.TileRef) and isinstance(tensor, ir.TensorRef)
     index = enumerate(tensor.index)
@@ -53,17 +52,16 @@ def _transfer(stmt: ir.Stmt | None) -> _Transfer:
     return _Transfer(stmt, tile, tensor, sliced)
 
 
-def _queues(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[int]:
-    transfer = _transfer(stmt)
-    if len(transfer.sliced) > 1:
-        own = _queue(kernel, transfer.stmt)
-        yield from (queue for queue in range(context.queues) if queue != own)
+_SEVERAL_ROWS = (
+    lambda kernel, site, stmt: len(_transfer(stmt).sliced) > 1,
+    "the transfer has one row, which cannot be cut",
+)
 
 
-def _queue(kernel: ir.Kernel, stmt: ir.Instr) -> int:
-    queue = stmt.keyword("queue", ir.Const(0))
-    assert isinstance(queue, (ir.Const, ir.Name, ir.Op))
-    return evaluate(queue, kernel.tunables)
+def _queues(kernel: ir.Kernel, site: Site, stmt: Any, context: Context) -> Iterable[int]:
+    """All but the transfer's own."""
+    own = evaluate(stmt.keyword("queue", ir.Const(0)), kernel.tunables)
+    return [queue for queue in range(context.queues) if queue != own]
 
 
 def _with_tensors(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
@@ -71,7 +69,15 @@ def _with_tensors(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object,
     return (stmt, kernel.params, *(s for s in kernel.body if isinstance(s, ir.HbmDecl)))
 
 
-@edit(22, on=_TRANSFERS, arguments=_queues, scope=_with_tensors, placing=True, exact=True)
+@edit(
+    22,
+    on=_TRANSFERS,
+    only=_SEVERAL_ROWS,
+    arguments=_queues,
+    scope=_with_tensors,
+    placing=True,
+    exact=True,
+)
 def split_transfer(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Cuts a load or store into two transfers of half its rows, the second on queue `argument`.
 
@@ -84,15 +90,13 @@ def split_transfer(kernel: ir.Kernel, site: Site, argument: Argument, context: C
     """
     transfer = _transfer(node(kernel, site))
     stmt, tile, tensor, sliced = transfer
-    if not isinstance(argument, int) or not 0 <= argument < context.queues:
-        raise refuse(stmt, f"the queue must be from 0 to {context.queues - 1}, not {argument!r}")
-    if argument == _queue(kernel, stmt):
-        raise refuse(stmt, f"the transfer is on queue {argument} already")
+    queues = _queues(kernel, site, stmt, context)
+    if not isinstance(argument, int) or argument not in queues:
+        found = f"the queue must be from 0 to {context.queues - 1} and another one"
+        raise refuse(stmt, f"{found}, not {argument!r}")
     if tile.rows.step is not None:
         raise refuse(stmt, "the tile's rows have a step")
-    if len(sliced) < 2:
-        raise refuse(stmt, "the transfer has one row, which cannot be cut")
-    dims = _dims(kernel, tensor.tensor)
+    dims = tensors(kernel)[tensor.tensor].dims
     extent, *others = [slice_extent(entry, dims[at]) for at, entry in sliced.items()]
     half: ir.Expr = ir.Op("//", (extent, ir.Const(2)))
     if isinstance(extent, ir.Const):
@@ -111,16 +115,13 @@ def split_transfer(kernel: ir.Kernel, site: Site, argument: Argument, context: C
     require_shallow(stmt, half, inner)
     rows = half if inner == _ONE else ir.Op("*", (half, inner))
     middle, row = _sum(piece.start, half), _sum(tile.rows.start, rows)
-    first = transfer.of_rows((piece.start, middle), (tile.rows.start, row))
-    second = transfer.of_rows((middle, piece.stop), (row, tile.rows.stop), argument)
-    return lambda: replace(kernel, site, first, second)
 
+    def build() -> ir.Kernel:
+        first = transfer.of_rows((piece.start, middle), (tile.rows.start, row))
+        second = transfer.of_rows((middle, piece.stop), (row, tile.rows.stop), argument)
+        return replace(kernel, site, first, second)
 
-def _dims(kernel: ir.Kernel, tensor: str) -> tuple[ir.Expr, ...]:
-    for stmt in kernel.body:
-        if isinstance(stmt, ir.HbmDecl) and stmt.name == tensor:
-            return stmt.dims
-    return kernel.param(tensor).dims
+    return build
 
 
 def _sum(start: ir.Expr | None, length: ir.Expr) -> ir.Expr:
@@ -129,14 +130,15 @@ def _sum(start: ir.Expr | None, length: ir.Expr) -> ir.Expr:
     return ir.Op("+", (start, length))
 
 
-def _pairs(kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context) -> Iterator[None]:
-    body, index = block(kernel, site)
-    for below in body[index + 1 : index + 2]:
-        if isinstance(stmt, ir.Instr) and isinstance(below, ir.Instr) and below.op == stmt.op:
-            yield None
+def _beside_another(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> bool:
+    _, below = with_next(kernel, site, stmt)
+    return isinstance(below, ir.Instr) and below.op == stmt.op
 
 
-@edit(23, on=_TRANSFERS, arguments=_pairs, scope=with_next, placing=True, exact=True)
+_PAIR = (_beside_another, "what stands below it is no transfer of the same kind")
+
+
+@edit(23, on=_TRANSFERS, only=_PAIR, scope=with_next, placing=True, exact=True)
 def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> Planned:
     """Joins a load or store with the one below it whose rows follow on its own.
 
@@ -149,11 +151,7 @@ def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     transfer = _transfer(node(kernel, site))
     stmt, tile, tensor, sliced = transfer
     body, index = block(kernel, site)
-    if index + 1 == len(body):
-        raise refuse(stmt, "there is no transfer below it")
     below = body[index + 1]
-    if not isinstance(below, ir.Instr) or below.op != stmt.op:
-        raise refuse(stmt, f"what stands below it is no {stmt.op}")
     _, tile2, tensor2, sliced2 = _transfer(below)
     if (tile2.tile, tile2.cols, tensor2.tensor) != (tile.tile, tile.cols, tensor.tensor):
         raise refuse(stmt, "the transfer below moves other columns, another tile or tensor")
@@ -163,7 +161,7 @@ def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     two = sliced2[at]
     if any(e != tensor2.index[n] for n, e in enumerate(tensor.index) if n != at):
         raise refuse(stmt, "the transfer below moves another part of the tensor")
-    if _table(one) != _table(two):
+    if getattr(one, "table", "") != getattr(two, "table", ""):
         raise refuse(stmt, "one of the two is a gather, through a table of its own")
     if not _follows(one.stop, two.start):
         raise refuse(stmt, "the rows of the tensor below do not begin where these end")
@@ -179,9 +177,5 @@ def coalesce(kernel: ir.Kernel, site: Site, argument: Argument, context: Context
     return lambda: replace(kernel, site, joined, count=2)
 
 
-def _table(entry: ir.Slice | ir.Gather) -> str:
-    return entry.table if isinstance(entry, ir.Gather) else ""
-
-
 def _follows(stop: ir.Expr | None, start: ir.Expr | None) -> bool:
-    return stop is not None and start is not None and (stop == start or same_value(stop, start))
+    return stop is not None and start is not None and same_value(stop, start)
