@@ -21,7 +21,7 @@ from m890sim.judge.arguments import cases_of
 from m890sim.judge.evaluation import chosen_distributions, judge_case
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import computed, digest
-from m890sim.kernel.ir import Kernel, walk
+from m890sim.kernel.ir import Kernel, blocks
 from m890sim.language import check_built, check_size
 from m890sim.messages import described
 from m890sim.schedule import Context, Edit, EditError, check_edit
@@ -413,7 +413,13 @@ class Memory:
 
 
 def _statements(kernel: Kernel) -> int:
-    return sum(1 for _ in walk(kernel.body))
+    found, stack = 0, [kernel.body]
+    while stack:
+        body = stack.pop()
+        found += len(body)
+        for stmt in body:
+            stack += blocks(stmt)
+    return found
 
 
 def _check_space(space: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from m890_envs import GRAPH, MACRO, KernelEditEnv
+from m890_envs import GRAPH, MACRO, KernelEditEnv, operands
 from m890_envs.features import log_size
 from m890_envs.fields import (
     CASE,
@@ -132,6 +132,22 @@ def test_pieces_of_known_operands() -> None:
         ("out", (128, 64), None),
         ("part", (128, 2, 64), 1),
     ]
+
+
+@pytest.mark.parametrize("name", ["M890/MatmulMacro-v0", "M890/DecodeMacro-v0"])
+def test_remembered_pieces_are_those_of_a_first_look(make: Make, name: str) -> None:
+    env = make(name, **QUICK.get(name, {}))
+    steps = walk(env, 5, 12)
+    next(steps)  # the reset
+    session = env.session  # its copies of kernels share what the kernels share
+    kernels = [session.kernel for _ in steps]
+    assert len({id(kernel) for kernel in kernels}) > 8
+    pairs = [(kernel, case) for kernel in kernels for case in session.cases[:2]]
+    operands.KNOWN.clear()
+    found = [Operands(*pair).operands for pair in pairs]
+    for pair, remembered in zip(pairs, found, strict=True):
+        operands.KNOWN.clear()
+        assert Operands(*pair).operands == remembered
 
 
 def test_program_shows_parents_third_reads_and_slices() -> None:
