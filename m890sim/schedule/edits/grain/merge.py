@@ -32,13 +32,13 @@ class Parts:
     def lets(self) -> list[ir.Let]:
         """The scalars that say how long a part is, and how many have anything."""
         some = ir.Op("max", (ONE, largest_count(self.shares)))
-        let = ir.Let(self.used.id, some, loc=self.softmax.item.stmt.loc)
+        let = ir.Let(self.used.id, some, loc=self.softmax.stmt.loc)
         return [*(share.length for share in self.shares), let]
 
     @property
     def tiles(self) -> dict[str, ir.TileDecl]:
         """The carried tiles."""
-        return {name: self.softmax.item.tiles[name] for name in self.softmax.pieces}
+        return {name: self.softmax.tiles[name] for name in self.softmax.pieces}
 
     @property
     def single(self) -> bool:
@@ -53,7 +53,7 @@ class Parts:
 
     def declare(self, extents: tuple[ir.Expr, ...]) -> None:
         """Declares the scratch, for a phase of these extents."""
-        loc = self.softmax.item.stmt.loc
+        loc = self.softmax.stmt.loc
         names = {name: self.namer.fresh(f"part_{name}") for name in self.tiles}
         for name, tile in self.tiles.items():
             rows = () if self.single else (tile.rows,)
@@ -62,7 +62,7 @@ class Parts:
 
     def place(self, name: str, part: ir.Expr | ir.Slice) -> ir.TensorRef:
         """A piece of the scratch: of one part, or of all."""
-        items = map(ir.Name, self.softmax.item.stmt.vars)
+        items = map(ir.Name, self.softmax.stmt.vars)
         rows = () if self.single else (self.softmax.pieces[name].rows,)
         return ir.TensorRef(self.scratch[name].name, (*items, part, *rows, ir.FULL))
 
@@ -80,7 +80,7 @@ class Parts:
 
 def merge_phase(parts: Parts) -> ir.Cores:
     """For each item of the phase that was split: its carried tiles from the parts, its epilogue."""
-    item = parts.softmax.item
+    item = parts.softmax
     adding = _columns(parts) if parts.single else _rows(parts)
     body: Body = (*parts.tiles.values(), *adding, *item.epilogue)
     before = (*(stmt for block in item.outer for stmt in block), *item.prologue, *item.middle)
