@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from m890sim.chip import ChipSpec
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.schedule.macros import KINDS
-from m890sim.schedule.macros import TUNABLES as KIND_OF_TUNABLE
+from m890sim.schedule.kinds import KINDS
+from m890sim.schedule.kinds import TUNABLES as KIND_OF_TUNABLE
 from m890sim.timing.attribution import FIXED_CAUSES
 
 GRAIN = 1024  # logarithms are rounded to 1 / GRAIN: the same numbers on every machine

@@ -5,13 +5,14 @@ Loop variables stand at their start and work items at the first one, so every sl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
+from m890sim.kernel.transform import names_in
 from m890sim.workloads import Case
 
 Piece = tuple[int, int, int, int]  # first row, rows, first column, columns
@@ -28,8 +29,7 @@ class Tensor:
     row: int | None = None  # of the declaration; None for a parameter
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(NamedTuple):
     """A tile or tensor that an instruction names.
 
     row: of the instruction; position: among its operands, 0 is what it writes, keywords follow.
@@ -42,6 +42,27 @@ class Operand:
     tensor: int | None
     piece: Piece
     transposed: bool
+
+
+class _Known:
+    """Pieces of an operand by what they depend on: extents, and the values of names.
+
+    names: those in it; None where one may be a table, of which every case has its own.
+    """
+
+    __slots__ = ("names", "operand", "pieces")
+
+    def __init__(self, operand: ir.TileRef | ir.TensorRef, tables: Collection[str]) -> None:
+        self.operand = operand  # kept alive: it is known by its id
+        names = {*names_in(operand)}
+        self.names = tuple(names) if names.isdisjoint(tables) else None
+        self.pieces: dict[tuple[object, ...], Piece] = {}
+
+
+# By id: edited kernels share the operands that did not change.
+KNOWN: dict[int, _Known] = {}
+_MOST = 10_000  # operands whose pieces are kept
+_MOST_PIECES = 64  # of one operand
 
 
 class Operands:
@@ -98,7 +119,7 @@ class Operands:
             elif isinstance(operand, ir.TensorRef):
                 number = self._numbers.get(operand.tensor)
                 if number is not None:
-                    piece = self._tensor_piece(operand, self.tensors[number].dims)
+                    piece = self._piece(operand, self.tensors[number].dims)
                     self.operands.append(Operand(row, position, None, number, piece, False))
 
     def _tile_operand(self, operand: ir.TileRef, row: int, position: int) -> None:
@@ -106,8 +127,32 @@ class Operands:
         if known is None:
             return
         tile, rows, columns = known
-        piece = (*self._slice(operand.rows, rows), *self._slice(operand.cols, columns))
+        piece = self._piece(operand, (rows, columns))
         self.operands.append(Operand(row, position, tile, None, piece, operand.transposed))
+
+    def _piece(self, operand: ir.TileRef | ir.TensorRef, extents: tuple[int, ...]) -> Piece:
+        """Remembered, as edits leave most operands as they are."""
+        known = KNOWN.get(id(operand))
+        if known is None or known.operand is not operand:
+            if len(KNOWN) >= _MOST:
+                KNOWN.clear()
+            known = KNOWN[id(operand)] = _Known(operand, self._tables)
+        if known.names is None:
+            return self.piece(operand, extents)
+        key = (extents, *map(self._values.get, known.names))
+        found = known.pieces.get(key)
+        if found is None:
+            if len(known.pieces) >= _MOST_PIECES:
+                known.pieces.clear()
+            found = known.pieces[key] = self.piece(operand, extents)
+        return found
+
+    def piece(self, operand: ir.TileRef | ir.TensorRef, extents: tuple[int, ...]) -> Piece:
+        """Which piece an operand names of what has these extents."""
+        if isinstance(operand, ir.TensorRef):
+            return self._tensor_piece(operand, extents)
+        rows, columns = extents
+        return (*self._slice(operand.rows, rows), *self._slice(operand.cols, columns))
 
     def _tensor_piece(self, operand: ir.TensorRef, dims: tuple[int, ...]) -> Piece:
         """As a 2-D tile: rows are all sliced dimensions but the last, merged."""

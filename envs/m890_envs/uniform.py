@@ -27,7 +27,7 @@ from m890_envs.fields import (
 from m890_envs.operands import NO_PIECE, Operand, Operands
 from m890sim.chip import ChipSpec
 from m890sim.kernel import ir
-from m890sim.schedule.macros import kinds_of
+from m890sim.schedule.kinds import kinds_of
 from m890sim.session import CaseCycles
 from m890sim.workloads import Case
 

@@ -103,7 +103,8 @@ class Viewer:
             self.chip = chip_numbers(session.chip)
             self.case = case_rows(session.cases, references, bounds)
         self._shapes = {name: inner.shape for name, inner in self.space().items()}
-        self._key = ("m890_envs.view", type(choices), choices.n, observation, sites, self.shown)
+        numbering = type(choices), choices.n, choices.most
+        self._key = ("m890_envs.view", *numbering, observation, sites, self.shown)
 
     def space(self) -> spaces.Dict:
         """The space of observations."""

@@ -144,11 +144,11 @@ class Values:
         self.kernel = Level(0, self._numbers)
         self.zero = Value(ZERO, CONSTANT, (), self.kernel, 0)
         self._symbols: dict[str, Value] = {}
-        self._constants = {0: self.zero}
-        self._known: dict[tuple[object, ...], Value] = {}
+        self.constants = {0: self.zero}
+        self.known: dict[tuple[object, ...], Value] = {}
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.known)
 
     def symbol(self, name: str) -> Value:
         """What a case gives for a symbol or a size."""
@@ -157,17 +157,17 @@ class Values:
 
     def const(self, value: int) -> Value:
         """An integer constant."""
-        made = self._constants.get(value)
+        made = self.constants.get(value)
         if made is None:
             # One object for all threads: setdefault is atomic.
             new = Value(next(self._numbers), CONSTANT, (), self.kernel, value)
-            made = self._constants.setdefault(value, new)
+            made = self.constants.setdefault(value, new)
         return made
 
     def op(self, op: int, args: tuple[Value, ...], table: int = -1) -> Value:
         """The result of an operation: folded, simplified, hoisted."""
         key = (op, table, *args)
-        found = self._known.get(key)
+        found = self.known.get(key)
         return found or self._new(key, op, args, table)
 
     def _new(self, key: tuple[object, ...], op: int, args: tuple[Value, ...], table: int) -> Value:
@@ -178,7 +178,7 @@ class Values:
                 if argument.level.depth > level.depth:
                     level = argument.level
             made = self._made(op, args, level, table)
-        return self._known.setdefault(key, made)
+        return self.known.setdefault(key, made)
 
     def _made(self, op: int, args: tuple[Value, ...], level: Level, table: int = -1) -> Value:
         return Value(next(self._numbers), op, args, level, table=table)
@@ -233,6 +233,8 @@ class ScalarUses:
     def __init__(self, values: Values) -> None:
         self.values = values
         self.noted: dict[Value, None] = {}
+        # Where `values` would look first: statements ask for hundreds.
+        self._constants, self._known = values.constants, values.known
 
     def note(self, value: Value) -> Value:
         """Say that the program at hand uses a value."""
@@ -241,13 +243,13 @@ class ScalarUses:
 
     def const(self, value: int) -> Value:
         """An integer constant."""
-        found = self.values.const(value)
+        found = self._constants.get(value) or self.values.const(value)
         self.noted[found] = None
         return found
 
     def op(self, op: int, *args: Value) -> Value:
         """The result of an operation, the same object for the same operation."""
-        found = self.values.op(op, args)
+        found = self._known.get((op, -1, *args)) or self.values.op(op, args)
         self.noted[found] = None
         return found
 

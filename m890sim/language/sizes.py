@@ -54,6 +54,20 @@ def size_of(node: object, limits: Limits, around: int = 0) -> Size | None:
     stack: list[tuple[object, int]] = [(node, 0)]  # (node, operators around it)
     while stack:
         each, operators = stack.pop()
+        if type(each) is ir.Name:  # most nodes are names, constants and operators
+            nodes += 1
+            characters += 10 * len(each.id)
+            continue
+        if type(each) is ir.Op:
+            nodes += 1
+            if nodes > limits.nodes:
+                return None
+            operators += 1
+            deepest = max(deepest, operators)
+            characters += 10 * len(each.op)
+            for argument in each.args:
+                stack.append((argument, operators))
+            continue
         if each is not node and isinstance(each, _STATEMENTS):
             if not isinstance(node, (ir.Kernel, *_BLOCKS)):
                 return None  # a statement in an expression: code alone can build it
@@ -71,7 +85,7 @@ def size_of(node: object, limits: Limits, around: int = 0) -> Size | None:
             return None
         if each is ir.FULL:
             continue
-        if isinstance(each, ir.Op | ir.TableRef):
+        if isinstance(each, ir.TableRef):
             operators += 1
             deepest = max(deepest, operators)
         if isinstance(each, ir.Const):

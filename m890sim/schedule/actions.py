@@ -115,6 +115,9 @@ def numbers_of(rows: tuple[Row, ...]) -> dict[Row, int]:
 numbers_of(ROWS)  # refuses what is missing, or there twice
 
 
+_NO_ROWS: dict[Argument, int] = {}
+
+
 class Actions:
     """The numbering for kernels of up to `sites` places, on the chip of a context.
 
@@ -124,7 +127,7 @@ class Actions:
     cannot be.
     """
 
-    __slots__ = ("_rows", "context", "n", "sites")
+    __slots__ = ("_by_name", "_rows", "context", "n", "sites")
 
     def __init__(self, sites: int, context: Context = DEFAULT_CONTEXT) -> None:
         if type(sites) is not int:
@@ -138,6 +141,9 @@ class Actions:
         self._rows: dict[Row, int] = {}  # by their arguments here; of two rows for one, the first
         for row, (name, _) in enumerate(ROWS):
             self._rows.setdefault((name, self.argument_of(row)), row)
+        self._by_name: dict[str, dict[Argument, int]] = {}  # the same, in two steps
+        for (name, argument), row in self._rows.items():
+            self._by_name.setdefault(name, {})[argument] = row
 
     def edit_of(self, kernel: ir.Kernel, action: int) -> Edit | None:
         """The edit that an id names in a kernel, to be tried; None for STOP.
@@ -210,11 +216,11 @@ class Actions:
         check_kernel(kernel)
         places = {site: place for place, site in enumerate(((), *index(kernel).nodes))}
         found: dict[int, Edit] = {}
-        rows, sites = self._rows, self.sites
+        by_name, sites = self._by_name, self.sites
         for edit in edits_in(edits):
             name, site, argument = edit
             try:
-                row, place = rows.get((name, argument)), places.get(site, sites)
+                row, place = by_name.get(name, _NO_ROWS).get(argument), places.get(site, sites)
             except TypeError:
                 check_edit(edit)  # parts that have no hash are none that an edit has
                 raise

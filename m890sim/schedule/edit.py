@@ -259,6 +259,12 @@ def refuse(stmt: ir.Stmt | ir.Kernel | None, reason: str) -> EditError:
     return EditError(f"line {stmt.loc.line}: {reason}")
 
 
+def require(holds: object, stmt: ir.Stmt | ir.Kernel | None, reason: str) -> None:
+    """Refuses an edit of which a precondition fails at a statement. Raises: EditError."""
+    if not holds:
+        raise refuse(stmt, reason)
+
+
 def statement(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     """Scope of an edit that looks at the statement alone."""
     return (stmt,)
