@@ -17,9 +17,8 @@ from m890sim.schedule.core.running.item import ONE, Softmax, blocks_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
-from m890sim.schedule.edits.grain.merge import weighed, weights
 from m890sim.schedule.edits.grain.packed_rows import parts_of
-from m890sim.schedule.edits.grain.shares import Share, counts_of, largest_count
+from m890sim.schedule.edits.grain.parts import Share, counts_of, largest_count, weighed, weights
 
 
 def is_of_parts(kernel: ir.Kernel, name: str) -> bool:
