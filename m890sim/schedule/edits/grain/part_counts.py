@@ -13,13 +13,12 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import expressions, names_in
 from m890sim.schedule.core.effects import effects_of, touches
 from m890sim.schedule.core.pieces import tiles_of, writes
-from m890sim.schedule.core.running.item import ONE, Item, Softmax, blocks_of, softmax_of
+from m890sim.schedule.core.running.item import ONE, Softmax, blocks_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
-from m890sim.schedule.edits.grain.merge import weighed, weights
 from m890sim.schedule.edits.grain.packed_rows import parts_of
-from m890sim.schedule.edits.grain.shares import Share, counts_of, largest_count
+from m890sim.schedule.edits.grain.parts import Share, counts_of, largest_count, weighed, weights
 
 
 def is_of_parts(kernel: ir.Kernel, name: str) -> bool:
@@ -45,7 +44,7 @@ def require_parts(kernel: ir.Kernel, name: str) -> None:
     parts, least = ({pair[n] for pair in counts} for n in (0, 1))
     if len(parts) != 1 or len(least) != 1 or ir.Name(name) not in parts | least:
         raise EditError(f"{name} is no number of parts of a range")
-    check = _Check(kernel, parts.pop(), least.pop())
+    check = _PhaseCheck(kernel, parts.pop(), least.pop())
     scratch = check.dims.keys()
     split = [phase for phase in kernel.phases if check.parts in phase.extents]
     merged = [phase for phase in kernel.phases if effects_of(phase).reads & scratch]
@@ -69,7 +68,7 @@ def _using(body: Body, names: set[str]) -> Iterator[ir.Stmt]:
             yield from _using(ir.children(stmt), names)
 
 
-class _Check:
+class _PhaseCheck:
     """The phases that share a number of parts. Raises: EditError where it is used otherwise."""
 
     def __init__(self, kernel: ir.Kernel, parts: ir.Name, least: ir.Name) -> None:
@@ -94,11 +93,10 @@ class _Check:
         if phase.extents.count(self.parts) != 1:
             raise refuse(phase, f"{self.parts.id} is two of the phase's extents")
         x = ir.Name(phase.vars[phase.extents.index(self.parts)])
-        item = Item(phase)
-        softmax = softmax_of(item)
-        if softmax.begin is not softmax.fill.operands[1]:
+        item = Softmax(phase)
+        if item.begin is not item.fill.operands[1]:
             reason = "the maximum of a part without keys must be a finite number"
-            raise refuse(softmax.fill, reason)
+            raise refuse(item.fill, reason)
         lets = {s.name: s.value for s in ir.walk(phase.body) if isinstance(s, ir.Let)}
         loops, shares = zip(*(self.whole(loop, x, lets) for loop in item.loops), strict=True)
         some = ir.Op("max", (ONE, largest_count(shares)))
@@ -117,9 +115,9 @@ class _Check:
             store = isinstance(stmt, ir.Instr) and stmt.op == "store"
             if x.id in effects_of(stmt).uses and not store:
                 raise refuse(stmt, f"`{x.id}` is used for something else than its share")
-        homes = self.stored(softmax, x)
-        self.maximum |= dict.fromkeys(homes.values(), homes[softmax.maximum])
-        self.factor[homes[softmax.maximum]] = softmax.factor
+        homes = self.stored(item, x)
+        self.maximum |= dict.fromkeys(homes.values(), homes[item.maximum])
+        self.factor[homes[item.maximum]] = item.factor
         self.lets |= lets
 
     def whole(self, loop: ir.Loop, x: ir.Name, lets: dict[str, ir.Expr]) -> tuple[ir.Loop, Share]:
@@ -135,11 +133,11 @@ class _Check:
                 return whole, share
         raise refuse(loop, f"the loop over {loop.var} does not take a share of its range")
 
-    def stored(self, softmax: Softmax, x: ir.Name) -> dict[str, str]:
+    def stored(self, item: Softmax, x: ir.Name) -> dict[str, str]:
         """Where a part leaves what it carries; refuses an epilogue that does more."""
-        source: dict[object, str] = {piece: name for name, piece in softmax.pieces.items()}
+        source: dict[object, str] = {piece: name for name, piece in item.pieces.items()}
         homes: dict[str, str] = {}
-        for stmt in softmax.item.epilogue:
+        for stmt in item.epilogue:
             op = stmt.op if isinstance(stmt, ir.Instr) else ""
             if isinstance(stmt, ir.Instr) and op == "copy" and stmt.operands[1] in source:
                 source[stmt.operands[0]] = source[stmt.operands[1]]
@@ -154,8 +152,8 @@ class _Check:
                     continue
             if op != "fence" and not isinstance(stmt, ir.TileDecl):
                 raise refuse(stmt, "a part does more than leave what it carries in scratch")
-        if homes.keys() != softmax.pieces.keys():
-            last = softmax.item.body[-1]
+        if homes.keys() != item.pieces.keys():
+            last = item.body[-1]
             raise refuse(last, "a part does not leave all that it carries in scratch")
         return homes
 

@@ -13,11 +13,10 @@ from m890sim.schedule.core.integers.failures import range_at_launch
 from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room, require_shallow
-from m890sim.schedule.core.running.item import Item, blocks_of, softmax_of
+from m890sim.schedule.core.running.item import Softmax, blocks_of
 from m890sim.schedule.core.tree import expect, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
-from m890sim.schedule.edits.grain.merge import Parts, merge_phase
-from m890sim.schedule.edits.grain.shares import Share, counts_of, largest_count
+from m890sim.schedule.edits.grain.parts import Parts, Share, counts_of, largest_count, merge_phase
 
 PARTS = (2, 4, 8, 16)
 
@@ -81,19 +80,18 @@ _CHECKED: Memo[bool] = Memo()
 def _cut(kernel: ir.Kernel, site: Site) -> Parts:
     """The parts of a phase's range, any number of them. Raises: EditError where it can't be cut."""
     stmt = expect(kernel, site, ir.Cores)
-    item = Item(stmt)
-    for part in (*(part for block in item.outer for part in block), *item.body):
+    for part in (part for block in blocks_of(stmt.body) for part in block):
         counts = counts_of(part)
         if counts is not None and counts[0] in stmt.extents:
             found = f"the range is cut into parts already, {counts[0].id} says how many"
             raise refuse(stmt, found)
-    softmax = softmax_of(item)
+    softmax = Softmax(stmt)
     require_room(kernel, site, stmt, 1, 2)
-    late = {part.name for part in item.middle if isinstance(part, ir.Let)}
+    late = {part.name for part in softmax.middle if isinstance(part, ir.Let)}
     namer = Namer(kernel)
     x, number, least = (ir.Name(namer.fresh(stem)) for stem in ("x", "PARTS", "LEAST"))
     shares: list[Share] = []
-    for loop in item.loops:
+    for loop in softmax.loops:
         if not late.isdisjoint(names_in(ir.Slice(loop.start, loop.stop, loop.step))):
             found = f"the bounds of the loop over {loop.var} are known only between the loops"
             raise refuse(loop, found)
@@ -104,7 +102,7 @@ def _cut(kernel: ir.Kernel, site: Site) -> Parts:
 
 def _split(kernel: ir.Kernel, site: Site, parts: Parts, number: int) -> ir.Kernel:
     """The kernel with the phase cut in two."""
-    softmax, item, stmt = parts.softmax, parts.softmax.item, parts.softmax.item.stmt
+    item, stmt = parts.softmax, parts.softmax.stmt
     # A phase may have no items by a negative extent; no scratch has one.
     lows = [range_at_launch(kernel, extent).low for extent in stmt.extents]
     parts.declare(
@@ -118,8 +116,8 @@ def _split(kernel: ir.Kernel, site: Site, parts: Parts, number: int) -> ir.Kerne
     scalars = [part for part in item.prologue if isinstance(part, ir.Let)]
     others = [part for part in item.prologue if not isinstance(part, ir.Let)]
     others = [part for part in others if not isinstance(part, ir.TileDecl) or part.name in touched]
-    fill = softmax.fill
-    begun = dataclasses.replace(fill, operands=(fill.operands[0], softmax.begin))
+    fill = item.fill
+    begun = dataclasses.replace(fill, operands=(fill.operands[0], item.begin))
     own: dict[int, ir.Stmt] = {id(fill): begun}
     for loop, share in zip(item.loops, parts.shares, strict=True):
         own[id(loop)] = dataclasses.replace(loop, start=share.begin, stop=share.end)
