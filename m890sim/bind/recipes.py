@@ -27,7 +27,7 @@ from m890sim.bind.operands import (
     operands_of,
 )
 from m890sim.bind.operations import arguments_of, excess
-from m890sim.bind.scalars import Level, ScalarUses, Value, Values, partition
+from m890sim.bind.scalars import ScalarLevel, ScalarUses, ScalarValues, Value, partition
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.isa import OPS
@@ -41,7 +41,7 @@ _MOST_CHIPS = 8
 T = TypeVar("T")
 
 
-Needed = dict[Level, dict[Value, None]]  # the values of a program, in the order of their use
+Needed = dict[ScalarLevel, dict[Value, None]]  # the values of a program, in the order of their use
 
 
 class Recipe(Generic[T]):
@@ -140,7 +140,7 @@ class Recipes:
 
     def __init__(self, chip: ChipSpec, tables: tuple[str, ...]) -> None:
         self.chip, self.table_numbers = chip, {name: n for n, name in enumerate(tables)}
-        self.values = Values()
+        self.values = ScalarValues()
         self.launches: dict[tuple[object, ...], LaunchValues] = {}  # by symbols and tables
         self.layouts: dict[tuple[object, ...], list[list[int]]] = {}  # places of a phase's slots
         self.made = 0
@@ -267,7 +267,7 @@ class Recipes:
             self.made += 1
         return known
 
-    def items(self, level: Level, extents: tuple[Value, ...]) -> Recipe[tuple[Value, ...]]:
+    def items(self, level: ScalarLevel, extents: tuple[Value, ...]) -> Recipe[tuple[Value, ...]]:
         """How many work items a phase has, then the values of its variables."""
         key = (level, *extents)
         known = self._items.get(key)
