@@ -44,7 +44,7 @@ def require_parts(kernel: ir.Kernel, name: str) -> None:
     parts, least = ({pair[n] for pair in counts} for n in (0, 1))
     if len(parts) != 1 or len(least) != 1 or ir.Name(name) not in parts | least:
         raise EditError(f"{name} is no number of parts of a range")
-    check = _Check(kernel, parts.pop(), least.pop())
+    check = _PhaseCheck(kernel, parts.pop(), least.pop())
     scratch = check.dims.keys()
     split = [phase for phase in kernel.phases if check.parts in phase.extents]
     merged = [phase for phase in kernel.phases if effects_of(phase).reads & scratch]
@@ -68,7 +68,7 @@ def _using(body: Body, names: set[str]) -> Iterator[ir.Stmt]:
             yield from _using(ir.children(stmt), names)
 
 
-class _Check:
+class _PhaseCheck:
     """The phases that share a number of parts. Raises: EditError where it is used otherwise."""
 
     def __init__(self, kernel: ir.Kernel, parts: ir.Name, least: ir.Name) -> None:
