@@ -39,21 +39,20 @@ _NOTHING = (0.0, 0.0, 0.0, 0.0)
 
 
 def program_features(
-    kernel: ir.Kernel, case: Case, chip: ChipSpec, sites: int, timing: Timing | None
+    kernel: ir.Kernel, case: Case, chip: ChipSpec, timing: Timing | None
 ) -> Floats:
     """One row a statement in source order, parents first; row 0 is the kernel itself.
 
-    Shape (sites, len(PROGRAM)). Statements beyond the last row are left out. timing: the kernel's
-    run of `case`, with its trace; cycles are those of the core that ends last. None: not timed.
+    Shape (1 + statements, len(PROGRAM)). timing: the kernel's run of `case`, with its trace; cycles
+    are those of the core that ends last. None: not timed.
     """
     walk = _ProgramWalk(kernel, case)
-    count = min(sites, walk.count)
-    found = np.zeros((sites, len(PROGRAM)), dtype=np.float32)
-    told = np.frombuffer(b"".join(walk.rows), dtype=np.float32).reshape(walk.count, -1)
-    found[:count, : -len(MEASURED)] = told[:count]
+    found = np.zeros((walk.count, len(PROGRAM)), dtype=np.float32)
+    told = np.frombuffer(b"".join(walk.rows), dtype=np.float32)
+    found[:, : -len(MEASURED)] = told.reshape(walk.count, -1)
     measured = None if timing is None else _measure(walk, timing, chip)
     if measured is not None:
-        found[:count, -len(MEASURED) :] = measured[:count]
+        found[:, -len(MEASURED) :] = measured
     return found
 
 

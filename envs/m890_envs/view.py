@@ -160,8 +160,7 @@ class Viewer:
         ids, edits = self.choices.legal(session)
         shown = session.cases[self.shown]
         timing = session.traced(shown) if entry.cases[self.shown].cycles is not None else None
-        count = 1 + sum(1 for _ in ir.walk(kernel.body))
-        own = program_features(kernel, shown, session.chip, count, timing)
+        own = program_features(kernel, shown, session.chip, timing)
         return View(
             ids=array("i", ids),
             edits=edits,

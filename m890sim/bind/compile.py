@@ -85,17 +85,10 @@ class ProgramCompiler:
     def stored(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
         """Parameters that the kernel stores to: they count for its loads as scratch does."""
         found: dict[str, TensorInfo] = {}
-        stack = [*self.kernel.body]
-        while stack:
-            stmt = stack.pop()
-            if not isinstance(stmt, ir.Instr):
-                stack += ir.children(stmt)
-            elif stmt.op == "store":
-                (ref,) = stmt.operands[:1]
-                if isinstance(ref, ir.TensorRef) and ref.tensor in tensors:
-                    known, dtype = tensors[ref.tensor], self.kernel.param(ref.tensor).dtype
-                    made = self.recipes.tensor(known.dims, dtype, known.slot, False)
-                    found[ref.tensor] = made
+        for name in self.recipes.stored(self.kernel.body):
+            if name in tensors:
+                known, dtype = tensors[name], self.kernel.param(name).dtype
+                found[name] = self.recipes.tensor(known.dims, dtype, known.slot, False)
         return found
 
     # ---- statements ----
