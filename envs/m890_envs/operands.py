@@ -20,7 +20,7 @@ NO_PIECE: Piece = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class HbmTensor:
     """A tensor in HBM: a parameter, or scratch that the kernel declares in a row."""
 
     name: str
@@ -29,7 +29,7 @@ class Tensor:
     row: int | None = None  # of the declaration; None for a parameter
 
 
-class Operand(NamedTuple):
+class OperandUse(NamedTuple):
     """A tile or tensor that an instruction names.
 
     row: of the instruction; position: among its operands, 0 is what it writes, keywords follow.
@@ -44,7 +44,7 @@ class Operand(NamedTuple):
     transposed: bool
 
 
-class _Known:
+class _KnownPieces:
     """Pieces of an operand by what they depend on: extents, and the values of names.
 
     names: those in it; None where one may be a table, of which every case has its own.
@@ -60,12 +60,12 @@ class _Known:
 
 
 # By id: edited kernels share the operands that did not change.
-KNOWN: dict[int, _Known] = {}
+KNOWN: dict[int, _KnownPieces] = {}
 _MOST = 10_000  # operands whose pieces are kept
 _MOST_PIECES = 64  # of one operand
 
 
-class Operands:
+class OperandTable:
     """All operands of a kernel, its tensors, and the parent of every statement.
 
     Rows count statements in source order, parents first, from 1; row 0 is the kernel.
@@ -76,8 +76,8 @@ class Operands:
         self._tables: Mapping[str, Any] = case.tables
         self._tiles: dict[str, tuple[int, int, int]] = {}  # row, rows, columns
         self._numbers: dict[str, int] = {}  # of the tensors
-        self.tensors: list[Tensor] = []
-        self.operands: list[Operand] = []
+        self.tensors: list[HbmTensor] = []
+        self.operands: list[OperandUse] = []
         self.parents: list[int] = [0]  # by row
         self.before: list[int] = [0]  # by row: the statement before it in its block, 0 for none
         for param in kernel.params:
@@ -109,7 +109,7 @@ class Operands:
 
     def _tensor(self, name: str, dims: tuple[ir.Expr, ...], dtype: str, row: int | None) -> None:
         self._numbers[name] = len(self.tensors)
-        self.tensors.append(Tensor(name, tuple(map(self._value, dims)), dtype, row))
+        self.tensors.append(HbmTensor(name, tuple(map(self._value, dims)), dtype, row))
 
     def _instruction(self, stmt: ir.Instr, row: int) -> None:
         named = (*stmt.operands, *(value for _, value in stmt.keywords))
@@ -120,7 +120,7 @@ class Operands:
                 number = self._numbers.get(operand.tensor)
                 if number is not None:
                     piece = self._piece(operand, self.tensors[number].dims)
-                    self.operands.append(Operand(row, position, None, number, piece, False))
+                    self.operands.append(OperandUse(row, position, None, number, piece, False))
 
     def _tile_operand(self, operand: ir.TileRef, row: int, position: int) -> None:
         known = self._tiles.get(operand.tile)
@@ -128,7 +128,7 @@ class Operands:
             return
         tile, rows, columns = known
         piece = self._piece(operand, (rows, columns))
-        self.operands.append(Operand(row, position, tile, None, piece, operand.transposed))
+        self.operands.append(OperandUse(row, position, tile, None, piece, operand.transposed))
 
     def _piece(self, operand: ir.TileRef | ir.TensorRef, extents: tuple[int, ...]) -> Piece:
         """Remembered, as edits leave most operands as they are."""
@@ -136,7 +136,7 @@ class Operands:
         if known is None or known.operand is not operand:
             if len(KNOWN) >= _MOST:
                 KNOWN.clear()
-            known = KNOWN[id(operand)] = _Known(operand, self._tables)
+            known = KNOWN[id(operand)] = _KnownPieces(operand, self._tables)
         if known.names is None:
             return self.piece(operand, extents)
         key = (extents, *map(self._values.get, known.names))

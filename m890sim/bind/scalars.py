@@ -66,7 +66,7 @@ class Value:
         number: int,
         op: int,
         args: tuple[Value, ...],
-        level: Level,
+        level: ScalarLevel,
         constant: int | None = None,
         table: int = -1,
     ) -> None:
@@ -81,7 +81,7 @@ class Value:
         self.calm: bool = self.waits or op in _CALM
 
 
-class Level:
+class ScalarLevel:
     """A place where values are computed: the kernel (depth 0), a work item, a loop's body.
 
     inputs: what something else than an operation sets. Of a loop its variable, counter and trips;
@@ -93,13 +93,13 @@ class Level:
     def __init__(self, depth: int, numbers: Iterator[int]) -> None:
         self.depth, self._numbers = depth, numbers
         self.inputs = tuple(Value(next(numbers), INPUT, (), self) for _ in range(3))
-        self._inner: dict[tuple[str, int], Level] = {}
+        self._inner: dict[tuple[str, int], ScalarLevel] = {}
 
-    def inner(self, name: str, number: int) -> Level:
+    def inner(self, name: str, number: int) -> ScalarLevel:
         """The level of the loop of that number among those with a variable of that name."""
         key = (name, number)
         known = self._inner.get(key)
-        return known or self._inner.setdefault(key, Level(self.depth + 1, self._numbers))
+        return known or self._inner.setdefault(key, ScalarLevel(self.depth + 1, self._numbers))
 
 
 def evaluate(op: int, a: int, b: int, c: int) -> int:
@@ -133,7 +133,7 @@ def evaluate(op: int, a: int, b: int, c: int) -> int:
     raise ValueError(f"op must be a scalar operation without tables, not {op}")
 
 
-class Values:
+class ScalarValues:
     """The values of all kernels that share their statements. Threads may share it.
 
     `kernel` is the outermost level: its operations run once a launch, in Python.
@@ -141,7 +141,7 @@ class Values:
 
     def __init__(self) -> None:
         self._numbers = count(_FIRST, 2)  # threads may ask for the next one
-        self.kernel = Level(0, self._numbers)
+        self.kernel = ScalarLevel(0, self._numbers)
         self.zero = Value(ZERO, CONSTANT, (), self.kernel, 0)
         self._symbols: dict[str, Value] = {}
         self.constants = {0: self.zero}
@@ -180,7 +180,7 @@ class Values:
             made = self._made(op, args, level, table)
         return self.known.setdefault(key, made)
 
-    def _made(self, op: int, args: tuple[Value, ...], level: Level, table: int = -1) -> Value:
+    def _made(self, op: int, args: tuple[Value, ...], level: ScalarLevel, table: int = -1) -> Value:
         return Value(next(self._numbers), op, args, level, table=table)
 
     def _fold(self, op: int, args: tuple[Value, ...]) -> Value | None:
@@ -230,7 +230,7 @@ class Values:
 class ScalarUses:
     """Makes values, and notes those that were asked for, in that order."""
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: ScalarValues) -> None:
         self.values = values
         self.noted: dict[Value, None] = {}
         # Where `values` would look first: statements ask for hundreds.
@@ -257,9 +257,9 @@ class ScalarUses:
         """The result of TABLE or RUNS on a table's number."""
         return self.note(self.values.op(op, args, table))
 
-    def needed(self) -> dict[Level, dict[Value, None]]:
+    def needed(self) -> dict[ScalarLevel, dict[Value, None]]:
         """By level what was noted and is computed there; of the kernel also what it is given."""
-        found: dict[Level, dict[Value, None]] = {}
+        found: dict[ScalarLevel, dict[Value, None]] = {}
         for value in self.noted:
             if value.op != INPUT or value.level is self.values.kernel:
                 found.setdefault(value.level, {})[value] = None

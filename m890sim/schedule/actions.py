@@ -257,11 +257,12 @@ class Actions:
         return mask
 
 
-def edits_in(edits: Any) -> Iterable[Edit]:
+def edits_in(edits: Any) -> tuple[Edit, ...]:
     """The edits. Raises: TypeError for what are none."""
     if not isinstance(edits, Iterable) or isinstance(edits, Edit):
         raise TypeError(f"edits must be edits in a sequence, not {described(edits)}")
-    for edit in edits:
-        if type(edit) is not Edit:
-            raise TypeError(f"an edit must be an Edit, not {described(edit)}")
-        yield edit
+    found = tuple(edits)
+    if not {*map(type, found)} <= {Edit}:
+        wrong = next(edit for edit in found if type(edit) is not Edit)
+        raise TypeError(f"an edit must be an Edit, not {described(wrong)}")
+    return found

@@ -30,7 +30,7 @@ from m890_envs.fields import (
     WRITES,
 )
 from m890_envs.graph import graph_arrays
-from m890_envs.operands import Operands
+from m890_envs.operands import OperandTable
 from m890_envs.program import program_features
 from m890_envs.uniform import case_rows, program_rows, tensor_rows
 from m890sim.chip import get_chip
@@ -72,14 +72,13 @@ class Toy:
     tables: dict[str, Any] = {}
 
 
-def hand() -> tuple[ir.Kernel, Operands]:
+def hand() -> tuple[ir.Kernel, OperandTable]:
     kernel = parse(HAND)
-    return kernel, Operands(kernel, Toy())  # type: ignore[arg-type]
+    return kernel, OperandTable(kernel, Toy())  # type: ignore[arg-type]
 
 
 def own(kernel: ir.Kernel) -> Any:
-    count = 1 + sum(1 for _ in ir.walk(kernel.body))
-    return program_features(kernel, Toy(), get_chip("m890"), count, None)  # type: ignore[arg-type]
+    return program_features(kernel, Toy(), get_chip("m890"), None)  # type: ignore[arg-type]
 
 
 def test_shapes_are_the_same_for_every_id(make: Make) -> None:
@@ -144,10 +143,10 @@ def test_remembered_pieces_are_those_of_a_first_look(make: Make, name: str) -> N
     assert len({id(kernel) for kernel in kernels}) > 8
     pairs = [(kernel, case) for kernel in kernels for case in session.cases[:2]]
     operands.KNOWN.clear()
-    found = [Operands(*pair).operands for pair in pairs]
+    found = [OperandTable(*pair).operands for pair in pairs]
     for pair, remembered in zip(pairs, found, strict=True):
         operands.KNOWN.clear()
-        assert Operands(*pair).operands == remembered
+        assert OperandTable(*pair).operands == remembered
 
 
 def test_program_shows_parents_third_reads_and_slices() -> None:

@@ -9,13 +9,13 @@ from functools import partial
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.arithmetic import add, times
-from m890sim.kernel.transform import values_of
+from m890sim.kernel.transform import Entry, values_of
 from m890sim.schedule.core.effects import operand_roles
 from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.room import require_shallow
 from m890sim.schedule.core.tree import SiteTransformer, node
-from m890sim.schedule.edit import EditError, Site, refuse
+from m890sim.schedule.edit import EditError, Site, refuse, require
 
 ONE = ir.Const(1)
 ROWS, KEYS = "rows", "keys"  # what a tile may hold: rows of a head, keys of several heads a token
@@ -115,9 +115,14 @@ class Packer(SiteTransformer):
     def transfer(self, stmt: ir.Instr) -> Says:
         """What a load or a store says about its tile."""
         tile, piece = parts_of(stmt)
-        if ir.Name(self.head) in piece.index:
-            return Says(((ROWS, tile.tile),))
-        return self.of_no_head(stmt, ROWS)
+        head = ir.Name(self.head)
+        if head not in piece.index:
+            return self.of_no_head(stmt, ROWS)
+        behind = piece.index[piece.index.index(head) + 1 :]
+        slices = [entry for entry in behind if isinstance(entry, ir.Slice | ir.Gather)]
+        alone = f"a piece of `{piece.tensor}` must have one index `{self.head}`"
+        require(head not in behind and len(slices) == 1, stmt, f"{alone}, and one slice behind it")
+        return Says(((ROWS, tile.tile),))
 
     def of_no_head(self, stmt: ir.Instr, *what: str) -> Says:
         """A transfer of the same rows for every head."""
@@ -169,28 +174,21 @@ class Packer(SiteTransformer):
         ref = super().tile(ref)
         if not self.holds(ROWS, ref) or ref.rows == ir.FULL:
             return ref
-        if ref.rows.step is not None:
-            raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")
-        ends = [
-            None if end is None else times(end, self.group)
-            for end in (ref.rows.start, ref.rows.stop)
-        ]
-        require_shallow(self.stmt, *(end for end in ends if end is not None), ONE)
-        return dataclasses.replace(ref, rows=ir.Slice(*ends))
+        return dataclasses.replace(ref, rows=ir.Slice(*self.ends(ref, self.group)))
 
-    def tensor(self, ref: ir.TensorRef) -> ir.TensorRef:
-        index = list(ref.index)
-        for place, entry in enumerate(ref.index):
-            if entry != ir.Name(self.head):
-                index[place] = self.entry(entry)
-                continue
-            behind = [e for e in ref.index[place + 1 :] if isinstance(e, ir.Slice | ir.Gather)]
-            if len(behind) != 1 or ref.index.count(entry) != 1:
-                found = f"a piece of `{ref.tensor}` must have one index `{self.head}`"
-                raise refuse(self.stmt, f"{found}, and one slice behind it")
-            first = times(ir.Name(self.head), self.group)
-            index[place] = ir.Slice(first, add(first, self.group))
-        return dataclasses.replace(ref, index=tuple(index))
+    def ends(self, ref: ir.TileRef, factor: ir.Expr) -> list[ir.Expr | None]:
+        """Where the rows of a piece begin and end, of which each becomes so many."""
+        step = f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row"
+        require(ref.rows.step is None, self.stmt, step)
+        ends = [end and times(end, factor) for end in (ref.rows.start, ref.rows.stop)]
+        require_shallow(self.stmt, *(end for end in ends if end is not None), ONE)
+        return ends
+
+    def entry(self, entry: Entry) -> Entry:
+        if entry != ir.Name(self.head):
+            return super().entry(entry)
+        first = times(ir.Name(self.head), self.group)
+        return ir.Slice(first, add(first, self.group))
 
 
 _PACKED: Memo[ir.Stmt] = Memo()

@@ -211,15 +211,12 @@ class _Pairer(Packer):
             return dataclasses.replace(ref, rows=ir.Slice(start, stop))
         if not self.holds(KEYS, ref):
             return ref
-        if rows.step is not None:
-            raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {rows.step}-th row")
-        end, start = rows.stop or height, rows.start
-        last = times(end, self.heads)
-        begin = None if start is None else times(start, self.heads)
+        begin, last = self.ends(ref, self.heads)
+        last = last or times(height, self.heads)
         if self.row is None:
             return dataclasses.replace(ref, rows=ir.Slice(begin, last))
         first = self.row if begin is None else add(begin, self.row)
-        if not self.has_keys(start or ir.Const(0), end):
+        if not self.has_keys(rows.start or ir.Const(0), rows.stop or height):
             # An empty piece must not begin behind its end.
             first = ir.Op("min", (first, last))
         return dataclasses.replace(ref, rows=ir.Slice(first, last, self.heads))
@@ -235,13 +232,10 @@ class _Pairer(Packer):
         return known.below(start, stop)
 
     def entry(self, entry: Entry) -> Entry:
-        if entry == ir.Name(self.head):
-            return ir.Slice(ir.Name(self.head), add(ir.Name(self.head), self.heads))
+        if isinstance(entry, ir.Name) and entry.id == self.head:
+            return ir.Slice(entry, add(entry, self.heads))
         group = _group(entry, self.head)
         if group is not None:
             assert isinstance(entry, ir.Slice) and entry.start is not None
             return ir.Slice(entry.start, add(entry.start, ir.Op("*", (self.heads, group))))
         return super().entry(entry)
-
-    def tensor(self, ref: ir.TensorRef) -> ir.TensorRef:
-        return dataclasses.replace(ref, index=tuple(map(self.entry, ref.index)))

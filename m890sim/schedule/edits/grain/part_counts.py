@@ -17,9 +17,8 @@ from m890sim.schedule.core.running.item import ONE, Softmax, blocks_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
 from m890sim.schedule.edit import EditError, refuse
-from m890sim.schedule.edits.grain.merge import weighed, weights
 from m890sim.schedule.edits.grain.packed_rows import parts_of
-from m890sim.schedule.edits.grain.shares import Share, counts_of, largest_count
+from m890sim.schedule.edits.grain.parts import Share, counts_of, largest_count, weighed, weights
 
 
 def is_of_parts(kernel: ir.Kernel, name: str) -> bool:
@@ -45,7 +44,7 @@ def require_parts(kernel: ir.Kernel, name: str) -> None:
     parts, least = ({pair[n] for pair in counts} for n in (0, 1))
     if len(parts) != 1 or len(least) != 1 or ir.Name(name) not in parts | least:
         raise EditError(f"{name} is no number of parts of a range")
-    check = _Check(kernel, parts.pop(), least.pop())
+    check = _PhaseCheck(kernel, parts.pop(), least.pop())
     scratch = check.dims.keys()
     split = [phase for phase in kernel.phases if check.parts in phase.extents]
     merged = [phase for phase in kernel.phases if effects_of(phase).reads & scratch]
@@ -69,7 +68,7 @@ def _using(body: Body, names: set[str]) -> Iterator[ir.Stmt]:
             yield from _using(ir.children(stmt), names)
 
 
-class _Check:
+class _PhaseCheck:
     """The phases that share a number of parts. Raises: EditError where it is used otherwise."""
 
     def __init__(self, kernel: ir.Kernel, parts: ir.Name, least: ir.Name) -> None:

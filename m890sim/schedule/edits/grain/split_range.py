@@ -16,8 +16,7 @@ from m890sim.schedule.core.room import require_room, require_shallow
 from m890sim.schedule.core.running.item import Softmax, blocks_of
 from m890sim.schedule.core.tree import expect, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
-from m890sim.schedule.edits.grain.merge import Parts, merge_phase
-from m890sim.schedule.edits.grain.shares import Share, counts_of, largest_count
+from m890sim.schedule.edits.grain.parts import Parts, Share, counts_of, largest_count, merge_phase
 
 PARTS = (2, 4, 8, 16)
 

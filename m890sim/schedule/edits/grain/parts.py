@@ -1,4 +1,4 @@
-"""The phase that weighs and adds up the parts of an online softmax."""
+"""The parts of a range of an online softmax, and the phase that weighs and adds them up."""
 
 from __future__ import annotations
 
@@ -6,13 +6,66 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.running.item import ONE, Softmax
 from m890sim.schedule.core.running.weights import Factor, written
 from m890sim.schedule.core.tree import Body
-from m890sim.schedule.edits.grain.shares import Share, largest_count
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Part x of a loop's range: whole steps of it, at least `least` of them.
+
+    steps = max(ceil_div(trips, parts), least)
+    length = steps * step
+    for j in range(start + x * length, min(stop, start + x * length + length), step)
+    """
+
+    steps: ir.Expr
+    length: ir.Let
+    begin: ir.Expr
+    end: ir.Expr
+    count: ir.Expr  # of the parts that have anything
+
+    @classmethod
+    def of(cls, loop: ir.Loop, length: str, x: ir.Name, parts: ir.Name, least: ir.Name) -> Share:
+        """The share of a loop; length: the name of the scalar that says how long it is."""
+        distance = subtract(loop.stop, loop.start)
+        trips = distance if loop.step == ONE else ir.Op("ceil_div", (distance, loop.step))
+        steps = ir.Op("max", (ir.Op("ceil_div", (trips, parts)), least))
+        begin = add(loop.start, ir.Op("*", (x, ir.Name(length))))
+        return cls(
+            steps,
+            ir.Let(length, times(steps, loop.step), loc=loop.loc),
+            begin,
+            ir.Op("min", (loop.stop, add(begin, ir.Name(length)))),
+            ir.Op("ceil_div", (distance, ir.Name(length))),
+        )
+
+
+def largest_count(shares: Iterable[Share]) -> ir.Expr:
+    """The number of parts that have anything of one of the loops."""
+    first, *others = (share.count for share in shares)
+    for count in others:
+        first = ir.Op("max", (first, count))
+    return first
+
+
+def counts_of(stmt: ir.Stmt) -> tuple[ir.Name, ir.Name] | None:
+    """The number of parts and their least length, where a statement is the length of a share."""
+    value = stmt.value if isinstance(stmt, ir.Let) else None
+    if isinstance(value, ir.Op) and value.op == "*":
+        value = value.args[0]
+    if not isinstance(value, ir.Op) or value.op != "max":
+        return None
+    cut, least = value.args
+    if not (isinstance(cut, ir.Op) and cut.op == "ceil_div" and isinstance(least, ir.Name)):
+        return None
+    parts = cut.args[1]
+    return (parts, least) if isinstance(parts, ir.Name) else None
 
 
 @dataclass(slots=True)
