@@ -327,6 +327,7 @@ class ProgramCompiler:
             table_numbers=self.recipes.table_numbers,
             table_lengths=self.head.table_lengths,
             tiles=tuple(self.tiles),
+            shapes=tuple([tile.declaration.shape.size for tile in self.tiles]),
             scratch=tuple(self.scratch),
             recipes=self.recipes,
         )

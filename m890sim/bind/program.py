@@ -80,6 +80,7 @@ class BoundProgram:
     table_numbers: Mapping[str, int]
     table_lengths: Mapping[str, Value]
     tiles: tuple[TileInfo, ...]
+    shapes: tuple[tuple[Value, Value], ...]  # rows and columns of the tiles
     # Name, dimensions, bytes an element.
     scratch: tuple[tuple[str, tuple[Value, ...], int], ...]
     recipes: Recipes
@@ -92,7 +93,7 @@ class BoundProgram:
         Raises: BindError E301, E302 or E304 to E308; TypeError for what is no integer.
         """
         for what, mapping in (("symbols", symbols), ("tables", tables)):
-            if not isinstance(mapping, Mapping):
+            if type(mapping) is not dict and not isinstance(mapping, Mapping):
                 raise TypeError(f"{what} must be a mapping of names, not {described(mapping)}")
         given = []
         for name in self.symbols:
@@ -114,7 +115,7 @@ class BoundProgram:
             if scalar not in known:
                 known[scalar] = _computed(scalar, [known[a] for a in scalar.args], arrays)
         registers = np.zeros(self.n_registers, dtype=np.int64)
-        registers[: len(self.kernel_values)] = [known[scalar] for scalar in self.kernel_values]
+        registers[: len(self.kernel_values)] = [*map(known.__getitem__, self.kernel_values)]
         for name, table in zip(self.table_numbers, arrays, strict=True):
             declared = known[self.table_lengths[name]]
             if len(table) != declared:
@@ -164,8 +165,7 @@ class BoundProgram:
                     f"HBM scratch takes {size} bytes, {self.chip.name} has {self.chip.hbm_bytes}; "
                     "use smaller dimensions",
                 )
-        shapes = [(t.declaration.shape.rows, t.declaration.shape.cols) for t in self.tiles]
-        key = tuple([(known[rows], known[cols]) for rows, cols in shapes])
+        key = tuple([(known[rows], known[cols]) for rows, cols in self.shapes])
         found = self._placed.get(key)
         if found is None:
             numbers = [0] * max(1, 2 * self.n_slots)

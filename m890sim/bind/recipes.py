@@ -336,7 +336,9 @@ class Recipes:
         """The one object for tiles of that shape."""
         key = (space, dtype, rows, cols)
         known = self._shapes.get(key)
-        return known or self._shapes.setdefault(key, TileShape(space, ir.DTYPES[dtype], rows, cols))
+        return known or self._shapes.setdefault(
+            key, TileShape(space, ir.DTYPES[dtype], (rows, cols))
+        )
 
     def tensor(self, dims: tuple[Value, ...], dtype: str, slot: int, is_input: bool) -> TensorInfo:
         """The one object for tensors of those dimensions."""
