@@ -27,11 +27,11 @@ _SHORT = frozenset(
         *("cse", "scale_operand", "merge_rows", "normalise_last"),
     )
 )
+# These add a copy of the loop, less what is known in the copy.
+_COPY = frozenset(("unroll", "peel_last", "peel_first", "split_loop"))
 # All others repeat the statement that they act on so many times at most, with some around it.
 _REPEATS = 3
 _AROUND = 40
-# These add a copy of most of it at least, or of a part.
-_COPIES = {"unroll": 2, "peel_last": 2, "peel_first": 2, "split_loop": 2, "unroll_jam": 4}
 
 
 def statements_of(kernel: ir.Kernel) -> int:
@@ -57,8 +57,9 @@ def added(name: str, inside: int) -> tuple[int, int]:
         return 1, 1
     if name in _SHORT:
         return -inside, _FEW
-    parts = _COPIES.get(name)
-    return -inside if parts is None else inside // parts, _AROUND + _REPEATS * inside
+    if name in _COPY:
+        return inside // 2, inside + _FEW
+    return inside // 4 if name == "unroll_jam" else -inside, _AROUND + _REPEATS * inside
 
 
 class Room:

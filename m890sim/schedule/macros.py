@@ -6,7 +6,7 @@ The numbering is fixed: every kernel, task and chip has the same actions. Id 0 i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -272,7 +272,7 @@ class MacroActions:
                 yield site, stmt, nth, argument
 
     def _kinds(
-        self, kernel: ir.Kernel, edit: Edit, kinds: dict[Site, tuple[str, ...]]
+        self, kernel: ir.Kernel, edit: Edit, kinds: Mapping[Site, tuple[str, ...]]
     ) -> tuple[str, ...]:
         """The kinds of an edit's place."""
         if edit.name == "set_tunable" and isinstance(edit.argument, tuple):
@@ -280,7 +280,7 @@ class MacroActions:
         return kinds.get(edit.site, ())
 
 
-def _twins(kernel: ir.Kernel, kinds: dict[Site, tuple[str, ...]]) -> set[int]:
+def _twins(kernel: ir.Kernel, kinds: Mapping[Site, tuple[str, ...]]) -> set[int]:
     """The ids whose reach takes in the same statements as one before it, of those an edit acts on.
 
     Sets of statements are bits of integers.
