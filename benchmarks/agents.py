@@ -79,11 +79,12 @@ def setting(task: str, agent: str) -> str:
     if agent in RANDOM:
         parts += [ROWS, MACROS, LONGER, restarts.HORIZON, restarts.RESTARTS, RECORDS]
     if agent in LEARNERS:
-        from learning.ppo import ENVS, HORIZON, PLAIN, RESTARTS, SETTINGS, SITES
+        from learning.ppo import ENVS, HORIZON, RESTARTS, SETTINGS, SITES
 
-        plain = "plain" in LEARNERS[agent]
-        parts += [ROWS, SITES, HORIZON, ENVS, RESTARTS, RECORDS, *((MACROS, LONGER) * plain)]
-        parts += sorted({**(PLAIN if plain else SETTINGS), **LEARNERS[agent]}.items())
+        parts += [ROWS, SITES, HORIZON, ENVS, RESTARTS, RECORDS]
+        if "plain" in LEARNERS[agent]:
+            parts += [MACROS, LONGER]
+        parts += sorted({**SETTINGS, **LEARNERS[agent]}.items())
     return setting_of(parts)
 
 

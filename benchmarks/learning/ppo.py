@@ -38,10 +38,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-# A plain MLP on macro actions: they are few enough for one number each.
-PLAIN: dict[str, Any] = {**SETTINGS, "learning_rate": 1e-3}
-
-
 def make_env(
     task: str, chip: str, memory: Memory | None, horizon: int, plain: bool = False
 ) -> gym.Env[Any, Any]:
@@ -81,8 +77,8 @@ def train(
 
     horizon: steps of an episode. restarts: share of the episodes that begin with one of the last
     kernels that were the best, not with the reference. plain: a plain MLP on macro actions, not
-    KernelPolicy on single edits. changes: of SETTINGS, or of PLAIN. The same for a seed on one
-    machine; `memory` saves time and changes nothing.
+    KernelPolicy on single edits. changes: of SETTINGS. The same for a seed on one machine;
+    `memory` saves time and changes nothing.
     """
     torch.set_num_threads(1)  # the matrices are small, and runs go side by side
     ledger = Ledger(evaluations, told)
@@ -93,8 +89,9 @@ def train(
         return Accountant(env, ledger, restarts, seed * ENVS + number)
 
     envs = DummyVecEnv([partial(make, number) for number in range(ENVS)])
-    policy, settings = ("MlpPolicy", PLAIN) if plain else (KernelPolicy, SETTINGS)
-    model = MaskablePPO(policy, envs, seed=seed, device="cpu", **{**settings, **changes})
+    # Macros are few enough for one number each.
+    policy = "MlpPolicy" if plain else KernelPolicy
+    model = MaskablePPO(policy, envs, seed=seed, device="cpu", **{**SETTINGS, **changes})
     model.set_logger(Logger(folder=None, output_formats=[]))  # else it makes a temporary folder
     with contextlib.suppress(BudgetSpent):
         model.learn(STEPS_AN_EVALUATION * evaluations)

@@ -5,6 +5,9 @@ Numbered kinds count in the order of the text, so that the numbering is the same
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.schedule.edit import Site
@@ -53,11 +56,19 @@ _USES = {"load": "loaded tile", "store": "stored tile", "matmul": "matrix operan
 _BY_FAMILY = {"matrix": "matrix", "vector": "elementwise", "sfu": "sfu"}
 
 
-def kinds_of(kernel: ir.Kernel) -> dict[Site, tuple[str, ...]]:
+# Of the kernel that was asked for last, as its actions are listed, then one is performed.
+_latest: tuple[ir.Kernel, Mapping[Site, tuple[str, ...]]] | None = None
+
+
+def kinds_of(kernel: ir.Kernel) -> Mapping[Site, tuple[str, ...]]:
     """The kinds that every statement of a kernel is of, by its site."""
-    walk = _Walk(kernel)
-    walk.block(kernel.body, (), False)
-    return walk.found
+    global _latest
+    known = _latest  # another thread may exchange it meanwhile
+    if known is None or known[0] is not kernel:
+        walk = _Walk(kernel)
+        walk.block(kernel.body, (), False)
+        known = _latest = kernel, MappingProxyType(walk.found)
+    return known[1]
 
 
 class _Walk:
