@@ -156,7 +156,7 @@ def _introduction(groups: Groups, command: str, source: Path) -> list[str]:
                       for run in own})  # fmt: skip
     budget = " or ".join(str(number) for number in budgets)
     return [
-        f"    {command}",
+        *(f"    {line}" for line in _broken(command)),
         "",
         f"wrote this page and the plot from [{source.name}]({source.name}), which has one line a",
         "run; without `--no-runs` the command first does what is missing there.",
@@ -165,6 +165,14 @@ def _introduction(groups: Groups, command: str, source: Path) -> list[str]:
         "score is the best speedup over the reference kernel among the kernels that passed the",
         "functional gate.",
     ]
+
+
+def _broken(command: str) -> list[str]:
+    """A command in lines that a page has room for."""
+    lines = textwrap.wrap(
+        command, PROSE_COLUMNS - 10, break_long_words=False, break_on_hyphens=False
+    )
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def _explanation(groups: Groups) -> list[str]:
