@@ -57,8 +57,9 @@ def can_be_made(env: KernelEditEnv, action: int) -> bool:
     try:
         meaning = env.edit_of(action)
         if isinstance(meaning, Macro):
-            context = context_of(session.task, session.chip)
-            changed, _ = MacroActions(context).perform(kernel, action)
+            context, most = context_of(session.task, session.chip), env._choices.most
+            assert most is not None
+            changed, _ = MacroActions(context, most).perform(kernel, action)
         else:
             assert meaning is not None
             changed = session.clone().apply(meaning)

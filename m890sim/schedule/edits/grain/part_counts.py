@@ -16,7 +16,7 @@ from m890sim.schedule.core.pieces import tiles_of, writes
 from m890sim.schedule.core.running.item import ONE, Softmax, blocks_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
-from m890sim.schedule.edit import EditError, refuse
+from m890sim.schedule.edit import EditError, refuse, require
 from m890sim.schedule.edits.grain.packed_rows import parts_of
 from m890sim.schedule.edits.grain.parts import Share, counts_of, largest_count, weighed, weights
 
@@ -76,6 +76,7 @@ class _PhaseCheck:
         self.lets: dict[str, ir.Expr] = {}  # of the phases that split, by name
         self.factor: dict[str, Factor] = {}  # scratch of a maximum -> in the sums' weights
         self.maximum: dict[str, str] = {}  # scratch -> that of its maximum
+        self.used: set[ir.Expr] = set()  # numbers of parts that have something
         self.dims: dict[str, int] = {}  # scratch -> the place of the parts in it
         names = {parts.id, least.id}
         for stmt in _using(kernel.body, names):
@@ -90,13 +91,12 @@ class _PhaseCheck:
 
     def split(self, phase: ir.Cores) -> None:
         """Refuses a phase that does not take shares of a range, or does more with its parts."""
-        if phase.extents.count(self.parts) != 1:
-            raise refuse(phase, f"{self.parts.id} is two of the phase's extents")
+        once = phase.extents.count(self.parts) == 1
+        require(once, phase, f"{self.parts.id} is two of the phase's extents")
         x = ir.Name(phase.vars[phase.extents.index(self.parts)])
         item = Softmax(phase)
-        if item.begin is not item.fill.operands[1]:
-            reason = "the maximum of a part without keys must be a finite number"
-            raise refuse(item.fill, reason)
+        finite = item.begin is item.fill.operands[1]
+        require(finite, item.fill, "the maximum of a part without keys must be a finite number")
         lets = {s.name: s.value for s in ir.walk(phase.body) if isinstance(s, ir.Let)}
         loops, shares = zip(*(self.whole(loop, x, lets) for loop in item.loops), strict=True)
         some = ir.Op("max", (ONE, largest_count(shares)))
@@ -119,6 +119,7 @@ class _PhaseCheck:
         self.maximum |= dict.fromkeys(homes.values(), homes[item.maximum])
         self.factor[homes[item.maximum]] = item.factor
         self.lets |= lets
+        self.used.add(some)
 
     def whole(self, loop: ir.Loop, x: ir.Name, lets: dict[str, ir.Expr]) -> tuple[ir.Loop, Share]:
         """The loop over the whole range of which a loop takes a share; the share."""
@@ -152,9 +153,8 @@ class _PhaseCheck:
                     continue
             if op != "fence" and not isinstance(stmt, ir.TileDecl):
                 raise refuse(stmt, "a part does more than leave what it carries in scratch")
-        if homes.keys() != item.pieces.keys():
-            last = item.body[-1]
-            raise refuse(last, "a part does not leave all that it carries in scratch")
+        left = homes.keys() == item.pieces.keys()
+        require(left, item.body[-1], "a part does not leave all that it carries in scratch")
         return homes
 
     # ---- the phase that merges ----
@@ -165,6 +165,7 @@ class _PhaseCheck:
         for name, value in own.items():
             if self.lets.get(name, value) != value:
                 raise refuse(phase, f"`{name}` is not what it is in the phase of the parts")
+        parts = [ir.Slice(None, ir.Name(name)) for name in own if own[name] in self.used]
         body = blocks_of(phase.body)[-1]
         instructions = [stmt for stmt in body if isinstance(stmt, ir.Instr)]
         loads = [s for s in instructions if effects_of(s).reads & self.dims.keys()]
@@ -172,38 +173,33 @@ class _PhaseCheck:
         for stmt in loads:
             tile, piece = parts_of(stmt)
             entry = piece.index[self.dims[piece.tensor]]
-            stop = entry.stop if isinstance(entry, ir.Slice) and entry.start is None else None
-            used = own.get(stop.id) if isinstance(stop, ir.Name) and stop.id in self.lets else None
-            some = isinstance(used, ir.Op) and used.op == "max" and used.args[0] == ONE
             twice = piece.tensor in held or tile.tile in tiles_of(*held.values())
-            if twice or not some or tile.rows != entry:
-                raise refuse(stmt, f"this does not load all parts of `{piece.tensor}`")
+            whole = entry in parts and tile.rows == entry and not twice
+            require(whole, stmt, f"this does not load all parts of `{piece.tensor}`")
             held[piece.tensor] = ir.TileRef(tile.tile, tile.rows)
         for part in body:
-            found = effects_of(part)
-            if ir.blocks(part) and found.reads & self.dims.keys():
-                raise refuse(part, "parts of several rows are merged; split anew instead")
-            if ir.blocks(part) and (found.reads | found.writes) & tiles_of(*held.values()):
-                raise refuse(part, "the parts are not merged in one block")
+            if ir.blocks(part):
+                found = effects_of(part)
+                single = found.reads.isdisjoint(self.dims)
+                require(single, part, "parts of several rows are merged; split anew instead")
+                apart = tiles_of(*held.values()).isdisjoint(found.reads | found.writes)
+                require(apart, part, "the parts are not merged in one block")
         for home, ref in held.items():
             steps = [s for s in instructions if touches(s, ref.tile) and s not in loads]
             total = self.total(home, held, [*map(_without_engine, steps)])
-            if total is None:
-                found_at = steps[0] if steps else phase
-                reason = f"the parts in `{home}` are not merged as split_range does it"
-                raise refuse(found_at, reason)
+            reason = f"the parts in `{home}` are not merged as split_range does it"
+            require(total, steps[0] if steps else phase, reason)
             writers = [s for s in body if writes(s, {total})]
-            if len(writers) != 1:
-                raise refuse(writers[-1], f"`{total}` is written again")
+            require(len(writers) == 1, writers[-1], f"`{total}` is written again")
 
-    def total(self, home: str, held: dict[str, ir.TileRef], steps: list[ir.Instr]) -> str | None:
+    def total(self, home: str, held: dict[str, ir.TileRef], steps: list[ir.Instr]) -> str:
         """The tile where steps have the largest of the parts, or weigh them and add them up.
 
-        held: scratch -> the tile in which all of its parts are. None: they do something else.
+        held: scratch -> the tile in which all of its parts are. Empty: they do something else.
         """
         ref, peak = held[home], held.get(self.maximum.get(home, ""))
         if peak is None or len(steps) < 2:
-            return None
+            return ""
         if peak is ref:
             total, factor = steps[0].operands[0], self.factor[home]
             sums = [held[name].tile for name in held if self.maximum.get(name) == home != name]
@@ -212,7 +208,7 @@ class _PhaseCheck:
         else:
             total = steps[1].operands[0]
             made = steps == weighed(ref, total, peak)
-        return total.tile if made and isinstance(total, ir.TileRef) else None
+        return total.tile if made and isinstance(total, ir.TileRef) else ""
 
 
 def _without_engine(stmt: ir.Instr) -> ir.Instr:
