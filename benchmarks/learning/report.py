@@ -36,6 +36,7 @@ LEARNERS = (
     "",
     "    python benchmarks/train_ppo.py vector_add --evaluations 1000 --out vector_add.zip",
 )
+MACRO_AGENTS = frozenset(agent for pair in PAIRS for agent in pair)
 MACRO = (
     "`random-single` and `random-macro` take uniformly random legal actions but STOP, from the",
     "mask: walks of 1 to 10 steps, evaluated at each, from the reference kernel or, half of the",
@@ -146,7 +147,7 @@ def write_report(runs: Sequence[Run], command: str, report: Path, plot: Path, so
         *_comparisons(groups),
         "",
         *(LEARNERS if any("ppo" in agents for agents in groups.values()) else ()),
-        *(MACRO if any("random-macro" in agents for agents in groups.values()) else ()),
+        *(MACRO if MACRO_AGENTS & set(agents_of(groups)) else ()),
     ]
     report.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
