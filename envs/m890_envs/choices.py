@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from m890sim.errors import M890Error
@@ -113,18 +112,8 @@ class SingleEdits(Choices):
 
     def _within(self, session: KernelSession, edits: Sequence[Edit]) -> Sequence[Edit]:
         """The edits whose kernel has no statement out of reach."""
-        room = Room(session.kernel, self.actions.sites - 1)
-        if room.ample:
-            return edits
-        return [
-            edit for edit in edits if room.has(edit.name, edit.site, partial(_after, session, edit))
-        ]
-
-
-def _after(session: KernelSession, edit: Edit) -> ir.Kernel:
-    """The kernel after an edit."""
-    trial = session.clone()
-    return trial.apply(edit)
+        room = Room(session.kernel, self.actions.sites - 1, self.actions.context)
+        return [edit for edit in edits if room.has(edit)]
 
 
 class MacroEdits(Choices):

@@ -84,7 +84,7 @@ class BoundProgram:
     # Name, dimensions, bytes an element.
     scratch: tuple[tuple[str, tuple[Value, ...], int], ...]
     recipes: Recipes
-    _placed: dict[tuple[Size, ...], IntArray] = field(default_factory=dict)
+    _placed: dict[tuple[Size, ...], IntArray | BindError] = field(default_factory=dict)
 
     def launch(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> BoundLaunch:
         """Resolve one case.
@@ -177,10 +177,14 @@ class BoundProgram:
                 fixed = tile.declaration.fixed
                 placed = placed.known(fixed, shape) or self.recipes.place(placed, fixed, shape)
                 if placed is None:
-                    raise self._no_room(phase, key)
+                    found = self._placed[key] = self._no_room(phase, key)
+                    break
                 at = 2 * tile.first_slot
                 numbers[at : at + 2 * tile.slots] = placed.row
-            found = self._placed[key] = np.array(numbers, dtype=np.int64)
+            else:
+                found = self._placed[key] = np.array(numbers, dtype=np.int64)
+        if isinstance(found, BindError):  # other cases have the same tiles
+            raise BindError(found.code, found.detail, found.where)
         return found
 
     def _no_room(self, phase: int, sizes: tuple[Size, ...]) -> BindError:
@@ -194,7 +198,7 @@ class BoundProgram:
         try:
             place(spaces, self.chip)
         except BindError as error:
-            return error
+            return error.with_traceback(None)
         raise AssertionError(f"the tiles of phase {phase} have room, but were not placed")
 
 

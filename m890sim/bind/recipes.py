@@ -36,7 +36,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import header, name_of
 from m890sim.language.limits import MOST_SLOTS
 
-_MOST = 20_000  # recipes for one chip, about 1 kB each
+_MOST = 20_000  # recipes for one chip, about 2 kB each
 _MOST_CHIPS = 8
 _MOST_PLACED = 100_000  # slots whose places are kept
 

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from m890sim.kernel import ir
-from m890sim.schedule.edit import Site
+from m890sim.schedule import EDITS, rewrite
+from m890sim.schedule.core.fingerprints import of_kernel
+from m890sim.schedule.core.memo import Memo
+from m890sim.schedule.core.tree import index
+from m890sim.schedule.edit import Context, Edit, Site
 
-# Edits that change, move or remove statements and add none.
-_NONE = frozenset(
-    (
-        *("set_tunable", "set_slots", "set_queue", "set_bank", "set_order", "set_engine"),
-        *("set_dtype", "remove_fence", "drop_tile", "drop_copy", "drop_dead", "coalesce"),
-        *("move_up", "move_down", "move_up_far", "move_down_far", "swap_order_of_items"),
-        *("fuse_row_sum", "fuse_cast", "recip_to_div", "swap_dims"),
-    )
-)
-_ONE = frozenset(("add_fence", "split_transfer", "split_rows", "split_fma"))  # these add one
-# These add so many at most.
-_FEW = 8
-_SHORT = frozenset(
-    (
-        *("hoist", "sink", "stage_later", "stage_earlier", "unstage", "guard_mask", "drop_guard"),
-        *("reverse_items", "fuse_scale", "fuse_subtract", "fuse_add", "exp_to_exp2"),
-        *("fuse_mul_add", "fuse_mul_mul", "accumulate", "div_to_recip", "scale_through_max"),
-        *("cse", "scale_operand", "merge_rows", "normalise_last"),
-    )
-)
-# These add a copy of the loop, less what is known in the copy.
-_COPY = frozenset(("unroll", "peel_last", "peel_first", "split_loop"))
-# All others repeat the statement that they act on so many times at most, with some around it.
-_REPEATS = 3
-_AROUND = 40
+_FAR = 100_000
+# Edit -> how many statements it adds: so many times those from its place down, and from so many to
+# so many more. Of an edit that is not here, nothing is known before it is made.
+_ADDED: dict[str, tuple[int, int, int]] = {
+    **dict.fromkeys(
+        (
+            *("set_tunable", "set_slots", "set_queue", "set_bank", "set_order", "set_engine"),
+            *("set_dtype", "remove_fence", "drop_tile", "drop_copy", "drop_dead", "coalesce"),
+            *("move_up", "move_down", "move_up_far", "move_down_far", "swap_order_of_items"),
+            *("fuse_row_sum", "fuse_cast", "recip_to_div", "swap_dims"),
+        ),
+        (0, -_FAR, 0),
+    ),
+    **dict.fromkeys(
+        ("add_fence", "split_transfer", "split_rows", "split_fma", "coarser_items"), (0, 1, 1)
+    ),
+    **dict.fromkeys(
+        (
+            *("hoist", "sink", "stage_later", "stage_earlier", "unstage", "guard_mask"),
+            *("reverse_items", "fuse_scale", "fuse_subtract", "fuse_add", "exp_to_exp2"),
+            *("fuse_mul_add", "fuse_mul_mul", "accumulate", "div_to_recip", "scale_through_max"),
+            *("cse", "scale_operand", "merge_rows", "normalise_last", "drop_guard", "share_rows"),
+            *("finer_items", "pack_heads", "pair_heads"),
+        ),
+        (0, -_FAR, 8),
+    ),
+    "pipeline": (0, -_FAR, 40),
+    "split_range": (0, 20, 60),
+    "unroll_jam": (0, 1, _FAR),
+    # A copy of the loop, less what is known in the copy.
+    **dict.fromkeys(("unroll", "peel_last", "peel_first", "split_loop"), (1, -8, 2)),
+}
 
 
 def statements_of(kernel: ir.Kernel) -> int:
@@ -48,18 +57,14 @@ def statements_of(kernel: ir.Kernel) -> int:
 def added(name: str, inside: int) -> tuple[int, int]:
     """Bounds of the number of statements that an edit of this name adds at a place.
 
-    inside: statements from the place down, itself counted; those of the kernel where the edit acts
-    on the kernel as a whole. The lower bound is far below 0 where an edit may remove statements.
+    inside: statements from the place down, itself counted. Far from 0 where little is known.
     """
-    if name in _NONE:
-        return -inside, 0
-    if name in _ONE:
-        return 1, 1
-    if name in _SHORT:
-        return -inside, _FEW
-    if name in _COPY:
-        return inside // 2, inside + _FEW
-    return inside // 4 if name == "unroll_jam" else -inside, _AROUND + _REPEATS * inside
+    times, least, most = _ADDED.get(name, (0, -_FAR, _FAR))
+    return times * inside + least, times * inside + most
+
+
+# How many statements an edit adds, at a statement whose scope is these objects.
+_GROWN: Memo[int] = Memo()
 
 
 class Room:
@@ -68,10 +73,10 @@ class Room:
     Only where the bounds of what an edit adds do not tell, the kernel after it is made.
     """
 
-    __slots__ = ("_inside", "count", "kernel", "left", "most")
+    __slots__ = ("_inside", "context", "count", "kernel", "left", "most")
 
-    def __init__(self, kernel: ir.Kernel, most: int) -> None:
-        self.kernel, self.most = kernel, most
+    def __init__(self, kernel: ir.Kernel, most: int, context: Context) -> None:
+        self.kernel, self.most, self.context = kernel, most, context
         self.count = statements_of(kernel)
         self.left = max(0, most - self.count)
         self._inside: dict[Site, int] = {}
@@ -79,21 +84,27 @@ class Room:
     def __str__(self) -> str:
         return f"it has {self.count} statements, and room for {self.left} more"
 
-    @property
-    def ample(self) -> bool:
-        """Whether there is room for any edit."""
-        return self.left >= _AROUND + _REPEATS * self.count
-
-    def has(self, name: str, site: Site, after: Callable[[], ir.Kernel]) -> bool:
-        """Whether a legal edit fits. after: makes the kernel after it."""
-        if name in _NONE:
-            return True
+    def has(self, edit: Edit) -> bool:
+        """Whether a legal edit fits."""
         if not self._inside:
             self._inside = _inside(self.kernel)
-        least, most = added(name, self._inside.get(site, self.count))
+        least, most = added(edit.name, self._inside[edit.site])
         if most <= self.left or least > self.left:
             return most <= self.left
-        return statements_of(after()) <= self.count + self.left
+        return self._grown(edit) <= self.left
+
+    def _grown(self, edit: Edit) -> int:
+        """How many statements a legal edit adds, by making it."""
+        spec, kernel = EDITS[edit.name], self.kernel
+        objects = None
+        if edit.site and spec.scope is not None:
+            objects = spec.scope(kernel, edit.site, index(kernel).nodes[edit.site])
+        site = () if objects else edit.site
+        return _GROWN.get(
+            objects or (of_kernel(kernel),),
+            lambda: statements_of(rewrite(kernel, edit, self.context)) - self.count,
+            *(edit.name, edit.argument, site, self.context),
+        )
 
 
 def _inside(kernel: ir.Kernel) -> dict[Site, int]:

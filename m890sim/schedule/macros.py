@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from m890sim.kernel import ir
 from m890sim.messages import described
-from m890sim.schedule import EDITS, legality, rewrite
+from m890sim.schedule import EDITS, legal_edits, rewrite
 from m890sim.schedule.actions import ROWS, STOP, Actions, edits_in
 from m890sim.schedule.core.tree import index
 from m890sim.schedule.edit import (
@@ -29,7 +28,7 @@ from m890sim.schedule.edit import (
     head_of,
     refuse,
 )
-from m890sim.schedule.growth import Room
+from m890sim.schedule.growth import Room, statements_of
 from m890sim.schedule.kinds import (
     AROUND,
     CLASSES,
@@ -100,7 +99,6 @@ def _macros() -> Iterator[tuple[int, Macro]]:
 _PAIRS = tuple(_macros())
 MACROS: tuple[Macro, ...] = tuple(macro for _, macro in _PAIRS)
 _ROW_OF = tuple(row for row, _ in _PAIRS)
-_ROWS = {row: number for number, row in enumerate(ROWS)}
 # Row -> reach -> id.
 _IDS: tuple[dict[str, int], ...] = tuple({} for _ in ROWS)
 for _number, (_row, _macro) in enumerate(_PAIRS, 1):
@@ -114,15 +112,6 @@ for _number, _macro in enumerate(MACROS, 1):
 def macros_of(rows: int) -> int:
     """How many macros the first rows of `actions.ROWS` have: MACROS begins with them."""
     return sum(row < rows for row in _ROW_OF)
-
-
-@lru_cache(65_536)
-def _ids(name: str, argument: Argument, kinds: tuple[str, ...]) -> frozenset[int]:
-    """The ids of an edit with an argument as its row has it, at a place of these kinds."""
-    row = _ROWS.get((name, argument))
-    if row is None or not _IDS[row]:
-        return frozenset()
-    return frozenset(_IDS[row][reach] for reach in (EVERYWHERE, *kinds) if reach in _IDS[row])
 
 
 class MacroActions:
@@ -156,48 +145,38 @@ class MacroActions:
 
         Raises: TypeError.
         """
-        check_kernel(kernel)
-        kinds, room = kinds_of(kernel), Room(kernel, self.most)
-        twins = _twins(kernel, kinds)
         found: dict[int, list[Edit]] = {}
-        for edit in edits_in(legal):
-            row = self._actions.row_of(kernel, edit)
-            if row is None or not _IDS[row] or not self._fits(room, edit):
-                continue
-            ids = _IDS[row]
-            found.setdefault(ids[EVERYWHERE], []).append(edit)
-            for kind in self._kinds(kernel, edit, kinds):
-                number = ids.get(kind)
-                if number is not None and number not in twins:
+        room = Room(kernel, self.most, self.context)
+        for edit, numbers in self._numbered(kernel, legal):
+            if room.has(edit):
+                for number in numbers:
                     found.setdefault(number, []).append(edit)
         return found
 
     def legal(self, kernel: ir.Kernel) -> list[int]:
         """The legal actions but STOP, rising: the keys of `by_id` of all legal edits.
 
-        It takes less time, as one legal place is enough for a macro. Raises: TypeError.
+        Raises: TypeError.
         """
-        check_kernel(kernel)
+        found: set[int] = set()
+        room = Room(kernel, self.most, self.context)
+        for edit, numbers in self._numbered(kernel, legal_edits(kernel, self.context)):
+            if not found.issuperset(numbers) and room.has(edit):
+                found.update(numbers)
+        return sorted(found)
+
+    def _numbered(
+        self, kernel: ir.Kernel, edits: Iterable[Edit]
+    ) -> Iterator[tuple[Edit, list[int]]]:
+        """Edits that have a row here, with the actions whose reach takes them in."""
         kinds = kinds_of(kernel)
-        tunables = list(kernel.tunables)
         twins = _twins(kernel, kinds)
-        found = set(twins)
-        missing: frozenset[int] = frozenset()
-
-        def wanted(name: str, site: Site, argument: Argument) -> bool:
-            nonlocal missing
-            own = kinds.get(site, ())
-            if name == "set_tunable" and isinstance(argument, tuple):
-                own = (kind_at(TUNABLES, tunables.index(str(argument[0]))),)
-                argument = argument[1]
-            missing = _ids(name, argument, own)
-            return not missing <= found
-
-        room = Room(kernel, self.most)
-        for name, site, argument in legality.legal_anywhere(EDITS, kernel, self.context, wanted):
-            if room.ample or self._fits(room, Edit(name, site, argument)):
-                found |= missing
-        return sorted(found - twins)
+        for edit in edits_in(edits):
+            row = self._actions.row_of(kernel, edit)
+            if row is not None and _IDS[row]:
+                ids = _IDS[row]
+                reached = [ids[kind] for kind in self._kinds(kernel, edit, kinds) if kind in ids]
+                yield edit, [ids[EVERYWHERE], *[n for n in reached if n not in twins]]
 
     def mask(self, kernel: ir.Kernel, legal: Iterable[Edit]) -> np.ndarray[Any, np.dtype[np.int8]]:
         """int8 array (n,): 1 for STOP and every macro with a legal place. Raises: TypeError."""
@@ -221,7 +200,7 @@ class MacroActions:
         if number == STOP:
             raise ValueError("STOP edits nothing")
         macro, row = MACROS[number - 1], _ROW_OF[number - 1]
-        room = Room(kernel, self.most if most is None else _checked(most))
+        most = self.most if most is None else _checked(most)
         if number in _twins(kernel, kinds_of(kernel)):
             raise EditError(f"{macro}: another reach of this edit takes in the same statements")
         reason: EditError | None = None
@@ -235,20 +214,17 @@ class MacroActions:
                 if argument not in EDITS[macro.name].arguments(kernel, *here, self.context):
                     raise refuse(here[1], f"{macro.name} has nothing to do here")
                 changed = rewrite(kernel, edit, self.context)
-                if not room.has(edit.name, edit.site, partial(_same, changed)):
+                room = Room(kernel, most, self.context)
+                if statements_of(changed) > room.count + room.left:
                     raise refuse(here[1], f"{edit.name} would make the kernel too long: {room}")
             except EditError as error:
                 reason = reason or error
                 continue
             made.append(edit)
-            kernel, room = changed, Room(changed, room.most)
+            kernel = changed
         if not made:
             raise reason or EditError(f"{macro}: the kernel has no such place")
         return kernel, tuple(made)
-
-    def _fits(self, room: Room, edit: Edit) -> bool:
-        """Whether a legal edit leaves the kernel short enough."""
-        return room.has(edit.name, edit.site, lambda: rewrite(room.kernel, edit, self.context))
 
     def _places(
         self, kernel: ir.Kernel, macro: Macro, row: int
@@ -311,10 +287,6 @@ def _twins(kernel: ir.Kernel, kinds: Mapping[Site, tuple[str, ...]]) -> set[int]
     if len(kernel.tunables) == 1:
         found |= _REACHED["set_tunable", TUNABLES[0]]
     return found
-
-
-def _same(kernel: ir.Kernel) -> ir.Kernel:
-    return kernel
 
 
 def _checked(most: Any) -> int:
