@@ -36,6 +36,7 @@ LEARNERS = (
     "",
     "    python benchmarks/train_ppo.py vector_add --evaluations 1000 --out vector_add.zip",
 )
+MACRO_AGENTS = frozenset(agent for pair in PAIRS for agent in pair)
 MACRO = (
     "`random-single` and `random-macro` take uniformly random legal actions but STOP, from the",
     "mask: walks of 1 to 10 steps, evaluated at each, from the reference kernel or, half of the",
@@ -146,7 +147,7 @@ def write_report(runs: Sequence[Run], command: str, report: Path, plot: Path, so
         *_comparisons(groups),
         "",
         *(LEARNERS if any("ppo" in agents for agents in groups.values()) else ()),
-        *(MACRO if any("random-macro" in agents for agents in groups.values()) else ()),
+        *(MACRO if MACRO_AGENTS & set(agents_of(groups)) else ()),
     ]
     report.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
@@ -156,7 +157,7 @@ def _introduction(groups: Groups, command: str, source: Path) -> list[str]:
                       for run in own})  # fmt: skip
     budget = " or ".join(str(number) for number in budgets)
     return [
-        f"    {command}",
+        *(f"    {line}" for line in _broken(command)),
         "",
         f"wrote this page and the plot from [{source.name}]({source.name}), which has one line a",
         "run; without `--no-runs` the command first does what is missing there.",
@@ -165,6 +166,14 @@ def _introduction(groups: Groups, command: str, source: Path) -> list[str]:
         "score is the best speedup over the reference kernel among the kernels that passed the",
         "functional gate.",
     ]
+
+
+def _broken(command: str) -> list[str]:
+    """A command in lines that a page has room for."""
+    lines = textwrap.wrap(
+        command, PROSE_COLUMNS - 10, break_long_words=False, break_on_hyphens=False
+    )
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def _explanation(groups: Groups) -> list[str]:
