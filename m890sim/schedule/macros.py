@@ -24,6 +24,7 @@ from m890sim.schedule.edit import (
     Edit,
     EditError,
     Site,
+    check_edit,
     check_kernel,
     head_of,
     refuse,
@@ -175,7 +176,9 @@ class MacroActions:
         twins = _twins(kernel, kinds)
         for edit in edits_in(edits):
             row = self._actions.row_of(kernel, edit)
-            if row is not None and _IDS[row]:
+            if type(edit.site) is not tuple or not _stands(edit, kinds):
+                check_edit(edit)
+            elif row is not None and _IDS[row]:
                 ids = _IDS[row]
                 reached = [ids[kind] for kind in self._kinds(kernel, edit, kinds) if kind in ids]
                 yield edit, [ids[EVERYWHERE], *[n for n in reached if n not in twins]]
@@ -289,6 +292,14 @@ def _twins(kernel: ir.Kernel, kinds: Mapping[Site, tuple[str, ...]]) -> set[int]
     if len(kernel.tunables) == 1:
         found |= _REACHED["set_tunable", TUNABLES[0]]
     return found
+
+
+def _stands(edit: Edit, kinds: Mapping[Site, tuple[str, ...]]) -> bool:
+    """Whether the kernel has the place of an edit."""
+    try:
+        return not edit.site or edit.site in kinds
+    except TypeError:
+        return False  # parts that have no hash
 
 
 def _checked(most: Any) -> int:
