@@ -145,6 +145,7 @@ class MacroActions:
 
         Raises: TypeError.
         """
+        check_kernel(kernel)
         found: dict[int, list[Edit]] = {}
         room = Room(kernel, self.most, self.context)
         for edit, numbers in self._numbered(kernel, legal):
@@ -158,6 +159,7 @@ class MacroActions:
 
         Raises: TypeError.
         """
+        check_kernel(kernel)
         found: set[int] = set()
         room = Room(kernel, self.most, self.context)
         for edit, numbers in self._numbered(kernel, legal_edits(kernel, self.context)):
