@@ -22,9 +22,7 @@ _ADDED: dict[str, tuple[int, int, int]] = {
         ),
         (0, -_FAR, 0),
     ),
-    **dict.fromkeys(
-        ("add_fence", "split_transfer", "split_rows", "split_fma", "coarser_items"), (0, 1, 1)
-    ),
+    **dict.fromkeys(("add_fence", "split_transfer", "split_rows", "coarser_items"), (0, 1, 1)),
     **dict.fromkeys(
         (
             *("hoist", "sink", "stage_later", "stage_earlier", "unstage", "guard_mask"),
@@ -33,8 +31,9 @@ _ADDED: dict[str, tuple[int, int, int]] = {
             *("cse", "scale_operand", "merge_rows", "normalise_last", "drop_guard", "share_rows"),
             *("finer_items", "pack_heads", "pair_heads"),
         ),
-        (0, -_FAR, 8),
+        (0, -_FAR, 12),
     ),
+    "split_fma": (0, 1, 2),
     "pipeline": (0, -_FAR, 40),
     "split_range": (0, 20, 60),
     "unroll_jam": (0, 1, _FAR),

@@ -17,6 +17,7 @@ from m890sim.schedule.growth import added, statements_of
 from m890sim.schedule.kinds import KINDS, kinds_of
 from m890sim.schedule.macros import EVERYWHERE, MACROS, Macro, MacroActions
 from m890sim.workloads import KERNELS, load_kernel
+from tests.generators import random_program
 
 GOLDEN = Path(__file__).parent / "golden" / "macros.txt"
 MINI = Context(queues=2, banks=8)
@@ -242,6 +243,21 @@ def test_edits_add_as_many_statements_as_their_bounds_say(name: str) -> None:
         least, most = added(edit.name, inside)
         grown = statements_of(rewrite(kernel, edit)) - count
         assert least <= grown <= most, (edit, grown)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bounds_of_what_edits_add_hold_on_walks_of_generated_kernels(seed: int) -> None:
+    rng, kernel = random.Random(seed), random_program(seed).kernel
+    for _ in range(3):
+        legal, count = legal_edits(kernel), statements_of(kernel)
+        for edit in legal:
+            inside = count
+            if edit.site:
+                inside = sum(1 for _ in ir.walk((node(kernel, edit.site),)))
+            least, most = added(edit.name, inside)
+            grown = statements_of(rewrite(kernel, edit)) - count
+            assert least <= grown <= most, (edit, grown)
+        kernel = rewrite(kernel, rng.choice(legal))
 
 
 def test_number_of_statements_is_checked() -> None:
