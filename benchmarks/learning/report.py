@@ -219,7 +219,17 @@ def _comparisons(groups: Groups) -> list[str]:
         ]
         words = ", ".join(clear) or "none"
         lines.append(f"- `{task}`: agents whose interval lies above random search's: {words}.")
-    return lines
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(
+            line,
+            PROSE_COLUMNS,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
 
 
 def draw(groups: Groups, path: Path) -> None:
