@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from m890sim.chip import get_chip
+    from m890sim.chip import draw_chip, get_chip
     from m890sim.judge import evaluate, judge_kernel
     from m890sim.kernel import print_kernel
     from m890sim.language import parse
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KernelSession",
     "apply",
+    "draw_chip",
     "evaluate",
     "execute",
     "get_chip",
@@ -39,6 +40,7 @@ _MODULES = {
     "apply": "m890sim.session",
     "evaluate": "m890sim.judge",
     "execute": "m890sim.workloads",
+    "draw_chip": "m890sim.chip",
     "get_chip": "m890sim.chip",
     "get_task": "m890sim.workloads",
     "judge_kernel": "m890sim.judge",

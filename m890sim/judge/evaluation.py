@@ -106,7 +106,7 @@ def checked_arguments(
         raise TypeError(f"chip must be a ChipSpec or its name, not {described(chip)}")
     spec = chip_of(chip)
     if isinstance(kernel, (str, Path)):
-        kernel = load_kernel(kernel, spec.name)
+        kernel = load_kernel(kernel, spec)
     if type(kernel) is not Kernel:
         raise TypeError(f"kernel must be a Kernel or its name, not {described(kernel)}")
     return chosen, spec, kernel
@@ -229,7 +229,7 @@ def reference_cycles(reference_name: str, case: Case, chip: ChipSpec) -> int:
 
 @lru_cache(maxsize=512)
 def _reference_cycles(reference_name: str, case: Case, chip: ChipSpec) -> int:
-    return simulate_checked(load_kernel(reference_name), case, chip).cycles
+    return simulate_checked(load_kernel(reference_name, chip), case, chip).cycles
 
 
 @cache

@@ -30,7 +30,7 @@ from m890sim.session.arguments import chip_of, integer_of, task_of
 from m890sim.session.edits import context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
 from m890sim.timing import TIMING_VERSION, Attribution, Timing
-from m890sim.workloads import Case, Task, load_kernel, lower_bound, simulate_checked
+from m890sim.workloads import Case, Task, lower_bound, simulate_checked
 
 STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB each
 RESULTS = 50_000  # remembered (kernel, chip, case) results, about 2 kB each
@@ -214,7 +214,7 @@ class Memory:
                     "task": task.digest,
                     "chip": chip.digest,
                     "cases": tuple(case.digest for case in cases),
-                    "reference": digest(load_kernel(task.reference_name)),
+                    "reference": digest(task.reference_on(chip)),
                 },
             )
         return self._spaces[key]

@@ -189,7 +189,7 @@ class KernelSession:
         Raises: TaskError for an unknown name or a kernel that does not fit the task, LanguageError
         or LimitError for a refused text. The session is then as before.
         """
-        chosen = kernel_of(kernel)
+        chosen = kernel_of(kernel, self.chip)
         if chosen is kernel:
             # Its maker may hold it still, and what no text can say need not even have a digest.
             chosen = Copies().kernel(chosen)

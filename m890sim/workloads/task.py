@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+from m890sim.chip import ChipSpec
 from m890sim.digests import digest_of
 from m890sim.errors import TaskError
 from m890sim.kernel import digest as kernel_digest
@@ -96,6 +97,15 @@ class Task:
         from m890sim.workloads.registry import load_kernel  # which knows the levels, so tasks
 
         return load_kernel(self.reference_name)
+
+    def reference_on(self, chip: ChipSpec) -> Kernel:
+        """The reference as it fits a chip: docs/chips.md, "References".
+
+        Raises: BindError where its smallest tunables do not fit.
+        """
+        from m890sim.workloads.registry import load_kernel
+
+        return load_kernel(self.reference_name, chip)
 
     @cached_property
     def expert(self) -> Kernel:
