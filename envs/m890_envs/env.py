@@ -502,7 +502,7 @@ def start_of(task: Task, start: Kernel | str | Path) -> Kernel | str | Path:
     if not isinstance(start, (Kernel, str, Path)):
         raise TypeError(f"start must be a Kernel, a name or a path, not {described(start)}")
     if start == "reference":
-        return task.reference_name
+        return task.start
     if start != "textbook":
         return start
     for name, row in KERNELS.items():

@@ -23,7 +23,7 @@ from m890sim.language import parse
 from m890sim.schedule import EDITS
 from m890sim.timing import TIMING_VERSION
 from m890sim.workloads import DISTRIBUTIONS as ALL_DISTRIBUTIONS
-from m890sim.workloads import KERNELS, Case, Task, get_task, load_kernel
+from m890sim.workloads import KERNELS, Case, Task, known_task, load_kernel
 
 KIND = "m890sim optimize run"
 FORMAT = 2
@@ -118,7 +118,7 @@ class Plan:
             },
             "hidden": self.hidden,
             "edits": {"count": len(EDITS), "digest": digest_of(list(EDITS))},
-            "reference": named(load_kernel(self.task.reference_name)),
+            "reference": named(self.task.reference),
             "start": {**named(self.start), "source": print_kernel(self.start)},
         }
 
@@ -170,7 +170,7 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
                 f"{where} was made by another version: {key} {said!r:.60}, here {here!r}; {remedy}"
             )
     try:
-        task = get_task(_text(manifest["task"]["name"]))
+        task = known_task(_text(manifest["task"]["name"]))
         cases = tuple(task.case(_text(entry["case"])) for entry in manifest["cases"])
         chip = _chip(manifest["chip"])
         start = parse(manifest["start"]["source"], filename=_text(manifest["start"]["name"]))

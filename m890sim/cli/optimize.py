@@ -127,7 +127,7 @@ def _created(args: argparse.Namespace) -> Path:
     chip = get_chip(args.chip or CHIP)
     agent = args.agent or DEFAULT_AGENT
     get_agent(agent)
-    start = load(args.start or task.reference_name)
+    start = load(args.start) if args.start else task.reference
     check_fits(start, task)
     names = list(dict.fromkeys(args.cases or [case.name for case in task.cases]))
     seed = SEED if args.seed is None else args.seed
@@ -215,14 +215,15 @@ def _print_cases(outcome: RunOutcome, best: LogEntry) -> None:
     table = show.table(*columns, "result", text=("result",))
     for found in best.cases:
         result = None if judged is None else judged.case(found.case)
-        gap = math.log(found.reference_cycles / found.lower_bound_cycles)
+        bound = found.lower_bound_cycles
+        gap = None if bound is None else math.log(found.reference_cycles / bound)
         table.add_row(
             found.case,
             show.count(found.reference_cycles),
             show.count(found.cycles or 0),
             show.ratio(found.speedup),
             show.count(found.lower_bound_cycles),
-            show.share(math.log(found.speedup) / gap if gap > 0 else 1.0),
+            show.share(_part(math.log(found.speedup), gap)),
             "-" if result is None or result.error is None else f"{result.error:.4f}",
             "not judged in full" if result is None else show.verdict(result.correct),
         )
@@ -239,6 +240,13 @@ def _print_cases(outcome: RunOutcome, best: LogEntry) -> None:
         "the reference to the bound, log scale. error: largest relative error of a row against "
         f"fp64 on every distribution, {plan.task.tolerance:g} allowed{_looked_at(judged)}.",
     )
+
+
+def _part(part: float, whole: float | None) -> float | None:
+    """Of a way; all of one that has no length, None where its length is unknown."""
+    if whole is None:
+        return None
+    return part / whole if whole > 0 else 1.0
 
 
 def _looked_at(judged: Evaluation | None) -> str:
