@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from m890sim.chip import get_chip
+    from m890sim.chip import draw_chip, get_chip
     from m890sim.judge import evaluate, judge_kernel
     from m890sim.kernel import print_kernel
     from m890sim.language import parse
@@ -30,6 +30,7 @@ __all__ = [
     "KernelSession",
     "apply",
     "define_task",
+    "draw_chip",
     "evaluate",
     "execute",
     "get_chip",
@@ -49,6 +50,7 @@ _MODULES = {
     "define_task": "m890sim.workloads",
     "evaluate": "m890sim.judge",
     "execute": "m890sim.workloads",
+    "draw_chip": "m890sim.chip",
     "get_chip": "m890sim.chip",
     "get_task": "m890sim.workloads",
     "judge_kernel": "m890sim.judge",

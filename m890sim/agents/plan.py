@@ -13,9 +13,9 @@ from typing import Any
 from m890sim.agents.differences import difference
 from m890sim.agents.files import MANIFEST
 from m890sim.agents.reading import RunError
-from m890sim.chip import CHIPS, ChipSpec
+from m890sim.chip import ChipSpec, check_identity
 from m890sim.digests import digest_of
-from m890sim.errors import M890Error
+from m890sim.errors import ChipError, M890Error
 from m890sim.judge.evaluation import package_version
 from m890sim.kernel import digest, print_kernel
 from m890sim.kernel.ir import Kernel
@@ -118,7 +118,7 @@ class Plan:
             },
             "hidden": self.hidden,
             "edits": {"count": len(EDITS), "digest": digest_of(list(EDITS))},
-            "reference": named(self.task.reference),
+            "reference": named(self.task.reference_on(self.chip)),
             "start": {**named(self.start), "source": print_kernel(self.start)},
         }
 
@@ -142,7 +142,7 @@ def check_name(kernel: Kernel, chip: ChipSpec) -> None:
     """Refuse a kernel under the name of a built-in one that it is not. Raises: DifferError."""
     if kernel.name not in KERNELS:
         return
-    own = {digest(load_kernel(kernel.name)), digest(load_kernel(kernel.name, chip.name))}
+    own = {digest(load_kernel(kernel.name)), digest(load_kernel(kernel.name, chip))}
     if digest(kernel) not in own:
         raise DifferError(
             f"the start kernel is called {kernel.name!r} and is not the built-in kernel of that "
@@ -202,8 +202,10 @@ def _chip(data: Any) -> ChipSpec:
     if not isinstance(numbers, dict):
         raise TypeError(f"the chip's numbers must not be {numbers!r:.60}")
     chip = ChipSpec(**numbers)
-    if chip.name in CHIPS and CHIPS[chip.name] != chip:
-        raise DifferError(f"the chip is called {chip.name!r} and has other numbers than that one")
+    try:
+        check_identity(chip)
+    except ChipError as error:
+        raise DifferError(str(error)) from error
     return chip
 
 

@@ -59,10 +59,10 @@ def register(commands: Any) -> None:
     tasks.set_defaults(handler=_tasks)
 
 
-def load(name: str, chip: str = "") -> Kernel:
+def load(name: str, chip: ChipSpec | str = "") -> Kernel:
     """The checked kernel of a file, of a built-in name, or of standard input (`-`).
 
-    chip: a built-in kernel that is tuned for this preset comes with those tunables.
+    chip: a built-in kernel comes with the tunables that it has there.
     Raises: TaskError for an unknown name, LanguageError or LimitError for a refused text, OSError.
     """
     from m890sim.workloads import load_kernel
@@ -153,7 +153,7 @@ def _check(args: argparse.Namespace) -> int:
         errors: list[dict[str, Any]] = []
         result: dict[str, Any] = {"kernel": name, "ok": True, "errors": errors}
         try:
-            kernel = load(name, chip.name if chip else "")
+            kernel = load(name, chip or "")
             _check_fit(kernel, task, chip)
             result |= _facts(kernel)
         except M890Error as error:

@@ -76,7 +76,7 @@ def _judge(args: argparse.Namespace) -> int:
     from m890sim.judge import judge_kernel
 
     chip = get_chip(args.chip)
-    kernel = load(args.kernel, chip.name)
+    kernel = load(args.kernel, chip)
     task, remark = task_of(kernel, args.kernel, args.task)
     cases = list(dict.fromkeys(args.case)) if args.case else None
     if args.isolate is not None:

@@ -70,7 +70,7 @@ def climb(task: Task, chip: ChipSpec, quiet: bool = True) -> list[Rung]:
     rungs: list[Rung] = []
     with show.progress(f"ladder {task.name} on {chip.name}", quiet) as tell:
         for number, entry in enumerate(entries):
-            kernel = load_kernel(entry.name, chip.name)
+            kernel = load_kernel(entry.name, chip)
             cycles, limiters, refusal = {}, {}, ""
             for at, case in enumerate(task.cases):
                 label = f"{entry.name}, {case.name}"

@@ -21,7 +21,7 @@ def level_cycles(task: Task, chips: list[ChipSpec]) -> tuple[list[str], list[lis
         speedups, possible = [], []
         for case in task.cases:
             reference, expert = (
-                simulate(load_kernel(name, chip.name), case, chip).cycles
+                simulate(load_kernel(name, chip), case, chip).cycles
                 for name in (task.reference_name, task.expert_name)
             )
             bound = lower_bound_cycles(case, chip)

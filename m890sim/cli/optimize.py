@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import shlex
 import sys
 from contextlib import suppress
@@ -127,7 +128,7 @@ def _created(args: argparse.Namespace) -> Path:
     chip = get_chip(args.chip or CHIP)
     agent = args.agent or DEFAULT_AGENT
     get_agent(agent)
-    start = load(args.start) if args.start else task.reference
+    start = load(args.start, chip) if args.start else task.reference_on(chip)
     check_fits(start, task)
     names = list(dict.fromkeys(args.cases or [case.name for case in task.cases]))
     seed = SEED if args.seed is None else args.seed
@@ -141,10 +142,15 @@ def _created(args: argparse.Namespace) -> Path:
         start,
         hidden_of(task) if args.hidden is None else args.hidden,
     )
-    on = "" if chip.name == CHIP else f"-{chip.name}"
+    on = "" if chip.name == CHIP else f"-{file_name(chip.name)}"
     path = args.out or free_name(Path(RUNS) / f"{task.name}{on}-{agent}-seed{seed}")
     create(path, plan.manifest())
     return path
+
+
+def file_name(text: str) -> str:
+    """A text as part of a file's name, on every system: runs of other characters become `-`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "chip"
 
 
 def _watched(path: Path, quiet: bool) -> RunOutcome:

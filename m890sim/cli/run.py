@@ -52,7 +52,7 @@ def _run(args: argparse.Namespace) -> int:
     from m890sim.judge import evaluate
 
     chip = get_chip(args.chip)
-    kernel = load(args.kernel, chip.name)
+    kernel = load(args.kernel, chip)
     task, remark = task_of(kernel, args.kernel, args.task)
     cases = list(dict.fromkeys(args.case)) if args.case else None
     with show.progress(f"{kernel.name} on {chip.name}", quiet=args.json) as tell:

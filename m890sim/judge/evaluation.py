@@ -23,7 +23,6 @@ from m890sim.judge.rows import chosen_rows, rows_of
 from m890sim.judge.signature import check_fits
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
-from m890sim.language import parse
 from m890sim.messages import check_flag, described
 from m890sim.timing import TIMING_VERSION
 from m890sim.workloads import (
@@ -107,7 +106,7 @@ def checked_arguments(
         raise TypeError(f"chip must be a ChipSpec or its name, not {described(chip)}")
     spec = chip_of(chip)
     if isinstance(kernel, (str, Path)):
-        kernel = load_kernel(kernel, spec.name)
+        kernel = load_kernel(kernel, spec)
     if type(kernel) is not Kernel:
         raise TypeError(f"kernel must be a Kernel or its name, not {described(kernel)}")
     return chosen, spec, kernel
@@ -239,17 +238,17 @@ def task_cycles(task: Task, case: Case, chip: ChipSpec) -> int:
     """Cycles of a task's reference kernel on a case; remembered. Raises: as `reference_cycles`."""
     if not task.reference_text:
         return reference_cycles(task.reference_name, case, chip)
-    return _text_cycles(task.reference_name, task.reference_text, case, chip)
+    return _task_cycles(task, case, chip)
 
 
 @lru_cache(maxsize=512)
-def _text_cycles(name: str, text: str, case: Case, chip: ChipSpec) -> int:
-    return simulate_checked(parse(text, filename=f"{name}.py"), case, chip).cycles
+def _task_cycles(task: Task, case: Case, chip: ChipSpec) -> int:
+    return simulate_checked(task.reference_on(chip), case, chip).cycles
 
 
 @lru_cache(maxsize=512)
 def _reference_cycles(reference_name: str, case: Case, chip: ChipSpec) -> int:
-    return simulate_checked(load_kernel(reference_name), case, chip).cycles
+    return simulate_checked(load_kernel(reference_name, chip), case, chip).cycles
 
 
 @cache

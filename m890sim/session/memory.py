@@ -214,7 +214,7 @@ class Memory:
                     "task": task.digest,
                     "chip": chip.digest,
                     "cases": tuple(case.digest for case in cases),
-                    "reference": digest(task.reference),
+                    "reference": digest(task.reference_on(chip)),
                 },
             )
         return self._spaces[key]

@@ -126,7 +126,7 @@ class KernelSession:
         self._best: int | None = None  # index in the log
         self._path: _Path = ()
         self._edits: tuple[Edit, ...] = ()
-        self.load(chosen.start if start is None else start)
+        self.load(chosen.start_on(spec) if start is None else start)
 
     # What it measures by.
 
@@ -189,7 +189,7 @@ class KernelSession:
         Raises: TaskError for an unknown name or a kernel that does not fit the task, LanguageError
         or LimitError for a refused text. The session is then as before.
         """
-        chosen = kernel_of(kernel)
+        chosen = kernel_of(kernel, self.chip)
         if chosen is kernel:
             # Its maker may hold it still, and what no text can say need not even have a digest.
             chosen = Copies().kernel(chosen)

@@ -7,7 +7,7 @@ the same cases on every machine.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
 from typing import TYPE_CHECKING, TypeVar
@@ -87,10 +87,14 @@ class CaseDice:
 
 @dataclass(frozen=True)
 class HiddenCases:
-    """A generator of hidden cases; `name`, part of the task's digest, changes with the rule."""
+    """A generator of hidden cases; `name`, part of the task's digest, changes with the rule.
+
+    largest: the most that a drawn case has of the symbols that tiles are as large as.
+    """
 
     name: str
     draw: Callable[[CaseDice], Case]
+    largest: tuple[tuple[str, int], ...] = ()
 
     def cases(self, task: str, count: int, seed: int) -> tuple[Case, ...]:
         """Cases 0 ... count - 1 of a seed; a case does not depend on `count`.
@@ -170,7 +174,13 @@ def drawn_elements(dice: CaseDice) -> int:
     return dice.deal("elements", (*ELEMENTS, 0)) or dice.pick(OTHER_ELEMENTS)
 
 
+LARGEST_HEAD = max(*ELEMENTS, *OTHER_ELEMENTS)
 MOST_ELEMENTS = 2**19  # of a matrix of a level
+
+
+def largest_of(lengths: Mapping[str, tuple[int, int]]) -> tuple[tuple[str, int], ...]:
+    """`HiddenCases.largest` of a level, from its lengths: symbol -> (usually, in a long case)."""
+    return tuple((name, max(both)) for name, both in lengths.items())
 
 
 def drawn_length(dice: CaseDice, name: str, usual: int, longest: int, most: int = 2**31) -> int:
@@ -319,5 +329,5 @@ def _long_decode_case(dice: CaseDice) -> AttentionCase:
     return shape.case(dice, "decode", lengths, (1,) * len(lengths), text)
 
 
-EXTEND_HIDDEN = HiddenCases("extend-2", extend_case)
-DECODE_HIDDEN = HiddenCases("decode-2", decode_case)
+EXTEND_HIDDEN = HiddenCases("extend-2", extend_case, (("D", LARGEST_HEAD),))
+DECODE_HIDDEN = HiddenCases("decode-2", decode_case, (("D", LARGEST_HEAD),))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
+from m890sim.chip import ChipSpec
 from m890sim.digests import digest_of
 from m890sim.errors import TaskError
 from m890sim.kernel import digest as kernel_digest
@@ -122,6 +123,19 @@ class Task:
         """The kernel whose cycles a speedup is measured against."""
         return _kernel(self.reference_name, self.reference_text)
 
+    def reference_on(self, chip: ChipSpec) -> Kernel:
+        """The reference as it fits a chip: docs/chips.md, "References".
+
+        Raises: BindError where its smallest tunables do not fit.
+        """
+        from m890sim.chip import CHIPS
+
+        if self.reference_text:
+            return self.reference if chip.name in CHIPS else _fitted(self, chip)
+        from m890sim.workloads.registry import load_kernel
+
+        return load_kernel(self.reference_name, chip)
+
     @cached_property
     def expert(self) -> Kernel:
         """The best kernel that comes with the task. Raises: TaskError where none does."""
@@ -129,10 +143,9 @@ class Task:
             raise TaskError(f"task {self.name} has no expert kernel; give it one as `expert`")
         return _kernel(self.expert_name, self.expert_text)
 
-    @property
-    def start(self) -> Kernel | str:
-        """The reference as `load_kernel` or a session takes it: a built-in one by its name."""
-        return self.reference if self.reference_text else self.reference_name
+    def start_on(self, chip: ChipSpec) -> Kernel | str:
+        """The reference as a session of the chip takes it: a built-in one by its name."""
+        return self.reference_on(chip) if self.reference_text else self.reference_name
 
     def gate(self, output: str) -> Output:
         """How an output is judged."""
@@ -197,6 +210,14 @@ def _kernel(name: str, text: str) -> Kernel:
     from m890sim.workloads.registry import load_kernel  # which knows the levels, so tasks
 
     return load_kernel(name)
+
+
+@lru_cache(maxsize=256)
+def _fitted(task: Task, chip: ChipSpec) -> Kernel:
+    """The reference of a task from outside on a chip that is no preset."""
+    from m890sim.workloads.fitting import fitted
+
+    return fitted(task.reference, task, chip)
 
 
 @cache

@@ -44,6 +44,7 @@ def define_task(
     work: Callable[[Values], int] | None = None,
     hidden: Callable[[CaseDice], Mapping[str, Any]] | None = None,
     hidden_name: str | None = None,
+    largest: Mapping[str, int] | None = None,
     sampled: bool = False,
     limits: Limits | None = None,
     dtypes: Iterable[str] = ("bf16", "f16", "f32"),
@@ -63,7 +64,9 @@ def define_task(
     that bend inputs drawn as usual (all where None). derive: numbers that follow from a case's.
     tables: the launch tables of a case. scalars: those that no case says. demand: what any kernel
     must do on a case, for the lower bound; None: there is none. work: how large a case is; the
-    elements of its outputs where None. hidden: gets a CaseDice, gives the numbers of a hidden case.
+    elements of its outputs where None. hidden: gets a CaseDice, gives the numbers of a hidden case;
+    hidden_name, part of the digest, changes with that rule, and largest says the most that it gives
+    a symbol, where drawn chips must have room for it.
     limits: of functional runs, where cases are too large for the usual ones.
     specification: the outputs over a field (docs/equivalence.md).
     Raises: TypeError, ValueError, naming the argument; TaskError for a function that fails;
@@ -127,7 +130,7 @@ def define_task(
     generator = None
     if hidden is not None:
         draw = _Drawn(definition, hidden)
-        generator = HiddenCases(hidden_name or f"{name}-1", draw)
+        generator = HiddenCases(hidden_name or f"{name}-1", draw, tuple((largest or {}).items()))
     folder = _folder(oracle)
     first = _kernel("reference", reference, folder)
     last = ("", "") if expert is None else _kernel("expert", expert, folder)
