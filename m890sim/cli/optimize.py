@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import notes, show
 from m890sim.cli.cycles import cycle_picture, legend
+from m890sim.cli.files import take_task
 from m890sim.errors import M890Error
 
 if TYPE_CHECKING:
@@ -102,7 +103,13 @@ def _optimize(args: argparse.Namespace) -> int:
 
 
 def _resumed(args: argparse.Namespace) -> Path:
-    given = ["TASK"] if args.task is not None else []
+    from m890sim.workloads.outside import is_file
+
+    given = []
+    if args.task is not None and is_file(args.task):
+        take_task(args.task)  # a run says what its task is called, not where it lies
+    elif args.task is not None:
+        given.append("TASK")
     names = ("agent", "evaluations", "seed", "chip", "start", "cases", "hidden")
     given += [f"--{name}" for name in names if getattr(args, name) is not None]
     if given:
@@ -120,11 +127,13 @@ def _created(args: argparse.Namespace) -> Path:
     from m890sim.chip import get_chip
     from m890sim.cli.files import load
     from m890sim.judge import check_fits
-    from m890sim.workloads import get_task
+    from m890sim.workloads import get_task, register_task
 
     if args.out is not None:
         refuse_used(args.out)
     task = get_task(args.task or TASK)
+    if task.origin:  # the run directory names it by its name and digest
+        register_task(task)
     chip = get_chip(args.chip or CHIP)
     agent = args.agent or DEFAULT_AGENT
     get_agent(agent)
