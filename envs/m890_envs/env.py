@@ -170,7 +170,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             rows=rows,
             memory=shared_memory() if memory is None else memory,
         )
-        self._template.load(start_of(self._template.task, start))
+        self._template.load(start_of(self._template.task, self._template.chip, start))
         self._choices: Choices
         if actions == "macro":
             self._choices = MacroEdits(self._template, action_rows)
@@ -262,7 +262,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             session = self._template.clone()
         else:
             session = self._blank()
-            session.load(start_of(session.task, start))
+            session.load(start_of(session.task, session.chip, start))
             self._choices.check_start(session.kernel)
         self._session, self._steps, self._outside = session, 0, False
         self._last = ("", 0)
@@ -493,7 +493,7 @@ def start_option(options: Any) -> Any:
     return options.get("start")
 
 
-def start_of(task: Task, start: Kernel | str | Path) -> Kernel | str | Path:
+def start_of(task: Task, chip: ChipSpec, start: Kernel | str | Path) -> Kernel | str | Path:
     """What KernelSession.load takes for a start: "reference" and "textbook" become names.
 
     Raises: TypeError for what is no kernel, name or path; TaskError where the task has no textbook
@@ -502,7 +502,7 @@ def start_of(task: Task, start: Kernel | str | Path) -> Kernel | str | Path:
     if not isinstance(start, (Kernel, str, Path)):
         raise TypeError(f"start must be a Kernel, a name or a path, not {described(start)}")
     if start == "reference":
-        return task.reference_name
+        return task.start_on(chip)
     if start != "textbook":
         return start
     for name, row in KERNELS.items():

@@ -15,15 +15,16 @@ from m890sim.agents.files import MANIFEST
 from m890sim.agents.reading import RunError
 from m890sim.chip import ChipSpec, check_identity
 from m890sim.digests import digest_of
-from m890sim.errors import ChipError, M890Error
+from m890sim.errors import ChipError, M890Error, TaskError
 from m890sim.judge.evaluation import package_version
 from m890sim.kernel import digest, print_kernel
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
+from m890sim.messages import shown
 from m890sim.schedule import EDITS
 from m890sim.timing import TIMING_VERSION
 from m890sim.workloads import DISTRIBUTIONS as ALL_DISTRIBUTIONS
-from m890sim.workloads import KERNELS, Case, Task, get_task, load_kernel
+from m890sim.workloads import KERNELS, Case, Task, known_task, load_kernel
 
 KIND = "m890sim optimize run"
 FORMAT = 2
@@ -44,6 +45,10 @@ FREE = ("python", "agent", "seed", "evaluations")  # what a manifest may say as 
 
 class DifferError(RunError):
     """A record that is whole, and says what does not hold here."""
+
+
+class UnknownTaskError(RunError):
+    """A record of a task from outside, which must be given to read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,8 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
                 f"{where} was made by another version: {key} {said!r:.60}, here {here!r}; {remedy}"
             )
     try:
-        task = get_task(_text(manifest["task"]["name"]))
+        _check_known(manifest, where)
+        task = known_task(_text(manifest["task"]["name"]))
         cases = tuple(task.case(_text(entry["case"])) for entry in manifest["cases"])
         chip = _chip(manifest["chip"])
         start = parse(manifest["start"]["source"], filename=_text(manifest["start"]["name"]))
@@ -179,6 +185,8 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
             task, cases, chip, agent, seed, manifest["evaluations"], start, manifest["hidden"]
         )
         again = plan.manifest()
+    except UnknownTaskError:
+        raise
     except DifferError as error:
         raise DifferError(f"{where}: {MANIFEST}: {error}; nothing was changed") from error
     except (KeyError, TypeError, ValueError, AttributeError, M890Error) as error:
@@ -194,6 +202,18 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
             "changed; nothing was changed"
         )
     return plan
+
+
+def _check_known(manifest: dict[str, Any], where: str) -> None:
+    """Raises: RunError for a task from outside that nobody has given."""
+    name = _text(manifest["task"]["name"])
+    try:
+        known_task(name)
+    except TaskError as error:
+        raise UnknownTaskError(
+            f"{where} is a run of {shown(name, 100)}: {error}; give a task from outside with "
+            "--task FILE:NAME (in Python: m890sim.register_task)"
+        ) from error
 
 
 def _chip(data: Any) -> ChipSpec:

@@ -76,6 +76,24 @@ def load(name: str, chip: ChipSpec | str = "") -> Kernel:
     return parse(sys.stdin.buffer.read(DEFAULT_LIMITS.source_bytes + 1), filename="<stdin>")
 
 
+def take_task(spec: str) -> None:
+    """Register the task of `file.py:NAME`: a record finds it by its name. Raises: TaskError."""
+    from m890sim.workloads import get_task, register_task
+
+    register_task(get_task(spec))
+
+
+def add_task_option(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that read records."""
+    parser.add_argument(
+        "--task",
+        metavar="FILE:NAME",
+        action="append",
+        default=[],
+        help="a task from outside that a record names; its file is imported; may be given again",
+    )
+
+
 def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
     """The task to run a kernel on, and a remark where it had to be guessed.
 
@@ -134,6 +152,19 @@ def level_rows(tasks: list[Task] | None = None) -> tuple[list[str], list[list[st
         for task in LEVELS.values()
         if tasks is None or task in tasks
         for case in task.cases
+    ]
+    return ["case", "task", "shape", "cores", "what it is"], rows
+
+
+def other_rows(tasks: list[Task]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the table of all other cases: one row a case."""
+    from m890sim.workloads import LEVELS, AttentionCase
+
+    rows = [
+        [case.name, task.name, _shape(case), str(case.cores or "all"), case.text]
+        for task in tasks
+        for case in task.cases
+        if not isinstance(case, AttentionCase) and LEVELS.get(task.name) != task
     ]
     return ["case", "task", "shape", "cores", "what it is"], rows
 
@@ -311,7 +342,11 @@ def _tasks(args: argparse.Namespace) -> int:
         return 0
     for task in tasks:
         print(f"{task.name}: {task.text}")
-        print(f"  reference {task.reference_name}, expert {task.expert_name}")
+        expert = f", expert {task.expert_name}" if task.expert_name else ""
+        print(f"  reference {task.reference_name}{expert}")
+        if task.gates or len(task.outputs) > 1:
+            for output in task.outputs:
+                print(f"  output {output}: {task.gate(output).text}")
         print("  a kernel may name these parameters, written so:")
         for param in task.params:
             print(f"    {describe(param)}")
@@ -323,6 +358,9 @@ def _tasks(args: argparse.Namespace) -> int:
     if rows:
         show.print_table(columns, rows, text=("task", "cores"), wrap=("shape", "what it is"))
         print("Levels: small tasks for a first hour and for fast training.")
+    columns, rows = other_rows(tasks)
+    if rows:
+        show.print_table(columns, rows, text=("task", "cores"), wrap=("shape", "what it is"))
     return 0
 
 
@@ -337,6 +375,10 @@ def _task_data(task: Task) -> dict[str, Any]:
         "reference": task.reference_name,
         "expert": task.expert_name,
         "tolerance": task.tolerance,
+        "gates": {
+            output: {"gate": task.gate(output).gate, "limit": task.gate(output).limit}
+            for output in task.outputs
+        },
         "cases": [
             {"name": case.name, "symbols": dict(case.symbols), "text": case.text}
             for case in task.cases

@@ -62,10 +62,12 @@ def register(commands: Any) -> None:
 
 def climb(task: Task, chip: ChipSpec, quiet: bool = True) -> list[Rung]:
     """The ladder of a task on a chip, the reference first."""
-    from m890sim.errors import BindError
+    from m890sim.errors import BindError, TaskError
     from m890sim.workloads import ladder, load_kernel, lower_bound_cycles, simulate
 
     entries = ladder(task.name)
+    if not entries:
+        raise TaskError(f"task {task.name} has no ladder of kernels; m890 optimize looks for one")
     bounds = {case.name: lower_bound_cycles(case, chip) for case in task.cases}
     rungs: list[Rung] = []
     with show.progress(f"ladder {task.name} on {chip.name}", quiet) as tell:

@@ -171,9 +171,9 @@ def harmless(text: str) -> str:
     )
 
 
-def count(number: int) -> str:
-    """An integer with its thousands apart."""
-    return f"{number:,}"
+def count(number: int | None) -> str:
+    """An integer with its thousands apart; "-" where there is none."""
+    return "-" if number is None else f"{number:,}"
 
 
 def some(number: int, noun: str) -> str:
@@ -186,12 +186,12 @@ def ratio(number: float) -> str:
     return f"{number:.2f}x" if number < 100 else f"{number:.0f}x"
 
 
-def share(number: float) -> str:
+def share(number: float | None) -> str:
     """A part of the whole, in per cent; nothing where there is no number.
 
     Less than the whole is never 100%: from 99.5% on it has a decimal, rounded down.
     """
-    if number != number:
+    if number is None or number != number:
         return "-"
     if 0.995 <= number < 1:
         return f"{math.floor(1000 * number) / 10:.1f}%"

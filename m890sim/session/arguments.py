@@ -13,7 +13,7 @@ from m890sim.messages import described
 from m890sim.workloads import Task, get_task, load_kernel
 
 MOST_NAME = 100  # characters of a name that is looked up; no known one is as long
-MOST_PATH = 4096  # characters of a chip's name, which may be a path
+MOST_PATH = 4096  # characters of the name of a chip or a task, which may be a path
 MOST_PENALTY = 1e6
 MOST_SEED = 2**63 - 1  # fits into what the judge and JSON readers take for an integer
 
@@ -47,7 +47,7 @@ def seed_of(value: Any) -> int:
 
 def task_of(value: Any) -> Task:
     """A task, or the one of a name. Raises: TypeError for another type; TaskError."""
-    found = get_task(value[:MOST_NAME]) if isinstance(value, str) else value
+    found = get_task(value[:MOST_PATH]) if isinstance(value, str) else value
     if not isinstance(found, Task):
         raise TypeError(f"task must be a Task or its name, not {described(value)}")
     return found

@@ -16,9 +16,9 @@ import numpy as np
 from m890sim import schedule
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError, LanguageError, LimitError, TaskError
-from m890sim.judge import check_fits, reference_cycles
+from m890sim.judge import check_fits
 from m890sim.judge.arguments import cases_of
-from m890sim.judge.evaluation import chosen_distributions, judge_case
+from m890sim.judge.evaluation import chosen_distributions, judge_case, task_cycles
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import computed, digest
 from m890sim.kernel.ir import Kernel, walk
@@ -30,7 +30,7 @@ from m890sim.session.arguments import chip_of, integer_of, task_of
 from m890sim.session.edits import context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
 from m890sim.timing import TIMING_VERSION, Attribution, Timing
-from m890sim.workloads import Case, Task, lower_bound, simulate_checked
+from m890sim.workloads import Case, Task, known_bound, simulate_checked
 
 STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB each
 RESULTS = 50_000  # remembered (kernel, chip, case) results, about 2 kB each
@@ -139,7 +139,7 @@ class Space:
     context: Context
     macros: MacroActions
     reference_cycles: tuple[int, ...]  # by case
-    lower_bound_cycles: tuple[int, ...]  # by case
+    lower_bound_cycles: tuple[int | None, ...]  # by case; None: it states no demand
     named: dict[str, Any]  # the digests of what is measured, as a report has them
     # By digest; kernels of one digest may differ in their comments. A digest takes less time than
     # a kernel's hash, as the text of statements is remembered, and it is needed anyway.
@@ -208,8 +208,8 @@ class Memory:
                 cases,
                 context,
                 MacroActions(context),
-                tuple(reference_cycles(task.reference_name, case, chip) for case in cases),
-                tuple(lower_bound(case, chip, task.allowed_dtypes).cycles for case in cases),
+                tuple(task_cycles(task, case, chip) for case in cases),
+                tuple(known_bound(case, chip, task.allowed_dtypes) for case in cases),
                 {
                     "task": task.digest,
                     "chip": chip.digest,
@@ -375,10 +375,11 @@ class Memory:
         names = chosen_distributions(gate.distributions)
         for number, case in enumerate(sorted(space.cases, key=lambda case: case.work)):
             here = names if gate.rows is None else dealt(names, number)
-            version = (TIMING_VERSION, task.name, task.outputs, task.tolerance, here)
+            judged_by = (task.tolerance, task.gates, task.limits)
+            version = (TIMING_VERSION, task.name, task.outputs, judged_by, here)
             # A kernel that is timed can be shown wrong by its values alone.
             timing = self._timing(space, state, space.cases.index(case))
-            timed = timing.cycles is not None and timing.cycles >= timing.lower_bound_cycles
+            timed = timing.cycles is not None and timing.cycles >= (timing.lower_bound_cycles or 0)
             own = state.values_digest if timed else state.digest
             key = (own, timed, space.chip, case, version, gate)
             verdict = self._verdicts.get(key)
@@ -438,7 +439,7 @@ def _refused(space: Space, refusal: Verdict | None) -> tuple[CaseCycles, ...]:
 
 
 def _time(
-    space: Space, kernel: Kernel, case: Case, yardsticks: tuple[int, int], trace: bool
+    space: Space, kernel: Kernel, case: Case, yardsticks: tuple[int, int | None], trace: bool
 ) -> tuple[CaseCycles, Timing | None]:
     """Simulate one case; an error is a result too. The timing itself where it has a trace."""
     try:

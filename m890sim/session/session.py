@@ -126,7 +126,7 @@ class KernelSession:
         self._best: int | None = None  # index in the log
         self._path: _Path = ()
         self._edits: tuple[Edit, ...] = ()
-        self.load(chosen.reference_name if start is None else start)
+        self.load(chosen.start_on(spec) if start is None else start)
 
     # What it measures by.
 

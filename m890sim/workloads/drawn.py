@@ -15,6 +15,7 @@ from m890sim.workloads.case import (
     MOST_PRODUCTS,
     Array,
     Case,
+    Demand,
     check_extent,
     check_size,
     chosen_rows,
@@ -49,6 +50,11 @@ class DrawnCase(Case):
     @abstractmethod
     def _shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shapes of the input tensors."""
+
+    @property
+    @abstractmethod
+    def demand(self) -> Demand:
+        """See `Case.demand`; every level states one."""
 
     @property
     def work(self) -> int:
