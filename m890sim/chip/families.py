@@ -28,7 +28,8 @@ class Range:
     @property
     def text(self) -> str:
         """As documents write it."""
-        return f"{_text(self.low)} to {_text(self.high)}"
+        low, high = _text(self.low), _text(self.high)
+        return low if low == high else f"{low} to {high}"
 
     def holds(self, value: Fraction | int) -> bool:
         """Whether a value lies in it."""
@@ -111,26 +112,32 @@ QUANTITIES: dict[str, Quantity] = {
     "cores": Quantity("cores"),
     "rows": Quantity("matrix_rows"),
     "columns": Quantity("matrix_columns"),
-    "bank": Quantity("sram_bytes", _bank_block, "of a bank, in stationary blocks (bf16)"),
+    "bank": Quantity("sram_bytes", _bank_block, "stationary blocks (bf16) a bank"),
     "blocks": Quantity(
         "sram_bytes",
         lambda numbers: Fraction(stationary_bytes(numbers)),
-        "in stationary blocks (bf16)",
+        "stationary blocks (bf16)",
     ),
     "sram": Quantity("sram_bytes"),
-    "acc": Quantity("acc_bytes", _times("sram_bytes"), "of SRAM", KIB),
-    "load": Quantity("matrix_load_cycles", _times("matrix_rows"), "a row of the array"),
-    "fill": Quantity("matrix_fill_cycles", _times("matrix_rows"), "a row of the array"),
+    "acc": Quantity("acc_bytes", _times("sram_bytes"), "SRAM", KIB),
+    "load": Quantity("matrix_load_cycles", _times("matrix_rows"), "cycles a row of the array"),
+    "fill": Quantity("matrix_fill_cycles", _times("matrix_rows"), "cycles a row of the array"),
     "f32 rows": Quantity("matrix_f32_cycles_per_row"),
     "f8 rows": Quantity("matrix_f8_rows_per_cycle"),
-    "lanes": Quantity("vector_f32_lanes", _times("matrix_columns"), "a column of the array", 8),
-    "bf16 lanes": Quantity("vector_bf16_lanes", _times("vector_f32_lanes"), "an fp32 lane", 8),
+    "lanes": Quantity(
+        "vector_f32_lanes", _times("matrix_columns"), "lanes a column of the array", 8
+    ),
+    "bf16 lanes": Quantity(
+        "vector_bf16_lanes", _times("vector_f32_lanes"), "lanes an fp32 lane", 8
+    ),
     "ports": Quantity(
         "sram_port_bytes_per_cycle", _times("vector_f32_lanes"), "B/cycle an fp32 lane", 8
     ),
     "vector start-up": Quantity("vector_startup_cycles"),
     "vector latency": Quantity("vector_latency_cycles"),
-    "exponentials": Quantity("sfu_elements_per_cycle", _times("vector_f32_lanes"), "an fp32 lane"),
+    "exponentials": Quantity(
+        "sfu_elements_per_cycle", _times("vector_f32_lanes"), "elements/cycle an fp32 lane"
+    ),
     "SFU start-up": Quantity("sfu_startup_cycles"),
     "SFU latency": Quantity("sfu_latency_cycles"),
     "HBM": Quantity(
@@ -138,18 +145,18 @@ QUANTITIES: dict[str, Quantity] = {
         _times("cores", "matrix_columns"),
         "B/cycle a core and column of the array",
     ),
-    "HBM of one core": Quantity("hbm_core_bytes_per_cycle", core_share, "of a core's share of HBM"),
+    "HBM of one core": Quantity("hbm_core_bytes_per_cycle", core_share, "a core's share of HBM"),
     "HBM window": Quantity("hbm_window_cycles"),
     "HBM size": Quantity("hbm_bytes"),
     "queues": Quantity("dma_queues"),
     "queue rate": Quantity(
-        "dma_bytes_per_cycle", _queue_share, "all queues, of a core's share of HBM"
+        "dma_bytes_per_cycle", _queue_share, "a core's share of HBM, all queues together"
     ),
     "issue": Quantity("dma_issue_cycles"),
     "latency": Quantity("dma_latency_cycles"),
     "completion": Quantity("dma_completion_cycles"),
     "run": Quantity("dma_run_cycles"),
-    "in flight": Quantity("dma_in_flight", _times("dma_queues"), "a queue"),
+    "in flight": Quantity("dma_in_flight", _times("dma_queues"), "transfers a queue"),
     "dispatch": Quantity("sequencer_dispatch_cycles"),
     "loop": Quantity("sequencer_loop_cycles"),
     "scalar": Quantity("sequencer_scalar_cycles"),
@@ -187,7 +194,7 @@ BALANCED: dict[str, Range | Choices] = {
     "HBM of one core": between(1, 2),
     "HBM window": Choices((64, 128, 256)),
     "HBM size": Choices((16 * 10**9, 32 * 10**9, 64 * 10**9, 144 * 10**9)),
-    "queues": between(2, 8),
+    "queues": between(2, 4),  # what actions and observations of environments have rows for
     "queue rate": between("1/2", 2),
     "issue": between(20, 80),
     "latency": between(300, 1200),
@@ -229,7 +236,7 @@ _FAMILIES = (
     Family(
         "few-exponentials",
         "an SFU of a sixteenth of the lanes",
-        {"exponentials": between("1/16", "1/16"), "lanes": between(1, 2)},
+        {"exponentials": between("1/16", "1/16")},
     ),
     Family(
         "starved",

@@ -33,6 +33,20 @@ def chip() -> str:
     return show.markdown(*chip_rows(list(CHIPS.values()), markdown=True))
 
 
+def families() -> str:
+    """The families of chips."""
+    from m890sim.cli.tables import family_rows
+
+    return show.markdown(*family_rows(markdown=True))
+
+
+def ranges() -> str:
+    """The ranges of the family `balanced`."""
+    from m890sim.cli.tables import range_rows
+
+    return show.markdown(*range_rows(markdown=True))
+
+
 def isa() -> str:
     """Every instruction."""
     from m890sim.cli.tables import op_rows
@@ -117,6 +131,8 @@ def bounds() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "chip": chip,
+    "families": families,
+    "ranges": ranges,
     "isa": isa,
     "codes": codes,
     "tasks": tasks,

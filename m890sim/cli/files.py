@@ -27,7 +27,7 @@ def register(commands: Any) -> None:
         description="Parse and check kernels; every error of a file is listed, none is run.",
     )
     check.add_argument("kernel", nargs="+", metavar="KERNEL", help="a file, a built-in name, or -")
-    check.add_argument("--chip", metavar="NAME", help="check against this chip too")
+    check.add_argument("--chip", metavar="CHIP", help="check against this chip too")
     check.add_argument("--task", metavar="TASK", help="check against every case of this task too")
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.set_defaults(handler=_check)

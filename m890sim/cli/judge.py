@@ -35,7 +35,7 @@ def register(commands: Any) -> None:
         "--case", metavar="CASE", action="append", help="only this public case; may be given again"
     )
     judge.add_argument(
-        "--chip", metavar="NAME", default=DEFAULT_CHIP, help=f"the chip (default: {DEFAULT_CHIP})"
+        "--chip", metavar="CHIP", default=DEFAULT_CHIP, help=f"the chip (default: {DEFAULT_CHIP})"
     )
     judge.add_argument(
         "--hidden",

@@ -54,7 +54,7 @@ def register(commands: Any) -> None:
         "Values are not computed: `m890 run NAME` judges a step.",
     )
     ladder.add_argument("task", nargs="*", metavar="TASK", help="only these tasks (all by default)")
-    ladder.add_argument("--chip", metavar="NAME", default="m890", help="the chip (default: m890)")
+    ladder.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
     ladder.add_argument("--markdown", action="store_true", help="print the README's table")
     ladder.add_argument("--json", action="store_true", help="print one JSON object")
     ladder.set_defaults(handler=_ladder)

@@ -57,7 +57,7 @@ def register(commands: Any) -> None:
         type=show.integer(0),
         help=f"of the agent's choices (default: {SEED})",
     )
-    optimize.add_argument("--chip", metavar="NAME", help=f"the chip (default: {CHIP})")
+    optimize.add_argument("--chip", metavar="CHIP", help=f"the chip (default: {CHIP})")
     optimize.add_argument(
         "--start", metavar="KERNEL", help="a file or built-in name (default: the reference)"
     )

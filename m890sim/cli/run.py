@@ -34,7 +34,7 @@ def register(commands: Any) -> None:
     run.add_argument(
         "--case", metavar="CASE", action="append", help="only this case; may be given again"
     )
-    run.add_argument("--chip", metavar="NAME", default="m890", help="the chip (default: m890)")
+    run.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
     run.add_argument(
         "--seed",
         metavar="N",
