@@ -252,8 +252,8 @@ def _print_cases(outcome: RunOutcome, best: LogEntry) -> None:
         f"{plan.chip.name} (fictional), timing version {TIMING_VERSION}, agent {plan.agent}, "
         f"seed {plan.seed}",
         "Simulated cycles. bound: cycles that no kernel can beat. to bound: share of the way from "
-        "the reference to the bound, log scale. error: largest relative error of a row against "
-        f"fp64 on every distribution, {plan.task.tolerance:g} allowed{_looked_at(judged)}.",
+        f"the reference to the bound, log scale. {show.measured(plan.task)}, on every "
+        f"distribution{_looked_at(judged)}.",
     )
 
 

@@ -101,8 +101,7 @@ def _print(
         _case_table(evaluation, timing, narrow),
         f"{kernel.name} against {task.reference_name}: task {task.name}, {about}",
         "bound: cycles that no kernel can beat. to bound: share of the way from the reference to "
-        "the bound, log scale. error: largest relative error of a row against fp64, "
-        f"{task.tolerance:g} allowed, {_looked_at(evaluation)}.",
+        f"the bound, log scale. {show.measured(task)}, {_looked_at(evaluation)}.",
     )
     for result in evaluation.cases:
         if result.message:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from m890sim.workloads import Task
+
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
 
 
@@ -169,6 +171,14 @@ def harmless(text: str) -> str:
     return "".join(
         sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text
     )
+
+
+def measured(task: Task) -> str:
+    """What the column `error` of a table is."""
+    if not task.gates:
+        return f"error: largest relative error of a row against fp64, {task.tolerance:g} allowed"
+    limits = "; ".join(f"{name}: {task.gate(name).text}" for name in task.outputs)
+    return f"error: the largest, as each output's gate measures it ({limits})"
 
 
 def count(number: int | None) -> str:

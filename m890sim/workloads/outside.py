@@ -14,8 +14,9 @@ from types import ModuleType
 
 from m890sim.errors import M890Error, TaskError
 from m890sim.messages import described, shown
+from m890sim.workloads.own.case import OwnCase
 from m890sim.workloads.own.code import code_of, text_digest
-from m890sim.workloads.own.definition import said
+from m890sim.workloads.own.definition import ORIGINS, said
 from m890sim.workloads.task import Task
 
 GROUP = "m890sim.tasks"
@@ -154,6 +155,9 @@ def task_of_file(spec: str) -> Task:
         )
     code = task.code or text_digest(text)
     _tasks[key] = replace(task, code=code, origin=f"{file.absolute()}:{name}")
+    for case in task.cases:
+        if isinstance(case, OwnCase):
+            ORIGINS[case.definition] = _tasks[key].origin
     return _tasks[key]
 
 

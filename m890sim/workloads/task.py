@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m890sim.chip import ChipSpec
 from m890sim.digests import digest_of
@@ -117,6 +117,15 @@ class Task:
                 raise ValueError(
                     f"allowed_dtypes must be among {', '.join(DTYPES)}, not {described(name)}"
                 )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # What a task file holds is in no module that another process could import.
+        if self.origin:
+            from m890sim.workloads.tasks import get_task
+
+            if get_task(self.origin) == self:
+                return get_task, (self.origin,)
+        return super().__reduce_ex__(protocol)
 
     @cached_property
     def reference(self) -> Kernel:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from m890sim.language.limits import Limits
 
 MOST_SOURCE = 256 * 1024  # bytes of a kernel file
+INPUT_DTYPES = ("bf16", "f16", "f32")
 _RESERVED = ("text", "cores")
 
 
@@ -101,6 +102,7 @@ def define_task(
             raise TypeError(
                 f"params must be made by tensor, table, size and scalar, not {described(param)}"
             )
+    _check_names(parameters, named)
     bending = None if distributions is None else _many("distributions", distributions)
     for entry in bending or ():
         if entry not in DISTRIBUTIONS:
@@ -151,6 +153,29 @@ def define_task(
         limits=limits,
         code=code,
     )
+
+
+def _check_names(params: tuple[Param, ...], outputs: tuple[str, ...]) -> None:
+    """Raises: ValueError for parameters of one name, outputs that are none, inputs of one byte."""
+    names = [param.name for param in params]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"params must have names of their own; two are called {name!r}")
+    tensors = {param.name: param.dtype for param in params if param.kind == "tensor"}
+    if not outputs:
+        raise ValueError("outputs must name at least one tensor, not none")
+    for name in outputs:
+        if name not in tensors:
+            raise ValueError(
+                f"outputs must name tensor parameters of the task, not {described(name)}"
+            )
+        if outputs.count(name) > 1:
+            raise ValueError(f"outputs must name each parameter once, not {described(outputs)}")
+    for name, dtype in tensors.items():
+        if name not in outputs and dtype not in INPUT_DTYPES:
+            raise ValueError(
+                f"input {name} must be one of {', '.join(INPUT_DTYPES)}, not {described(dtype)}"
+            )
 
 
 class _Drawn:

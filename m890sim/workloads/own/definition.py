@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -48,6 +49,13 @@ class Definition:
     work: Callable[[Values], Any] | None = None
     specification: Callable[[Field, Mapping[str, FieldValue]], Any] | None = None
     code: str = ""  # digest of the files that the functions come from
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Functions of a task file are in no module that another process could import.
+        origin = ORIGINS.get(self)
+        if origin is None:
+            return super().__reduce_ex__(protocol)
+        return _restored, (origin, self.code)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -193,6 +201,20 @@ class Definition:
                     "... 2**62"
                 )
         return found
+
+
+# Where a definition was loaded from, as `get_task` takes it, for other processes.
+ORIGINS: WeakKeyDictionary[Definition, str] = WeakKeyDictionary()
+
+
+def _restored(origin: str, code: str) -> Definition:
+    from m890sim.workloads.tasks import get_task
+
+    for case in get_task(origin).cases:
+        found = getattr(case, "definition", None)
+        if isinstance(found, Definition) and found.code == code:
+            return found
+    raise TaskError(f"{origin} is another task than the one that was sent here")
 
 
 def said(error: BaseException) -> str:
