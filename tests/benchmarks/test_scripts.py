@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.chip_diversity import mean_ranks, rank_correlation
 from benchmarks.learning import extra
 from benchmarks.learning.runs import read_runs
 from m890sim import get_task
@@ -85,3 +86,31 @@ def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
     assert "pip install 'm890sim[train]'" in message
     monkeypatch.setattr(extra, "find_spec", lambda name: object())
     assert extra.missing_extra() == ""
+
+
+def test_chip_diversity_measures_each_chip_once(tmp_path: Path) -> None:
+    words = ["--task", "vector_add", "--families", "small", "--chips", "1", "--evaluations", "5"]
+    words += ["--rows", str(tmp_path / "rows.jsonl"), "--page", str(tmp_path / "page.md")]
+    first = run_script("chip_diversity.py", *words)
+    assert first.returncode == 0, first.stderr
+    assert "0 of 2 chips are in" in first.stdout
+    page = (tmp_path / "page.md").read_text()
+    assert "| `m890` | 1 of 1, 7." in page and "| `small` | 1 of 1, " in page
+    second = run_script("chip_diversity.py", *words, "--no-runs")
+    assert "2 of 2 chips are in" in second.stdout
+    assert (tmp_path / "page.md").read_text() == page
+
+
+def test_rank_correlation_is_spearmans() -> None:
+    first = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 0.0, "only here": 9.0}
+    assert mean_ranks([5.0, 1.0, 5.0, 2.0]).tolist() == [2.5, 0.0, 2.5, 1.0]
+    assert rank_correlation(first, {"a": 2.0, "b": 4.0, "c": 9.0, "d": 1.0}) == pytest.approx(1)
+    assert rank_correlation(first, {"a": 3.0, "b": 2.0, "c": 1.0, "d": 4.0}) == pytest.approx(-1)
+    assert rank_correlation(first, {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}) is None
+    assert rank_correlation(first, {"a": 1.0}) is None
+
+
+def test_chip_diversity_refuses_no_chips() -> None:
+    found = run_script("chip_diversity.py", "--chips", "0")
+    assert found.returncode == 2
+    assert "--chips must be 1 ... 1,000, not 0" in found.stderr
