@@ -47,6 +47,13 @@ def ranges() -> str:
     return show.markdown(*range_rows(markdown=True))
 
 
+def sanity() -> str:
+    """The bounds of a sane machine, and where the presets lie."""
+    from m890sim.cli.tables import sanity_rows
+
+    return show.markdown(*sanity_rows())
+
+
 def isa() -> str:
     """Every instruction."""
     from m890sim.cli.tables import op_rows
@@ -133,6 +140,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "chip": chip,
     "families": families,
     "ranges": ranges,
+    "sanity": sanity,
     "isa": isa,
     "codes": codes,
     "tasks": tasks,

@@ -84,7 +84,8 @@ def _of_kernel(args: argparse.Namespace) -> int:
     from m890sim.schedule import EDITS
     from m890sim.session import edit_to_data, legal_edits
 
-    kernel, chip = load(args.kernel), get_chip(args.chip)
+    chip = get_chip(args.chip)
+    kernel = load(args.kernel, chip)
     try:
         task, remark = task_of(kernel, args.kernel, args.task)
     except TaskError:

@@ -101,6 +101,19 @@ def range_rows(markdown: bool = False) -> tuple[list[str], list[list[str]]]:
     return ["field", "range", "in"], rows
 
 
+def sanity_rows() -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the ratios of a sane machine: one row a ratio, one column a preset."""
+    from m890sim.chip import CHIPS
+    from m890sim.chip.sanity import BOUNDS, ratios
+
+    found = {name: ratios(chip) for name, chip in CHIPS.items()}
+    rows = [
+        [name, span.text, *(f"{float(each[name]):.3g}" for each in found.values())]
+        for name, span in BOUNDS.items()
+    ]
+    return ["ratio", "sane", *found], rows
+
+
 def _range(name: str, markdown: bool) -> str:
     """A quantity in a line of text: its field, and the unit where it is no field's own."""
     from m890sim.chip.families import QUANTITIES
