@@ -101,11 +101,15 @@ def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
     Raises: TaskError where the parameters fit no task, or several.
     """
     from m890sim.workloads import KERNELS, TASKS, get_task
+    from m890sim.workloads.more import task_of_kernel
 
     if task is not None:
         return get_task(task), ""
     if name in KERNELS:
         return get_task(KERNELS[name].task), ""
+    further = task_of_kernel(name)
+    if further is not None:
+        return get_task(further), ""
     known = ", ".join(TASKS)
     used = {(p.name, p.kind, p.dims) for p in kernel.params if p.kind != "tunable"}
     fitting = [

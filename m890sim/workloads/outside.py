@@ -14,6 +14,7 @@ from types import ModuleType
 
 from m890sim.errors import M890Error, TaskError
 from m890sim.messages import described, shown
+from m890sim.workloads.more import MORE
 from m890sim.workloads.own.case import OwnCase
 from m890sim.workloads.own.code import code_of, text_digest
 from m890sim.workloads.own.definition import ORIGINS, said
@@ -36,13 +37,13 @@ def register_task(task: Task, *, replace_known: bool = False) -> Task:
     Raises: TypeError for what is no Task; ValueError for one that cannot be; TaskError for the name
     of a built-in or of another registered task; LanguageError for a reference that is refused.
     """
-    from m890sim.workloads.tasks import TASKS
+    from m890sim.workloads.tasks import TASKS, get_task
 
     if not isinstance(task, Task):
         raise TypeError(f"task must be a Task, as define_task gives it, not {described(task)}")
     task.__post_init__()
-    if task.name in TASKS:
-        if task == TASKS[task.name]:
+    if task.name in (*TASKS, *MORE):
+        if task == get_task(task.name):
             return task
         raise TaskError(f"{task.name!r} is the name of a built-in task; give yours another name")
     own = _with_code(task)
@@ -121,7 +122,7 @@ def task_of_file(spec: str) -> Task:
     Raises: TaskError for a file that cannot be read or imported, a missing name, a name that is no
     task, and a task with the name of a built-in one.
     """
-    from m890sim.workloads.tasks import TASKS
+    from m890sim.workloads.tasks import TASKS, get_task
 
     path, colon, name = spec.rpartition(":")
     if not colon or not path.endswith(".py") or not name.isidentifier():
@@ -148,7 +149,7 @@ def task_of_file(spec: str) -> Task:
             f"{name} in task file {where} must be a Task, as define_task gives it, not "
             f"{described(task)}"
         )
-    if task.name in TASKS and task != TASKS[task.name]:
+    if task.name in (*TASKS, *MORE) and task != get_task(task.name):
         raise TaskError(
             f"{name} in task file {where} is called {task.name!r}, which is the name of a built-in "
             "task; give it another name"

@@ -19,6 +19,7 @@ from m890sim.messages import described
 from m890sim.workloads.fitting import fitted, with_tunables
 from m890sim.workloads.level import Level
 from m890sim.workloads.levels import LEVELS
+from m890sim.workloads.more import task_of_kernel
 from m890sim.workloads.names import unknown
 from m890sim.workloads.tasks import get_task
 
@@ -159,6 +160,10 @@ def load_kernel(path_or_name: str | Path, chip: ChipSpec | str = "") -> Kernel:
         raise TypeError(f"chip must be a ChipSpec or the name of a preset, not {described(chip)}")
     if isinstance(path_or_name, str) and path_or_name in KERNELS:
         return _for_chip(KERNELS[path_or_name], chip)
+    further = task_of_kernel(path_or_name) if isinstance(path_or_name, str) else None
+    if further is not None:
+        task = get_task(further)
+        return task.reference if isinstance(chip, str) else task.reference_on(chip)
     path = Path(path_or_name)
     try:
         directory, there = path.is_dir(), path.exists()

@@ -7,6 +7,7 @@ from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import AttentionCase
 from m890sim.workloads.hidden import DECODE_HIDDEN, EXTEND_HIDDEN
 from m890sim.workloads.levels import LEVELS
+from m890sim.workloads.more import MORE, more_task
 from m890sim.workloads.names import unknown
 from m890sim.workloads.outside import entry_names, is_file, registered, task_of_file, task_of_name
 from m890sim.workloads.task import Task, table, tensor
@@ -161,8 +162,8 @@ def known_task(name: str) -> Task:
     Raises: TaskError, TypeError.
     """
     if isinstance(name, str):
-        found = TASKS.get(name) or task_of_name(name)
+        found = TASKS.get(name) or (more_task(name) if name in MORE else task_of_name(name))
         if found is not None:
             return found
-    names = list(dict.fromkeys((*TASKS, *registered(), *entry_names())))
+    names = list(dict.fromkeys((*TASKS, *MORE, *registered(), *entry_names())))
     raise TaskError(f"{unknown('task', name, names)} (one of your own: path/to/file.py:NAME)")
