@@ -9,6 +9,10 @@ know that an agent's own code has changed: delete its lines then. At last tables
 written; `--no-runs` writes them from the runs that there are. MaskablePPO needs the extra
 `m890sim[train]`; `ppo-untrained` is its policy with a learning rate of 0, which tells what comes of
 learning and what of the policy's form.
+
+Named by --agents alone: `random-single` and `random-macro` take uniformly random legal actions with
+restarts, single edits and macros by the same rule; `mlp-macro` is MaskablePPO with a plain MLP on
+macros, `mlp-macro-untrained` the same with a learning rate of 0.
 """
 
 from __future__ import annotations
@@ -21,21 +25,26 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from learning import restarts
 from learning.extra import missing_extra
+from learning.ledger import RECORDS
 from learning.report import print_tables, write_report
 from learning.runs import Run, append_run, read_runs, setting_of
 
+from m890_envs.env import LONGER
 from m890sim.agents import AGENTS, run_agent
 from m890sim.agents.plan import gate_settings
 from m890sim.kernel import digest
 from m890sim.schedule import EDITS
 from m890sim.schedule.actions import ROWS
+from m890sim.schedule.macros import MACROS
 from m890sim.session import KernelSession, Memory
 from m890sim.timing import TIMING_VERSION
 from m890sim.workloads import get_task, load_kernel
@@ -44,7 +53,14 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = ("vector_add", "row_softmax", "matmul", "attention_head")
 TASKS = (*LEVELS, "extend")
 PPO, UNTRAINED = "ppo", "ppo-untrained"
-LEARNERS: dict[str, dict[str, float]] = {PPO: {}, UNTRAINED: {"learning_rate": 0.0, "n_epochs": 1}}
+STILL = {"learning_rate": 0.0, "n_epochs": 1}
+LEARNERS: dict[str, dict[str, Any]] = {
+    PPO: {},
+    UNTRAINED: STILL,
+    "mlp-macro": {"plain": True},
+    "mlp-macro-untrained": {"plain": True, **STILL},
+}
+RANDOM = {"random-single": "single", "random-macro": "macro"}  # agent -> actions
 EVALUATIONS = 432
 SEEDS, SEEDS_OF_EXTEND = 10, 5
 CHIP = "m890"
@@ -60,10 +76,14 @@ def setting(task: str, agent: str) -> str:
     found = get_task(task)
     parts: list[object] = [TIMING_VERSION, sorted(EDITS), CHIP, *sorted(gate_settings().items())]
     parts += [digest(load_kernel(found.reference_name)), [case.name for case in found.cases]]
+    if agent in RANDOM:
+        parts += [ROWS, MACROS, LONGER, restarts.HORIZON, restarts.RESTARTS, RECORDS]
     if agent in LEARNERS:
-        from learning.ppo import ENVS, HORIZON, RECORDS, RESTARTS, SETTINGS, SITES
+        from learning.ppo import ENVS, HORIZON, RESTARTS, SETTINGS, SITES
 
         parts += [ROWS, SITES, HORIZON, ENVS, RESTARTS, RECORDS]
+        if "plain" in LEARNERS[agent]:
+            parts += [MACROS, LONGER]
         parts += sorted({**SETTINGS, **LEARNERS[agent]}.items())
     return setting_of(parts)
 
@@ -75,7 +95,7 @@ def perform(job: Job) -> Run:
         _memory.clear()  # of one task at a time; it saves time and changes no result
         _memory[task] = Memory(states=STATES)
     begin = time.process_time()
-    search = learn if agent in LEARNERS else let_search
+    search = learn if agent in LEARNERS else wander if agent in RANDOM else let_search
     spent, curve = search(task, agent, seed, evaluations)
     return Run(
         task=task,
@@ -111,6 +131,16 @@ def let_search(
     return session.spent, curve
 
 
+def wander(
+    task: str, agent: str, seed: int, evaluations: int
+) -> tuple[int, list[tuple[int, float]]]:
+    """Random actions with restarts."""
+    ledger = restarts.wander(
+        task, RANDOM[agent], evaluations, seed, chip=CHIP, memory=_memory[task]
+    )
+    return ledger.spent, [(1, 1.0), *ledger.curve]
+
+
 def learn(
     task: str, agent: str, seed: int, evaluations: int
 ) -> tuple[int, list[tuple[int, float]]]:
@@ -131,10 +161,16 @@ def bound_of(task: str) -> float:
     return float(product ** (1 / len(cases)))
 
 
+def evaluations_of(options: argparse.Namespace, task: str) -> int:
+    """The budget of a run."""
+    found = options.evaluations_of_extend if task == "extend" else None
+    return int(options.evaluations if found is None else found)
+
+
 def jobs_of(options: argparse.Namespace, agents: Sequence[str]) -> list[Job]:
     """Every run that is asked for."""
     return [
-        (task, agent, seed, options.evaluations)
+        (task, agent, seed, evaluations_of(options, task))
         for task in options.tasks
         for agent in agents
         for seed in range(
@@ -179,12 +215,17 @@ def _finished(jobs: Sequence[Job], processes: int) -> Iterable[Run]:
 def parse_options(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    agents = (*AGENTS, *LEARNERS)
+    agents = (*AGENTS, *LEARNERS, *RANDOM)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, metavar="TASK")
     parser.add_argument(
-        "--agents", nargs="+", default=list(agents), choices=agents, metavar="AGENT"
+        "--agents",
+        nargs="+",
+        default=[*AGENTS, PPO, UNTRAINED],
+        choices=agents,
+        metavar="AGENT",
     )
     parser.add_argument("--evaluations", type=int, default=EVALUATIONS)
+    parser.add_argument("--evaluations-of-extend", type=int, help="as --evaluations by default")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="on every small level")
     parser.add_argument("--seeds-of-extend", type=int, default=SEEDS_OF_EXTEND)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -196,8 +237,8 @@ def parse_options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--report", type=Path, default=ROOT / "docs" / "agents_results.md")
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "agents_results.svg")
     options = parser.parse_args(words)
-    for name in ("evaluations", "seeds", "seeds_of_extend", "processes"):
-        if getattr(options, name) < 1:
+    for name in ("evaluations", "evaluations_of_extend", "seeds", "seeds_of_extend", "processes"):
+        if (found := getattr(options, name)) is not None and found < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if options.first_seed < 0:
         parser.error("--first-seed must be at least 0")

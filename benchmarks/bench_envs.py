@@ -1,49 +1,144 @@
 """Speed of the environments: `python benchmarks/bench_envs.py [ID ...]`.
 
-Prints what a step with observation and mask takes, in microseconds of processor time on one core:
-where the transition is remembered, bare and as gymnasium.make wraps it, and where the kernel is
-one that this process has never seen. Beside it the ratio to a step of CartPole-v1, wrapped alike
-and timed in the same run (machines differ and are noisy). The functional gate is left out: it runs
-where a kernel would be the best, and its time is the functional simulator's.
+All times are processor time on one core, with mask and observation, without the functional gate
+(it runs where a kernel would be the best, and its time is the functional simulator's).
+
+- new: the mean step over walks of random legal actions, with a memory that is empty at the start
+  of each walk, and the horizon and budget of the id; a reset is not counted.
+- remembered: a step whose transition the memory knows, bare and as gymnasium.make wraps it.
+- x CartPole: the same in steps of CartPole-v1, wrapped alike and timed in the same run (machines
+  differ and are noisy).
+- layers: where the time of new steps goes, from one more walk with a clock around the entry of
+  each layer. A layer's share is without the layers that it calls.
+
+Without ids it takes the single and the macro ids of six tasks, and times several environments at
+once too, in wall-clock time.
 """
 
 from __future__ import annotations
 
 import random
-import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
+from unittest.mock import patch
 
 import gymnasium as gym
 
 import m890_envs
-from m890sim.session import Memory
+from m890_envs.view import Viewer
+from m890sim import schedule
+from m890sim.bind import BoundProgram
+from m890sim.schedule.macros import MacroActions
+from m890sim.session import Memory, memory
+from m890sim.timing import simulate
 
-IDS = ("M890/VectorAdd-v1", "M890/RowSoftmax-v1", "M890/AttentionHead-v1", "M890/Prefill-v1")
-STEPS = 16  # of an episode
-EPISODES = 12  # of new kernels
+TASKS = ("VectorAdd", "RowSoftmax", "Matmul", "AttentionHead", "Prefill", "Extend")
+IDS = (
+    *(f"M890/{task}-v1" for task in TASKS),
+    *(f"M890/{task}Macro-v0" for task in TASKS),
+)
+STEPS = 200  # of a walk
+WALKS = 2
+KNOWN = 16  # remembered actions
 ROUNDS = 40  # over the same actions
 
+# Layer: its entries, as who calls them finds them.
+LAYERS: dict[str, tuple[tuple[Any, str], ...]] = {
+    "legality": ((schedule, "legal_edits"), (MacroActions, "legal")),
+    "edit": ((memory, "rewritten"), (MacroActions, "perform"), (memory, "check_size")),
+    "binding": ((simulate, "bind"),),
+    "launch tables": ((BoundProgram, "launch"),),
+    "engine": ((simulate._Run, "phases"),),
+    "observation": ((Viewer, "_make"),),
+}
 
-def walk(env: Any, rng: random.Random, clock: Callable[[], float]) -> tuple[list[int], list[float]]:
-    """An episode of legal actions, and the seconds of every step."""
+
+def make(name: str) -> Any:
+    """An environment that has seen nothing."""
+    return gym.make(name, verify="never", memory=Memory())
+
+
+def walk(name: str, seed: int, steps: int = STEPS) -> float:
+    """Seconds of random legal steps from the start, the next episode where one ends."""
+    env, rng, seconds = make(name), random.Random(seed), 0.0
     _, info = env.reset()
-    actions, seconds = [], []
-    for _ in range(STEPS):
-        legal = info["action_mask"].nonzero()[0].tolist()
-        action = rng.choice(legal[1:])
-        begin = clock()
+    for _ in range(steps):
+        action = rng.choice(info["action_mask"].nonzero()[0][1:].tolist())
+        begin = time.process_time()
         _, _, terminated, truncated, info = env.step(action)
-        seconds.append(clock() - begin)
-        actions.append(action)
+        seconds += time.process_time() - begin
         if terminated or truncated:
-            break
-    return actions, seconds
+            _, info = env.reset()
+    env.close()
+    return seconds
 
 
-def replay(env: Any, actions: list[int]) -> float:
+@contextmanager
+def clocked() -> Iterator[dict[str, float]]:
+    """Seconds by layer of what runs meanwhile."""
+    seconds = dict.fromkeys(LAYERS, 0.0)
+    inner: list[float] = []  # of each entry that is running: seconds in entries that it called
+
+    def timed(layer: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def entry(*arguments: Any, **keywords: Any) -> Any:
+            inner.append(0.0)
+            begin = time.process_time()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                whole = time.process_time() - begin
+                seconds[layer] += whole - inner.pop()
+                if inner:
+                    inner[-1] += whole
+
+        return entry
+
+    with ExitStack() as stack:
+        for layer, entries in LAYERS.items():
+            for owner, name in entries:
+                replaced = timed(layer, getattr(owner, name))
+                stack.enter_context(patch.object(owner, name, replaced))
+        yield seconds
+
+
+def shares(name: str) -> dict[str, float]:
+    """Share of each layer in a walk's steps, which add up to 1."""
+    env, rng = make(name), random.Random(WALKS)
+    found = dict.fromkeys(LAYERS, 0.0)
+    _, info = env.reset()
+    whole = 0.0
+    for _ in range(STEPS):
+        action = rng.choice(info["action_mask"].nonzero()[0][1:].tolist())
+        with clocked() as seconds:
+            begin = time.process_time()
+            _, _, terminated, truncated, info = env.step(action)
+            whole += time.process_time() - begin
+        for layer, spent in seconds.items():
+            found[layer] += spent
+        if terminated or truncated:
+            _, info = env.reset()
+    env.close()
+    found["rest"] = whole - sum(found.values())
+    return {layer: spent / whole for layer, spent in found.items()}
+
+
+def remembered(name: str) -> tuple[float, float]:
+    """Seconds of a step that the memory knows, bare and wrapped: the best of some rounds."""
+    made = gym.make(name, verify="never", horizon=None, budget=None, memory=Memory())
+    actions, rng = [], random.Random(3)
+    _, info = made.reset()
+    for _ in range(KNOWN):
+        actions.append(rng.choice(info["action_mask"].nonzero()[0][1:].tolist()))
+        info = made.step(actions[-1])[4]
+    return replay(made.unwrapped, actions), replay(made, actions)
+
+
+def replay(env: Any, actions: Sequence[int]) -> float:
     """Seconds a step over actions that the memory knows: the best of some rounds."""
     best = float("inf")
     for _ in range(ROUNDS):
@@ -87,37 +182,36 @@ def vectors(name: str, count: int = 4, steps: int = 24) -> None:
             _, _, _, _, info = env.step([rng.choice(mask.nonzero()[0][1:]) for mask in masks])
         seconds = time.perf_counter() - begin
         env.close()
-        print(f"{name:26} {count} at once, {mode:18} {count * steps / seconds:10.1f} new steps/s")
+        print(f"{name:26} {count} at once, {mode:5} {count * steps / seconds:8.1f} new steps/s")
 
 
-def main(names: list[str]) -> None:
+def main(names: Sequence[str]) -> None:
     """Print the tables."""
     yardstick = cart_pole()
-    print(
-        f"{'':26} {'remembered':>12} {'gym.make':>12} {'x CartPole':>12} {'new':>12} {'new/s':>8}"
-    )
-    print(f"{'CartPole-v1':26} {'':12} {yardstick * 1e6:9.1f} µs {1:12.1f}")
+    print(f"{'':26} {'new':>10} {'x CartPole':>10} {'remembered':>11} {'gym.make':>9}")
+    print(f"{'CartPole-v1':26} {yardstick * 1e3:7.4f} ms {1:10} {'':11} {yardstick * 1e6:6.1f} µs")
     for name in names:
-        settings = {"verify": "never", "horizon": None, "budget": None, "memory": Memory()}
-        made = gym.make(name, **settings)
-        bare = made.unwrapped
-        rng = random.Random(3)
-        walk(bare, rng, time.process_time)  # compiled and loaded
-        walks = [walk(bare, rng, time.process_time) for _ in range(EPISODES)]
-        new = statistics.median(second for _, seconds in walks for second in seconds)
-        actions = walks[-1][0]
-        known, wrapped = replay(bare, actions), replay(made, actions)
+        walk(name, WALKS, 8)  # compiled and loaded
+        new = sum(walk(name, seed) for seed in range(WALKS)) / (WALKS * STEPS)
+        bare, wrapped = remembered(name)
         print(
-            f"{name:26} {known * 1e6:9.1f} µs {wrapped * 1e6:9.1f} µs {wrapped / yardstick:12.1f} "
-            f"{new * 1e6:9.0f} µs {1 / new:8.0f}"
+            f"{name:26} {new * 1e3:7.3f} ms {new / yardstick:10.0f} "
+            f"{bare * 1e6:8.1f} µs {wrapped * 1e6:6.1f} µs",
+            flush=True,
         )
-    for name in ("M890/AttentionHead-v1", "M890/Extend-v1"):
-        if name in names or names == list(IDS):
-            vectors(name)
+    print(
+        f"\n{'share of the layers':26} " + " ".join(f"{layer:>13}" for layer in (*LAYERS, "rest"))
+    )
+    for name in names:
+        print(f"{name:26} " + " ".join(f"{share:13.0%}" for share in shares(name).values()))
 
 
 if __name__ == "__main__":
     known = [name for name in sys.argv[1:] if name in m890_envs.IDS]
     if known != sys.argv[1:]:
         sys.exit(f"the ids are: {', '.join(m890_envs.IDS)}")
-    main(known or list(IDS))
+    main(known or IDS)
+    if not known:
+        print()
+        for name in ("M890/AttentionHead-v1", "M890/Extend-v1"):
+            vectors(name)

@@ -84,6 +84,13 @@ def test_links_lead_to_files(path: Path) -> None:
     assert not missing
 
 
+def test_python_of_the_environments_runs() -> None:
+    text = (ROOT / "docs" / "environments.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
+    assert len(blocks) >= 2
+    exec("\n".join(blocks), {})
+
+
 def commands() -> list[str]:
     """Every `m890 ...` of the documents' code, without comments and placeholders of shells."""
     found = []

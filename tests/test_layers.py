@@ -5,8 +5,10 @@ Read from the source, without importing it.
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections import defaultdict
 from itertools import takewhile
 from pathlib import Path
 
@@ -45,6 +47,19 @@ def test_part_never_imports_the_environments(path: Path) -> None:
     assert not [
         name for _, name in imports(path) if name.split(".")[0] in ("m890_envs", "gymnasium")
     ]
+
+
+def test_a_class_name_stands_for_one_concept() -> None:
+    """In the whole package and the environments; a leading underscore makes no other name."""
+    defined: dict[str, list[str]] = defaultdict(list)
+    for path in [*modules(), *sorted((ROOT / "envs").rglob("*.py"))]:
+        if path.stem in STANDALONE:
+            continue
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                defined[node.name.lstrip("_")].append(identify(path))
+    twice = {name: paths for name, paths in defined.items() if len(paths) > 1}
+    assert not twice, f"give one of them another name: {twice}"
 
 
 def test_numba_is_imported_by_the_two_compiled_files_alone() -> None:

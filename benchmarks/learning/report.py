@@ -16,6 +16,12 @@ from rich.table import Table
 from m890sim.evidence.intervals import COVERAGE, Interval, interquartile_mean, stratified_interval
 
 RANDOM = "random-search"
+# Agents that differ in one thing alone: the first has what the second has not.
+PAIRS = (
+    ("random-macro", "random-single"),
+    ("mlp-macro", "mlp-macro-untrained"),
+    ("mlp-macro", "random-macro"),
+)
 PROSE_COLUMNS = 120
 TICKS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15)  # of the speedups in the plot
 COLORS = (
@@ -29,6 +35,14 @@ LEARNERS = (
     "policy, save it and watch what it does:",
     "",
     "    python benchmarks/train_ppo.py vector_add --evaluations 1000 --out vector_add.zip",
+)
+MACRO_AGENTS = frozenset(agent for pair in PAIRS for agent in pair)
+MACRO = (
+    "`random-single` and `random-macro` take uniformly random legal actions but STOP, from the",
+    "mask: walks of 1 to 10 steps, evaluated at each, from the reference kernel or, half of the",
+    "time, from one of the last 8 kernels that were the best. `mlp-macro` is MaskablePPO with the",
+    "plain MLP of Stable-Baselines3 on macro actions, with the same restarts;",
+    "`mlp-macro-untrained` is the same with a learning rate of 0.",
 )
 Groups = dict[str, dict[str, list[Run]]]  # task -> agent -> runs
 
@@ -133,6 +147,7 @@ def write_report(runs: Sequence[Run], command: str, report: Path, plot: Path, so
         *_comparisons(groups),
         "",
         *(LEARNERS if any("ppo" in agents for agents in groups.values()) else ()),
+        *(MACRO if MACRO_AGENTS & set(agents_of(groups)) else ()),
     ]
     report.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
@@ -142,7 +157,7 @@ def _introduction(groups: Groups, command: str, source: Path) -> list[str]:
                       for run in own})  # fmt: skip
     budget = " or ".join(str(number) for number in budgets)
     return [
-        f"    {command}",
+        *(f"    {line}" for line in _broken(command)),
         "",
         f"wrote this page and the plot from [{source.name}]({source.name}), which has one line a",
         "run; without `--no-runs` the command first does what is missing there.",
@@ -151,6 +166,14 @@ def _introduction(groups: Groups, command: str, source: Path) -> list[str]:
         "score is the best speedup over the reference kernel among the kernels that passed the",
         "functional gate.",
     ]
+
+
+def _broken(command: str) -> list[str]:
+    """A command in lines that a page has room for."""
+    lines = textwrap.wrap(
+        command, PROSE_COLUMNS - 10, break_long_words=False, break_on_hyphens=False
+    )
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def _explanation(groups: Groups) -> list[str]:
@@ -173,6 +196,16 @@ def _explanation(groups: Groups) -> list[str]:
 
 def _comparisons(groups: Groups) -> list[str]:
     lines = []
+    for first, second in PAIRS:
+        tasks = [task for task, agents in groups.items() if first in agents and second in agents]
+        clear = [
+            f"`{task}`"
+            for task in tasks
+            if interval_of(groups[task][second]).below(interval_of(groups[task][first]))
+        ]
+        if tasks:
+            words = ", ".join(clear) or "none"
+            lines.append(f"- `{first}` lies above `{second}`, intervals apart, on {words}.")
     for task, agents in groups.items():
         rival = agents.get(RANDOM)
         if rival is None:

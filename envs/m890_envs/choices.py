@@ -9,35 +9,18 @@ from typing import Any
 from m890sim.errors import M890Error
 from m890sim.kernel import ir
 from m890sim.messages import described
-from m890sim.schedule import Edit, EditError, Site, check_edit
+from m890sim.schedule import Edit, EditError, check_edit
 from m890sim.schedule.actions import STOP, Actions
+from m890sim.schedule.growth import Room, statements_of
 from m890sim.schedule.macros import MACROS, Macro, MacroActions, macros_of
 from m890sim.session import KernelSession, context_of
-
-# How much longer an edit can make a kernel, to leave out of account what it can't put out of reach:
-# these add a few statements at most, all others repeat the statement that they act on at most so
-# many times, with some around it.
-_FEW = 8
-_SHORT = frozenset(
-    (
-        *("set_tunable", "set_slots", "set_queue", "set_bank", "set_order", "set_engine"),
-        *("set_dtype", "remove_fence", "add_fence", "drop_tile", "drop_copy", "drop_dead"),
-        *("move_up", "move_down", "move_up_far", "move_down_far", "hoist", "sink", "pipeline"),
-        *("stage_later", "stage_earlier", "unstage", "split_transfer", "coalesce", "guard_mask"),
-        *("drop_guard", "swap_order_of_items", "reverse_items", "fuse_scale", "fuse_subtract"),
-        *("fuse_add", "fuse_row_sum", "fuse_cast", "exp_to_exp2", "fuse_mul_add", "fuse_mul_mul"),
-        *("split_fma", "accumulate", "div_to_recip", "recip_to_div", "scale_through_max", "cse"),
-        *("scale_operand", "split_rows", "merge_rows", "normalise_last", "swap_dims"),
-    )
-)
-_REPEATS = 3
-_AROUND = 40
 
 
 class Choices(ABC):
     """The numbering of an environment's actions; n of them."""
 
     n: int
+    most: int | None  # statements of a kernel beyond which no action makes it longer
 
     @abstractmethod
     def number_of(self, action: Any) -> int:
@@ -79,6 +62,7 @@ class SingleEdits(Choices):
     def __init__(self, session: KernelSession, sites: int, bounded: bool, rows: int) -> None:
         self.actions = Actions(sites, context_of(session.task, session.chip))
         self.n, self.bounded = 1 + rows * sites, bounded
+        self.most = sites - 1 if bounded else None
 
     def number_of(self, action: Any) -> int:
         """See `Choices.number_of`."""
@@ -121,40 +105,27 @@ class SingleEdits(Choices):
 
     def _too_long(self, kernel: ir.Kernel) -> str:
         """Why a kernel has statements out of reach; empty where it has none."""
-        count, most = _statements(kernel), self.actions.sites - 1
+        count, most = statements_of(kernel), self.actions.sites - 1
         if count <= most:
             return ""
         return f"the kernel has {count} statements, sites={most + 1} has room for {most}"
 
     def _within(self, session: KernelSession, edits: Sequence[Edit]) -> Sequence[Edit]:
         """The edits whose kernel has no statement out of reach."""
-        whole = _statements(session.kernel)
-        room = self.actions.sites - 1 - whole
-        if _REPEATS * whole + _AROUND <= room:
-            return edits
-        below = _below(_lengths(session.kernel))
-        found = []
-        for edit in edits:
-            most = _FEW
-            if edit.name not in _SHORT:
-                most = _AROUND + _REPEATS * below.get(edit.site, whole)
-            if most <= room or self._fits(session, edit):
-                found.append(edit)
-        return found
-
-    def _fits(self, session: KernelSession, edit: Edit) -> bool:
-        """Whether the kernel after an edit has no statement out of reach, by making it."""
-        trial = session.clone()
-        trial.apply(edit)
-        return not self._too_long(trial.kernel)
+        room = Room(session.kernel, self.actions.sites - 1, self.actions.context)
+        return [edit for edit in edits if room.has(edit)]
 
 
 class MacroEdits(Choices):
-    """One edit at all its places: `m890sim.schedule.macros`; rows: as of single edits."""
+    """One edit at all its places: `m890sim.schedule.macros`.
 
-    def __init__(self, session: KernelSession, rows: int) -> None:
-        self.actions = MacroActions(context_of(session.task, session.chip))
+    statements: that a kernel has at most, or it gets no longer. rows: as of single edits.
+    """
+
+    def __init__(self, session: KernelSession, statements: int, rows: int) -> None:
+        self.actions = MacroActions(context_of(session.task, session.chip), statements)
         self.n = 1 + macros_of(rows)
+        self.most: int = statements
 
     def number_of(self, action: Any) -> int:
         """See `Choices.number_of`."""
@@ -166,7 +137,7 @@ class MacroEdits(Choices):
 
     def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
         """See `Choices.take`."""
-        made = len(session.perform(number))
+        made = len(session.perform(number, self.most))
         return f"{self.actions.macro_of(number)}: {made} place{'' if made == 1 else 's'}"
 
     def meaning_of(self, kernel: ir.Kernel, number: int) -> Macro | None:
@@ -183,33 +154,4 @@ class MacroEdits(Choices):
         return 1 + found.index(meaning) if meaning in found else None
 
     def check_start(self, kernel: ir.Kernel) -> None:
-        """See `Choices.check_start`: every statement is in reach."""
-
-
-def _statements(kernel: ir.Kernel) -> int:
-    return sum(1 for _ in ir.walk(kernel.body))
-
-
-def _lengths(kernel: ir.Kernel) -> dict[Site, int]:
-    """1 for every statement of a kernel, by its site, in source order."""
-    found: dict[Site, int] = {}
-
-    def block(body: tuple[ir.Stmt, ...], prefix: Site) -> None:
-        for place, stmt in enumerate(body):
-            site = (*prefix, place)
-            found[site] = 1
-            inside = ir.children(stmt)
-            if inside:
-                block(inside, site)
-
-    block(kernel.body, ())
-    return found
-
-
-def _below(lengths: dict[Site, int]) -> dict[Site, int]:
-    """Statements from each one down, itself counted."""
-    found = dict(lengths)
-    for site in reversed(lengths):
-        if len(site) > 1:
-            found[site[:-1]] += found[site]
-    return found
+        """See `Choices.check_start`: every statement is in reach, of a long kernel too."""

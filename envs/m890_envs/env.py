@@ -28,10 +28,11 @@ from m890sim.messages import described
 from m890sim.schedule import Edit, EditError
 from m890sim.schedule.actions import ROWS as ACTION_ROWS
 from m890sim.schedule.actions import STOP
+from m890sim.schedule.growth import statements_of
 from m890sim.schedule.macros import Macro
 from m890sim.session import Facade, KernelSession, LogEntry, Memory
 from m890sim.session.arguments import choice_of, count_of, integer_of, penalty_of
-from m890sim.workloads import KERNELS, Case, Task
+from m890sim.workloads import KERNELS, Case, Task, load_kernel
 
 Observation = dict[str, Any]  # name -> float32 array
 Info = dict[str, Any]
@@ -40,6 +41,7 @@ REWARDS = ("best", "current", "final")
 ACTIONS = ("single", "macro")
 # Places that an observation shows where `sites` is None.
 SITES = {"task": 128, "uniform": 192, "graph": 512}
+LONGER = 2.5  # times as many statements as the reference has, for kernels under macros
 MOST_SITES = 4096  # the observation has a row for each, a mask of single edits one number for each
 ROWS = 8  # that the gate looks at on every distribution: enough for mistakes that they name
 # What the shared memory keeps: kernels with their edits and features, about 100 kB each, and
@@ -82,7 +84,9 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     "always" or "never". seed, distributions (all where None), rows (every row where None): what the
     gate looks at. sites: statements that the observation shows, and that single edits reach: with
     "uniform" and "graph" no edit is legal that would put one out of reach; None for 128, 192, 512
-    by observation. action_rows: so many rows of `actions.ROWS`, which grows with newer edits: all
+    by observation. statements: that macros make a kernel have at most; where None two
+    and a half times those of the task's reference, and no more than the observation shows.
+    action_rows: so many rows of `actions.ROWS`, which grows with newer edits: all
     where None. shown: the case whose cycles
     the program's rows and pictures show, the first where None. memory: a Memory to share; the
     process's own where None. render_mode: "ansi", "rgb_array" or "human", which opens a window and
@@ -115,6 +119,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         actions: str = "single",
         observation: str | None = None,
         sites: int | None = None,
+        statements: int | None = None,
         action_rows: int | None = None,
         shown: str | None = None,
         memory: Memory | None = None,
@@ -128,6 +133,10 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             observation = "uniform" if actions == "macro" else "task"
         choice_of("observation", observation, OBSERVATIONS)
         sites = SITES[observation] if sites is None else integer_of("sites", sites, 1, MOST_SITES)
+        if statements is not None:
+            if actions != "macro":
+                raise ValueError("statements= is for actions='macro'; single edits have sites=")
+            statements = integer_of("statements", statements, 1, MOST_SITES)
         if action_rows is None:
             action_rows = len(ACTION_ROWS)
         action_rows = integer_of("action_rows", action_rows, 1, len(ACTION_ROWS))
@@ -153,6 +162,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             "actions": actions,
             "observation": observation,
             "sites": sites,
+            "statements": statements,
             "action_rows": action_rows,
             "shown": shown,
             "render_mode": render_mode,
@@ -173,7 +183,10 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         self._template.load(start_of(self._template.task, self._template.chip, start))
         self._choices: Choices
         if actions == "macro":
-            self._choices = MacroEdits(self._template, action_rows)
+            if statements is None:
+                reference = load_kernel(self._template.task.reference_name)
+                statements = min(sites - 1, round(LONGER * statements_of(reference)))
+            self._choices = MacroEdits(self._template, statements, action_rows)
         else:
             bounded = observation != "task"
             self._choices = SingleEdits(self._template, sites, bounded, action_rows)

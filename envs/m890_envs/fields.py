@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from m890sim.chip import ChipSpec
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.schedule.macros import KINDS
-from m890sim.schedule.macros import TUNABLES as KIND_OF_TUNABLE
+from m890sim.schedule.kinds import KINDS
+from m890sim.schedule.kinds import TUNABLES as KIND_OF_TUNABLE
 from m890sim.timing.attribution import FIXED_CAUSES
 
 GRAIN = 1024  # logarithms are rounded to 1 / GRAIN: the same numbers on every machine
@@ -21,7 +21,7 @@ LARGEST = 64.0  # bound of logarithms: integers lie below 2**63
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class Column:
     """One column of an observation. high and low: its bounds in the space."""
 
     name: str
@@ -65,71 +65,71 @@ _SHARE = "share of the cycles"
 EXTRAS = {"scale": 1, "bias": 2, "row_sum": 4, "accumulate": 8}
 
 # What a statement says of itself; what its place and its tiles say; what a run of it says.
-OWN: tuple[Field, ...] = (
-    Field(
+OWN: tuple[Column, ...] = (
+    Column(
         "statement",
         _CODE,
         ", ".join(f"{number} {name}" for number, name in enumerate(STATEMENT_NAMES)),
         high=9,
     ),
-    Field(
+    Column(
         "operation",
         _CODE,
         "0 none, " + ", ".join(f"{number} {name}" for name, number in OPERATIONS.items()),
         high=63,
     ),
-    Field("engine", _CODE, ", ".join(f"{n} {name}" for n, name in enumerate(ENGINES)), high=5),
-    Field(
+    Column("engine", _CODE, ", ".join(f"{n} {name}" for n, name in enumerate(ENGINES)), high=5),
+    Column(
         "extras",
         "sum of codes",
         "keywords of an instruction: " + ", ".join(f"{n} {name}" for name, n in EXTRAS.items()),
         high=15,
     ),
-    Field("queue", _COUNT, "1 + the DMA queue of a load or store; 0: none", high=16),
-    Field("slots", _COUNT, "of a tile's declaration", high=63),
-    Field(
+    Column("queue", _COUNT, "1 + the DMA queue of a load or store; 0: none", high=16),
+    Column("slots", _COUNT, "of a tile's declaration", high=63),
+    Column(
         "bank", _COUNT, "1 + the first bank of a tile's declaration; 0: left to the chip", high=63
     ),
-    Field(
+    Column(
         "order",
         _CODE,
         "of a phase: 0 none, " + ", ".join(f"{n} {name}" for n, name in enumerate(ir.ORDERS, 1)),
         high=4,
     ),
 )
-PLACED: tuple[Field, ...] = (
-    Field("stage", _COUNT, "1 + the stage that it stands in or opens; 0: none", high=8),
-    Field("depth", _COUNT, "loops and phases around it", high=63),
-    Field("rows", _LOG, "rows of the tile that it declares, writes or stores", high=LARGEST),
-    Field("columns", _LOG, "columns of that tile", high=LARGEST),
-    Field("dtype", "bytes an element", "of that tile or scratch", high=8),
-    Field(
+PLACED: tuple[Column, ...] = (
+    Column("stage", _COUNT, "1 + the stage that it stands in or opens; 0: none", high=8),
+    Column("depth", _COUNT, "loops and phases around it", high=63),
+    Column("rows", _LOG, "rows of the tile that it declares, writes or stores", high=LARGEST),
+    Column("columns", _LOG, "columns of that tile", high=LARGEST),
+    Column("dtype", "bytes an element", "of that tile or scratch", high=8),
+    Column(
         "tile",
         _COUNT,
         "which tile or scratch it declares or writes: 1, 2, ... in the order of the text",
         high=1023,
     ),
-    Field(
+    Column(
         "first_read", _COUNT, "the first tile or scratch that it reads, counted alike", high=1023
     ),
-    Field("second_read", _COUNT, "the second one", high=1023),
+    Column("second_read", _COUNT, "the second one", high=1023),
 )
-MEASURED: tuple[Field, ...] = (
-    Field(
+MEASURED: tuple[Column, ...] = (
+    Column(
         "trips",
         _LOG,
         "of an instruction: times dispatched; of a block: the most of any in it",
         high=LARGEST,
     ),
-    Field(
+    Column(
         "share",
         _SHARE,
         "of the time: from its start until its result is ready, split evenly among all that is "
         "under way at once; of a block: the sum over its instructions",
     ),
-    Field("busy", _SHARE, "its engine works on it; of a block: the sum", high=64),
-    Field("idle", _SHARE, "its engine stands idle before it starts; of a block: the sum", high=64),
-    Field(
+    Column("busy", _SHARE, "its engine works on it; of a block: the sum", high=64),
+    Column("idle", _SHARE, "its engine stands idle before it starts; of a block: the sum", high=64),
+    Column(
         "stall",
         _CODE,
         "what it waits for most: 0 nothing, 1 dispatch (the sequencer comes late while the engine "
@@ -141,9 +141,9 @@ MEASURED: tuple[Field, ...] = (
 PROGRAM = (*OWN, *PLACED, *MEASURED)
 
 PROFILE_ENGINES = (*(f"dma{queue}" for queue in range(QUEUES)), "matrix", "vector", "sfu")
-PROFILE: tuple[Field, ...] = (
+PROFILE: tuple[Column, ...] = (
     *(
-        Field(
+        Column(
             cause.replace(" ", "_"),
             _SHARE,
             f"{'working' if cause == 'busy' else 'cause: ' + cause}",
@@ -151,46 +151,48 @@ PROFILE: tuple[Field, ...] = (
         for cause in FIXED_CAUSES
     ),
     *(
-        Field(f"operand_from_{engine}", _SHARE, f"waiting for a result of {engine}")
+        Column(f"operand_from_{engine}", _SHARE, f"waiting for a result of {engine}")
         for engine in ENGINES[1:5]
     ),
 )
 
 # Fields that came later stay out: an id keeps the shape of its observation.
 _UNSEEN = ("name", "sequencer_address_operations")
-CHIP: tuple[Field, ...] = tuple(
-    Field(name, _LOG, name.replace("_", " "), high=LARGEST)
+CHIP: tuple[Column, ...] = tuple(
+    Column(name, _LOG, name.replace("_", " "), high=LARGEST)
     for name in ChipSpec.__dataclass_fields__
     if name not in _UNSEEN
 )
 
-CASE: tuple[Field, ...] = (
-    Field("reference", "log2 of cycles", "the reference kernel", high=LARGEST),
-    Field("lower_bound", "log2 of cycles", "no kernel can be faster", high=LARGEST),
-    Field(
+CASE: tuple[Column, ...] = (
+    Column("reference", "log2 of cycles", "the reference kernel", high=LARGEST),
+    Column("lower_bound", "log2 of cycles", "no kernel can be faster", high=LARGEST),
+    Column(
         "speedup",
         "log2",
         "reference over the kernel as it is; 0 where it failed",
         -LARGEST,
         LARGEST,
     ),
-    Field("timed", "0 or 1", "the kernel fits the chip and the case"),
+    Column("timed", "0 or 1", "the kernel fits the chip and the case"),
 )  # then one column, log2(1 + value), for each of the task's symbols in alphabetical order
 
-PROGRESS: tuple[Field, ...] = (
-    Field("best", "log2 of the speedup", "the best valid kernel so far", -LARGEST, LARGEST),
-    Field(
+PROGRESS: tuple[Column, ...] = (
+    Column("best", "log2 of the speedup", "the best valid kernel so far", -LARGEST, LARGEST),
+    Column(
         "current",
         "log2 of the speedup",
         "the kernel as it is; 0 where it failed",
         -LARGEST,
         LARGEST,
     ),
-    Field("valid", "0 or 1", "0 where the kernel as it is is known to fail"),
-    Field("budget_left", "share", "evaluations left over the budget; 1 without a budget"),
-    Field("steps_left", "share", "steps left over the horizon"),
+    Column("valid", "0 or 1", "0 where the kernel as it is is known to fail"),
+    Column("budget_left", "share", "evaluations left over the budget; 1 without a budget"),
+    Column("steps_left", "share", "steps left over the horizon"),
 )
-TUNABLE = Field("value", _LOG, "of a tunable in the order of the parameters; 0: none", high=LARGEST)
+TUNABLE = Column(
+    "value", _LOG, "of a tunable in the order of the parameters; 0: none", high=LARGEST
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,44 +231,46 @@ STATEMENT_KINDS = tuple(kind for kind in KINDS if kind not in KIND_OF_TUNABLE)[:
 
 UNIFORM_CHIP = (
     *CHIP,
-    Field("sequencer_address_operations", _LOG, "sequencer address operations", high=LARGEST),
+    Column("sequencer_address_operations", _LOG, "sequencer address operations", high=LARGEST),
 )
-UNIFORM_CASE: tuple[Field, ...] = (
-    Field("there", "0 or 1", "the row stands for a case; 1 in the mean"),
+UNIFORM_CASE: tuple[Column, ...] = (
+    Column("there", "0 or 1", "the row stands for a case; 1 in the mean"),
     *CASE,
-    Field("work", _LOG, "elements or scores of the case", high=LARGEST),
+    Column("work", _LOG, "elements or scores of the case", high=LARGEST),
     *(
-        Field(f"symbol_{number}", _LOG, f"the task's symbol {number} by the alphabet", high=LARGEST)
+        Column(
+            f"symbol_{number}", _LOG, f"the task's symbol {number} by the alphabet", high=LARGEST
+        )
         for number in range(1, SYMBOLS + 1)
     ),
 )
-TENSOR: tuple[Field, ...] = (
-    Field("there", "0 or 1", "the row stands for a tensor"),
-    Field("scratch", "0 or 1", "the kernel declares it; 0: it is a parameter"),
-    Field("dtype", "bytes an element", "of the tensor", high=8),
+TENSOR: tuple[Column, ...] = (
+    Column("there", "0 or 1", "the row stands for a tensor"),
+    Column("scratch", "0 or 1", "the kernel declares it; 0: it is a parameter"),
+    Column("dtype", "bytes an element", "of the tensor", high=8),
     *(
-        Field(f"dim_{number}", _LOG, "a dimension, the last one last", high=LARGEST)
+        Column(f"dim_{number}", _LOG, "a dimension, the last one last", high=LARGEST)
         for number in range(1, DIMS + 1)
     ),
 )
-KIND: tuple[Field, ...] = (
-    Field("number", _LOG, "statements of the kind", high=LARGEST),
-    Field("share", _SHARE, "as in program, their sum", high=1023),
-    Field("busy", _SHARE, "as in program, their sum", high=1023),
-    Field("idle", _SHARE, "as in program, their sum", high=1023),
+KIND: tuple[Column, ...] = (
+    Column("number", _LOG, "statements of the kind", high=LARGEST),
+    Column("share", _SHARE, "as in program, their sum", high=1023),
+    Column("busy", _SHARE, "as in program, their sum", high=1023),
+    Column("idle", _SHARE, "as in program, their sum", high=1023),
 )
 _READS = ("first", "second", "third")
-UNIFORM_PROGRAM: tuple[Field, ...] = (
+UNIFORM_PROGRAM: tuple[Column, ...] = (
     *PROGRAM,
-    Field("parent", _COUNT, "the place of the block that it stands in; 0: the kernel", high=4096),
-    Field("third_read", _COUNT, "the third tile or scratch that it reads", high=1023),
-    Field("fourth_read", _COUNT, "the fourth one", high=1023),
-    Field(
+    Column("parent", _COUNT, "the place of the block that it stands in; 0: the kernel", high=4096),
+    Column("third_read", _COUNT, "the third tile or scratch that it reads", high=1023),
+    Column("fourth_read", _COUNT, "the fourth one", high=1023),
+    Column(
         "tensor", _COUNT, "the row of tensors that it loads, stores or declares, from 1", high=63
     ),
-    Field("transposed", "sum of codes", "which of the three reads is: 1, 2, 4", high=7),
+    Column("transposed", "sum of codes", "which of the three reads is: 1, 2, 4", high=7),
     *(
-        Field(f"{operand}_{name}", _LOG, f"{name.replace('_', ' ')} of {text}", high=LARGEST)
+        Column(f"{operand}_{name}", _LOG, f"{name.replace('_', ' ')} of {text}", high=LARGEST)
         for operand, text in (
             ("written", "the piece that it writes, in the first iteration of every loop"),
             *((f"{nth}_read", f"its {nth} operand that it reads") for nth in _READS),
@@ -276,13 +280,13 @@ UNIFORM_PROGRAM: tuple[Field, ...] = (
 )
 EDGES_A_NODE = 8  # room for edges of the graph
 TENSOR_NODE = 10  # `statement` of a node that is a tensor among the parameters
-NODE: tuple[Field, ...] = (
-    Field("statement", _CODE, f"{OWN[0].text}, {TENSOR_NODE} parameter tensor", high=TENSOR_NODE),
+NODE: tuple[Column, ...] = (
+    Column("statement", _CODE, f"{OWN[0].text}, {TENSOR_NODE} parameter tensor", high=TENSOR_NODE),
     *PROGRAM[1:],
 )
 CONTAINS, FOLLOWS, WRITES, READ_BY, FLOWS = range(1, 6)
-EDGE: tuple[Field, ...] = (
-    Field(
+EDGE: tuple[Column, ...] = (
+    Column(
         "kind",
         _CODE,
         f"{CONTAINS} from a block to a statement of it, {FOLLOWS} from a statement to the next of "
@@ -291,10 +295,10 @@ EDGE: tuple[Field, ...] = (
         "instruction above that wrote a tile last to one that reads it",
         high=FLOWS,
     ),
-    Field("position", _COUNT, "of the operand; 0 is what is written", high=15),
-    Field("transposed", "0 or 1", "the operand is"),
+    Column("position", _COUNT, "of the operand; 0 is what is written", high=15),
+    Column("transposed", "0 or 1", "the operand is"),
     *(
-        Field(
+        Column(
             name,
             _LOG,
             f"{name.replace('_', ' ')} of the piece, in the first iteration",

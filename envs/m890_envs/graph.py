@@ -20,14 +20,14 @@ from m890_envs.fields import (
     TENSOR_NODE,
     WRITES,
 )
-from m890_envs.operands import NO_PIECE, Operand, Operands, Tensor
+from m890_envs.operands import NO_PIECE, HbmTensor, OperandTable, OperandUse
 from m890sim.kernel import ir
 
 _COLUMN = {field.name: number for number, field in enumerate(NODE)}
 _Edge = tuple[int, int, tuple[float, ...]]  # from, to, features
 
 
-def graph_arrays(own: Floats, operands: Operands, nodes: int) -> dict[str, Any]:
+def graph_arrays(own: Floats, operands: OperandTable, nodes: int) -> dict[str, Any]:
     """The arrays of a graph, by name.
 
     "nodes" (n, len(NODE)); "edges" int32 (2, e), from and to; "edge_features" (e, len(EDGE));
@@ -54,7 +54,7 @@ def graph_arrays(own: Floats, operands: Operands, nodes: int) -> dict[str, Any]:
     return {"nodes": found, "edges": edges, "edge_features": features, "counts": counts}
 
 
-def _places(operands: Operands, statements: int) -> list[int]:
+def _places(operands: OperandTable, statements: int) -> list[int]:
     """The node of every tensor."""
     found, place = [], statements
     for tensor in operands.tensors:
@@ -63,14 +63,14 @@ def _places(operands: Operands, statements: int) -> list[int]:
     return found
 
 
-def _describe(row: Floats, tensor: Tensor) -> None:
+def _describe(row: Floats, tensor: HbmTensor) -> None:
     row[_COLUMN["statement"]] = TENSOR_NODE
     row[_COLUMN["rows"]] = log(tensor.dims[0]) if tensor.dims else 1
     row[_COLUMN["columns"]] = log(tensor.dims[-1]) if tensor.dims else 1
     row[_COLUMN["dtype"]] = ir.DTYPES[tensor.dtype]
 
 
-def _edges(operands: Operands, place_of: list[int]) -> Iterator[_Edge]:
+def _edges(operands: OperandTable, place_of: list[int]) -> Iterator[_Edge]:
     """In the order of the text: first the tree, then the operands."""
     blank = (0.0, 0.0, *map(float, NO_PIECE))
     for row, (parent, before) in enumerate(zip(operands.parents, operands.before, strict=True)):
@@ -99,7 +99,7 @@ def _edges(operands: Operands, place_of: list[int]) -> Iterator[_Edge]:
             yield wrote[node], operand.row, (float(FLOWS), *rest)
 
 
-def _node(operand: Operand, place_of: list[int]) -> int:
+def _node(operand: OperandUse, place_of: list[int]) -> int:
     if operand.tile is not None:
         return operand.tile
     assert operand.tensor is not None

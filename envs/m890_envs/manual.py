@@ -22,7 +22,7 @@ from m890_envs.fields import (
     UNIFORM_CASE,
     UNIFORM_CHIP,
     UNIFORM_PROGRAM,
-    Field,
+    Column,
 )
 from m890_envs.registration import FIXED, GRAPH, MACRO
 from m890sim.schedule.actions import ROWS
@@ -82,7 +82,7 @@ def _counts() -> str:
     return _markdown(("column", "what it is"), [[str(n), text] for n, text in enumerate(COUNTS)])
 
 
-def _more(fields: tuple[Field, ...], first: int) -> Callable[[], str]:
+def _more(fields: tuple[Column, ...], first: int) -> Callable[[], str]:
     """The columns from `first` on."""
 
     def table() -> str:
@@ -104,7 +104,7 @@ def _actions() -> str:
     return _markdown(("rows", "edit", "arguments"), rows)
 
 
-def _columns(fields: tuple[Field, ...]) -> Callable[[], str]:
+def _columns(fields: tuple[Column, ...]) -> Callable[[], str]:
     return _more(fields, 0)
 
 

@@ -5,13 +5,14 @@ Loop variables stand at their start and work items at the first one, so every sl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
+from m890sim.kernel.transform import names_in
 from m890sim.workloads import Case
 
 Piece = tuple[int, int, int, int]  # first row, rows, first column, columns
@@ -19,7 +20,7 @@ NO_PIECE: Piece = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class HbmTensor:
     """A tensor in HBM: a parameter, or scratch that the kernel declares in a row."""
 
     name: str
@@ -28,8 +29,7 @@ class Tensor:
     row: int | None = None  # of the declaration; None for a parameter
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class OperandUse(NamedTuple):
     """A tile or tensor that an instruction names.
 
     row: of the instruction; position: among its operands, 0 is what it writes, keywords follow.
@@ -44,7 +44,28 @@ class Operand:
     transposed: bool
 
 
-class Operands:
+class _KnownPieces:
+    """Pieces of an operand by what they depend on: extents, and the values of names.
+
+    names: those in it; None where one may be a table, of which every case has its own.
+    """
+
+    __slots__ = ("names", "operand", "pieces")
+
+    def __init__(self, operand: ir.TileRef | ir.TensorRef, tables: Collection[str]) -> None:
+        self.operand = operand  # kept alive: it is known by its id
+        names = {*names_in(operand)}
+        self.names = tuple(names) if names.isdisjoint(tables) else None
+        self.pieces: dict[tuple[object, ...], Piece] = {}
+
+
+# By id: edited kernels share the operands that did not change.
+KNOWN: dict[int, _KnownPieces] = {}
+_MOST = 10_000  # operands whose pieces are kept
+_MOST_PIECES = 64  # of one operand
+
+
+class OperandTable:
     """All operands of a kernel, its tensors, and the parent of every statement.
 
     Rows count statements in source order, parents first, from 1; row 0 is the kernel.
@@ -55,8 +76,8 @@ class Operands:
         self._tables: Mapping[str, Any] = case.tables
         self._tiles: dict[str, tuple[int, int, int]] = {}  # row, rows, columns
         self._numbers: dict[str, int] = {}  # of the tensors
-        self.tensors: list[Tensor] = []
-        self.operands: list[Operand] = []
+        self.tensors: list[HbmTensor] = []
+        self.operands: list[OperandUse] = []
         self.parents: list[int] = [0]  # by row
         self.before: list[int] = [0]  # by row: the statement before it in its block, 0 for none
         for param in kernel.params:
@@ -88,7 +109,7 @@ class Operands:
 
     def _tensor(self, name: str, dims: tuple[ir.Expr, ...], dtype: str, row: int | None) -> None:
         self._numbers[name] = len(self.tensors)
-        self.tensors.append(Tensor(name, tuple(map(self._value, dims)), dtype, row))
+        self.tensors.append(HbmTensor(name, tuple(map(self._value, dims)), dtype, row))
 
     def _instruction(self, stmt: ir.Instr, row: int) -> None:
         named = (*stmt.operands, *(value for _, value in stmt.keywords))
@@ -98,16 +119,40 @@ class Operands:
             elif isinstance(operand, ir.TensorRef):
                 number = self._numbers.get(operand.tensor)
                 if number is not None:
-                    piece = self._tensor_piece(operand, self.tensors[number].dims)
-                    self.operands.append(Operand(row, position, None, number, piece, False))
+                    piece = self._piece(operand, self.tensors[number].dims)
+                    self.operands.append(OperandUse(row, position, None, number, piece, False))
 
     def _tile_operand(self, operand: ir.TileRef, row: int, position: int) -> None:
         known = self._tiles.get(operand.tile)
         if known is None:
             return
         tile, rows, columns = known
-        piece = (*self._slice(operand.rows, rows), *self._slice(operand.cols, columns))
-        self.operands.append(Operand(row, position, tile, None, piece, operand.transposed))
+        piece = self._piece(operand, (rows, columns))
+        self.operands.append(OperandUse(row, position, tile, None, piece, operand.transposed))
+
+    def _piece(self, operand: ir.TileRef | ir.TensorRef, extents: tuple[int, ...]) -> Piece:
+        """Remembered, as edits leave most operands as they are."""
+        known = KNOWN.get(id(operand))
+        if known is None or known.operand is not operand:
+            if len(KNOWN) >= _MOST:
+                KNOWN.clear()
+            known = KNOWN[id(operand)] = _KnownPieces(operand, self._tables)
+        if known.names is None:
+            return self.piece(operand, extents)
+        key = (extents, *map(self._values.get, known.names))
+        found = known.pieces.get(key)
+        if found is None:
+            if len(known.pieces) >= _MOST_PIECES:
+                known.pieces.clear()
+            found = known.pieces[key] = self.piece(operand, extents)
+        return found
+
+    def piece(self, operand: ir.TileRef | ir.TensorRef, extents: tuple[int, ...]) -> Piece:
+        """Which piece an operand names of what has these extents."""
+        if isinstance(operand, ir.TensorRef):
+            return self._tensor_piece(operand, extents)
+        rows, columns = extents
+        return (*self._slice(operand.rows, rows), *self._slice(operand.cols, columns))
 
     def _tensor_piece(self, operand: ir.TensorRef, dims: tuple[int, ...]) -> Piece:
         """As a 2-D tile: rows are all sliced dimensions but the last, merged."""

@@ -39,25 +39,24 @@ _NOTHING = (0.0, 0.0, 0.0, 0.0)
 
 
 def program_features(
-    kernel: ir.Kernel, case: Case, chip: ChipSpec, sites: int, timing: Timing | None
+    kernel: ir.Kernel, case: Case, chip: ChipSpec, timing: Timing | None
 ) -> Floats:
     """One row a statement in source order, parents first; row 0 is the kernel itself.
 
-    Shape (sites, len(PROGRAM)). Statements beyond the last row are left out. timing: the kernel's
-    run of `case`, with its trace; cycles are those of the core that ends last. None: not timed.
+    Shape (1 + statements, len(PROGRAM)). timing: the kernel's run of `case`, with its trace; cycles
+    are those of the core that ends last. None: not timed.
     """
-    walk = _Walk(kernel, case)
-    count = min(sites, walk.count)
-    found = np.zeros((sites, len(PROGRAM)), dtype=np.float32)
-    told = np.frombuffer(b"".join(walk.rows), dtype=np.float32).reshape(walk.count, -1)
-    found[:count, : -len(MEASURED)] = told[:count]
+    walk = _ProgramWalk(kernel, case)
+    found = np.zeros((walk.count, len(PROGRAM)), dtype=np.float32)
+    told = np.frombuffer(b"".join(walk.rows), dtype=np.float32)
+    found[:, : -len(MEASURED)] = told.reshape(walk.count, -1)
     measured = None if timing is None else _measure(walk, timing, chip)
     if measured is not None:
-        found[:count, -len(MEASURED) :] = measured[:count]
+        found[:, -len(MEASURED) :] = measured
     return found
 
 
-class _Own:
+class _OwnFields:
     """The fields of one statement that hang on nothing else, and the names of its tiles."""
 
     __slots__ = ("packed", "reads", "shape", "stmt", "writes")
@@ -92,15 +91,15 @@ class _Own:
         self.shape = tiles[0] if tiles else ""
 
 
-_known: dict[int, _Own] = {}  # by id: edited kernels share the statements that did not change
+_known: dict[int, _OwnFields] = {}  # by id: edited kernels share the statements that did not change
 
 
-def _own(stmt: ir.Stmt) -> _Own:
+def _own(stmt: ir.Stmt) -> _OwnFields:
     found = _known.get(id(stmt))
     if found is None or found.stmt is not stmt:
         if len(_known) >= _LONGEST:
             _known.clear()
-        found = _known[id(stmt)] = _Own(stmt)
+        found = _known[id(stmt)] = _OwnFields(stmt)
     return found
 
 
@@ -116,7 +115,7 @@ def _within(value: object, most: int) -> int:
     return max(0, min(most, int(value.value))) if isinstance(value, ir.Const) else 0
 
 
-class _Walk:
+class _ProgramWalk:
     """The statements in source order: their own fields, those of their place, and the blocks."""
 
     def __init__(self, kernel: ir.Kernel, case: Case) -> None:
@@ -143,7 +142,7 @@ class _Walk:
                 self._other(stmt, depth, stage)
         self.blocks[place] = (row, self.count)
 
-    def _instruction(self, own: _Own, depth: int, stage: int) -> None:
+    def _instruction(self, own: _OwnFields, depth: int, stage: int) -> None:
         self.instructions.append(self.count - 1)
         tiles = self.tiles
         rows, columns, size, _ = tiles.get(own.shape, _NOTHING)
@@ -197,7 +196,7 @@ class _Walk:
 
 
 def _measure(
-    walk: _Walk, timing: Timing, chip: ChipSpec
+    walk: _ProgramWalk, timing: Timing, chip: ChipSpec
 ) -> np.ndarray[Any, np.dtype[np.float64]] | None:
     """The MEASURED columns of all rows; None where nothing ran."""
     if timing.trace is None or not walk.instructions:

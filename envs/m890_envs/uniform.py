@@ -24,10 +24,10 @@ from m890_envs.fields import (
     UNIFORM_CHIP,
     UNIFORM_PROGRAM,
 )
-from m890_envs.operands import NO_PIECE, Operand, Operands
+from m890_envs.operands import NO_PIECE, OperandTable, OperandUse
 from m890sim.chip import ChipSpec
 from m890sim.kernel import ir
-from m890sim.schedule.macros import kinds_of
+from m890sim.schedule.kinds import kinds_of
 from m890sim.session import CaseCycles
 from m890sim.workloads import Case
 
@@ -71,7 +71,7 @@ def fill_speedups(rows: Floats, cases: Sequence[CaseCycles]) -> None:
     rows[1 : 1 + len(shown), _SPEEDUP : _SPEEDUP + 2] = shown
 
 
-def tensor_rows(operands: Operands) -> Floats:
+def tensor_rows(operands: OperandTable) -> Floats:
     """Parameters first, then scratch: shape (MOST_TENSORS, len(TENSOR))."""
     found = np.zeros((MOST_TENSORS, len(TENSOR)), dtype=np.float32)
     for row, tensor in zip(found, operands.tensors, strict=False):
@@ -82,7 +82,7 @@ def tensor_rows(operands: Operands) -> Floats:
     return found
 
 
-def program_rows(own: Floats, operands: Operands, sites: int) -> Floats:
+def program_rows(own: Floats, operands: OperandTable, sites: int) -> Floats:
     """A statement with its parent and operands a row: shape (rows, len(UNIFORM_PROGRAM)).
 
     own: `program_features` of all statements; those beyond `sites` rows are left out.
@@ -91,7 +91,7 @@ def program_rows(own: Floats, operands: Operands, sites: int) -> Floats:
     found = np.zeros((count, len(UNIFORM_PROGRAM)), dtype=np.float32)
     found[:, : len(PROGRAM)] = own[:count]
     found[:, len(PROGRAM)] = operands.parents[:count]
-    of_row: dict[int, list[Operand]] = {}
+    of_row: dict[int, list[OperandUse]] = {}
     for operand in operands.operands:
         if operand.row < count:
             of_row.setdefault(operand.row, []).append(operand)
@@ -104,7 +104,7 @@ def program_rows(own: Floats, operands: Operands, sites: int) -> Floats:
     return found
 
 
-def _of_operands(named: list[Operand], numbers: list[float]) -> list[float]:
+def _of_operands(named: list[OperandUse], numbers: list[float]) -> list[float]:
     """Third and fourth read, tensor, transposed; then the pieces of what is written and read."""
     written = named[0] if named[0].position == 0 else None
     reads = named[written is not None :]

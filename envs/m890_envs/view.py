@@ -39,10 +39,10 @@ from m890_envs.fields import (
     UNIFORM_CASE,
     UNIFORM_CHIP,
     UNIFORM_PROGRAM,
-    Field,
+    Column,
 )
 from m890_envs.graph import graph_arrays
-from m890_envs.operands import Operands
+from m890_envs.operands import OperandTable
 from m890_envs.program import program_features
 from m890_envs.uniform import (
     case_rows,
@@ -103,7 +103,8 @@ class Viewer:
             self.chip = chip_numbers(session.chip)
             self.case = case_rows(session.cases, references, bounds)
         self._shapes = {name: inner.shape for name, inner in self.space().items()}
-        self._key = ("m890_envs.view", type(choices), choices.n, observation, sites, self.shown)
+        numbering = type(choices), choices.n, choices.most
+        self._key = ("m890_envs.view", *numbering, observation, sites, self.shown)
 
     def space(self) -> spaces.Dict:
         """The space of observations."""
@@ -159,8 +160,7 @@ class Viewer:
         ids, edits = self.choices.legal(session)
         shown = session.cases[self.shown]
         timing = session.traced(shown) if entry.cases[self.shown].cycles is not None else None
-        count = 1 + sum(1 for _ in ir.walk(kernel.body))
-        own = program_features(kernel, shown, session.chip, count, timing)
+        own = program_features(kernel, shown, session.chip, timing)
         return View(
             ids=array("i", ids),
             edits=edits,
@@ -184,7 +184,7 @@ class Viewer:
             case[:, _SPEEDUP : _SPEEDUP + 2] = speedup_features(entry.cases)
             return {"case": case, "program": own[: self.sites].copy()}
         fill_speedups(case, entry.cases)
-        operands = Operands(kernel, session.cases[self.shown])
+        operands = OperandTable(kernel, session.cases[self.shown])
         found: Arrays = {"case": case, "tensors": tensor_rows(operands)}
         if self.observation == "uniform":
             found["kinds"] = kind_rows(kernel, own)
@@ -193,7 +193,7 @@ class Viewer:
         return found | graph_arrays(own, operands, self.sites)
 
 
-def _box(fields: Sequence[Field], rows: int | None = None) -> spaces.Box:
+def _box(fields: Sequence[Column], rows: int | None = None) -> spaces.Box:
     low = np.array([field.low for field in fields], dtype=np.float32)
     high = np.array([field.high for field in fields], dtype=np.float32)
     if rows is not None:

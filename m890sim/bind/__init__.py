@@ -18,11 +18,11 @@ __all__ = ["BoundProgram", "BoundLaunch", "bind"]
 
 
 @lru_cache(maxsize=16)  # a kernel is bound for all its cases; a large one takes a megabyte
-def _bind(key: _Key, chip: ChipSpec) -> BoundProgram:
+def _bind(key: _ProgramKey, chip: ChipSpec) -> BoundProgram:
     return ProgramCompiler(key.kernel, chip).program()
 
 
-class _Key:
+class _ProgramKey:
     """Identity of a kernel object.
 
     Equality of kernels ignores places in the text, which errors need.
@@ -37,7 +37,7 @@ class _Key:
         return id(self.kernel)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other.kernel is self.kernel
+        return isinstance(other, _ProgramKey) and other.kernel is self.kernel
 
 
 def bind(kernel: Kernel, chip: ChipSpec) -> BoundProgram:
@@ -50,4 +50,4 @@ def bind(kernel: Kernel, chip: ChipSpec) -> BoundProgram:
         raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
     if type(chip) is not ChipSpec:
         raise TypeError(f"chip must be a ChipSpec, not {described(chip)}")
-    return _bind(_Key(kernel), chip)
+    return _bind(_ProgramKey(kernel), chip)

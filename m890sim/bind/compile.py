@@ -12,7 +12,7 @@ from m890sim.bind.lower import lower
 from m890sim.bind.operands import TensorInfo, TileInSight
 from m890sim.bind.program import BoundProgram, TileInfo
 from m890sim.bind.recipes import Needed, recipes_for
-from m890sim.bind.scalars import Level, Value
+from m890sim.bind.scalars import ScalarLevel, Value
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.kernel import ir
@@ -48,7 +48,8 @@ class ProgramCompiler:
         self.rows: list[bytes] = []  # of instructions
         # One list a loop under construction: guards' registers to reset on entry.
         self.saved: list[list[int]] = []
-        self.loops: dict[tuple[Level, str], int] = {}  # loops so far with that level and variable
+        # Loops so far with that level and variable.
+        self.loops: dict[tuple[ScalarLevel, str], int] = {}
         self.pending = 0  # sequencer cycles before the next operation
         self.text_number = 0  # instructions are compiled in the order of the text
         self.head = self.recipes.head(kernel).play(self.needed)
@@ -84,17 +85,10 @@ class ProgramCompiler:
     def stored(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
         """Parameters that the kernel stores to: they count for its loads as scratch does."""
         found: dict[str, TensorInfo] = {}
-        stack = [*self.kernel.body]
-        while stack:
-            stmt = stack.pop()
-            if not isinstance(stmt, ir.Instr):
-                stack += ir.children(stmt)
-            elif stmt.op == "store":
-                (ref,) = stmt.operands[:1]
-                if isinstance(ref, ir.TensorRef) and ref.tensor in tensors:
-                    known, dtype = tensors[ref.tensor], self.kernel.param(ref.tensor).dtype
-                    made = self.recipes.tensor(known.dims, dtype, known.slot, False)
-                    found[ref.tensor] = made
+        for name in self.recipes.stored(self.kernel.body):
+            if name in tensors:
+                known, dtype = tensors[name], self.kernel.param(name).dtype
+                found[name] = self.recipes.tensor(known.dims, dtype, known.slot, False)
         return found
 
     # ---- statements ----
@@ -124,7 +118,9 @@ class ProgramCompiler:
         self.code.join(code)
         self.code.add(Jump(top, 1, k.JUMP))
 
-    def block(self, body: tuple[ir.Stmt, ...], names: Names, level: Level, code: Code) -> None:
+    def block(
+        self, body: tuple[ir.Stmt, ...], names: Names, level: ScalarLevel, code: Code
+    ) -> None:
         """Append the code of a block, which may change `names`."""
         for stmt in body:
             if isinstance(stmt, ir.Instr):
@@ -141,7 +137,9 @@ class ProgramCompiler:
             elif isinstance(stmt, ir.If):
                 self.branch(stmt, names, level, code)
 
-    def closing(self, body: tuple[ir.Stmt, ...], names: Names, level: Level, code: Code) -> None:
+    def closing(
+        self, body: tuple[ir.Stmt, ...], names: Names, level: ScalarLevel, code: Code
+    ) -> None:
         """A block whose tiles are done at its end: alike ones of later blocks take their slots."""
         self.open.append([])
         self.block(body, dict(names), level, code)
@@ -163,7 +161,7 @@ class ProgramCompiler:
         if cycles:
             code.add(row(k.SEQUENCER, cycles))
 
-    def branch(self, stmt: ir.If, names: Names, level: Level, code: Code) -> None:
+    def branch(self, stmt: ir.If, names: Names, level: ScalarLevel, code: Code) -> None:
         self.pending += self.chip.sequencer_scalar_cycles + self.excess(stmt)
         self.flush(code)
         otherwise, end = Label(), Label()
@@ -177,7 +175,7 @@ class ProgramCompiler:
         else:
             code.add(otherwise)
 
-    def loop(self, stmt: ir.Loop, names: Names, around: Level, code: Code) -> None:
+    def loop(self, stmt: ir.Loop, names: Names, around: ScalarLevel, code: Code) -> None:
         place = (around, stmt.var)
         self.loops[place] = self.loops.get(place, -1) + 1
         level = around.inner(stmt.var, self.loops[place])
@@ -223,7 +221,9 @@ class ProgramCompiler:
         else:
             code.add(none)
 
-    def staged(self, stmt: ir.Loop, names: Names, level: Level, step: Value, code: Code) -> None:
+    def staged(
+        self, stmt: ir.Loop, names: Names, level: ScalarLevel, step: Value, code: Code
+    ) -> None:
         own: dict[str, int] = {}
         for child in stmt.body:
             if isinstance(child, ir.TileDecl):
@@ -247,7 +247,7 @@ class ProgramCompiler:
             self.flush(code)
             code.add(skip)
 
-    def guarded(self, level: Level) -> Code:
+    def guarded(self, level: ScalarLevel) -> Code:
         found = self.recipes.level(self.needed.get(level, ()))
         code = Code()
         code.add_rows(found.each)
@@ -327,6 +327,7 @@ class ProgramCompiler:
             table_numbers=self.recipes.table_numbers,
             table_lengths=self.head.table_lengths,
             tiles=tuple(self.tiles),
+            shapes=tuple([tile.declaration.shape.size for tile in self.tiles]),
             scratch=tuple(self.scratch),
             recipes=self.recipes,
         )

@@ -95,8 +95,10 @@ def laid_out(
     found = np.frombuffer(bytearray().join(parts), dtype=np.int64)
     for at, label in jumps:
         found[at] = label.at
-    places = np.flatnonzero(found >= REGISTER)
-    used = np.concatenate(([value.number for value in first], found[places] - REGISTER))
+    (places,) = (found >= REGISTER).nonzero()
+    used = np.empty(len(first) + len(places), dtype=np.int64)
+    used[: len(first)] = [value.number for value in first]
+    np.subtract(found[places], REGISTER, out=used[len(first) :])
     # Where each register stands first: of several the last assignment counts.
     number = np.empty(int(used.max()) + 1, dtype=np.int64)
     order = np.arange(len(used))

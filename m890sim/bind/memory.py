@@ -92,6 +92,56 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
     return addresses
 
 
+Size = tuple[int, int]  # rows and columns
+# Of a tile: space, bytes an element, slots, and the first bank or None.
+Fixed = tuple[str, int, int, int | None]
+
+
+class Placement:
+    """The first tiles of a phase, placed: slots go one after the other to where there is room.
+
+    Edits seldom change the first of them, so what each further tile comes to is remembered.
+    row: of the last one's slots, banks and address of each.
+    """
+
+    __slots__ = ("_acc", "_after", "_taken", "row")
+
+    def __init__(self, taken: _Intervals, acc: int, row: list[int]) -> None:
+        self._taken, self._acc, self.row = taken, acc, row
+        self._after: dict[tuple[Fixed, Size], Placement] = {}
+
+    @classmethod
+    def empty(cls, chip: ChipSpec) -> Placement:
+        """No tile."""
+        return cls(_Intervals(chip.sram_bytes), 0, [])
+
+    def known(self, fixed: Fixed, size: Size) -> Placement | None:
+        """`then`, where it was asked for before."""
+        return self._after.get((fixed, size))
+
+    def then(self, fixed: Fixed, size: Size, chip: ChipSpec) -> Placement | None:
+        """With one more tile; None where it has no room or cannot be, as `place` says."""
+        space, itemsize, slots, at = fixed
+        tile = TileSpace("", space, *size, itemsize, slots, at, "")
+        taken, acc, row = self._taken, self._acc, [0, -1] * slots
+        if min(size) < 0 or (space != "acc" and at is not None and not 0 <= at < chip.sram_banks):
+            return None
+        if space == "acc":
+            acc += tile.slot_bytes * slots
+            if acc > chip.acc_bytes:
+                return None
+        elif tile.slot_bytes:
+            taken, row = taken.copy(), []
+            for _ in range(slots):
+                address = _find(taken, tile, chip)
+                if address is None:
+                    return None
+                taken.add(address, tile.slot_bytes)
+                row += (banks(address, tile.tile_bytes, chip), address)
+        found = self._after[fixed, size] = Placement(taken, acc, row)
+        return found
+
+
 def banks(address: int, size: int, chip: ChipSpec) -> int:
     """Bit mask of the banks that `size` bytes from an address on lie in; 0 where there is none."""
     if address < 0 or size == 0:
@@ -110,6 +160,11 @@ class _Intervals:
         self.size = size
         self.starts: list[int] = []
         self.ends: list[int] = []
+
+    def copy(self) -> _Intervals:
+        other = _Intervals(self.size)
+        other.starts, other.ends = [*self.starts], [*self.ends]
+        return other
 
     def add(self, start: int, length: int) -> None:
         index = bisect_left(self.starts, start)

@@ -24,8 +24,17 @@ class TileShape:
 
     space: str
     itemsize: int
-    rows: Value
-    cols: Value
+    size: tuple[Value, Value]
+
+    @property
+    def rows(self) -> Value:
+        """How many rows it has."""
+        return self.size[0]
+
+    @property
+    def cols(self) -> Value:
+        """How many columns."""
+        return self.size[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

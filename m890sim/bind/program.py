@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from m890sim.bind import scalars as s
-from m890sim.bind.memory import TileSpace, banks, place
+from m890sim.bind.memory import Size, TileSpace, place
 from m890sim.bind.recipes import Declaration, LaunchValues, Recipes
 from m890sim.bind.scalars import Value
 from m890sim.chip import ChipSpec
@@ -24,7 +24,6 @@ from m890sim.messages import described, shown
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 _MOST_LAUNCHES = 64  # cases whose scalars are remembered
 _MOST_ENTRIES = 2048  # of the tables of a case that is remembered
-_MOST_LAYOUTS = 1024
 
 
 class TileInfo(NamedTuple):
@@ -81,10 +80,11 @@ class BoundProgram:
     table_numbers: Mapping[str, int]
     table_lengths: Mapping[str, Value]
     tiles: tuple[TileInfo, ...]
+    shapes: tuple[tuple[Value, Value], ...]  # rows and columns of the tiles
     # Name, dimensions, bytes an element.
     scratch: tuple[tuple[str, tuple[Value, ...], int], ...]
     recipes: Recipes
-    _placed: dict[tuple[tuple[int, int], ...], IntArray] = field(default_factory=dict)
+    _placed: dict[tuple[Size, ...], IntArray | BindError] = field(default_factory=dict)
 
     def launch(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> BoundLaunch:
         """Resolve one case.
@@ -93,7 +93,7 @@ class BoundProgram:
         Raises: BindError E301, E302 or E304 to E308; TypeError for what is no integer.
         """
         for what, mapping in (("symbols", symbols), ("tables", tables)):
-            if not isinstance(mapping, Mapping):
+            if type(mapping) is not dict and not isinstance(mapping, Mapping):
                 raise TypeError(f"{what} must be a mapping of names, not {described(mapping)}")
         given = []
         for name in self.symbols:
@@ -115,7 +115,7 @@ class BoundProgram:
             if scalar not in known:
                 known[scalar] = _computed(scalar, [known[a] for a in scalar.args], arrays)
         registers = np.zeros(self.n_registers, dtype=np.int64)
-        registers[: len(self.kernel_values)] = [known[scalar] for scalar in self.kernel_values]
+        registers[: len(self.kernel_values)] = [*map(known.__getitem__, self.kernel_values)]
         for name, table in zip(self.table_numbers, arrays, strict=True):
             declared = known[self.table_lengths[name]]
             if len(table) != declared:
@@ -165,42 +165,41 @@ class BoundProgram:
                     f"HBM scratch takes {size} bytes, {self.chip.name} has {self.chip.hbm_bytes}; "
                     "use smaller dimensions",
                 )
-        shapes = [(t.declaration.shape.rows, t.declaration.shape.cols) for t in self.tiles]
-        key = tuple([(known[rows], known[cols]) for rows, cols in shapes])
+        key = tuple([(known[rows], known[cols]) for rows, cols in self.shapes])
         found = self._placed.get(key)
         if found is None:
             numbers = [0] * max(1, 2 * self.n_slots)
-            for phase in range(len(self.phases)):
-                infos = [
-                    (t, size) for t, size in zip(self.tiles, key, strict=True) if t.phase == phase
-                ]
-                for (info, _), row in zip(infos, self._layout(infos), strict=True):
-                    at = 2 * info.first_slot
-                    numbers[at : at + 2 * info.slots] = row
-            found = self._placed[key] = np.array(numbers, dtype=np.int64)
+            placed, phase = None, -1
+            for tile, shape in zip(self.tiles, key, strict=True):
+                if tile.phase != phase:
+                    placed, phase = self.recipes.placed(), tile.phase
+                assert placed is not None
+                fixed = tile.declaration.fixed
+                placed = placed.known(fixed, shape) or self.recipes.place(placed, fixed, shape)
+                if placed is None:
+                    found = self._placed[key] = self._no_room(phase, key)
+                    break
+                at = 2 * tile.first_slot
+                numbers[at : at + 2 * tile.slots] = placed.row
+            else:
+                found = self._placed[key] = np.array(numbers, dtype=np.int64)
+        if isinstance(found, BindError):  # other cases have the same tiles
+            raise BindError(found.code, found.detail, found.where)
         return found
 
-    def _layout(self, infos: list[tuple[TileInfo, tuple[int, int]]]) -> list[list[int]]:
-        """Banks and address of each slot of a phase's tiles, whose sizes are given, remembered.
-
-        Edits seldom change where tiles lie.
-        """
-        layouts = self.recipes.layouts
-        key = tuple([part for t, size in infos for part in (t.declaration.fixed, size)])
-        known = layouts.get(key)
-        if known is None:
-            spaces = []
-            for tile, (rows, cols) in infos:
-                space, itemsize, slots, at = tile.declaration.fixed
+    def _no_room(self, phase: int, sizes: tuple[Size, ...]) -> BindError:
+        """Why the tiles of a phase cannot be placed."""
+        spaces = []
+        for tile, (rows, cols) in zip(self.tiles, sizes, strict=True):
+            space, itemsize, slots, at = tile.declaration.fixed
+            if tile.phase == phase:
                 name, where = tile.stmt.name, tile.where
                 spaces.append(TileSpace(name, space, rows, cols, itemsize, slots, at, where))
-            if len(layouts) >= _MOST_LAYOUTS:
-                layouts.clear()
-            known = layouts[key] = [
-                [part for a in row for part in (banks(a, tile.tile_bytes, self.chip), a)]
-                for tile, row in zip(spaces, place(spaces, self.chip), strict=True)
-            ]
-        return known
+        try:
+            place(spaces, self.chip)
+        except BindError as error:
+            return error.with_traceback(None)
+        raise AssertionError(f"the tiles of phase {phase} have room, but were not placed")
 
 
 def _computed(value: Value, args: list[int], arrays: list[IntArray]) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 
 from m890sim.bind import scalars as s
 from m890sim.bind.lower import lower
+from m890sim.bind.memory import Fixed, Placement, Size
 from m890sim.bind.operands import (
     InstructionRow,
     Names,
@@ -27,7 +28,7 @@ from m890sim.bind.operands import (
     operands_of,
 )
 from m890sim.bind.operations import arguments_of, excess
-from m890sim.bind.scalars import Level, ScalarUses, Value, Values, partition
+from m890sim.bind.scalars import ScalarLevel, ScalarUses, ScalarValues, Value, partition
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
 from m890sim.isa import OPS
@@ -35,13 +36,14 @@ from m890sim.kernel import ir
 from m890sim.kernel.transform import header, name_of
 from m890sim.language.limits import MOST_SLOTS
 
-_MOST = 20_000  # recipes for one chip, about 1 kB each
+_MOST = 20_000  # recipes for one chip, about 2 kB each
 _MOST_CHIPS = 8
+_MOST_PLACED = 100_000  # slots whose places are kept
 
 T = TypeVar("T")
 
 
-Needed = dict[Level, dict[Value, None]]  # the values of a program, in the order of their use
+Needed = dict[ScalarLevel, dict[Value, None]]  # the values of a program, in the order of their use
 
 
 class Recipe(Generic[T]):
@@ -100,13 +102,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Declaration:
-    """A tile's declaration; alike: one object for tiles that are alike.
-
-    fixed: space, bytes an element, slots, and the first bank or None.
-    """
+    """A tile's declaration; alike: one object for tiles that are alike."""
 
     shape: TileShape
-    fixed: tuple[str, int, int, int | None]
+    fixed: Fixed
     alike: object
 
     @property
@@ -140,9 +139,9 @@ class Recipes:
 
     def __init__(self, chip: ChipSpec, tables: tuple[str, ...]) -> None:
         self.chip, self.table_numbers = chip, {name: n for n, name in enumerate(tables)}
-        self.values = Values()
+        self.values = ScalarValues()
         self.launches: dict[tuple[object, ...], LaunchValues] = {}  # by symbols and tables
-        self.layouts: dict[tuple[object, ...], list[list[int]]] = {}  # places of a phase's slots
+        self._empty, self._slots = Placement.empty(chip), 0  # placed from there on
         self.made = 0
         self._allowance = chip.sequencer_address_operations
         self._heads: dict[int, tuple[object, Recipe[Head]]] = {}
@@ -155,6 +154,7 @@ class Recipes:
         self._sights: dict[tuple[object, ...], TileInSight] = {}
         self._alike: dict[tuple[object, ...], object] = {}
         self._parts: dict[tuple[Value, ...], LevelCode] = {}
+        self._stored: dict[int, tuple[ir.Stmt, set[str]]] = {}
         self._items: dict[tuple[object, ...], Recipe[tuple[Value, ...]]] = {}
         self._staged: dict[tuple[Value, Value, int], Recipe[Value]] = {}
 
@@ -267,7 +267,7 @@ class Recipes:
             self.made += 1
         return known
 
-    def items(self, level: Level, extents: tuple[Value, ...]) -> Recipe[tuple[Value, ...]]:
+    def items(self, level: ScalarLevel, extents: tuple[Value, ...]) -> Recipe[tuple[Value, ...]]:
         """How many work items a phase has, then the values of its variables."""
         key = (level, *extents)
         known = self._items.get(key)
@@ -297,6 +297,31 @@ class Recipes:
             self.made += 1
         return known
 
+    def placed(self) -> Placement:
+        """Where tiles of a phase are placed from."""
+        if self._slots > _MOST_PLACED:
+            self._empty, self._slots = Placement.empty(self.chip), 0
+        return self._empty
+
+    def place(self, placed: Placement, fixed: Fixed, size: Size) -> Placement | None:
+        """`Placement.then`."""
+        self._slots += 1 + fixed[2]
+        return placed.then(fixed, size, self.chip)
+
+    def stored(self, body: tuple[ir.Stmt, ...]) -> set[str]:
+        """The tensors that a block stores to."""
+        found: set[str] = set()
+        for stmt in body:
+            if isinstance(stmt, ir.Instr):
+                if stmt.op == "store" and isinstance(stmt.operands[0], ir.TensorRef):
+                    found.add(stmt.operands[0].tensor)
+            elif isinstance(stmt, _BLOCKS):
+                known = self._stored.get(id(stmt))
+                if known is None or known[0] is not stmt:
+                    known = self._stored[id(stmt)] = (stmt, self.stored(ir.children(stmt)))
+                found |= known[1]
+        return found
+
     def sight(self, shape: TileShape, *slots: int) -> TileInSight:
         """The one object for tiles that a place sees so; slots: as in `TileInSight`."""
         key = (shape, *slots)
@@ -311,7 +336,9 @@ class Recipes:
         """The one object for tiles of that shape."""
         key = (space, dtype, rows, cols)
         known = self._shapes.get(key)
-        return known or self._shapes.setdefault(key, TileShape(space, ir.DTYPES[dtype], rows, cols))
+        return known or self._shapes.setdefault(
+            key, TileShape(space, ir.DTYPES[dtype], (rows, cols))
+        )
 
     def tensor(self, dims: tuple[Value, ...], dtype: str, slot: int, is_input: bool) -> TensorInfo:
         """The one object for tensors of those dimensions."""
@@ -358,6 +385,7 @@ class Recipes:
         return queue
 
 
+_BLOCKS = (ir.Loop, ir.Stage, ir.If, ir.Cores)
 _ALL: dict[tuple[ChipSpec, tuple[str, ...]], Recipes] = {}
 
 

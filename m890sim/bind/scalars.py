@@ -66,7 +66,7 @@ class Value:
         number: int,
         op: int,
         args: tuple[Value, ...],
-        level: Level,
+        level: ScalarLevel,
         constant: int | None = None,
         table: int = -1,
     ) -> None:
@@ -81,7 +81,7 @@ class Value:
         self.calm: bool = self.waits or op in _CALM
 
 
-class Level:
+class ScalarLevel:
     """A place where values are computed: the kernel (depth 0), a work item, a loop's body.
 
     inputs: what something else than an operation sets. Of a loop its variable, counter and trips;
@@ -93,13 +93,13 @@ class Level:
     def __init__(self, depth: int, numbers: Iterator[int]) -> None:
         self.depth, self._numbers = depth, numbers
         self.inputs = tuple(Value(next(numbers), INPUT, (), self) for _ in range(3))
-        self._inner: dict[tuple[str, int], Level] = {}
+        self._inner: dict[tuple[str, int], ScalarLevel] = {}
 
-    def inner(self, name: str, number: int) -> Level:
+    def inner(self, name: str, number: int) -> ScalarLevel:
         """The level of the loop of that number among those with a variable of that name."""
         key = (name, number)
         known = self._inner.get(key)
-        return known or self._inner.setdefault(key, Level(self.depth + 1, self._numbers))
+        return known or self._inner.setdefault(key, ScalarLevel(self.depth + 1, self._numbers))
 
 
 def evaluate(op: int, a: int, b: int, c: int) -> int:
@@ -133,7 +133,7 @@ def evaluate(op: int, a: int, b: int, c: int) -> int:
     raise ValueError(f"op must be a scalar operation without tables, not {op}")
 
 
-class Values:
+class ScalarValues:
     """The values of all kernels that share their statements. Threads may share it.
 
     `kernel` is the outermost level: its operations run once a launch, in Python.
@@ -141,14 +141,14 @@ class Values:
 
     def __init__(self) -> None:
         self._numbers = count(_FIRST, 2)  # threads may ask for the next one
-        self.kernel = Level(0, self._numbers)
+        self.kernel = ScalarLevel(0, self._numbers)
         self.zero = Value(ZERO, CONSTANT, (), self.kernel, 0)
         self._symbols: dict[str, Value] = {}
-        self._constants = {0: self.zero}
-        self._known: dict[tuple[object, ...], Value] = {}
+        self.constants = {0: self.zero}
+        self.known: dict[tuple[object, ...], Value] = {}
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.known)
 
     def symbol(self, name: str) -> Value:
         """What a case gives for a symbol or a size."""
@@ -157,17 +157,17 @@ class Values:
 
     def const(self, value: int) -> Value:
         """An integer constant."""
-        made = self._constants.get(value)
+        made = self.constants.get(value)
         if made is None:
             # One object for all threads: setdefault is atomic.
             new = Value(next(self._numbers), CONSTANT, (), self.kernel, value)
-            made = self._constants.setdefault(value, new)
+            made = self.constants.setdefault(value, new)
         return made
 
     def op(self, op: int, args: tuple[Value, ...], table: int = -1) -> Value:
         """The result of an operation: folded, simplified, hoisted."""
         key = (op, table, *args)
-        found = self._known.get(key)
+        found = self.known.get(key)
         return found or self._new(key, op, args, table)
 
     def _new(self, key: tuple[object, ...], op: int, args: tuple[Value, ...], table: int) -> Value:
@@ -178,9 +178,9 @@ class Values:
                 if argument.level.depth > level.depth:
                     level = argument.level
             made = self._made(op, args, level, table)
-        return self._known.setdefault(key, made)
+        return self.known.setdefault(key, made)
 
-    def _made(self, op: int, args: tuple[Value, ...], level: Level, table: int = -1) -> Value:
+    def _made(self, op: int, args: tuple[Value, ...], level: ScalarLevel, table: int = -1) -> Value:
         return Value(next(self._numbers), op, args, level, table=table)
 
     def _fold(self, op: int, args: tuple[Value, ...]) -> Value | None:
@@ -230,9 +230,11 @@ class Values:
 class ScalarUses:
     """Makes values, and notes those that were asked for, in that order."""
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: ScalarValues) -> None:
         self.values = values
         self.noted: dict[Value, None] = {}
+        # Where `values` would look first: statements ask for hundreds.
+        self._constants, self._known = values.constants, values.known
 
     def note(self, value: Value) -> Value:
         """Say that the program at hand uses a value."""
@@ -241,13 +243,13 @@ class ScalarUses:
 
     def const(self, value: int) -> Value:
         """An integer constant."""
-        found = self.values.const(value)
+        found = self._constants.get(value) or self.values.const(value)
         self.noted[found] = None
         return found
 
     def op(self, op: int, *args: Value) -> Value:
         """The result of an operation, the same object for the same operation."""
-        found = self.values.op(op, args)
+        found = self._known.get((op, -1, *args)) or self.values.op(op, args)
         self.noted[found] = None
         return found
 
@@ -255,9 +257,9 @@ class ScalarUses:
         """The result of TABLE or RUNS on a table's number."""
         return self.note(self.values.op(op, args, table))
 
-    def needed(self) -> dict[Level, dict[Value, None]]:
+    def needed(self) -> dict[ScalarLevel, dict[Value, None]]:
         """By level what was noted and is computed there; of the kernel also what it is given."""
-        found: dict[Level, dict[Value, None]] = {}
+        found: dict[ScalarLevel, dict[Value, None]] = {}
         for value in self.noted:
             if value.op != INPUT or value.level is self.values.kernel:
                 found.setdefault(value.level, {})[value] = None

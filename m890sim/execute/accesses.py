@@ -172,7 +172,7 @@ class Access:
                 found.extend(self._load(owner, readers, who, before))
         return found
 
-    def _parts(self, place: Located, numbers: NDArray[np.int32]) -> Iterator[tuple[_Part, ...]]:
+    def _parts(self, place: Located, numbers: NDArray[np.int32]) -> Iterator[tuple[_Elements, ...]]:
         """Owners, readers and item numbers, for a few lanes at a time."""
         claims = self.claims
         owner, readers = claims.owner, claims.readers
@@ -184,9 +184,9 @@ class Access:
                     for at, extent, _ in place.axes
                 )
                 yield (
-                    _Part(owner, view),
-                    _Part(readers, view),
-                    _Part(np.full((1,) * len(view), number), ()),
+                    _Elements(owner, view),
+                    _Elements(readers, view),
+                    _Elements(np.full((1,) * len(view), number), ()),
                 )
             return
         step = max(1, _MOST // place.size)
@@ -196,12 +196,12 @@ class Access:
             flat = np.broadcast_to(flat, (len(who), *flat.shape[1:]))
             who = who.reshape(-1, *([1] * (flat.ndim - 1)))
             yield (
-                _Part(owner.reshape(-1), flat),
-                _Part(None if readers is None else readers.reshape(-1), flat),
-                _Part(np.broadcast_to(who, flat.shape), ()),
+                _Elements(owner.reshape(-1), flat),
+                _Elements(None if readers is None else readers.reshape(-1), flat),
+                _Elements(np.broadcast_to(who, flat.shape), ()),
             )
 
-    def _store(self, owner: _Part, readers: _Part, who: _Part, before: int) -> None:
+    def _store(self, owner: _Elements, readers: _Elements, who: _Elements, before: int) -> None:
         numbers = who.get()
         owners = owner.get()
         if owners.max() > before and ((owners > before) & (owners != numbers)).any():
@@ -214,7 +214,9 @@ class Access:
         if numbers.size > 1 and (owner.get() != numbers).any():  # two lanes, one element
             raise Unbatched
 
-    def _load(self, owner: _Part, readers: _Part, who: _Part, before: int) -> Iterator[Numbers]:
+    def _load(
+        self, owner: _Elements, readers: _Elements, who: _Elements, before: int
+    ) -> Iterator[Numbers]:
         numbers, owners = who.get(), owner.get()
         if owners.min() == 0:
             raise Unbatched
@@ -230,7 +232,7 @@ class Access:
 
 
 @dataclass(slots=True)
-class _Part:
+class _Elements:
     """Elements of an array: a view's slices, flat indices, or () for the array itself."""
 
     array: NDArray[np.int32] | None

@@ -57,7 +57,7 @@ def run_batches(
     }
     try:
         work = Work(limits, bytes=program.work.bytes)
-        walk = _Walk(launch, work)
+        walk = _ControlFlow(launch, work)
         values = LaneValues(launch, work, domain, program, claims)
         scope, dry = values.scope(), walk.scope()
         phases = iter(zip(program.phases, todo, strict=True))
@@ -97,7 +97,7 @@ def _readers(name: str, claims: Claims, stmt: ir.Cores) -> NDArray[np.int32] | N
     return np.zeros_like(claims.owner) if name in loads and name in stores else None
 
 
-class _Walk(LaneCompiler):
+class _ControlFlow(LaneCompiler):
     """Control flow alone: every extent and setting that must be the same in all lanes."""
 
     def __init__(self, launch: Launch, work: Work) -> None:

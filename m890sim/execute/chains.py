@@ -125,7 +125,7 @@ class ChainPart:
 
 
 @dataclass(slots=True, eq=False)
-class Parts:
+class ChainParts:
     """What an instruction comes to, in order, until a block is put together."""
 
     parts: list[ChainPart]
@@ -134,10 +134,12 @@ class Parts:
         raise ValueError("an instruction's parts run in chains alone")
 
 
-def transfer(step: LaneStep, place: TileLanes, loads: bool) -> Parts:
+def transfer(step: LaneStep, place: TileLanes, loads: bool) -> ChainParts:
     """A load or a store as a part of its own."""
     tile, none = frozenset({id(place.tile)}), frozenset[int]()
-    return Parts([ChainPart(None, none if loads else tile, tile if loads else none, call=step)])
+    return ChainParts(
+        [ChainPart(None, none if loads else tile, tile if loads else none, call=step)]
+    )
 
 
 def arrange(steps: Sequence[LaneStep], domain: Domain, held: list[Any]) -> tuple[LaneStep, ...]:
@@ -150,7 +152,7 @@ def arrange(steps: Sequence[LaneStep], domain: Domain, held: list[Any]) -> tuple
         tuple[int, list[ChainPart]]
     ] = []  # parts since the last other step, by place in `done`
     for step in steps:
-        if not isinstance(step, Parts):
+        if not isinstance(step, ChainParts):
             done.append(step)
             behind.clear()
             continue

@@ -28,7 +28,7 @@ from m890sim.execute.lanes import (
     compile_lanes,
 )
 from m890sim.execute.launch import Launch, make_launch
-from m890sim.execute.sample import Shadow
+from m890sim.execute.sample import ShapeDomain
 from m890sim.execute.work import Work, trip_work
 from m890sim.isa import OPS
 from m890sim.kernel import ir
@@ -100,7 +100,7 @@ class CoverageWalk:
         E505, E506.
         """
         wanted = self.goals if goals is None else frozenset(goals)
-        shadow = cast(Domain, Shadow())
+        shadow = cast(Domain, ShapeDomain())
         launch = make_launch(self._kernel, symbols, tables, scalars, {}, shadow)
         try:
             return self._walk(_Walker(launch, Work(limits), self._probes), wanted)

@@ -21,7 +21,7 @@ from m890sim.execute.lane_flow import Groups, LaneCompiler, LanePhase, Lanes, La
 from m890sim.execute.lane_operands import claims_of, entries_of
 from m890sim.execute.lanes import LaneEnv, LaneScope, Unbatched, compile_lanes
 from m890sim.execute.launch import Launch, make_launch
-from m890sim.execute.sample import Shadow, addresses_only
+from m890sim.execute.sample import ShapeDomain, addresses_only
 from m890sim.execute.work import Work
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS, Limits
@@ -90,7 +90,7 @@ def footprint(
     Raises: ExecutionError E4xx for what loads of scratch and stores show, among them E402, E404,
     E405, E407, E408, E411 to E414; LimitError E505, E506, E509; BindError E304.
     """
-    shadow = cast(Domain, Shadow())
+    shadow = cast(Domain, ShapeDomain())
     launch = make_launch(kernel, symbols, tables, scalars, tensors, shadow)
     program = ItemCompiler(addresses_only(kernel, outputs=True), launch, shadow, limits).program()
     try:

@@ -17,9 +17,9 @@ from m890sim.execute.chains import (
     MASKS,
     ChainOperand,
     ChainPart,
+    ChainParts,
     Instruction,
     Operation,
-    Parts,
 )
 from m890sim.execute.lane_operands import TileLanes, Unchanged
 from m890sim.execute.lanes import LaneEnv
@@ -67,7 +67,7 @@ class FloatParts:
         self.product = Product()
         self._held = held
 
-    def of(self, instruction: Instruction, run: Callable[[], None], lanes: int) -> Parts:
+    def of(self, instruction: Instruction, run: Callable[[], None], lanes: int) -> ChainParts:
         """The parts of an instruction. run: its whole meaning. lanes: the most of a batch."""
         name, x = instruction.name, instruction.arguments
         (_, place, dtype), *more = instruction.writes
@@ -79,13 +79,13 @@ class FloatParts:
             return self._accumulate(instruction, place, dtype)
         if name == "matmul":
             call = self._first(instruction, lambda: _product(instruction))
-            return Parts([call, *_rounded(instruction, 0)])
+            return ChainParts([call, *_rounded(instruction, 0)])
         scaling = [where for key, where in instruction.reads if key in ("scale", "bias")]
         apart = {id(where.tile) for where in scaling} | {id(where.tile) for _, where, _ in more}
         if (name in _FUNCTIONS or name == "recip") and id(place.tile) not in apart:
             self._numbers(x)
             return self._function(instruction, place)
-        return Parts([self._first(instruction, run)])
+        return ChainParts([self._first(instruction, run)])
 
     def _first(self, i: Instruction, run: Callable[[], None]) -> ChainPart:
         """A call that comes first of an instruction's parts."""
@@ -111,7 +111,7 @@ class FloatParts:
             if isinstance(value, np.float32):
                 arguments[key] = np.full((1, 1, 1), value)
 
-    def _simple(self, i: Instruction, place: TileLanes, dtype: str | None) -> Parts:
+    def _simple(self, i: Instruction, place: TileLanes, dtype: str | None) -> ChainParts:
         """One operation, rounded."""
         mask = i.name in MASKS
         name = "copy" if i.name == "fill" else i.name
@@ -127,9 +127,9 @@ class FloatParts:
                 )
             return [Operation(name, i.targets[0][0], place, operands, i.arguments)]
 
-        return Parts([_chain(i, operations, first=True), *_rounded(i, 0)])
+        return ChainParts([_chain(i, operations, first=True), *_rounded(i, 0)])
 
-    def _accumulate(self, i: Instruction, place: TileLanes, dtype: str | None) -> Parts:
+    def _accumulate(self, i: Instruction, place: TileLanes, dtype: str | None) -> ChainParts:
         """A product to memory of its own, and a sum."""
         x, memory, shared = i.arguments, self.product, frozenset({id(self.product)})
 
@@ -149,9 +149,9 @@ class FloatParts:
         call = ChainPart(i, tiles, shared, call=call.call, first=True)
         own = frozenset({id(place.tile)})
         add = ChainPart(i, own | shared, own, operations, places=[place])
-        return Parts([call, add, *_rounded(i, 0)])
+        return ChainParts([call, add, *_rounded(i, 0)])
 
-    def _function(self, i: Instruction, place: TileLanes) -> Parts:
+    def _function(self, i: Instruction, place: TileLanes) -> ChainParts:
         """Scale and bias, the function in place, the sum, rounding."""
         x, places = i.arguments, dict(i.reads)
         steps = [(op, key) for op, key in (("mul", "scale"), ("add", "bias")) if _given(i, key)]
@@ -188,7 +188,7 @@ class FloatParts:
                 parts.append(self._first(i, lambda: apply(x["src"], out=i.targets[0][0])))
         if len(i.writes) > 1:
             parts += [_chain(i, sums), *_rounded(i, 1)]
-        return Parts([*parts, *_rounded(i, 0)])
+        return ChainParts([*parts, *_rounded(i, 0)])
 
 
 def _given(i: Instruction, key: str) -> bool:

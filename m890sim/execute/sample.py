@@ -57,7 +57,9 @@ def needed_items(
         return [range(n) for n in sizes]
     if len(sizes) == 1:
         return [chosen]
-    shadow = ItemCompiler(addresses_only(kernel), launch, cast(Domain, Shadow()), limits).program()
+    shadow = ItemCompiler(
+        addresses_only(kernel), launch, cast(Domain, ShapeDomain()), limits
+    ).program()
     sources: dict[int, set[int]] = {}
     run_items(shadow, [*(range(n) for n in sizes[:-1]), chosen], sources)
     starts = [sum(sizes[:n]) for n in range(len(sizes))]
@@ -107,7 +109,7 @@ class _Addresses(Transformer):
         return tuple(kept)
 
 
-class Shadow:
+class ShapeDomain:
     """As much of a domain as loads, stores and fills use: arrays of a shape, without values."""
 
     def lift(self, name: str, values: Any, dtype: str) -> Any:

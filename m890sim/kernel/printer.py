@@ -64,18 +64,31 @@ def print_head(stmt: ir.Stmt) -> str:
     return prefix + ", ".join(arguments) + suffix
 
 
+# Statements that edits make share expressions with those before: (id, real) -> (the operator, kept
+# alive; its text and binding strength).
+_TEXTS: dict[tuple[int, bool], tuple[ir.Op, tuple[str, int]]] = {}
+_MOST_TEXTS = 10_000
+
+
 def _expr(expr: ir.Expr, real: bool) -> tuple[str, int]:
     """Text and binding strength."""
+    if isinstance(expr, ir.Name):
+        return expr.id, _ATOM
     if isinstance(expr, ir.Const):
         text = repr(float(expr.value)) if real else repr(expr.value)
         return text, _UNARY if text.startswith("-") else _ATOM
-    if isinstance(expr, ir.Name):
-        return expr.id, _ATOM
     if isinstance(expr, ir.TableRef):
         return f"{expr.table}[{_expr(expr.index, False)[0]}]", _ATOM
-    if expr.op in _STRENGTH:
-        return _operator(expr, real)
-    return f"{expr.op}({', '.join(_expr(arg, real)[0] for arg in _flat(expr))})", _ATOM
+    known = _TEXTS.get((id(expr), real))
+    if known is None or known[0] is not expr:
+        if expr.op in _STRENGTH:
+            found = _operator(expr, real)
+        else:
+            found = f"{expr.op}({', '.join([_expr(a, real)[0] for a in _flat(expr)])})", _ATOM
+        if len(_TEXTS) >= _MOST_TEXTS:
+            _TEXTS.clear()
+        known = _TEXTS[id(expr), real] = (expr, found)
+    return known[1]
 
 
 def _flat(expr: ir.Op) -> tuple[ir.Expr, ...]:

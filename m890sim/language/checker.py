@@ -31,10 +31,10 @@ def check_kernel(kernel: ir.Kernel, report: Report, limits: Limits) -> None:
     refused = bool(report.diagnostics)
     NormalForm(report).kernel(kernel)
     if all(diagnostic.code != "E228" for diagnostic in report.diagnostics):
-        _Checker(kernel, report).run(whole=not refused)
+        _KernelChecker(kernel, report).run(whole=not refused)
 
 
-class _Checker:
+class _KernelChecker:
     """One walk over a kernel."""
 
     def __init__(self, kernel: ir.Kernel, report: Report) -> None:

@@ -22,7 +22,7 @@ def measure_known(kernel: ir.Kernel, limits: Limits) -> None:
         refuse_long_text(kernel, limits)
 
 
-class Size(NamedTuple):
+class NodeSize(NamedTuple):
     """How large a node and all below it are."""
 
     nodes: int
@@ -32,12 +32,12 @@ class Size(NamedTuple):
     literal: int  # the largest integer, without its sign
 
 
-_SIZES: dict[int, tuple[ir.Stmt, Size]] = {}  # id -> (the statement, kept alive; its size)
+_SIZES: dict[int, tuple[ir.Stmt, NodeSize]] = {}  # id -> (the statement, kept alive; its size)
 _MOST_SIZES = 50_000
 _MOST_RECURSION = 100  # blocks in blocks
 
 
-def size_of(node: object, limits: Limits, around: int = 0) -> Size | None:
+def size_of(node: object, limits: Limits, around: int = 0) -> NodeSize | None:
     """The size of a kernel or statement; None where it breaks a limit, texts apart, or may do so.
 
     Remembered for statements, which an edited kernel shares with the one before. around: the blocks
@@ -54,6 +54,20 @@ def size_of(node: object, limits: Limits, around: int = 0) -> Size | None:
     stack: list[tuple[object, int]] = [(node, 0)]  # (node, operators around it)
     while stack:
         each, operators = stack.pop()
+        if type(each) is ir.Name:  # most nodes are names, constants and operators
+            nodes += 1
+            characters += 10 * len(each.id)
+            continue
+        if type(each) is ir.Op:
+            nodes += 1
+            if nodes > limits.nodes:
+                return None
+            operators += 1
+            deepest = max(deepest, operators)
+            characters += 10 * len(each.op)
+            for argument in each.args:
+                stack.append((argument, operators))
+            continue
         if each is not node and isinstance(each, _STATEMENTS):
             if not isinstance(node, (ir.Kernel, *_BLOCKS)):
                 return None  # a statement in an expression: code alone can build it
@@ -71,7 +85,7 @@ def size_of(node: object, limits: Limits, around: int = 0) -> Size | None:
             return None
         if each is ir.FULL:
             continue
-        if isinstance(each, ir.Op | ir.TableRef):
+        if isinstance(each, ir.TableRef):
             operators += 1
             deepest = max(deepest, operators)
         if isinstance(each, ir.Const):
@@ -86,7 +100,7 @@ def size_of(node: object, limits: Limits, around: int = 0) -> Size | None:
         for name in _field_names(type(each)):
             characters += _parts(getattr(each, name), children)
         stack += [(child, operators) for child in children]
-    size = Size(nodes, characters, below + block - around, deepest, literal)
+    size = NodeSize(nodes, characters, below + block - around, deepest, literal)
     if isinstance(node, _STATEMENTS):
         if len(_SIZES) >= _MOST_SIZES:
             _SIZES.clear()
@@ -94,7 +108,7 @@ def size_of(node: object, limits: Limits, around: int = 0) -> Size | None:
     return size if _is_within(size, limits, around) else None
 
 
-def _is_within(size: Size, limits: Limits, around: int) -> bool:
+def _is_within(size: NodeSize, limits: Limits, around: int) -> bool:
     return (
         size.nodes <= limits.nodes
         and max(size.blocks + around, size.operators) <= limits.nesting

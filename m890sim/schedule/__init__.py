@@ -8,7 +8,6 @@ from m890sim.errors import LanguageError, LimitError
 from m890sim.garbage import uncollected
 from m890sim.kernel import ir
 from m890sim.language import check
-from m890sim.messages import described
 from m890sim.schedule import legality
 from m890sim.schedule.core.tree import node, sites
 from m890sim.schedule.edit import (
@@ -19,7 +18,9 @@ from m890sim.schedule.edit import (
     EditError,
     EditSpec,
     Site,
+    check_context,
     check_edit,
+    check_kernel,
 )
 from m890sim.schedule.table import EDITS
 
@@ -48,7 +49,8 @@ def rewrite(kernel: ir.Kernel, edit: Edit, context: Context = DEFAULT_CONTEXT) -
     edit or context.
     """
     check_edit(edit)
-    _check_arguments(kernel, context)
+    check_kernel(kernel)
+    check_context(context)
     if edit.name not in EDITS:
         raise EditError(f"unknown edit {edit.name!r}; `m890 edits` lists them")
     changed = EDITS[edit.name].rewrite(kernel, edit.site, edit.argument, context)
@@ -78,7 +80,8 @@ def candidates(kernel: ir.Kernel, context: Context = DEFAULT_CONTEXT) -> Iterato
 
     Raises: TypeError for what is no kernel or context.
     """
-    _check_arguments(kernel, context)
+    check_kernel(kernel)
+    check_context(context)
     places: list[tuple[Site, ir.Stmt | None]] = [((), None), *sites(kernel)]
     for name, spec in EDITS.items():
         for site, stmt in places:
@@ -104,19 +107,10 @@ def legal_edits(
     an edit takes a fraction of the first one's time.
     Raises: TypeError for what is no kernel or context.
     """
-    _check_arguments(kernel, context)
+    check_kernel(kernel)
+    check_context(context)
     if name is None:
         return legality.legal_edits(EDITS, kernel, context)
     if name not in EDITS:
         raise EditError(f"unknown edit {name!r}; `m890 edits` lists them")
     return legality.legal_edits_of(EDITS, name, kernel, context)
-
-
-def _check_arguments(kernel: object, context: object) -> None:
-    if not isinstance(kernel, ir.Kernel):
-        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
-    if not isinstance(context, Context):
-        raise TypeError(
-            f"context must be a Context, as m890sim.session.context_of gives it, "
-            f"not {described(context)}"
-        )

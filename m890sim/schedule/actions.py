@@ -24,7 +24,9 @@ from m890sim.schedule.edit import (
     EditError,
     EditSpec,
     Site,
+    check_context,
     check_edit,
+    check_kernel,
     refuse,
 )
 from m890sim.schedule.table import EDITS
@@ -113,6 +115,9 @@ def numbers_of(rows: tuple[Row, ...]) -> dict[Row, int]:
 numbers_of(ROWS)  # refuses what is missing, or there twice
 
 
+_NO_ROWS: dict[Argument, int] = {}
+
+
 class Actions:
     """The numbering for kernels of up to `sites` places, on the chip of a context.
 
@@ -122,21 +127,23 @@ class Actions:
     cannot be.
     """
 
-    __slots__ = ("_rows", "context", "n", "sites")
+    __slots__ = ("_by_name", "_rows", "context", "n", "sites")
 
     def __init__(self, sites: int, context: Context = DEFAULT_CONTEXT) -> None:
         if type(sites) is not int:
             raise TypeError(f"sites must be an integer, not {described(sites)}")
         if not 1 <= sites <= MOST_SITES:
             raise ValueError(f"sites must be 1 ... {MOST_SITES}, not {described(sites)}")
-        if not isinstance(context, Context):
-            raise TypeError(f"context must be a Context, not {described(context)}")
+        check_context(context)
         self.sites = sites
         self.context = context
         self.n = 1 + len(ROWS) * sites  # ids are 0 ... n - 1
         self._rows: dict[Row, int] = {}  # by their arguments here; of two rows for one, the first
         for row, (name, _) in enumerate(ROWS):
             self._rows.setdefault((name, self.argument_of(row)), row)
+        self._by_name: dict[str, dict[Argument, int]] = {}  # the same, in two steps
+        for (name, argument), row in self._rows.items():
+            self._by_name.setdefault(name, {})[argument] = row
 
     def edit_of(self, kernel: ir.Kernel, action: int) -> Edit | None:
         """The edit that an id names in a kernel, to be tried; None for STOP.
@@ -209,11 +216,11 @@ class Actions:
         check_kernel(kernel)
         places = {site: place for place, site in enumerate(((), *index(kernel).nodes))}
         found: dict[int, Edit] = {}
-        rows, sites = self._rows, self.sites
+        by_name, sites = self._by_name, self.sites
         for edit in edits_in(edits):
             name, site, argument = edit
             try:
-                row, place = rows.get((name, argument)), places.get(site, sites)
+                row, place = by_name.get(name, _NO_ROWS).get(argument), places.get(site, sites)
             except TypeError:
                 check_edit(edit)  # parts that have no hash are none that an edit has
                 raise
@@ -250,17 +257,12 @@ class Actions:
         return mask
 
 
-def check_kernel(kernel: object) -> None:
-    """Raises: TypeError for what is no kernel."""
-    if not isinstance(kernel, ir.Kernel):
-        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
-
-
-def edits_in(edits: Any) -> Iterable[Edit]:
+def edits_in(edits: Any) -> tuple[Edit, ...]:
     """The edits. Raises: TypeError for what are none."""
     if not isinstance(edits, Iterable) or isinstance(edits, Edit):
         raise TypeError(f"edits must be edits in a sequence, not {described(edits)}")
-    for edit in edits:
-        if type(edit) is not Edit:
-            raise TypeError(f"an edit must be an Edit, not {described(edit)}")
-        yield edit
+    found = tuple(edits)
+    if not {*map(type, found)} <= {Edit}:
+        wrong = next(edit for edit in found if type(edit) is not Edit)
+        raise TypeError(f"an edit must be an Edit, not {described(wrong)}")
+    return found

@@ -54,21 +54,30 @@ def check_edit(edit: object) -> None:
         raise TypeError(f"an edit's site must be a tuple of integers, not {described(site)}")
     parts = argument if type(argument) is tuple else () if argument is None else (argument,)
     if not all(type(part) in (int, str) for part in parts):
-        raise TypeError(
-            "an edit's argument must be None, an integer, a text or a tuple of these, "
-            f"not {described(argument)}"
-        )
-    if len(site) > MOST_DEPTH or len(parts) > MOST_DEPTH:
-        found = max(len(site), len(parts))
-        raise EditError(f"a site or an argument may have {MOST_DEPTH} parts, not {found:,}")
+        allowed = "None, an integer, a text or a tuple of these"
+        raise TypeError(f"an edit's argument must be {allowed}, not {described(argument)}")
+    many = max(len(site), len(parts))
+    if many > MOST_DEPTH:
+        raise EditError(f"a site or an argument may have {MOST_DEPTH} parts, not {many:,}")
     for part in (name, *site, *parts):
-        if isinstance(part, str):
-            if len(part) > MOST_NAME:
-                raise EditError(
-                    f"a text of an edit may have {MOST_NAME} characters, this one has {len(part):,}"
-                )
-        elif not -MOST_INTEGER < part < MOST_INTEGER:
+        if isinstance(part, str) and len(part) > MOST_NAME:
+            allowed = f"{MOST_NAME} characters, this one has {len(part):,}"
+            raise EditError(f"a text of an edit may have {allowed}")
+        if isinstance(part, int) and not -MOST_INTEGER < part < MOST_INTEGER:
             raise EditError(f"an edit's integers must lie within 64 bits, not {described(part)}")
+
+
+def check_kernel(kernel: object) -> None:
+    """Raises: TypeError for what is no kernel."""
+    if not isinstance(kernel, ir.Kernel):
+        raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
+
+
+def check_context(context: object) -> None:
+    """Raises: TypeError for what is no context."""
+    if not isinstance(context, Context):
+        made = "as m890sim.session.context_of gives it"
+        raise TypeError(f"context must be a Context, {made}, not {described(context)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +101,21 @@ Only = tuple[Callable[[ir.Kernel, Site, Any], bool], str]
 Planned = ir.Kernel | Callable[[], ir.Kernel]
 Plan = Callable[[ir.Kernel, Site, Argument, Context], Planned]
 Rewrite = Callable[[ir.Kernel, Site, Argument, Context], ir.Kernel]
-_NO_ARGUMENT: tuple[Argument, ...] = (None,)
 
 
 @dataclass(frozen=True, slots=True)
 class EditSpec:
     """One row of EDITS.
 
-    arguments: the arguments worth trying at a node (the kernel where `site` is ()), cheap and
-    without a guarantee. plan: the edit itself, for a place that `require_place` takes: the changed
-    kernel, or a function that builds it; raises EditError where a precondition fails. What it gives
-    passes the language's check and means the same; its docstring shows before -> after. A function
-    is given only where all preconditions hold and the kernel changes: to know that an edit is
-    legal, it need not be built. number: the row's place in EDITS. exact: whether each value is
-    computed and rounded as before; else it is that of before within rounding.
-    heads: names of instructions, and of the IR's other statements and of "Kernel": what the edit
-    acts on. None: anything. only, takes: as `edit` has them.
+    takes: the arguments that it takes, and offers at each place; or what offers those worth trying
+    at a place, cheap and without a guarantee: it may take others as well. plan: the edit itself,
+    for a place that `require_place` takes: the changed kernel, or a function that builds it; raises
+    EditError where a precondition fails. What it gives passes the language's check and means the
+    same; its docstring shows before -> after. A function is given only where all preconditions hold
+    and the kernel changes: to know that an edit is legal, it need not be built. heads: names of
+    instructions, and of the IR's other statements and of "Kernel": what the edit acts on. None:
+    anything. only: which of them are places for it. number: the row's place in EDITS. exact:
+    whether each value is computed and rounded as before; else it is that of before within rounding.
 
     The rest makes `legal_edits` fast and changes no result:
     - scope: objects on which arguments and legality at a statement depend, and on nothing else but
@@ -119,7 +127,7 @@ class EditSpec:
 
     name: str
     text: str  # the effect in one line
-    arguments: Offers
+    takes: Offers | tuple[Argument, ...]
     plan: Plan
     heads: frozenset[str] | None = None
     scope: Scope | None = None
@@ -128,7 +136,17 @@ class EditSpec:
     exact: bool = False
     actions: Mapping[int, Argument] = field(default_factory=dict)  # by row of actions.ROWS
     only: Only | None = None
-    takes: tuple[Argument, ...] = _NO_ARGUMENT
+
+    def arguments(
+        self, kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
+    ) -> Iterable[Argument]:
+        """The arguments worth trying at a statement (the kernel where `site` is ())."""
+        if self.heads is not None and head_of(stmt) not in self.heads:
+            return ()
+        if self.only is not None and not self.only[0](kernel, site, stmt):
+            return ()
+        takes = self.takes
+        return takes if isinstance(takes, tuple) else takes(kernel, site, stmt, context)
 
     def rewrite(
         self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context
@@ -151,14 +169,13 @@ class EditSpec:
             raise refuse(stmt, found)
         if self.only is not None and not self.only[0](kernel, site, stmt):
             raise refuse(stmt, self.only[1])
-        if self.takes != _NO_ARGUMENT and argument not in self.takes:
-            known = ", ".join(map(str, self.takes))
+        takes = self.takes
+        if isinstance(takes, tuple) and takes != (None,) and argument not in takes:
+            known = ", ".join(map(str, takes))
             raise refuse(stmt, f"{self.name} takes one of {known}, not {argument!r}")
 
     def applies(self, kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> bool:
-        """Whether the edit, at a place that it offers the argument at, is legal and changes
-        something.
-        """
+        """Whether the edit is legal and changes something, where it offers the argument."""
         try:
             planned = self.plan(kernel, site, argument, context)
         except EditError:
@@ -175,34 +192,25 @@ def edit(
     on: str | frozenset[str],
     exact: bool,
     only: Only | None = None,
-    arguments: Offers | tuple[Argument, ...] = _NO_ARGUMENT,
+    arguments: Offers | tuple[Argument, ...] = (None,),
     scope: Scope | None = None,
     placing: bool = False,
     actions: Mapping[int, Argument] | None = None,
 ) -> Callable[[Plan], Rewrite]:
     """Declares a function to be the edit of its name, with what `EditSpec` says.
 
-    on: the heads of the statements that the edit acts on; only: which of them. arguments: what it
-    takes, and offers at each of them; where a function offers them, it may take others as well.
-    actions: rows of actions.ROWS, each the next that is free, for an edit that is not listed there.
-    The function is the row's `plan`, and the first line of its docstring its `text`; its name then
-    stands for the row's `rewrite`.
+    on: the heads of the statements that the edit acts on. arguments: what it `takes`. actions: rows
+    of actions.ROWS, each the next that is free, for an edit that is not listed there. The function
+    is the row's `plan`, and the first line of its docstring its `text`; its name then stands for
+    the row's `rewrite`.
     """
     heads = frozenset((on,)) if isinstance(on, str) else on
-
-    def offered(
-        kernel: ir.Kernel, site: Site, stmt: ir.Stmt | None, context: Context
-    ) -> Iterable[Argument]:
-        if head_of(stmt) not in heads or (only is not None and not only[0](kernel, site, stmt)):
-            return ()
-        return arguments if isinstance(arguments, tuple) else arguments(kernel, site, stmt, context)
 
     def declare(plan: Plan) -> Rewrite:
         text = (plan.__doc__ or "").split("\n")[0].rstrip(".")
         text = text[:1].lower() + text[1:]
-        row = EditSpec(plan.__name__, text, offered, plan, heads, scope, placing, number, exact)
-        takes = arguments if isinstance(arguments, tuple) else _NO_ARGUMENT
-        row = replace(row, actions=actions or {}, only=only, takes=takes)
+        row = EditSpec(plan.__name__, text, arguments, plan, heads, scope, placing, number, exact)
+        row = replace(row, actions=actions or {}, only=only)
         declared.append(row)
         return row.rewrite
 
@@ -249,6 +257,12 @@ def refuse(stmt: ir.Stmt | ir.Kernel | None, reason: str) -> EditError:
     if stmt is None or isinstance(stmt, ir.Kernel) or not stmt.loc.line:
         return EditError(reason)
     return EditError(f"line {stmt.loc.line}: {reason}")
+
+
+def require(holds: object, stmt: ir.Stmt | ir.Kernel | None, reason: str) -> None:
+    """Refuses an edit of which a precondition fails at a statement. Raises: EditError."""
+    if not holds:
+        raise refuse(stmt, reason)
 
 
 def statement(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:

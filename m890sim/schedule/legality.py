@@ -7,8 +7,7 @@ its row (`EditSpec.scope`); while these objects are the same, so is the answer.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 
 from m890sim.kernel import ir
 from m890sim.schedule.core import tree
@@ -40,8 +39,6 @@ _STATEMENTS: Memo[_Legal] = Memo()
 _KERNELS: Memo[_Edits] = Memo()
 # The edits of an answer at a site, by row: the same objects each time, as many sessions hold them.
 _EDITS: Memo[_Edits] = Memo()
-# Whether an edit with an argument is legal, at a statement whose scope is these objects.
-_ANYWHERE: Memo[bool] = Memo()
 
 
 class _Table:
@@ -130,39 +127,6 @@ def legal_edits_of(
         for _, arguments in _legal(((0, spec),), kernel, site, stmt, context)
         for argument in arguments
     ]
-
-
-def legal_anywhere(
-    edits: Mapping[str, EditSpec],
-    kernel: ir.Kernel,
-    context: Context,
-    wanted: Callable[[str, Site, Argument], bool],
-) -> Iterator[tuple[str, Site, Argument]]:
-    """Name, site and argument of legal edits: those of `legal_edits` that are `wanted` when their
-    turn comes. What is found may change what is wanted, so that one place is enough for all.
-    """
-    table = _table(edits)
-    base = table.context_number(context) + 2 * len(table.names)
-    token = (of_kernel(kernel),)
-    for site, stmt in _places(kernel):
-        head = head_of(stmt)
-        for _, scope, rows in (*table.placing[head], *table.others[head]):
-            objects: tuple[object, ...] | None = ()
-            for row, spec in rows:
-                for argument in spec.arguments(kernel, site, stmt, context):
-                    if not wanted(spec.name, site, argument):
-                        continue
-                    if objects == ():
-                        objects = scope(kernel, site, stmt) if scope and stmt is not None else None
-                    applies = partial(spec.applies, kernel, site, argument, context)
-                    if objects is not None:
-                        legal = _ANYWHERE.get(objects, applies, base + row, argument)
-                    elif spec.placing:
-                        legal = applies()
-                    else:
-                        legal = _ANYWHERE.get(token, applies, base + row, site, argument)
-                    if legal:
-                        yield spec.name, site, argument
 
 
 def _places(kernel: ir.Kernel) -> Iterator[tuple[Site, ir.Stmt | None]]:

@@ -6,17 +6,16 @@ The numbering is fixed: every kernel, task and chip has the same actions. Id 0 i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.schedule import EDITS, legality, rewrite
-from m890sim.schedule.actions import ROWS, STOP, Actions, check_kernel, edits_in
+from m890sim.messages import described
+from m890sim.schedule import EDITS, legal_edits, rewrite
+from m890sim.schedule.actions import ROWS, STOP, Actions, edits_in
 from m890sim.schedule.core.tree import index
 from m890sim.schedule.edit import (
     DEFAULT_CONTEXT,
@@ -25,42 +24,42 @@ from m890sim.schedule.edit import (
     Edit,
     EditError,
     Site,
+    check_edit,
+    check_kernel,
     head_of,
     refuse,
 )
+from m890sim.schedule.growth import Room, statements_of
+from m890sim.schedule.kinds import (
+    AROUND,
+    CLASSES,
+    LOOPS,
+    NESTING,
+    PHASES,
+    STAGES,
+    TENSORS,
+    TILES,
+    TUNABLES,
+    kind_at,
+    kinds_of,
+)
 
 EVERYWHERE = "everywhere"
+MOST_STATEMENTS = 512  # that macros make a kernel have, where nobody says otherwise
+_MOTION = (*CLASSES, "loop")
 
-
-def _numbered(what: str, most: int) -> tuple[str, ...]:
-    """Kinds by position in the order of the text, from 1; the last one takes all that follow."""
-    return (*(f"{what} {number}" for number in range(1, most)), f"{what} {most} and later")
-
-
-TUNABLES = _numbered("tunable", 8)
-TENSORS = _numbered(
-    "tensor", 8
-)  # parameters, then HBM scratch; transfers, and tiles loaded by them
-LOOPS = _numbered("loop", 4)
-STAGES = _numbered("stage", 3)
-PHASES = _numbered("phase", 2)
-# What tiles are for; one may be for several things.
-TILES = ("accumulator", "loaded tile", "stored tile", "matrix operand", "other tile")
-NESTING = ("innermost loop", "outer loop")
-AROUND = ("within an innermost loop", "elsewhere")
-CLASSES = ("load", "store", "matrix", "copies", "elementwise", "reductions", "masks", "sfu")
-_MOTION = (*CLASSES, *TENSORS, "tile", "let", "if", "loop")
-
+# One bank for all tiles, or all of a kind, only makes them wait for one another.
+_LEFT_OUT = frozenset(("set_bank",))
 # Edit -> the kinds that it may be confined to, beside everywhere.
 _REACHES: dict[str, tuple[str, ...]] = {
     "set_tunable": TUNABLES,
-    "set_slots": (*TILES, *TENSORS),
-    **dict.fromkeys(("set_bank", "set_dtype", "drop_tile"), TILES),
-    **dict.fromkeys(("set_queue", "split_transfer", "coalesce"), ("load", "store", *TENSORS)),
+    "set_slots": ("accumulator", "loaded tile", "stored tile"),
+    **dict.fromkeys(("set_dtype", "drop_tile"), TILES),
+    "set_queue": TENSORS,
+    **dict.fromkeys(("split_transfer", "coalesce"), ("load", "store")),
     "add_fence": ("load", "store", "matrix", *AROUND),
-    **dict.fromkeys(
-        ("move_up", "move_down", "move_up_far", "move_down_far", "hoist", "sink"), _MOTION
-    ),
+    **dict.fromkeys(("move_up", "move_down", "move_up_far", "move_down_far"), _MOTION),
+    **dict.fromkeys(("hoist", "sink"), (*_MOTION, "tile", "let", "if")),
     **dict.fromkeys(
         ("pipeline", "unstage", "unroll", "peel_last", "peel_first", "interchange", "split_loop"),
         (*NESTING, *LOOPS),
@@ -75,30 +74,6 @@ _REACHES: dict[str, tuple[str, ...]] = {
     ),
     "swap_dims": (),
 }
-KINDS: tuple[str, ...] = (
-    *TUNABLES,
-    "tile",
-    *TILES,
-    *CLASSES,
-    *TENSORS,
-    "let",
-    "if",
-    "loop",
-    *NESTING,
-    *LOOPS,
-    *AROUND,
-    *STAGES,
-    *PHASES,
-)
-_CLASS = {
-    "load": "load",
-    "store": "store",
-    **dict.fromkeys(("copy", "fill", "transpose"), "copies"),
-    **dict.fromkeys(("row_max", "row_sum", "col_max", "col_sum"), "reductions"),
-    **dict.fromkeys(("causal_mask", "window_mask", "limit_mask"), "masks"),
-}
-_USES = {"load": "loaded tile", "store": "stored tile", "matmul": "matrix operand"}
-_BY_FAMILY = {"matrix": "matrix", "vector": "elementwise", "sfu": "sfu"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +91,8 @@ class Macro:
 
 def _macros() -> Iterator[tuple[int, Macro]]:
     for row, (name, argument) in enumerate(ROWS):
+        if name in _LEFT_OUT:
+            continue
         for reach in (EVERYWHERE, *_REACHES.get(name, AROUND)):
             yield row, Macro(name, argument, reach)
 
@@ -123,11 +100,14 @@ def _macros() -> Iterator[tuple[int, Macro]]:
 _PAIRS = tuple(_macros())
 MACROS: tuple[Macro, ...] = tuple(macro for _, macro in _PAIRS)
 _ROW_OF = tuple(row for row, _ in _PAIRS)
-_ROWS = {row: number for number, row in enumerate(ROWS)}
 # Row -> reach -> id.
 _IDS: tuple[dict[str, int], ...] = tuple({} for _ in ROWS)
 for _number, (_row, _macro) in enumerate(_PAIRS, 1):
     _IDS[_row][_macro.reach] = _number
+# Name, reach -> the ids of all arguments.
+_REACHED: dict[tuple[str, str], set[int]] = {}
+for _number, _macro in enumerate(MACROS, 1):
+    _REACHED.setdefault((_macro.name, _macro.reach), set()).add(_number)
 
 
 def macros_of(rows: int) -> int:
@@ -135,30 +115,20 @@ def macros_of(rows: int) -> int:
     return sum(row < rows for row in _ROW_OF)
 
 
-@lru_cache(65_536)
-def _ids(name: str, argument: Argument, kinds: tuple[str, ...]) -> frozenset[int]:
-    """The ids of an edit with an argument as its row has it, at a place of these kinds."""
-    row = _ROWS.get((name, argument))
-    if row is None:
-        return frozenset()
-    return frozenset(_IDS[row][reach] for reach in (EVERYWHERE, *kinds) if reach in _IDS[row])
-
-
 class MacroActions:
     """The numbering of macro actions, on the chip of a context; n actions, the same for all.
 
-    An action is legal where its edit is legal at one place of its reach at least.
-    Raises: TypeError for what is no context.
+    An action is legal where its edit is legal at one place of its reach at least, and leaves the
+    kernel with `most` statements at most there, or no longer than it was. Of reaches that take in
+    the same statements of a kernel the first one is legal alone, so that no choice counts twice.
+    Raises: TypeError, ValueError for what is no context, or a number of statements that cannot be.
     """
 
-    __slots__ = ("_actions", "_banks", "context", "n")
+    __slots__ = ("_actions", "context", "most", "n")
 
-    def __init__(self, context: Context = DEFAULT_CONTEXT) -> None:
+    def __init__(self, context: Context = DEFAULT_CONTEXT, most: int = MOST_STATEMENTS) -> None:
         self._actions = Actions(1, context)
-        self._banks: dict[Argument, Argument] = {}  # bank -> the argument of its row, the first one
-        for row, (name, argument) in enumerate(ROWS):
-            if name == "set_bank":
-                self._banks.setdefault(self._actions.argument_of(row), argument)
+        self.most = _checked(most)
         self.context = context
         self.n = 1 + len(MACROS)
 
@@ -172,50 +142,46 @@ class MacroActions:
         return None if number == STOP else MACROS[number - 1]
 
     def by_id(self, kernel: ir.Kernel, legal: Iterable[Edit]) -> dict[int, list[Edit]]:
-        """Id -> those of the legal edits that its reach has, in the order given.
+        """Id -> those of the legal edits that fit and its reach has, in the order given.
 
         Raises: TypeError.
         """
         check_kernel(kernel)
-        kinds = kinds_of(kernel)
         found: dict[int, list[Edit]] = {}
-        for edit in edits_in(legal):
-            row = self._actions.row_of(kernel, edit)
-            if row is None:
-                continue
-            ids = _IDS[row]
-            found.setdefault(ids[EVERYWHERE], []).append(edit)
-            for kind in self._kinds(kernel, edit, kinds):
-                number = ids.get(kind)
-                if number is not None:
+        room = Room(kernel, self.most, self.context)
+        for edit, numbers in self._numbered(kernel, legal):
+            if room.has(edit):
+                for number in numbers:
                     found.setdefault(number, []).append(edit)
         return found
 
     def legal(self, kernel: ir.Kernel) -> list[int]:
         """The legal actions but STOP, rising: the keys of `by_id` of all legal edits.
 
-        It takes less time, as one legal place is enough for a macro. Raises: TypeError.
+        Raises: TypeError.
         """
         check_kernel(kernel)
-        kinds = kinds_of(kernel)
-        tunables = list(kernel.tunables)
         found: set[int] = set()
-        missing: frozenset[int] = frozenset()
-
-        def wanted(name: str, site: Site, argument: Argument) -> bool:
-            nonlocal missing
-            own = kinds.get(site, ())
-            if name == "set_tunable" and isinstance(argument, tuple):
-                own = (_kind(TUNABLES, tunables.index(str(argument[0]))),)
-                argument = argument[1]
-            elif name == "set_bank":
-                argument = self._banks.get(argument)
-            missing = _ids(name, argument, own)
-            return not missing <= found
-
-        for _ in legality.legal_anywhere(EDITS, kernel, self.context, wanted):
-            found |= missing
+        room = Room(kernel, self.most, self.context)
+        for edit, numbers in self._numbered(kernel, legal_edits(kernel, self.context)):
+            if not found.issuperset(numbers) and room.has(edit):
+                found.update(numbers)
         return sorted(found)
+
+    def _numbered(
+        self, kernel: ir.Kernel, edits: Iterable[Edit]
+    ) -> Iterator[tuple[Edit, list[int]]]:
+        """Edits that have a row here, with the actions whose reach takes them in."""
+        kinds = kinds_of(kernel)
+        twins = _twins(kernel, kinds)
+        for edit in edits_in(edits):
+            row = self._actions.row_of(kernel, edit)
+            if type(edit.site) is not tuple or not _stands(edit, kinds):
+                check_edit(edit)
+            elif row is not None and _IDS[row]:
+                ids = _IDS[row]
+                reached = [ids[kind] for kind in self._kinds(kernel, edit, kinds) if kind in ids]
+                yield edit, [ids[EVERYWHERE], *[n for n in reached if n not in twins]]
 
     def mask(self, kernel: ir.Kernel, legal: Iterable[Edit]) -> np.ndarray[Any, np.dtype[np.int8]]:
         """int8 array (n,): 1 for STOP and every macro with a legal place. Raises: TypeError."""
@@ -223,11 +189,14 @@ class MacroActions:
         mask[[STOP, *self.by_id(kernel, legal)]] = 1
         return mask
 
-    def perform(self, kernel: ir.Kernel, action: Any) -> tuple[ir.Kernel, tuple[Edit, ...]]:
+    def perform(
+        self, kernel: ir.Kernel, action: Any, most: int | None = None
+    ) -> tuple[ir.Kernel, tuple[Edit, ...]]:
         """Apply a macro: its edit at all places of its reach, the last first.
 
-        Places where it is not legal by then are skipped. Gives the changed kernel and the edits
-        that were made, in this order: one after another they lead to the same kernel.
+        Places where it is not legal by then, or would make the kernel too long, are skipped. most:
+        statements, in place of `self.most`. Gives the changed kernel and the edits that were made,
+        in this order: one after another they lead to the same kernel.
         Raises: EditError where it is legal at no place, with the reason of the last one; TypeError,
         ValueError for what is no kernel or action, or for STOP.
         """
@@ -236,6 +205,9 @@ class MacroActions:
         if number == STOP:
             raise ValueError("STOP edits nothing")
         macro, row = MACROS[number - 1], _ROW_OF[number - 1]
+        most = self.most if most is None else _checked(most)
+        if number in _twins(kernel, kinds_of(kernel)):
+            raise EditError(f"{macro}: another reach of this edit takes in the same statements")
         reason: EditError | None = None
         made: list[Edit] = []
         for site, stmt, nth, argument in reversed(list(self._places(kernel, macro, row))):
@@ -246,11 +218,15 @@ class MacroActions:
             try:
                 if argument not in EDITS[macro.name].arguments(kernel, *here, self.context):
                     raise refuse(here[1], f"{macro.name} has nothing to do here")
-                kernel = rewrite(kernel, edit, self.context)
+                changed = rewrite(kernel, edit, self.context)
+                room = Room(kernel, most, self.context)
+                if statements_of(changed) > room.count + room.left:
+                    raise refuse(here[1], f"{edit.name} would make the kernel too long: {room}")
             except EditError as error:
                 reason = reason or error
                 continue
             made.append(edit)
+            kernel = changed
         if not made:
             raise reason or EditError(f"{macro}: the kernel has no such place")
         return kernel, tuple(made)
@@ -261,7 +237,7 @@ class MacroActions:
         """Site, statement, how many times the same object stands before it, argument."""
         if macro.name == "set_tunable":
             for place, name in enumerate(kernel.tunables):
-                if macro.reach in (EVERYWHERE, _kind(TUNABLES, place)):
+                if macro.reach in (EVERYWHERE, kind_at(TUNABLES, place)):
                     yield (), None, 0, (name, str(macro.argument))
             return
         argument, heads = self._actions.argument_of(row), EDITS[macro.name].heads
@@ -277,101 +253,62 @@ class MacroActions:
                 yield site, stmt, nth, argument
 
     def _kinds(
-        self, kernel: ir.Kernel, edit: Edit, kinds: dict[Site, tuple[str, ...]]
+        self, kernel: ir.Kernel, edit: Edit, kinds: Mapping[Site, tuple[str, ...]]
     ) -> tuple[str, ...]:
         """The kinds of an edit's place."""
         if edit.name == "set_tunable" and isinstance(edit.argument, tuple):
-            return (_kind(TUNABLES, list(kernel.tunables).index(str(edit.argument[0]))),)
+            return (kind_at(TUNABLES, list(kernel.tunables).index(str(edit.argument[0]))),)
         return kinds.get(edit.site, ())
 
 
-def kinds_of(kernel: ir.Kernel) -> dict[Site, tuple[str, ...]]:
-    """The kinds that every statement of a kernel is of, by its site."""
-    walk = _Walk(kernel)
-    walk.block(kernel.body, (), False)
-    return walk.found
+def _twins(kernel: ir.Kernel, kinds: Mapping[Site, tuple[str, ...]]) -> set[int]:
+    """The ids whose reach takes in the same statements as one before it, of those an edit acts on.
+
+    Sets of statements are bits of integers.
+    """
+    of_kind: dict[str, int] = {}
+    of_head: dict[str, int] = {"Kernel": 1}
+    for number, (site, stmt) in enumerate(index(kernel).nodes.items(), 1):
+        bit = 1 << number
+        head = head_of(stmt)
+        of_head[head] = of_head.get(head, 0) | bit
+        for kind in kinds[site]:
+            of_kind[kind] = of_kind.get(kind, 0) | bit
+    everything = sum(of_head.values())
+    found: set[int] = set()
+    for name, spec in EDITS.items():
+        if name in _LEFT_OUT:
+            continue
+        heads = everything
+        if spec.heads is not None:
+            heads = sum(of_head.get(head, 0) for head in spec.heads)
+        seen = {heads}
+        for reach in _REACHES.get(name, AROUND) if name != "set_tunable" else ():
+            own = heads & of_kind.get(reach, 0)
+            if own in seen:
+                found |= _REACHED[name, reach]
+            elif own:
+                seen.add(own)
+    if len(kernel.tunables) == 1:
+        found |= _REACHED["set_tunable", TUNABLES[0]]
+    return found
 
 
-class _Walk:
-    """A walk over a kernel that counts what the numbered kinds count."""
-
-    def __init__(self, kernel: ir.Kernel) -> None:
-        self.found: dict[Site, tuple[str, ...]] = {}
-        names = [param.name for param in kernel.params if param.kind == "tensor"]
-        self.tensors = {name: _kind(TENSORS, place) for place, name in enumerate(names)}
-        self.loops = self.phases = 0
-        for stmt in kernel.body:
-            if isinstance(stmt, ir.HbmDecl):
-                self.tensors.setdefault(stmt.name, _kind(TENSORS, len(self.tensors)))
-        self.uses: dict[str, dict[str, None]] = {}  # tile -> what it is for, in order
-        for stmt in ir.walk(kernel.body):
-            if isinstance(stmt, ir.Instr) and stmt.op in _USES:
-                self._use(stmt)
-
-    def _use(self, stmt: ir.Instr) -> None:
-        first, *rest = stmt.operands
-        if stmt.op == "load" and isinstance(first, ir.TileRef):
-            found = self.uses.setdefault(first.tile, {})
-            found["loaded tile"] = None
-            found.update(dict.fromkeys(self._tensor(stmt)))
-            return
-        for operand in rest:
-            if isinstance(operand, ir.TileRef):
-                self.uses.setdefault(operand.tile, {})[_USES[stmt.op]] = None
-
-    def _tensor(self, stmt: ir.Instr) -> tuple[str, ...]:
-        """The kind of the tensor that a transfer names."""
-        for operand in stmt.operands:
-            if isinstance(operand, ir.TensorRef) and operand.tensor in self.tensors:
-                return (self.tensors[operand.tensor],)
-        return ()
-
-    def block(self, body: tuple[ir.Stmt, ...], prefix: Site, innermost: bool) -> None:
-        """Add a block's statements; innermost: whether it belongs to an innermost loop."""
-        around = AROUND[0] if innermost else AROUND[1]
-        for place, stmt in enumerate(body):
-            site = (*prefix, place)
-            self.found[site] = (*self._own(stmt), around)
-            inside = ir.children(stmt)
-            if inside:
-                self.block(inside, site, innermost or _is_innermost(stmt))
-
-    def _own(self, stmt: ir.Stmt) -> tuple[str, ...]:
-        if isinstance(stmt, ir.Instr):
-            return self._instruction(stmt)
-        if isinstance(stmt, ir.TileDecl):
-            if stmt.space == "acc":
-                return "tile", "accumulator"
-            return ("tile", *self.uses.get(stmt.name, ("other tile",)))
-        if isinstance(stmt, ir.Loop):
-            self.loops += 1
-            nesting = NESTING[0] if _is_innermost(stmt) else NESTING[1]
-            return "loop", nesting, _kind(LOOPS, self.loops - 1)
-        if isinstance(stmt, ir.Cores):
-            self.phases += 1
-            return (_kind(PHASES, self.phases - 1),)
-        if isinstance(stmt, ir.Stage):
-            return (_kind(STAGES, stmt.index),)
-        if isinstance(stmt, ir.HbmDecl):
-            return ()
-        return ("let",) if isinstance(stmt, ir.Let) else ("if",)
-
-    def _instruction(self, stmt: ir.Instr) -> tuple[str, ...]:
-        found = _CLASS.get(stmt.op) or _BY_FAMILY.get(OPS[stmt.op].family)
-        if found is None:
-            return ()
-        return (found, *self._tensor(stmt)) if found in ("load", "store") else (found,)
+def _stands(edit: Edit, kinds: Mapping[Site, tuple[str, ...]]) -> bool:
+    """Whether the kernel has the place of an edit."""
+    try:
+        return not edit.site or edit.site in kinds
+    except TypeError:
+        return False  # parts that have no hash
 
 
-def _kind(kinds: tuple[str, ...], place: int) -> str:
-    return kinds[min(place, len(kinds) - 1)]
-
-
-def _is_innermost(stmt: ir.Stmt) -> bool:
-    """Whether a statement is a loop without a loop in it."""
-    if not isinstance(stmt, ir.Loop):
-        return False
-    return not any(isinstance(inner, ir.Loop) for inner in ir.walk(stmt.body))
+def _checked(most: Any) -> int:
+    """A number of statements. Raises: TypeError, ValueError."""
+    if type(most) is not int:
+        raise TypeError(f"most must be an integer, not {described(most)}")
+    if most < 1:
+        raise ValueError(f"most must be at least 1, not {described(most)}")
+    return most
 
 
 def _now_at(

@@ -21,11 +21,12 @@ from m890sim.judge.arguments import cases_of
 from m890sim.judge.evaluation import chosen_distributions, judge_case, task_cycles
 from m890sim.judge.rows import QUICK_TOLERANCE, dealt
 from m890sim.kernel import computed, digest
-from m890sim.kernel.ir import Kernel, walk
+from m890sim.kernel.ir import Kernel
 from m890sim.language import check_built, check_size
 from m890sim.messages import described
 from m890sim.schedule import Context, Edit, EditError, check_edit
-from m890sim.schedule.macros import MacroActions
+from m890sim.schedule.growth import statements_of
+from m890sim.schedule.macros import MOST_STATEMENTS, MacroActions
 from m890sim.session.arguments import chip_of, integer_of, task_of
 from m890sim.session.edits import context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
@@ -76,8 +77,8 @@ class State:
         self.edits: tuple[Edit, ...] | None = None
         self.named: dict[str, tuple[Edit, ...]] = {}  # those of one name, where only they are known
         self.successors: dict[Edit, State] = {}
-        # Of macro actions: the edits that were made, in order, and where they lead.
-        self.performed: dict[int, tuple[tuple[Edit, ...], State]] = {}
+        # Of macro actions, and statements allowed: the edits that were made, where they lead.
+        self.performed: dict[tuple[int, int], tuple[tuple[Edit, ...], State]] = {}
         self.refusals: dict[Edit, str] = {}
         self.outcome: Outcome | None = None
         self.verdicts: dict[GateSettings, Verdict] = {}
@@ -232,7 +233,7 @@ class Memory:
         for state in alike:
             if state.kernel == kernel:
                 return state
-        self._room += 1 + _statements(made.kernel) // _LARGE
+        self._room += 1 + statements_of(made.kernel) // _LARGE
         if self._room > self._most_states or len(alike) >= self._most_states:
             for each in self._spaces.values():
                 for states in tuple(each.states.values()):
@@ -302,20 +303,23 @@ class Memory:
         state.successors[edit] = found
         return found
 
-    def performed(self, space: Space, state: State, action: int) -> tuple[tuple[Edit, ...], State]:
-        """The edits of a macro action and the state after them.
+    def performed(
+        self, space: Space, state: State, action: int, most: int = MOST_STATEMENTS
+    ) -> tuple[tuple[Edit, ...], State]:
+        """The edits of a macro action and the state after them; most: statements.
 
         Raises: EditError where it is legal at no place; TypeError, ValueError for no macro action.
         """
         _check_parts(space, state)
         number = space.macros.number_of(action)
-        found = state.performed.get(number)
+        integer_of("most", most, 1)
+        found = state.performed.get((number, most))
         if found is None:
-            kernel, edits = space.macros.perform(state.kernel, number)
+            kernel, edits = space.macros.perform(state.kernel, number, most)
             after = self.state(space, kernel)
             # Every edit was one of the candidates where it was made.
             after.offered = after.offered or state.sound or state.offered
-            found = state.performed[number] = edits, after
+            found = state.performed[number, most] = edits, after
         return found
 
     def outcome(self, space: Space, state: State) -> Outcome:
@@ -411,10 +415,6 @@ class Memory:
         except TaskError as error:
             return Verdict(False, WRONG, _PLACE.sub("", str(error)))
         return None
-
-
-def _statements(kernel: Kernel) -> int:
-    return sum(1 for _ in walk(kernel.body))
 
 
 def _check_space(space: object) -> None:

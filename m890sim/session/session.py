@@ -18,6 +18,7 @@ from m890sim.kernel.ir import Kernel
 from m890sim.language import check_built
 from m890sim.messages import described
 from m890sim.schedule import Edit, EditError
+from m890sim.schedule.macros import MOST_STATEMENTS
 from m890sim.session.arguments import chip_of, choice_of, count_of, kernel_of, seed_of, task_of
 from m890sim.session.copies import Copies
 from m890sim.session.edits import edit_to_data
@@ -223,13 +224,15 @@ class KernelSession:
         self._edits = (*self._edits, edit)
         return state.kernel
 
-    def perform(self, action: int) -> tuple[Edit, ...]:
+    def perform(self, action: int, most: int = MOST_STATEMENTS) -> tuple[Edit, ...]:
         """Apply a macro action (`schedule.macros`); the edits that were made, in order.
+
+        most: statements that it may make the kernel have; places that are too much are skipped.
 
         Raises: EditError where it is legal at no place; TypeError, ValueError for what is no macro
         action. Nothing has changed then.
         """
-        edits, state = self.memory.performed(self._space, _end(self._path), action)
+        edits, state = self.memory.performed(self._space, _end(self._path), action, most)
         path = (*self._path, *(None,) * (len(edits) - 1), state)
         # Kernels after macros share little, so that a long walk would keep hundreds of them alive.
         forgotten = max(0, len(path) - 1 - _KEPT)

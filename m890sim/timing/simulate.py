@@ -109,7 +109,7 @@ def _load_engine() -> Any:
     return engine
 
 
-class _Space:
+class _Workspace:
     """Arrays that the engine works on, for one chip and programs up to some size.
 
     Small kernels run in less time than it takes to make them, so they are used again. The ring of
@@ -174,7 +174,7 @@ class _Spaces(threading.local):
     """A thread's spaces that no run uses at the moment."""
 
     def __init__(self) -> None:
-        self.free: dict[tuple[int, ...], _Space] = {}
+        self.free: dict[tuple[int, ...], _Workspace] = {}
 
 
 _SPACES = _Spaces()
@@ -202,7 +202,7 @@ class _Run:
         self.key = (id(chip), windows, registers, tiles, slots)
         space = _SPACES.free.pop(self.key, None)
         if space is None or space.chip is not chip:
-            space = _Space(chip, windows, registers, tiles, slots)
+            space = _Workspace(chip, windows, registers, tiles, slots)
         self.space, self.numbers, self.out = space, space.numbers, space.out
         self.out.fill(0)
         self.numbers[engine.LIMIT] = limits.instructions

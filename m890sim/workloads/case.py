@@ -22,6 +22,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 # What a case may ask of a machine that judges it, before any array is made; docs/judge.md.
 MOST_ELEMENTS = 2**26  # of one tensor: 256 MiB in fp32
 MOST_PRODUCTS = 2**38  # of the whole case
+SEED_LIMIT = 2**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,3 +262,16 @@ def chosen_rows(case: Case, rows: Array | None) -> Array:
 @lru_cache(maxsize=64)
 def _with_cores(chip: ChipSpec, cores: int) -> ChipSpec:
     return chip if chip.cores == cores else chip.replace(cores=cores)
+
+
+def whole_number(name: str, value: object, limit: int) -> int:
+    """The value as an int of 0 ... limit - 1. Raises: TypeError, ValueError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, not {described(value)}")
+    if not 0 <= value < limit:
+        # Beyond 4,300 digits Python refuses to print an integer.
+        found = (
+            f"{int(value):,}" if -SEED_LIMIT < value < SEED_LIMIT else "one of more than 64 bits"
+        )
+        raise ValueError(f"{name} must be 0 ... {limit - 1:,}, not {found}")
+    return int(value)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from m890sim.messages import check_name, described
+from m890sim.messages import check_name
+from m890sim.workloads.case import SEED_LIMIT, whole_number
 
 if TYPE_CHECKING:
     from m890sim.workloads.attention import AttentionCase
     from m890sim.workloads.case import Case
 
 MOST_CASES = 10_000  # of one seed
-SEED_LIMIT = 2**64
 ALIGNMENT = 64  # lengths of the aligned share are multiples of this
 
 T = TypeVar("T")
@@ -105,19 +105,6 @@ class HiddenCases:
         count = whole_number("count", count, MOST_CASES + 1)
         seed = whole_number("seed", seed, SEED_LIMIT)
         return tuple(self.draw(CaseDice(task, seed, index)) for index in range(count))
-
-
-def whole_number(name: str, value: object, limit: int) -> int:
-    """The value as an int of 0 ... limit - 1. Raises: TypeError, ValueError."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, not {described(value)}")
-    if not 0 <= value < limit:
-        # Beyond 4,300 digits Python refuses to print an integer.
-        found = (
-            f"{int(value):,}" if -SEED_LIMIT < value < SEED_LIMIT else "one of more than 64 bits"
-        )
-        raise ValueError(f"{name} must be 0 ... {limit - 1:,}, not {found}")
-    return int(value)
 
 
 # Query heads and key heads by group size. 12/12, 16/8, 24/8, 48/8, 32/8, 40/8, 28/4, 64/8, 32/2 and

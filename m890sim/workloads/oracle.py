@@ -6,12 +6,14 @@ It shares nothing with the execution of kernels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m890sim.workloads.attention import AttentionCase, Sequence
 from m890sim.workloads.case import Array, chosen_rows, input_of
+
+if TYPE_CHECKING:
+    from m890sim.workloads.attention import AttentionCase, Sequence
 
 BLOCK_ROWS = 256  # bounds the fp64 scores of one step to 256 x keys
 

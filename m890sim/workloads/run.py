@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 from m890sim.chip import ChipSpec, chip_of
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import check_flag, described
-from m890sim.workloads.case import Array, Case, real_array, real_number
-from m890sim.workloads.hidden import SEED_LIMIT, whole_number
+from m890sim.workloads.case import (
+    SEED_LIMIT,
+    Array,
+    Case,
+    real_array,
+    real_number,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from m890sim.timing import Timing

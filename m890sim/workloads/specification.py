@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from m890sim.workloads.attention import AttentionCase, Sequence
 from m890sim.workloads.case import Array
 
 if TYPE_CHECKING:
     from m890sim.execute.fields import Field, FieldValue
+    from m890sim.workloads.attention import AttentionCase, Sequence
 
 BLOCK_QUERIES = 64  # bounds the scores of one step to 64 x keys
 

@@ -110,6 +110,17 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str) -> N
         run(**change)
 
 
+def test_another_case_with_the_same_tiles_is_refused_alike() -> None:
+    program = bind(parse(HEAD + SIGNATURE + BODY, filename="copy.py"), M890)
+    found = []
+    for rows in (100, 200):
+        with pytest.raises(BindError, match="E301 no room for tile a") as caught:
+            program.launch(SYMBOLS | {"D": 65536, "N": rows}, TABLES)
+        found.append(caught.value)
+    assert found[0] is not found[1] and str(found[0]) == str(found[1])
+    assert program.launch(SYMBOLS, TABLES).places.any()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from m890sim.bind import encoding as k
 from m890sim.bind.layout import Code, Jump, Label, laid_out, row
-from m890sim.bind.scalars import Values
+from m890sim.bind.scalars import ScalarValues
 
 
 def test_jumps_take_the_places_of_their_labels() -> None:
@@ -19,7 +19,9 @@ def test_jumps_take_the_places_of_their_labels() -> None:
     code.add(Jump(back, 1, k.JUMP))
     code.add(ahead)
     assert code.size == 6
-    found, phases, _, _ = laid_out(code, [], [(back, 0, 1, 2), (ahead, 0, 3, 4)], [Values().zero])
+    found, phases, _, _ = laid_out(
+        code, [], [(back, 0, 1, 2), (ahead, 0, 3, 4)], [ScalarValues().zero]
+    )
     rows = [[k.SEQUENCER, 1], [k.SEQUENCER, 2], [k.BRANCH, 0, 36], [k.JUMP, 0], []]
     padded = [numbers + [0] * (k.CODE_WIDTH - len(numbers)) for numbers in rows]
     assert found.reshape(-1, k.CODE_WIDTH).tolist() == padded
@@ -37,7 +39,7 @@ NUMBERS = st.one_of(st.integers(-1, 9), st.integers(0, 99).map(lambda n: k.REGIS
 def test_registers_are_numbered_in_the_order_of_their_use(
     rows: list[list[int]], instructions: list[list[int]], first: int
 ) -> None:
-    code, values = Code(), Values()
+    code, values = Code(), ScalarValues()
     for numbers in rows:
         code.add(row(*numbers))
     given_first = [values.const(n) for n in range(first)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m890sim.bind.memory import TileSpace, banks, place
+from m890sim.bind.memory import Placement, TileSpace, banks, place
 from m890sim.chip import M890, M890_MINI
 from m890sim.errors import BindError
 
@@ -133,6 +133,45 @@ def test_slots_lie_apart_and_banks_cover_their_bytes(tiles: list[TileSpace]) -> 
             assert banks(address, space.tile_bytes, M890_MINI) == expected
             if space.at is not None:
                 assert address >= space.at * M890_MINI.bank_bytes
+
+
+@given(tiles=TILES)
+def test_one_tile_after_the_other_lies_where_all_together_do(tiles: list[TileSpace]) -> None:
+    placed: Placement | None = Placement.empty(M890_MINI)
+    rows = []
+    for t in tiles:
+        assert placed is not None
+        fixed, size = (t.space, t.itemsize, t.slots, t.at), (t.rows, t.cols)
+        before, placed = placed, placed.then(fixed, size, M890_MINI)
+        assert before.known(fixed, size) is placed
+        if placed is None:
+            with pytest.raises(BindError):
+                place(tiles, M890_MINI)
+            return
+        rows.append(placed.row)
+    expected = [
+        [part for at in row for part in (banks(at, t.tile_bytes, M890_MINI), at)]
+        for t, row in zip(tiles, place(tiles, M890_MINI), strict=True)
+    ]
+    assert rows == expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        TileSpace("t", "sram", -1, 8, 1, 1, None, ""),
+        TileSpace("t", "acc", 8, -1, 1, 1, None, ""),
+        tile("t", "sram", 64, at=M890_MINI.sram_banks),
+        tile("t", "sram", 0, at=-1),
+        tile("t", "sram", M890_MINI.sram_bytes + 1),
+        tile("t", "acc", M890_MINI.acc_bytes // 2 + 64, slots=2),
+    ],
+)
+def test_what_cannot_be_placed_is_not(wrong: TileSpace) -> None:
+    fixed, size = (wrong.space, wrong.itemsize, wrong.slots, wrong.at), (wrong.rows, wrong.cols)
+    assert Placement.empty(M890_MINI).then(fixed, size, M890_MINI) is None
+    with pytest.raises(BindError):
+        place([wrong], M890_MINI)
 
 
 @given(tiles=TILES)

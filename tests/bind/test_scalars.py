@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from m890sim.bind import encoding as k
 from m890sim.bind import scalars as s
 from m890sim.bind.lower import lower
-from m890sim.bind.scalars import ScalarUses, Value, Values, evaluate, partition
+from m890sim.bind.scalars import ScalarUses, ScalarValues, Value, evaluate, partition
 from m890sim.errors import BindError
 
 PLAIN = [op for op in range(20) if op not in (s.TABLE, s.RUNS)]
@@ -77,7 +77,7 @@ def test_lowered_runs_count_neighbours_that_do_not_follow_on(
 
 
 def scalars() -> ScalarUses:
-    return ScalarUses(Values())
+    return ScalarUses(ScalarValues())
 
 
 def test_equal_expressions_are_one_value_and_constants_fold() -> None:

@@ -21,6 +21,7 @@ NAMES = (
     *("task", "cases", "chip", "start", "horizon", "budget", "reward", "verify", "seed"),
     *("distributions", "rows", "penalty", "actions", "observation", "sites", "shown", "memory"),
     "action_rows",
+    "statements",
     "render_mode",
 )
 

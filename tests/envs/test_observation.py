@@ -34,12 +34,12 @@ MANUAL = Path(__file__).resolve().parents[2] / "docs" / "environments.md"
 COLUMN = {field.name: number for number, field in enumerate(PROGRAM)}
 
 
-def program(kernel: str, case: str, sites: int = 128) -> tuple[ir.Kernel, Any]:
+def program(kernel: str, case: str) -> tuple[ir.Kernel, Any]:
     """A kernel of task extend, and its rows."""
     found = load_kernel(kernel)
     chip, shape = get_chip("m890"), get_task("extend").case(case)
     timing = simulate(found, shape, chip, trace=True)
-    rows = program_features(found, shape, chip, sites, timing)
+    rows = program_features(found, shape, chip, timing)
     return found, rows
 
 
@@ -56,11 +56,10 @@ def test_columns_have_names_of_their_own() -> None:
 def test_program_has_one_row_a_statement() -> None:
     kernel, rows = program("attention_reference", "prefill-256")
     statements = list(ir.walk(kernel.body))
-    assert rows.shape == (128, len(PROGRAM)) and rows.dtype == np.float32
+    assert rows.shape == (len(statements) + 1, len(PROGRAM)) and rows.dtype == np.float32
     assert rows[0, COLUMN["statement"]] == 1
     kinds = rows[1 : len(statements) + 1, COLUMN["statement"]]
     assert kinds.tolist() == [STATEMENTS[type(stmt)] for stmt in statements]
-    assert not rows[len(statements) + 1 :].any()
     for row, stmt in zip(rows[1:], statements, strict=False):
         if isinstance(stmt, ir.Instr):
             assert row[COLUMN["operation"]] == OPERATIONS[stmt.op]
@@ -68,10 +67,14 @@ def test_program_has_one_row_a_statement() -> None:
             assert row[COLUMN["slots"]] == stmt.slots.value
 
 
-def test_statements_beyond_the_sites_are_left_out() -> None:
+def test_statements_beyond_the_sites_are_left_out(make: Make) -> None:
     _, rows = program("attention_reference", "prefill-256")
-    _, few = program("attention_reference", "prefill-256", 20)
-    assert np.array_equal(few, rows[:20])
+    chosen = {"cases": ("prefill-256",), "start": "attention_reference", "verify": "never"}
+    for sites in (20, len(rows) + 5):
+        shown = make("M890/KernelEdit-v0", sites=sites, **chosen).reset()[0]["program"]
+        assert shown.shape == (sites, len(PROGRAM))
+        assert np.array_equal(shown[: len(rows)], rows[:sites])
+        assert not shown[len(rows) :].any()
 
 
 def test_fields_of_known_statements() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from m890_envs import GRAPH, MACRO, KernelEditEnv
+from m890_envs import GRAPH, MACRO, KernelEditEnv, operands
 from m890_envs.features import log_size
 from m890_envs.fields import (
     CASE,
@@ -30,7 +30,7 @@ from m890_envs.fields import (
     WRITES,
 )
 from m890_envs.graph import graph_arrays
-from m890_envs.operands import Operands
+from m890_envs.operands import OperandTable
 from m890_envs.program import program_features
 from m890_envs.uniform import case_rows, program_rows, tensor_rows
 from m890sim.chip import get_chip
@@ -72,14 +72,13 @@ class Toy:
     tables: dict[str, Any] = {}
 
 
-def hand() -> tuple[ir.Kernel, Operands]:
+def hand() -> tuple[ir.Kernel, OperandTable]:
     kernel = parse(HAND)
-    return kernel, Operands(kernel, Toy())  # type: ignore[arg-type]
+    return kernel, OperandTable(kernel, Toy())  # type: ignore[arg-type]
 
 
 def own(kernel: ir.Kernel) -> Any:
-    count = 1 + sum(1 for _ in ir.walk(kernel.body))
-    return program_features(kernel, Toy(), get_chip("m890"), count, None)  # type: ignore[arg-type]
+    return program_features(kernel, Toy(), get_chip("m890"), None)  # type: ignore[arg-type]
 
 
 def test_shapes_are_the_same_for_every_id(make: Make) -> None:
@@ -132,6 +131,22 @@ def test_pieces_of_known_operands() -> None:
         ("out", (128, 64), None),
         ("part", (128, 2, 64), 1),
     ]
+
+
+@pytest.mark.parametrize("name", ["M890/MatmulMacro-v0", "M890/DecodeMacro-v0"])
+def test_remembered_pieces_are_those_of_a_first_look(make: Make, name: str) -> None:
+    env = make(name, **QUICK.get(name, {}))
+    steps = walk(env, 5, 12)
+    next(steps)  # the reset
+    session = env.session  # its copies of kernels share what the kernels share
+    kernels = [session.kernel for _ in steps]
+    assert len({id(kernel) for kernel in kernels}) > 8
+    pairs = [(kernel, case) for kernel in kernels for case in session.cases[:2]]
+    operands.KNOWN.clear()
+    found = [OperandTable(*pair).operands for pair in pairs]
+    for pair, remembered in zip(pairs, found, strict=True):
+        operands.KNOWN.clear()
+        assert OperandTable(*pair).operands == remembered
 
 
 def test_program_shows_parents_third_reads_and_slices() -> None:
@@ -252,7 +267,7 @@ def test_macro_is_legal_exactly_where_it_changes_the_kernel(make: Make, name: st
         for action in range(1, env.action_space.n):
             trial = env.clone()._session
             try:
-                made = trial.perform(action)
+                made = trial.perform(action, env._choices.most)
             except EditError:
                 made = ()
             assert bool(made) == info["action_mask"][action], MACROS[action - 1]
@@ -308,21 +323,22 @@ def test_no_edit_puts_a_statement_out_of_reach(make: Make) -> None:
     assert refused
 
 
-def test_edits_grow_a_kernel_by_no_more_than_the_mask_takes_for_granted() -> None:
-    from m890_envs.choices import _AROUND, _FEW, _REPEATS, _SHORT
-    from m890sim.schedule import legal_edits, rewrite
-    from m890sim.schedule.core.tree import node
+def test_macros_make_no_kernel_longer_than_said(make: Make) -> None:
+    for arguments, most in (({}, 60), ({"statements": 30}, 30), ({"sites": 40}, 39)):
+        env = make("M890/MatmulMacro-v0", verify="never", **arguments)
+        _, info = env.reset()
+        longest = 0
+        for name in ("unroll", "split_transfer", "peel_first", "peel_last", "unroll") * 3:
+            action = next(n for n, macro in enumerate(MACROS, 1) if macro.name == name)
+            if info["action_mask"][action]:
+                info = env.step(action)[4]
+            longest = max(longest, sum(1 for _ in ir.walk(env.session.kernel.body)))
+        assert most - 8 <= longest <= most
 
-    for name in ("attention_textbook", "decode_5_split", "matmul_expert", "attention_reference"):
-        kernel = load_kernel(name)
-        count = sum(1 for _ in ir.walk(kernel.body))
-        for edit in legal_edits(kernel):
-            grown = sum(1 for _ in ir.walk(rewrite(kernel, edit).body)) - count
-            inside = count
-            if edit.site:
-                inside = sum(1 for _ in ir.walk((node(kernel, edit.site),)))
-            most = _AROUND + _REPEATS * inside if edit.name not in _SHORT else _FEW
-            assert grown <= most, (edit, grown)
+
+def test_statements_are_for_macros(make: Make) -> None:
+    with pytest.raises(ValueError, match="statements= is for actions='macro'"):
+        make("M890/Matmul-v1", statements=30)
 
 
 def test_start_that_is_out_of_reach_is_refused(make: Make) -> None:

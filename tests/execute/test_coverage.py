@@ -114,10 +114,10 @@ def test_numbers_of_any_size_are_followed() -> None:
 def _walker(kind: type[_Walker], walk: CoverageWalk, table: list[int]) -> _Walker:
     from m890sim.execute.compile import Work
     from m890sim.execute.launch import make_launch
-    from m890sim.execute.sample import Shadow
+    from m890sim.execute.sample import ShapeDomain
     from m890sim.language import DEFAULT_LIMITS
 
-    shadow: Any = Shadow()
+    shadow: Any = ShapeDomain()
     launch = make_launch(walk._kernel, {"N": len(table)}, {"t": np.array(table)}, {}, {}, shadow)
     return kind(launch, Work(DEFAULT_LIMITS), walk._probes)
 
@@ -214,9 +214,9 @@ def test_walk_agrees_with_a_plain_walk_and_a_run_on_generated_programs() -> None
 def _exact(walk: CoverageWalk, symbols: Any, tables: Any, scalars: Any) -> _Walker:
     from m890sim.execute.compile import Work
     from m890sim.execute.launch import make_launch
-    from m890sim.execute.sample import Shadow
+    from m890sim.execute.sample import ShapeDomain
     from m890sim.language import DEFAULT_LIMITS
 
-    shadow: Any = Shadow()
+    shadow: Any = ShapeDomain()
     launch = make_launch(walk._kernel, symbols, tables, scalars, {}, shadow)
     return _ExactWalker(launch, Work(DEFAULT_LIMITS), walk._probes)

@@ -13,7 +13,7 @@ from m890sim.execute.compile import ItemCompiler
 from m890sim.execute.domain import Domain
 from m890sim.execute.footprint import one_by_one
 from m890sim.execute.launch import make_launch
-from m890sim.execute.sample import Shadow, addresses_only
+from m890sim.execute.sample import ShapeDomain, addresses_only
 from m890sim.kernel import ir
 from m890sim.language import DEFAULT_LIMITS, Limits
 from tests.execute.test_generated import PlainDomain, full_run, program_of
@@ -27,7 +27,7 @@ INPUTS = {n: randoms((29, 3, 8), "bf16", seed) for seed, n in enumerate("qkv")}
 
 def slowly(kernel: ir.Kernel, *launch: Any) -> Footprint:
     """The footprint, item by item."""
-    shadow = cast(Domain, Shadow())
+    shadow = cast(Domain, ShapeDomain())
     made = make_launch(kernel, *launch, shadow)
     stripped = addresses_only(kernel, outputs=True)
     return one_by_one(ItemCompiler(stripped, made, shadow, DEFAULT_LIMITS).program())

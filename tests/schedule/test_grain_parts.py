@@ -75,11 +75,11 @@ BIAS = """        z = sram(PARTS, 1, f32)
         ),
         (
             replaced("        col_max(m,", BIAS + "        col_max(m,"),
-            "no step of merging parts as split_range does it",
+            "not merged as split_range does it",
         ),
         (
             replaced("        col_max(m,", "        fill(l_parts[:used], 1.0)\n        col_max(m,"),
-            "no step of merging parts as split_range does it",
+            "not merged as split_range does it",
         ),
         (replaced("min(length, x * share + share)", "min(length, x * share + BK)"), "of its range"),
         (replaced("min(length, x * share", "min(length - 1, x * share"), "of its range"),

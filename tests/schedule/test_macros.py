@@ -12,16 +12,12 @@ from m890sim.kernel import ir
 from m890sim.language import parse
 from m890sim.schedule import EDITS, Context, Edit, EditError, legal_edits, rewrite
 from m890sim.schedule.actions import ROWS
-from m890sim.schedule.core.tree import sites
-from m890sim.schedule.macros import (
-    EVERYWHERE,
-    KINDS,
-    MACROS,
-    Macro,
-    MacroActions,
-    kinds_of,
-)
+from m890sim.schedule.core.tree import node, sites
+from m890sim.schedule.growth import added, statements_of
+from m890sim.schedule.kinds import KINDS, kinds_of
+from m890sim.schedule.macros import EVERYWHERE, MACROS, Macro, MacroActions
 from m890sim.workloads import KERNELS, load_kernel
+from tests.generators import random_program
 
 GOLDEN = Path(__file__).parent / "golden" / "macros.txt"
 MINI = Context(queues=2, banks=8)
@@ -42,24 +38,32 @@ def test_number_of_actions_is_below_a_thousand_and_the_same_on_every_chip() -> N
     assert len(set(MACROS)) == len(MACROS) and len(set(KINDS)) == len(KINDS)
 
 
-def test_every_row_reaches_everywhere_and_kinds_are_known() -> None:
+def test_every_row_but_banks_reaches_everywhere_and_kinds_are_known() -> None:
     everywhere = [(m.name, m.argument) for m in MACROS if m.reach == EVERYWHERE]
-    assert everywhere == list(ROWS) and {name for name, _ in everywhere} == set(EDITS)
+    assert everywhere == [row for row in ROWS if row[0] != "set_bank"]
+    assert {name for name, _ in everywhere} == set(EDITS) - {"set_bank"}
     assert {macro.reach for macro in MACROS} == {EVERYWHERE, *KINDS}
 
 
 @pytest.mark.parametrize("context", [Context(), MINI], ids=["m890", "m890-mini"])
+@pytest.mark.parametrize("more", [0, 3, 500])
 @pytest.mark.parametrize("name", SMALL)
-def test_macro_is_legal_exactly_where_it_is_performed(name: str, context: Context) -> None:
-    kernel, actions = load_kernel(name), MacroActions(context)
+def test_macro_is_legal_exactly_where_it_is_performed(
+    name: str, more: int, context: Context
+) -> None:
+    """Also where only few statements more are allowed, or none."""
+    kernel = load_kernel(name)
+    most = statements_of(kernel) + more
+    actions = MacroActions(context, most)
     mask = actions.mask(kernel, legal_edits(kernel, context))
     assert mask.shape == (actions.n,) and mask.dtype == "int8" and mask[0] == 1
     for action in range(1, actions.n):
         try:
-            _, made = actions.perform(kernel, action)
+            changed, made = actions.perform(kernel, action)
         except EditError as error:
             assert not mask[action] and str(error)
             continue
+        assert statements_of(changed) <= most
         assert mask[action] and made
         assert {edit.name for edit in made} == {MACROS[action - 1].name}
 
@@ -78,8 +82,10 @@ def test_edits_one_by_one_lead_to_the_same_kernel(name: str) -> None:
 
 @pytest.mark.parametrize("context", [Context(), MINI, Context(banks=2)])
 @pytest.mark.parametrize("name", ["attention_reference", "decode_5_split", *SMALL])
-def test_legal_macros_are_those_of_the_legal_edits(name: str, context: Context) -> None:
-    rng, actions, kernel = random.Random(7), MacroActions(context), load_kernel(name)
+@pytest.mark.parametrize("more", [4, 500])
+def test_legal_macros_are_those_of_the_legal_edits(name: str, more: int, context: Context) -> None:
+    rng, kernel = random.Random(7), load_kernel(name)
+    actions = MacroActions(context, statements_of(kernel) + more)
     for _ in range(4):
         found = actions.legal(kernel)
         assert found == sorted(actions.by_id(kernel, legal_edits(kernel, context)))
@@ -184,12 +190,89 @@ def test_numbered_kinds_take_all_that_follow() -> None:
         assert set().union(*kinds.values()) <= set(KINDS)
 
 
+def test_macro_stops_where_the_kernel_would_be_too_long() -> None:
+    kernel = load_kernel("attention_reference")
+    count, unroll = statements_of(kernel), number_of("unroll")
+    split = number_of("split_transfer", 1)
+    _, made = MacroActions().perform(kernel, split)
+    assert len(made) > 3
+    shorter, fewer = MacroActions(most=count + 2).perform(kernel, split)
+    assert len(fewer) == 2 and statements_of(shorter) == count + 2
+    assert MacroActions().perform(kernel, split, count + 2) == (shorter, fewer)
+    with pytest.raises(EditError, match=rf"too long: it has {count} statements, and room for 0"):
+        MacroActions(most=7).perform(kernel, unroll)
+    longer_than_allowed, made = MacroActions(most=7).perform(kernel, number_of("remove_fence"))
+    assert len(made) > 5 and 7 < statements_of(longer_than_allowed) < count
+
+
+def test_reach_that_takes_in_the_same_statements_as_another_is_no_choice() -> None:
+    kernel, actions = load_kernel("vector_add_reference"), MacroActions()
+    twin = number_of("set_order", "cyclic", "phase 1")
+    legal = actions.legal(kernel)
+    assert number_of("set_order", "cyclic") in legal and twin not in legal
+    with pytest.raises(EditError, match="another reach of this edit takes in the same statements"):
+        actions.perform(kernel, twin)
+    for name in SMALL:
+        kernel = load_kernel(name)
+        offered = actions.by_id(kernel, legal_edits(kernel))
+        assert sorted(offered) == actions.legal(kernel)
+        for number in offered:
+            if number - 1 < len(MACROS) and MACROS[number - 1].reach == EVERYWHERE:
+                mine = MACROS[number - 1]
+                assert len(offered[number]) == sum(
+                    (edit.name, _argument(edit)) == (mine.name, mine.argument)
+                    for edit in legal_edits(kernel)
+                )
+
+
+def _argument(edit: Edit) -> object:
+    """As a macro has it: of a tunable the step alone."""
+    return edit.argument[1] if edit.name == "set_tunable" else edit.argument  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "name", ["attention_textbook", "decode_5_split", "attention_reference", *SMALL]
+)
+def test_edits_add_as_many_statements_as_their_bounds_say(name: str) -> None:
+    kernel = load_kernel(name)
+    count = statements_of(kernel)
+    for edit in legal_edits(kernel):
+        inside = count
+        if edit.site:
+            inside = sum(1 for _ in ir.walk((node(kernel, edit.site),)))
+        least, most = added(edit.name, inside)
+        grown = statements_of(rewrite(kernel, edit)) - count
+        assert least <= grown <= most, (edit, grown)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bounds_of_what_edits_add_hold_on_walks_of_generated_kernels(seed: int) -> None:
+    rng, kernel = random.Random(seed), random_program(seed).kernel
+    for _ in range(3):
+        legal, count = legal_edits(kernel), statements_of(kernel)
+        for edit in legal:
+            inside = count
+            if edit.site:
+                inside = sum(1 for _ in ir.walk((node(kernel, edit.site),)))
+            least, most = added(edit.name, inside)
+            grown = statements_of(rewrite(kernel, edit)) - count
+            assert least <= grown <= most, (edit, grown)
+        kernel = rewrite(kernel, rng.choice(legal))
+
+
+def test_number_of_statements_is_checked() -> None:
+    with pytest.raises(TypeError, match="most must be an integer, not 1.5"):
+        MacroActions(most=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="most must be at least 1, not 0"):
+        MacroActions().perform(parse(HOISTED), 1, 0)
+
+
 @pytest.mark.parametrize(
     ("macro", "message"),
     [
         (("guard_mask",), "guard_mask, everywhere: the kernel has no such place"),
         (("pipeline", 1, "loop 3"), "pipeline.1., loop 3: the kernel has no such place"),
-        (("set_slots", 1, "other tile"), "set_slots.0.1, 1. changes nothing"),
+        (("set_slots", 1, "stored tile"), "set_slots.0.2, 1. changes nothing"),
     ],
 )
 def test_macro_that_is_legal_nowhere_says_why(macro: tuple[object, ...], message: str) -> None:

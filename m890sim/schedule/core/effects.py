@@ -126,6 +126,13 @@ def operand_roles(stmt: ir.Instr) -> tuple[Role, ...]:
 
 
 @by_node
+def same_dtype(stmt: ir.Instr) -> frozenset[str]:
+    """Tiles and tensors of an instruction that must have one dtype."""
+    tied = [ref for name, _, _, ref in operand_roles(stmt) if name in OPS[stmt.op].same_dtype]
+    return frozenset([name_of(r) for r in tied if isinstance(r, (ir.TileRef, ir.TensorRef))])
+
+
+@by_node
 def outer_tiles(stmt: ir.Stmt) -> tuple[str, ...]:
     """Tiles and tensors that a statement touches and does not itself define, in a fixed order."""
     found = effects_of(stmt)

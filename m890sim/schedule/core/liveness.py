@@ -24,11 +24,14 @@ _MOST_PIECES = 64
 class Written:
     """The pieces of one tile that are certainly written at a point of a block."""
 
-    __slots__ = ("pieces", "tile")
+    __slots__ = ("complete", "pieces", "tile")
 
-    def __init__(self, tile: ir.TileDecl, pieces: Set[_Piece] = frozenset()) -> None:
+    def __init__(
+        self, tile: ir.TileDecl, pieces: Set[_Piece] = frozenset(), complete: bool = True
+    ) -> None:
         self.tile = tile
         self.pieces = set(pieces)
+        self.complete = complete  # whether the pieces hold all that they make together
 
     def add(self, ref: ir.TileRef) -> None:
         """Adds a piece."""
@@ -60,14 +63,15 @@ class Written:
                 found = self.first_read(*stmt.body)
                 self.leave(stmt.body)
             elif isinstance(stmt, ir.If):
-                then, orelse = Written(self.tile, self.pieces), Written(self.tile, self.pieces)
+                then, orelse = self._copy(), self._copy()
                 found = then.first_read(*stmt.then) or orelse.first_read(*stmt.orelse)
                 then.leave(stmt.then)
                 orelse.leave(stmt.orelse)
                 self.pieces |= set(filter(orelse._holds, then.pieces))
                 self.pieces |= set(filter(then._holds, orelse.pieces))
+                self.complete = False
             else:
-                found = Written(self.tile, self.pieces).first_read(*ir.children(stmt))
+                found = self._copy().first_read(*ir.children(stmt))
             if found is not None:
                 return found
         return None
@@ -78,6 +82,9 @@ class Written:
         if ended and self.pieces:
             self.pieces = {piece for piece in self.pieces if ended.isdisjoint(_names(piece))}
 
+    def _copy(self) -> Written:
+        return Written(self.tile, self.pieces, self.complete)
+
     def _piece(self, ref: ir.TileRef) -> _Piece:
         return _span(ref.rows, self.tile.rows), _span(ref.cols, self.tile.cols)
 
@@ -87,8 +94,13 @@ class Written:
         Ten pieces in a row make 55; where there are more, what they make together is not looked
         for.
         """
+        if self.complete and new in self.pieces:
+            return
         self.pieces.add(new)
-        for old in tuple(self.pieces) if len(self.pieces) <= _MOST_PIECES else ():
+        if len(self.pieces) > _MOST_PIECES:
+            self.complete = False
+            return
+        for old in tuple(self.pieces):
             for first, second in ((old, new), (new, old)):
                 for axis in (0, 1):
                     joined = _joined(first, second, axis)
@@ -122,10 +134,11 @@ def _within(inner: _Span, outer: _Span, dim: ir.Expr) -> bool:
     """Whether the outer span certainly has all indices of the inner one."""
     if inner == outer or outer == (_ZERO, dim, None):
         return True
-    return outer[2] is None and all(
-        low == high or _below(low, high)
-        for low, high in ((outer[0], inner[0]), (inner[1], outer[1]))
-    )
+    return outer[2] is None and _at_most(outer[0], inner[0]) and _at_most(inner[1], outer[1])
+
+
+def _at_most(low: ir.Expr, high: ir.Expr) -> bool:
+    return low == high or _below(low, high)
 
 
 def _below(low: ir.Expr, high: ir.Expr) -> bool:

@@ -166,4 +166,4 @@ def roomy(kernel: ir.Kernel) -> bool:
 
 def has_place(kernel: ir.Kernel, stmt: ir.Stmt) -> bool:
     """Whether `require_place` takes a statement."""
-    return _with_more(kernel, stmt) <= MOST_NODES
+    return _with_more(kernel, stmt, 1) <= MOST_NODES

@@ -7,9 +7,8 @@ makes an answer known less often.
 
 from __future__ import annotations
 
-from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.schedule.core.effects import effects_of, touches
+from m890sim.schedule.core.effects import effects_of, same_dtype, touches
 from m890sim.schedule.core.fingerprints import Token, of_statement
 from m890sim.schedule.core.integers.surroundings import surroundings
 from m890sim.schedule.core.memo import Memo, by_node
@@ -23,13 +22,9 @@ _COMPANIONS: Memo[tuple[str, ...]] = Memo()
 
 def _companions(kernel: ir.Kernel, name: str) -> tuple[str, ...]:
     """Tiles and tensors whose dtype must be that of a tile, by the instructions that touch it."""
-    found: set[str] = set()
-    for stmt in ir.walk(kernel.body):
-        if isinstance(stmt, ir.Instr) and OPS[stmt.op].same_dtype:
-            touched = effects_of(stmt).touched
-            if name in touched:
-                found.update(touched)
-    return tuple(sorted(found))
+    stmts = (stmt for stmt in ir.walk(kernel.body) if isinstance(stmt, ir.Instr))
+    tied = [same_dtype(stmt) for stmt in stmts if name in same_dtype(stmt)]
+    return tuple(sorted(frozenset().union(*tied)))
 
 
 def in_stages(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
@@ -74,13 +69,9 @@ def of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]
 
 def _of_tiles(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[object, ...]:
     known, own = use_lists(kernel), effects_of(stmt)
-    if isinstance(stmt, ir.TileDecl):
-        around = surroundings(kernel, site)
-        return (kernel.params, around, *known.scope(site, (stmt.name, *own.uses)))
-    if isinstance(stmt, ir.Let):
-        names = (stmt.name, *own.uses)
-        around = surroundings(kernel, site)
-        return (kernel.params, around, stmt.value, *known.scope(site, names, (stmt.name,)))
+    if isinstance(stmt, (ir.TileDecl, ir.Let)):
+        found = known.scope(site, (stmt.name, *own.uses), (stmt.name,))
+        return (kernel.params, surroundings(kernel, site), *found)
     assert isinstance(stmt, ir.Instr)
     names = own.touched + own.scalars
     result = stmt.operands[0] if stmt.operands else None

@@ -67,7 +67,10 @@ def block(kernel: ir.Kernel, site: Site) -> tuple[Body, int]:
 
     Raises: EditError where there is none.
     """
-    found = index(kernel).blocks.get(site)
+    known = _latest
+    if known is None or known.kernel is not kernel:
+        known = index(kernel)
+    found = known.blocks.get(site)
     if found is None:
         raise EditError(f"there is no statement at {'.'.join(map(str, site)) or 'kernel'}")
     return found

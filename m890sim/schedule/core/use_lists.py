@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from m890sim.kernel import ir
-from m890sim.kernel.transform import header, names_in, values_of
+from m890sim.kernel.transform import header, names_in
 from m890sim.schedule.core.effects import defined_by, effects_of
 from m890sim.schedule.core.fingerprints import Token, of_statement, token
 from m890sim.schedule.core.memo import by_kernel
@@ -65,23 +65,17 @@ class UseLists:
             if isinstance(stmt, ir.Instr) and stmt.op == "fence":
                 continue
             self.blocks[site] = (around, self._count)
-            if isinstance(stmt, ir.Instr):
-                own = effects_of(stmt)
-                self._add(token(around, of_statement(stmt)), own.touched, own.scalars)
-            elif isinstance(stmt, ir.TileDecl):
-                here = token(around, stmt.name, stmt.rows, stmt.cols, stmt.dtype, stmt.space)
-                self._declared.setdefault(stmt.name, []).append(here)
-                self._add(here, (stmt.name,), effects_of(stmt).uses)
-            elif isinstance(stmt, (ir.Let, ir.HbmDecl)):
-                here = token(around, stmt)
-                if isinstance(stmt, ir.HbmDecl):
-                    self._declared[stmt.name] = [here]
-                self._add(here, (stmt.name,), effects_of(stmt).uses)
-            else:
+            if ir.blocks(stmt):
                 self._inside(stmt, around, site)
+                continue
+            here, own = token(around, of_statement(stmt)), effects_of(stmt)
+            if isinstance(stmt, (ir.TileDecl, ir.HbmDecl)):
+                self._declared.setdefault(stmt.name, []).append(here)
+            self._add(here, own.touched or defined_by(stmt), own.scalars or own.uses)
 
     def _inside(self, stmt: ir.Stmt, around: Token, site: Site) -> None:
         first = 0
+        names = {name for value in header(stmt) for name in names_in(value)}
         for number, body in enumerate(ir.blocks(stmt)):
             index = stmt.index if isinstance(stmt, ir.Stage) else number
             what = (type(stmt), *defined_by(stmt), *header(stmt), index, contents(body).scalars)
@@ -89,7 +83,6 @@ class UseLists:
             # Blocks that begin alike are told apart by their order.
             twins = self._twins[inner] = self._twins.get(inner, -1) + 1
             inner = token(inner, *(None,) * twins)
-            names = {name for value in values_of(stmt) for name in names_in(value)}
             self._add(inner, defined_by(stmt), names)
             self._walk(body, inner, site, first)
             first += len(body)

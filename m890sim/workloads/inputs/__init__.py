@@ -7,18 +7,19 @@ are kept; each bends them in its own way (`bends`).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from m890sim.errors import TaskError
 from m890sim.messages import described
-from m890sim.workloads.attention import AttentionCase
-from m890sim.workloads.case import Array, chosen_rows
-from m890sim.workloads.hidden import SEED_LIMIT, whole_number
+from m890sim.workloads.case import SEED_LIMIT, Array, chosen_rows, whole_number
 from m890sim.workloads.inputs.bends import DISTRIBUTIONS, Distribution
 from m890sim.workloads.inputs.draft import Draft, is_known_bf16
 from m890sim.workloads.inputs.stream import Stream, round_bf16
+
+if TYPE_CHECKING:
+    from m890sim.workloads.attention import AttentionCase
 
 __all__ = [
     "DISTRIBUTIONS",

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from m890sim.workloads.attention import AttentionCase
 from m890sim.workloads.inputs.stream import Array, Stream, round_bf16
+
+if TYPE_CHECKING:
+    from m890sim.workloads.attention import AttentionCase
 
 MOST_BYTES = 2**29  # of base draws that a process keeps
 LARGE_BYTES = 2**24

@@ -20,7 +20,7 @@ from m890sim.schedule.edit import EditError
 
 def refused_sizes(kernel: ir.Kernel, name: str, sizes: tuple[int, ...]) -> Mapping[int, EditError]:
     """Those of the sizes that a tunable may not have, and why; ask for the same ones each time."""
-    walk = _Blocks(kernel, name, *sizes)
+    walk = _BlockWalk(kernel, name, *sizes)
     try:
         walk.body(kernel.body)
         if not walk.used:
@@ -48,7 +48,7 @@ _FOUND: Memo[_Found] = Memo()
 _RUNNING: Memo[tuple[ir.Instr, str] | tuple[()]] = Memo()
 
 
-class _Blocks(Operands):
+class _BlockWalk(Operands):
     """The walk; as `Operands`, and through the statements of a kernel."""
 
     def __init__(self, kernel: ir.Kernel, name: str, *sizes: int) -> None:

@@ -155,7 +155,9 @@ class Iterations(Values, Scope):
         for stmt in body:
             if ir.children(stmt) and self.moving.isdisjoint(effects_of(stmt).uses):
                 continue
-            found = self.own_fault(stmt) or self.fault_below(stmt)
+            found = self.own_fault(stmt)
+            if found is None and not isinstance(stmt, ir.Instr):
+                found = self.fault_below(stmt)
             if found is not None:
                 break
         self.around, self.scalars.alive = around, before

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Iterable
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import names_in
@@ -10,9 +11,8 @@ from m890sim.schedule.core.effects import known_effects, operand_roles, touches
 from m890sim.schedule.core.float_values import number_of
 from m890sim.schedule.core.liveness import Written, uncovered_read
 from m890sim.schedule.core.running.softmax import weights_of
-from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
-from m890sim.schedule.edit import refuse
+from m890sim.schedule.edit import refuse, require
 
 ONE = ir.Const(1)
 # A maximum that is finite where nothing was seen yet: the difference of two is 0, not NaN.
@@ -32,6 +32,10 @@ def blocks_of(body: Body) -> list[Body]:
         body = body[-1].then
         found.append(body)
     return found
+
+
+def _first(stmts: Body, _: Body) -> Body:
+    return stmts
 
 
 class Item:
@@ -55,82 +59,80 @@ class Item:
         self.tiles = {part.name: part for part in before if isinstance(part, ir.TileDecl)}
         self.written = known_effects(*self.loops).writes & self.tiles.keys()
 
+    def within(self, body: Body, kept: Callable[[Body, Body], Iterable[ir.Stmt]] = _first) -> Body:
+        """A block in the blocks around this one; kept: of their definitions, for what is inside."""
+        for block in reversed(self.outer):
+            last = block[-1]
+            assert isinstance(last, ir.If)
+            inner: Body = (dataclasses.replace(last, then=body),)
+            body = (*kept(block[:-1], inner), *inner)
+        return body
 
-@dataclass(frozen=True, slots=True)
-class Softmax:
-    """What the loops of an item carry, and leave to its epilogue.
 
-    pieces: of the maximum and the sums. fill: what the maximum begins with.
-    begin: what it begins with where a part has no keys. factor: of it, in the sums' weights.
+class Softmax(Item):
+    """A work item whose loops carry a running maximum, and sums that are weighed by it.
+
+    pieces: of the maximum and the sums, as the epilogue uses them. fill: what the maximum begins
+    with; begin: what it begins with where a part has no keys. factor: of the maximum, in the sums'
+    weights. Raises: EditError where the loops are no online softmax.
     """
 
-    item: Item
-    pieces: dict[str, ir.TileRef]
-    maximum: str
-    fill: ir.Instr
-    begin: ir.Operand
-    factor: Factor
-
-
-def softmax_of(item: Item) -> Softmax:
-    """What the loops carry. Raises: EditError where they are no online softmax."""
-    loops, epilogue, tiles = item.loops, item.epilogue, item.tiles
-
-    def require(holds: object, stmt: ir.Stmt, reason: str) -> None:
-        if not holds:
-            raise refuse(stmt, reason)
-
-    for part in (*item.prologue, *item.middle):
-        stored = "store" in known_effects(part).ops
-        require(not stored, part, "something is stored before the loops have ended")
-    sums = {
-        name: _piece(item, name)
-        for name, tile in tiles.items()
-        if any(touches(part, name) for part in epilogue) and uncovered_read(tile, epilogue)
-    }
-    # The maximum is read by what is carried, not always by the epilogue.
-    fills = {name: _fill(item, name) for name in tiles if name in item.written}
-    begun = {
-        name: fill
-        for name, fill in fills.items()
-        if fill and any(uncovered_read(tiles[name], loop.body) for loop in loops)
-    }
-    for name in sorted(sums.keys() - begun.keys()):
-        reason = f"`{name}` is not filled with one number in front of the loops"
-        require(False, loops[0], reason)
-    maxima = [name for name, fill in begun.items() if fill.operands[1] != ir.Const(0.0)]
-    reason = "the loops carry no maximum, filled with a number below zero, or two"
-    require(len(maxima) == 1, loops[0], reason)
-    maximum = maxima[0]
-    begin = _beginning(begun[maximum], tiles[maximum])
-    for name in begun:
-        reason = f"the loops carry `{name}`, which the epilogue does not read"
-        require(name in sums or name == maximum, loops[0], reason)
-    require(sums.keys() - {maximum}, loops[0], "the loops carry a maximum and no sum")
-    rows = {piece.rows for piece in sums.values()}
-    alike = len(rows) == 1 and all(piece.cols == ir.FULL for piece in sums.values())
-    require(alike, epilogue[0], "the epilogue reads different rows of what the loops carry")
-    require(tiles[maximum].cols == ONE, tiles[maximum], f"`{maximum}` has more than one column")
-    heights = {tiles[name].rows for name in begun}
-    require(len(heights) == 1, tiles[maximum], "what the loops carry differs in rows")
-    pieces = {name: sums[name] for name in (maximum, *begun) if name in sums}
-    pieces[maximum] = ir.TileRef(maximum, rows.pop())
-    for name, piece in pieces.items():
-        filled = Written(tiles[name])
-        filled.write(begun[name])
-        reason = f"the fill does not cover the piece of `{name}` that is used"
-        require(filled.covers(piece), begun[name], reason)
-    for part in item.middle:
-        if not isinstance(part, ir.Loop):
-            used = known_effects(part)
-            apart = used.writes.isdisjoint(pieces)
-            apart = apart and used.reads.isdisjoint({*pieces, *item.written})
-            reason = "what the loops carry, or one of them writes, is used between them"
-            require(apart, part, reason)
-    # What one loop writes is no less a trace of the share where another one reads it.
-    factors = {weights_of(loop, maximum, pieces, item.written, tiles) for loop in loops}
-    require(len(factors) == 1, item.stmt, "the loops weigh by different factors")
-    return Softmax(item, pieces, maximum, begun[maximum], begin, factors.pop())
+    def __init__(self, stmt: ir.Cores) -> None:
+        super().__init__(stmt)
+        loops, tiles, first = self.loops, self.tiles, self.loops[0]
+        for part in (*self.prologue, *self.middle):
+            stored = "store" in known_effects(part).ops
+            require(not stored, part, "something is stored before the loops have ended")
+        sums = {
+            name: _piece(self, name)
+            for name, tile in tiles.items()
+            if any(touches(part, name) for part in self.epilogue)
+            and uncovered_read(tile, self.epilogue)
+        }
+        # The maximum is read by what is carried, not always by the epilogue.
+        fills = {name: _fill(self, name) for name in tiles if name in self.written}
+        begun = {
+            name: fill
+            for name, fill in fills.items()
+            if fill and any(uncovered_read(tiles[name], loop.body) for loop in loops)
+        }
+        for name in sorted(sums.keys() - begun.keys()):
+            raise refuse(first, f"`{name}` is not filled with one number in front of the loops")
+        maxima = [name for name, fill in begun.items() if fill.operands[1] != ir.Const(0.0)]
+        reason = "the loops carry no maximum, filled with a number below zero, or two"
+        require(len(maxima) == 1, first, reason)
+        self.maximum = maxima[0]
+        self.fill, tile = begun[self.maximum], tiles[self.maximum]
+        self.begin = _beginning(self.fill, tile)
+        for name in begun.keys() - sums.keys() - {self.maximum}:
+            raise refuse(first, f"the loops carry `{name}`, which the epilogue does not read")
+        require(sums.keys() - {self.maximum}, first, "the loops carry a maximum and no sum")
+        rows = {piece.rows for piece in sums.values()}
+        alike = len(rows) == 1 and all(piece.cols == ir.FULL for piece in sums.values())
+        reason = "the epilogue reads different rows of what the loops carry"
+        require(alike, self.epilogue[0], reason)
+        require(tile.cols == ONE, tile, f"`{self.maximum}` has more than one column")
+        heights = {tiles[name].rows for name in begun}
+        require(len(heights) == 1, tile, "what the loops carry differs in rows")
+        self.pieces = {name: sums[name] for name in (self.maximum, *begun) if name in sums}
+        self.pieces[self.maximum] = ir.TileRef(self.maximum, rows.pop())
+        for name, piece in self.pieces.items():
+            filled = Written(tiles[name])
+            filled.write(begun[name])
+            reason = f"the fill does not cover the piece of `{name}` that is used"
+            require(filled.covers(piece), begun[name], reason)
+        reason = "what the loops carry, or one of them writes, is used between them"
+        for part in self.middle:
+            if not isinstance(part, ir.Loop):
+                used = known_effects(part)
+                require(used.writes.isdisjoint(self.pieces), part, reason)
+                require(used.reads.isdisjoint({*self.pieces, *self.written}), part, reason)
+        # What one loop writes is no less a trace of the share where another one reads it.
+        factors = {
+            weights_of(loop, self.maximum, self.pieces, self.written, tiles) for loop in loops
+        }
+        require(len(factors) == 1, stmt, "the loops weigh by different factors")
+        self.factor = factors.pop()
 
 
 def _beginning(fill: ir.Instr, tile: ir.TileDecl) -> ir.Operand:

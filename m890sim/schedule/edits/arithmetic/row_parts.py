@@ -9,18 +9,10 @@ from typing import Any
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import rename_block
-from m890sim.schedule.core import tree
+from m890sim.schedule.core import pieces, tree
 from m890sim.schedule.core.effects import effects_of, operand_roles, touches
 from m890sim.schedule.core.fusion import changed, merged
 from m890sim.schedule.core.names import Namer
-from m890sim.schedule.core.pieces import (
-    ONE,
-    SFU,
-    piece_shape,
-    require_used_after,
-    tile_operand,
-    tiles_of,
-)
 from m890sim.schedule.core.room import has_place, require_place, require_shallow, roomy
 from m890sim.schedule.core.tree import declaration, extents
 from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
@@ -51,7 +43,7 @@ def _next_and_extents(kernel: ir.Kernel, site: Site, stmt: ir.Stmt) -> tuple[obj
     return tuple(found)
 
 
-@edit(49, on=SFU, arguments=_parts, scope=_next_and_extents, exact=True)
+@edit(49, on=pieces.SFU, arguments=_parts, scope=_next_and_extents, exact=True)
 def split_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """An SFU instruction becomes two, over the first and the last of its rows.
 
@@ -99,7 +91,7 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     for ref in results:
         assert isinstance(ref, ir.TileRef)
         names[ref.tile] = namer.fresh(f"{ref.tile}_2")
-        homes[require_used_after(kernel, site, ref.tile)] = names[ref.tile]
+        homes[pieces.require_used_after(kernel, site, ref.tile)] = names[ref.tile]
     body, index = tree.block(kernel, site)
     after = body[index + 1 :]
     users = [n for n, part in enumerate(after) if any(touches(part, tile) for tile in names)]
@@ -128,10 +120,10 @@ def share_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
 
 def _require_reader(stmt: ir.Instr, rest: ir.Instr, results: Sequence[object]) -> None:
     """Refuses more than reads of whole results, of each of which `rest` reads the last rows."""
-    tiles = tiles_of(*results)
+    tiles = pieces.tiles_of(*results)
     for whole, half in zip(operand_roles(stmt), operand_roles(rest), strict=True):
         _, _, written, value = whole
-        if tiles & tiles_of(value) and (written or whole == half or value not in results):
+        if tiles & pieces.tiles_of(value) and (written or whole == half or value not in results):
             raise refuse(stmt, f"{stmt.op} does not only read `{min(tiles)}` in the same rows")
 
 
@@ -140,7 +132,8 @@ class _Cut:
 
     def __init__(self, kernel: ir.Kernel, site: Site, stmt: ir.Instr, many: int) -> None:
         self.kernel, self.site = kernel, site
-        self.rows = piece_shape(kernel, site, tile_operand(stmt, stmt.operands[0], "dst"))[0]
+        result = pieces.tile_operand(stmt, stmt.operands[0], "dst")
+        self.rows = pieces.piece_shape(kernel, site, result)[0]
         if isinstance(self.rows, ir.Const) and self.rows.value < 2:
             raise refuse(stmt, "there are no two rows to split")
         part, whole = (1, 2) if many == 4 else (many, 8)
@@ -151,7 +144,8 @@ class _Cut:
         """An instruction of as many rows, or of one for all, over the first of them; the rest."""
         operands = OPS[stmt.op].operands
         if operands[0].shape[0] != "M" or any(
-            "M" in operand.shape[1:] or operand.role == "readwrite" for operand in operands
+            "M" in operand.shape[1:] or operand.role == "readwrite" or operand.spaces == ("hbm",)
+            for operand in operands
         ):
             raise refuse(stmt, f"{stmt.op} does not work row by row")
         _require_apart(stmt)
@@ -159,8 +153,6 @@ class _Cut:
         first: dict[str, ir.TileRef] = {}
         rest: dict[str, ir.TileRef] = {}
         for name, _, _, value in operand_roles(stmt):
-            if isinstance(value, ir.TensorRef):
-                raise refuse(stmt, f"{stmt.op} moves a result between SRAM and HBM")
             if isinstance(value, ir.TileRef) and shape_of[name][0] == "M":
                 broadcast = shape_of[name].endswith("b")
                 first[name], rest[name] = self._halves_of(stmt, value, broadcast)
@@ -172,8 +164,8 @@ class _Cut:
     ) -> tuple[ir.TileRef, ir.TileRef]:
         if ref.rows.step is not None:
             raise refuse(stmt, f"the rows of `{ref.tile}` have a step")
-        rows = piece_shape(self.kernel, self.site, ref)[0]
-        if rows == ONE and broadcast:
+        rows = pieces.piece_shape(self.kernel, self.site, ref)[0]
+        if rows == pieces.ONE and broadcast:
             return ref, ref
         if not shapes.same_value(rows, self.rows):
             raise refuse(stmt, f"`{ref.tile}` may have other rows than the result")
@@ -196,7 +188,7 @@ def _require_apart(stmt: ir.Instr) -> None:
             raise refuse(stmt, f"it uses two pieces of `{ref.tile}`, one written")
 
 
-@edit(50, on=SFU, scope=_next_and_extents, exact=True)
+@edit(50, on=pieces.SFU, scope=_next_and_extents, exact=True)
 def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Context) -> ir.Kernel:
     """Two neighbouring SFU instructions over adjoining rows become one.
 
@@ -214,8 +206,8 @@ def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     one, two = ({name: v for name, _, _, v in operand_roles(s)} for s in (first, second))
     if one.keys() != two.keys():
         raise refuse(second, "the two instructions differ in their keywords")
-    results = [tile_operand(part, part.operands[0], "dst") for part in (first, second)]
-    rows = [piece_shape(kernel, site, ref)[0] for ref in results]
+    results = [pieces.tile_operand(part, part.operands[0], "dst") for part in (first, second)]
+    rows = [pieces.piece_shape(kernel, site, ref)[0] for ref in results]
     joined: dict[str, ir.TileRef] = {}
     for name, ref in one.items():
         other = two[name]
@@ -223,8 +215,8 @@ def merge_rows(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
             if ref != other:
                 raise refuse(second, f"the two instructions differ in `{name}`")
             continue
-        both = [piece_shape(kernel, site, ref)[0] for ref in (ref, other)]
-        if not (ref == other and name in _BROADCAST and both[0] == ONE):
+        both = [pieces.piece_shape(kernel, site, ref)[0] for ref in (ref, other)]
+        if not (ref == other and name in _BROADCAST and both[0] == pieces.ONE):
             if not all(map(shapes.same_value, both, rows)):
                 raise refuse(second, f"`{ref.tile}` may have other rows than the result")
             joined[name] = _joined(kernel, site, second, ref, other)

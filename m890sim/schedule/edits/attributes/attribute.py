@@ -12,9 +12,9 @@ from typing import Any
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.kernel.transform import expressions, name_of
+from m890sim.kernel.transform import expressions
 from m890sim.schedule.core import tree
-from m890sim.schedule.core.effects import operand_roles, touches
+from m890sim.schedule.core.effects import same_dtype, touches
 from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.scopes import in_stages, of_dtypes
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse, statement
@@ -174,11 +174,8 @@ def set_dtype(kernel: ir.Kernel, site: Site, argument: Argument, context: Contex
         raise refuse(tile, f"{argument} does not reach as far as {tile.dtype} of {tile.name}")
     if argument == tile.dtype:
         return kernel
-    around = site[:-1]
-    for path, stmt in tree.index(kernel).nodes.items():
-        if isinstance(stmt, ir.Instr) and touches(stmt, tile.name) and path > site:
-            if path[: len(around)] != around:
-                break  # the tile is not visible from here on
+    for path, stmt in tree.sites(kernel, site[:-1]):
+        if path > site and isinstance(stmt, ir.Instr) and touches(stmt, tile.name):
             _require_use(kernel, path, stmt, tile, argument)
     return _set(kernel, site, dtype=argument)
 
@@ -194,12 +191,7 @@ def _require_use(
         for part in (part for expr in expressions(stmt) for part in ir.walk_expr(expr)):
             if isinstance(part, ir.Const) and MOST_BF16 < abs(part.value) < math.inf:
                 raise refuse(stmt, f"a literal beside {tile.name} is infinite in bf16")
-    tied = {
-        name_of(value)
-        for name, _, _, value in operand_roles(stmt)
-        if name in OPS[stmt.op].same_dtype and isinstance(value, (ir.TileRef, ir.TensorRef))
-    }
-    tensors = tree.tensors(kernel)
+    tied, tensors = same_dtype(stmt), tree.tensors(kernel)
     for name in sorted(tied - {tile.name}) if tile.name in tied else ():
         other = (tensors.get(name) or tree.declaration(kernel, site, name)).dtype
         if other != dtype:

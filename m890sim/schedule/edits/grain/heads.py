@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
+from collections.abc import Callable
 
-from m890sim.kernel import ir
-from m890sim.kernel.arithmetic import add, times
+from m890sim.kernel import ir, shapes
 from m890sim.kernel.transform import expressions, names_in, substitute_block
 from m890sim.schedule.core.fingerprints import bag_of_kernel
-from m890sim.schedule.core.fusion import changed
+from m890sim.schedule.core.integers.failures import range_at_launch
 from m890sim.schedule.core.memo import Memo, by_node
 from m890sim.schedule.core.names import Namer
-from m890sim.schedule.core.room import require_shallow
-from m890sim.schedule.core.tree import SiteTransformer, expect, replace
+from m890sim.schedule.core.tree import Body, expect, replace, tensors
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
 from m890sim.schedule.edits.attributes.tunable import require_value
-from m890sim.schedule.edits.grain.groups import groups, require_whole_groups
-from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Homes, Rows, is_position_mask
+from m890sim.schedule.edits.grain.packed_rows import ONE, ROWS, Packer
 
 GROW, KEEP = "grow", "keep"
 
@@ -73,14 +70,15 @@ def pack_heads(kernel: ir.Kernel, site: Site, argument: Argument, context: Conte
     assert head is not None
 
     def pack() -> tuple[set[ir.Expr], ir.Kernel]:
-        packer = Packer(Rows(kernel, site, head[0]), site, *head)
+        packer = Packer(kernel, site, *head)
         number = stmt.vars.index(packer.head)
-        whole = groups(kernel, stmt, number, packer.group)
-        require_whole_groups(kernel, stmt, packer.head, packer.group, whole)
+        whole = _groups(kernel, stmt, number, packer.group)
+        _require_whole_groups(kernel, stmt, packer.head, packer.group, whole)
         extents = (*stmt.extents[:number], whole, *stmt.extents[number + 1 :])
         body = packer.block(stmt.body)
         packed = dataclasses.replace(stmt, extents=extents, body=body)
-        return packer.heights(), replace(kernel, site, packed)
+        heights = {tile.rows for tile in packer.held[ROWS].values()} - {ONE}
+        return heights, replace(kernel, site, packed)
 
     # For both arguments. Which of several divided variables is meant goes by the text's order.
     heights = _LEGAL.checked((bag_of_kernel(kernel),), lambda: pack()[0], site, head)
@@ -157,86 +155,69 @@ def _behind(kernel: ir.Kernel, group: ir.Expr) -> int:
     return max(places, default=-1) + 1
 
 
-# ---- the packed phase ----
-
-_PACKED: Memo[ir.Stmt] = Memo()
+# ---- groups ----
 
 
-class Packer(SiteTransformer):
-    """Writes a phase's body for whole groups instead of heads; refuses other uses of the head."""
+def _groups(kernel: ir.Kernel, stmt: ir.Cores, number: int, group: ir.Expr) -> ir.Expr:
+    """The number of groups that a phase's variable runs through."""
+    extent, head = stmt.extents[number], stmt.vars[number]
+    names = set(names_in(group))
+    lets = {part.name: part.value for part in kernel.body if isinstance(part, ir.Let)}
+    if names & set(stmt.vars) or not names <= {*lets, *kernel.symbols, *kernel.tunables}:
+        raise refuse(stmt, f"what `{head}` is divided by is not known outside the phase")
+    size, whole = (lets.get(e.id, e) if isinstance(e, ir.Name) else e for e in (group, extent))
+    numbers = [shapes.simplify(expr, kernel.tunables) for expr in (size, whole)]
+    values = [int(number.value) for number in numbers if isinstance(number, ir.Const)]
+    heads, count = extent, None
+    if isinstance(size, ir.Op) and size.op == "//" and shapes.same_value(size.args[0], whole):
+        count = size.args[1]
+    elif len(values) == 2:
+        if values[0] >= 1 and values[1] % values[0] == 0:
+            return ir.Const(values[1] // values[0])
+    elif isinstance(whole, ir.Op) and whole.op == "*":
+        for one, other in (whole.args[::-1], whole.args):
+            if shapes.same_value(one, size) or one == group:
+                heads, count = group, other
+    if count is None:
+        found = f"`{head}` is divided by no `HQ // HKV` with HQ its extent"
+        raise refuse(stmt, f"{found}, and its extent is no multiple of the divisor")
+    least = range_at_launch(kernel, heads).low
+    if least is None or least < 0:
+        raise refuse(stmt, "the number of heads may be below zero")
+    return count
 
-    def __init__(self, rows: Rows, site: Site, head: str, group: ir.Expr) -> None:
-        super().__init__(site)
-        self.rows, self.head, self.group = rows, head, group
-        self.divided = (ir.Name(head), group)
-        self.homes: Homes = {}  # of the instruction being mapped
 
-    def heights(self) -> set[ir.Expr]:
-        """The rows of the tiles that grow, but for single ones."""
-        return {self.rows.tiles[key].rows for key in self.rows.held[ROWS]} - {ONE}
+def _require_whole_groups(
+    kernel: ir.Kernel, stmt: ir.Cores, head: str, group: ir.Expr, whole: ir.Expr
+) -> None:
+    """Refuses a phase that would not trap where the last group has fewer heads than the others."""
+    dims = {name: tensor.dims for name, tensor in tensors(kernel).items()}
+    pick = ir.Op("//", (ir.Name(head), group))
+    lets = [part for part in ir.walk(stmt.body) if isinstance(part, ir.Let)]
+    others = {let.name for let in lets if let.value != pick}
+    chosen = {pick, *(ir.Name(let.name) for let in lets if let.name not in others)}
 
-    def holds(self, what: str, ref: ir.TileRef) -> bool:
-        """Whether a tile of the instruction holds rows, or keys."""
-        return self.homes[ref.tile] in self.rows.held[what]
+    def picks(part: ir.Stmt) -> bool:
+        return isinstance(part, ir.Instr) and any(
+            entry in chosen and shapes.same_value(dim, whole)
+            for ref in part.operands
+            if isinstance(ref, ir.TensorRef)
+            for entry, dim in zip(ref.index, dims[ref.tensor], strict=True)
+        )
 
-    def statement(self, stmt: ir.Stmt) -> ir.Stmt:
-        if not isinstance(stmt, ir.TileDecl):
-            return super().statement(stmt)
-        if not any(self.site in sites for sites in self.rows.held.values()):
-            return stmt
-        rows = self.group if stmt.rows == ONE else times(stmt.rows, self.group)
-        require_shallow(stmt, rows)
-        return dataclasses.replace(stmt, rows=rows)
+    if not any(picks(part) for part in ir.walk(stmt.body)):
+        raise refuse(stmt, f"no tensor of one index a group is indexed by `{head}` // the group")
+    if _picks_and_stores(stmt.body, picks)[1]:
+        found = f"a tensor is indexed by `{head}` // the group in a branch only"
+        raise refuse(stmt, f"{found}, and something is stored outside of it")
 
-    def instruction(self, stmt: ir.Instr) -> ir.Stmt:
-        self.homes = self.rows.homes[self.site]
-        packed = frozenset(n for n, home in self.homes.items() if home in self.rows.held[ROWS])
-        make = partial(self.packed, stmt)
-        return _PACKED.checked((stmt,), make, self.head, self.group, packed)
 
-    def packed(self, stmt: ir.Instr) -> ir.Stmt:
-        """An instruction on whole groups."""
-        made, target = super().instruction(stmt), stmt.operands[0] if stmt.operands else None
-        if is_position_mask(stmt) and isinstance(target, ir.TileRef) and self.holds(ROWS, target):
-            before = stmt.keyword("group", ONE)
-            assert isinstance(made, ir.Instr) and isinstance(before, ir.Const | ir.Name | ir.Op)
-            group = self.group if before == ONE else times(before, self.group)
-            return changed(made, *made.operands, group=group)
-        return made
-
-    def use(self, name: ir.Name) -> ir.Expr:
-        if name.id == self.head:
-            found = f"`{self.head}` is used other than as `{self.head} // G`"
-            raise refuse(self.stmt, f"{found} and as an index of a tensor")
-        return name
-
-    def expr(self, expr: ir.Expr) -> ir.Expr:
-        divided = isinstance(expr, ir.Op) and expr.op == "//" and expr.args == self.divided
-        return self.divided[0] if divided else super().expr(expr)
-
-    def tile(self, ref: ir.TileRef) -> ir.TileRef:
-        ref = super().tile(ref)
-        if not self.holds(ROWS, ref) or ref.rows == ir.FULL:
-            return ref
-        if ref.rows.step is not None:
-            raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row")
-        ends = [
-            None if end is None else times(end, self.group)
-            for end in (ref.rows.start, ref.rows.stop)
-        ]
-        require_shallow(self.stmt, *(end for end in ends if end is not None), ONE)
-        return dataclasses.replace(ref, rows=ir.Slice(*ends))
-
-    def tensor(self, ref: ir.TensorRef) -> ir.TensorRef:
-        index = list(ref.index)
-        for place, entry in enumerate(ref.index):
-            if entry != ir.Name(self.head):
-                index[place] = self.entry(entry)
-                continue
-            behind = [e for e in ref.index[place + 1 :] if isinstance(e, ir.Slice | ir.Gather)]
-            if len(behind) != 1 or ref.index.count(entry) != 1:
-                found = f"a piece of `{ref.tensor}` must have one index `{self.head}`"
-                raise refuse(self.stmt, f"{found}, and one slice behind it")
-            first = times(ir.Name(self.head), self.group)
-            index[place] = ir.Slice(first, add(first, self.group))
-        return dataclasses.replace(ref, index=tuple(index))
+def _picks_and_stores(body: Body, picks: Callable[[ir.Stmt], bool]) -> tuple[bool, bool]:
+    """Whether a block certainly picks a group, and whether it may store where it picks none."""
+    picked = stored = False
+    for stmt in body:
+        inner = [_picks_and_stores(part, picks) for part in ir.blocks(stmt)]
+        stores = isinstance(stmt, ir.Instr) and stmt.op == "store"
+        picked = picked or picks(stmt) or (bool(inner) and all(found for found, _ in inner))
+        stored = stored or stores or any(found for _, found in inner)
+    return picked, stored and not picked

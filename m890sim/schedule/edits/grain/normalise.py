@@ -13,7 +13,7 @@ from m890sim.schedule.core.liveness import Written, written_before
 from m890sim.schedule.core.pieces import ONE, count_mentions, piece_shape, tile_operand, tiles_of
 from m890sim.schedule.core.room import require_place
 from m890sim.schedule.core.tree import declaration
-from m890sim.schedule.edit import Argument, Context, Site, edit, refuse
+from m890sim.schedule.edit import Argument, Context, Site, edit, refuse, require
 
 RANGE = ("f32", "bf16")  # hold what a row is before it is divided
 
@@ -54,55 +54,55 @@ def normalise_last(
     pair = fusion_at(kernel, site, "matmul")
     first, second, result, target = pair.first, pair.second, pair.result, pair.target
     source, divisor = tile_operand(first, first.operands[1], "a"), first.operands[2]
-    if second.operands[1] != result:
-        raise refuse(second, f"the next use of `{result.tile}` is no matmul that streams it")
-    if {result.tile, target.tile} & tiles_of(divisor):
-        raise refuse(first, f"`{result.tile}` has more than one part in the two instructions")
+    streamed = f"the next use of `{result.tile}` is no matmul that streams it"
+    require(second.operands[1] == result, second, streamed)
+    alone = tiles_of(divisor).isdisjoint(tiles_of(result, target))
+    require(alone, first, f"`{result.tile}` has more than one part in the two instructions")
     if isinstance(divisor, ir.TileRef):
-        if not shapes.same_value(piece_shape(kernel, site, divisor)[1], ONE, kernel.tunables):
-            raise refuse(first, f"`{divisor.tile}` has more than one column")
-    elif not finite(divisor):
-        raise refuse(first, "the divisor must be finite")
+        columns = piece_shape(kernel, site, divisor)[1]
+        single = shapes.same_value(columns, ONE, kernel.tunables)
+        require(single, first, f"`{divisor.tile}` has more than one column")
+    else:
+        require(finite(divisor), first, "the divisor must be finite")
     pair.require_shape(source)
     decl = declaration(kernel, site, result.tile)
-    if decl.dtype not in RANGE:
-        raise refuse(decl, f"`{result.tile}` may not hold undivided rows")
+    require(decl.dtype in RANGE, decl, f"`{result.tile}` may not hold undivided rows")
     pair.require_dead()
     pair.require_unwritten(tiles_of(divisor))
     require_place(kernel, first)
     kept: tuple[ir.Stmt, ...] = ()
     if source != result:
         kept = (ir.Instr("copy", (result, source), (), first.comments, first.loc),)
-    last = ir.Instr(first.op, (target, target, divisor), _engine(first), loc=first.loc)
+    engine = tuple((name, value) for name, value in first.keywords if name == "engine")
+    last = ir.Instr(first.op, (target, target, divisor), engine, loc=first.loc)
     if second.keyword("accumulate") is not True or _filled(kernel, pair.second_site, target):
         return pair.join(second, last, early=kept)
-    loop_site = _loop_of(kernel, site, first)
-    loop = tree.node(kernel, loop_site)
-    assert isinstance(loop, ir.Loop)
-    if count_mentions(loop, target.tile) != 1:
-        raise refuse(loop, f"the loop does more to `{target.tile}` than this matmul")
+    loop_site = site[:-1]
+    if isinstance(tree.parent_of(kernel, site), ir.Stage):
+        loop_site = loop_site[:-1]
+    loop = tree.node(kernel, loop_site) if loop_site else None
+    if not isinstance(loop, ir.Loop):
+        found = "the matmul adds to what is no fresh 0, and is not directly in a loop"
+        raise refuse(first, found)
+    once = count_mentions(loop, target.tile) == 1
+    require(once, loop, f"the loop does more to `{target.tile}` than this matmul")
     inside = known_effects(loop)
-    if inside.writes & tiles_of(divisor):
-        raise refuse(loop, "the divisor changes in the loop")
+    same = inside.writes.isdisjoint(tiles_of(divisor))
+    require(same, loop, "the divisor changes in the loop")
     named = {*names_in(target), *names_in(divisor), *tiles_of(target, divisor)}
-    if named & inside.defines:
-        name = min(named & inside.defines)
+    for name in sorted(named & inside.defines):
         raise refuse(loop, f"`{name}` is defined in the loop, which the division has to leave")
-    if not _filled(kernel, loop_site, target):
-        raise refuse(loop, f"`{target.tile}` is not filled with 0 in front of the loop")
+    filled = _filled(kernel, loop_site, target)
+    require(filled, loop, f"`{target.tile}` is not filled with 0 in front of the loop")
     if not integers_at(kernel, loop_site).runs(loop):
         for piece in (target, divisor):
             if isinstance(piece, ir.TileRef) and not written_before(kernel, loop_site, piece):
                 found = f"`{piece.tile}` is not certainly written before it, in this piece"
                 raise refuse(loop, f"the loop may have no iteration, and {found}")
-    if not kept and len(tree.block(kernel, site)[0]) == 1:
-        raise refuse(first, "nothing would be left of the block around it")
+    more = kept or len(tree.block(kernel, site)[0]) > 1
+    require(more, first, "nothing would be left of the block around it")
     changed = pair.join(second, early=kept)
     return tree.replace(changed, loop_site, tree.node(changed, loop_site), last)
-
-
-def _engine(stmt: ir.Instr) -> tuple[tuple[str, ir.Keyword], ...]:
-    return tuple((name, value) for name, value in stmt.keywords if name == "engine")
 
 
 def _filled(kernel: ir.Kernel, site: Site, target: ir.TileRef) -> bool:
@@ -116,13 +116,3 @@ def _filled(kernel: ir.Kernel, site: Site, target: ir.TileRef) -> bool:
             filled.write(stmt)
             return stmt.operands[1] == ir.Const(0.0) and filled.covers(target)
     return False
-
-
-def _loop_of(kernel: ir.Kernel, site: Site, stmt: ir.Instr) -> Site:
-    """The loop that a statement is in, directly or in one of its stages."""
-    around = site[:-1]
-    if around and isinstance(tree.node(kernel, around), ir.Stage):
-        around = around[:-1]
-    if not around or not isinstance(tree.node(kernel, around), ir.Loop):
-        raise refuse(stmt, "the matmul adds to what is no fresh 0, and is not directly in a loop")
-    return around

@@ -1,24 +1,26 @@
-"""Which tiles of a phase hold rows of one query head, and would hold those of a group instead."""
+"""A phase for groups of heads: tiles that hold rows of one query head would hold a group's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir, shapes
-from m890sim.kernel.transform import values_of
+from m890sim.kernel.arithmetic import add, times
+from m890sim.kernel.transform import Entry, values_of
 from m890sim.schedule.core.effects import operand_roles
+from m890sim.schedule.core.fusion import changed
 from m890sim.schedule.core.memo import Memo, by_node
-from m890sim.schedule.core.tree import node
-from m890sim.schedule.edit import EditError, Site, refuse
+from m890sim.schedule.core.room import require_shallow
+from m890sim.schedule.core.tree import SiteTransformer, node
+from m890sim.schedule.edit import EditError, Site, refuse, require
 
 ONE = ir.Const(1)
 ROWS, KEYS = "rows", "keys"  # what a tile may hold: rows of a head, keys of several heads a token
 _SHAPES = {name: {o.name: o.shape for o in row.operands} for name, row in OPS.items()}
 _MASKS = ("causal_mask", "window_mask")
-Homes = Mapping[str, Site]  # a tile's name -> where it is declared
 Held = tuple[str, str]  # what a tile holds, and its name
 
 
@@ -36,61 +38,48 @@ class Says:
     refused: tuple[tuple[Held, str], ...] = ()
 
 
-class Rows:
-    """The tiles of a phase's body by what they hold, and the instructions that touch them.
+class Packer(SiteTransformer):
+    """Writes a phase's body for groups of heads instead of one: the tiles of rows of heads grow.
 
-    head: the work-item variable that picks a query head. Raises: EditError where an instruction
-    needs a tile to hold something else.
+    head: the work-item variable that picks a query head; group: how many become one. Raises:
+    EditError where an instruction needs a tile to hold something else, or uses the head otherwise.
     """
 
-    def __init__(self, kernel: ir.Kernel, site: Site, head: str) -> None:
-        self.kernel, self.head = kernel, head
-        self.tiles: dict[Site, ir.TileDecl] = {}
-        self.homes: dict[Site, Homes] = {}  # of the tiles of the instruction at a site
-        self.held: dict[str, set[Site]] = {ROWS: set(), KEYS: set()}
-        uses: list[tuple[ir.Instr, Homes, Says]] = []
-        self._collect(node(kernel, site), site, {}, uses)
-        for _, homes, says in uses:
-            for what, name in says.holds:
-                self.held[what].add(homes[name])
+    def __init__(self, kernel: ir.Kernel, site: Site, head: str, group: ir.Expr) -> None:
+        super().__init__(site)
+        self.kernel, self.head, self.group = kernel, head, group
+        self.divided = (ir.Name(head), group)
+        self.decls: dict[str, ir.TileDecl] = {}  # of the tiles at the statement: a name has one
+        self.held: dict[str, dict[int, ir.TileDecl]] = {ROWS: {}, KEYS: {}}  # what tiles hold
+        uses: list[tuple[ir.Instr, dict[str, ir.TileDecl], Says]] = []
+        for stmt in ir.walk(ir.children(node(kernel, site))):
+            if isinstance(stmt, ir.TileDecl):
+                self.decls[stmt.name] = stmt
+            elif isinstance(stmt, ir.Instr):
+                decls = {name: self.decls[name] for name in tile_names(stmt)}
+                key = (stmt, kernel.params, *decls.values())
+                says = _SAYS.checked(key, partial(self.says, stmt), type(self), head)
+                uses.append((stmt, decls, says))
+                for what, name in says.holds:
+                    self.held[what][id(decls[name])] = decls[name]
         rows, before = self.held[ROWS], -1
         while len(rows) != before:
             before = len(rows)
-            for _, homes, says in uses:
-                if any(homes[name] in self.held[what] for what, name in says.joins):
-                    rows.update(homes[name] for name in says.follows)
-        for stmt, homes, says in uses:
+            for _, decls, says in uses:
+                if any(id(decls[name]) in self.held[what] for what, name in says.joins):
+                    rows.update({id(decls[name]): decls[name] for name in says.follows})
+        for stmt, decls, says in uses:
             for (what, name), reason in says.refused:
-                if homes[name] in self.held[what]:
+                if id(decls[name]) in self.held[what]:
                     raise refuse(stmt, reason)
 
-    def _collect(
-        self,
-        stmt: ir.Stmt,
-        site: Site,
-        scope: Homes,
-        uses: list[tuple[ir.Instr, Homes, Says]],
-    ) -> None:
-        """Notes the tiles and instructions in a statement, with the tiles visible around it."""
-        first = 0
-        for body in ir.blocks(stmt):
-            visible = dict(scope)
-            for place, child in enumerate(body, first):
-                at = (*site, place)
-                if isinstance(child, ir.TileDecl):
-                    visible[child.name] = at
-                    self.tiles[at] = child
-                elif isinstance(child, ir.Instr):
-                    homes = self.homes[at] = {name: visible[name] for name in tile_names(child)}
-                    decls = {name: self.tiles[home] for name, home in homes.items()}
-                    key = (child, self.kernel.params, *decls.values())
-                    make = partial(self.says, child, decls)
-                    uses.append((child, homes, _SAYS.checked(key, make, type(self), self.head)))
-                else:
-                    self._collect(child, at, visible, uses)
-            first += len(body)
+    def holds(self, what: str, ref: ir.TileRef) -> bool:
+        """Whether a tile at the statement holds rows, or keys."""
+        return id(self.decls[ref.tile]) in self.held[what]
 
-    def says(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Says:
+    # ---- what tiles hold ----
+
+    def says(self, stmt: ir.Instr) -> Says:
         """What an instruction says about its tiles. Raises: EditError where no head has its own."""
         if OPS[stmt.op].family == "dma":
             return self.transfer(stmt)
@@ -102,7 +91,7 @@ class Rows:
 
         def rows(ref: object) -> ir.Expr:
             assert isinstance(ref, ir.TileRef)
-            return shapes.slice_extent(ref.rows, decls[ref.tile].rows)
+            return shapes.slice_extent(ref.rows, self.decls[ref.tile].rows)
 
         for name, _, written, ref in operand_roles(stmt):
             if not isinstance(ref, ir.TileRef):
@@ -126,9 +115,14 @@ class Rows:
     def transfer(self, stmt: ir.Instr) -> Says:
         """What a load or a store says about its tile."""
         tile, piece = parts_of(stmt)
-        if ir.Name(self.head) in piece.index:
-            return Says(((ROWS, tile.tile),))
-        return self.of_no_head(stmt, ROWS)
+        head = ir.Name(self.head)
+        if head not in piece.index:
+            return self.of_no_head(stmt, ROWS)
+        behind = piece.index[piece.index.index(head) + 1 :]
+        slices = [entry for entry in behind if isinstance(entry, ir.Slice | ir.Gather)]
+        alone = f"a piece of `{piece.tensor}` must have one index `{self.head}`"
+        require(head not in behind and len(slices) == 1, stmt, f"{alone}, and one slice behind it")
+        return Says(((ROWS, tile.tile),))
 
     def of_no_head(self, stmt: ir.Instr, *what: str) -> Says:
         """A transfer of the same rows for every head."""
@@ -139,7 +133,65 @@ class Rows:
         reason = f"the rows of `{tile.tile}` differ from head to head, but {without}"
         return Says(refused=tuple(((each, tile.tile), reason) for each in what))
 
+    # ---- the packed phase ----
 
+    def statement(self, stmt: ir.Stmt) -> ir.Stmt:
+        if not isinstance(stmt, ir.TileDecl):
+            return super().statement(stmt)
+        self.decls[stmt.name] = stmt
+        if not any(id(stmt) in held for held in self.held.values()):
+            return stmt
+        rows = self.group if stmt.rows == ONE else times(stmt.rows, self.group)
+        require_shallow(stmt, rows)
+        return dataclasses.replace(stmt, rows=rows)
+
+    def instruction(self, stmt: ir.Instr) -> ir.Stmt:
+        packed = frozenset(n for n in tile_names(stmt) if id(self.decls[n]) in self.held[ROWS])
+        make = partial(self.packed, stmt)
+        return _PACKED.checked((stmt,), make, self.head, self.group, packed)
+
+    def packed(self, stmt: ir.Instr) -> ir.Stmt:
+        """An instruction on whole groups."""
+        made, target = super().instruction(stmt), stmt.operands[0] if stmt.operands else None
+        if is_position_mask(stmt) and isinstance(target, ir.TileRef) and self.holds(ROWS, target):
+            before = stmt.keyword("group", ONE)
+            assert isinstance(made, ir.Instr) and isinstance(before, ir.Const | ir.Name | ir.Op)
+            group = self.group if before == ONE else times(before, self.group)
+            return changed(made, *made.operands, group=group)
+        return made
+
+    def use(self, name: ir.Name) -> ir.Expr:
+        if name.id == self.head:
+            found = f"`{self.head}` is used other than as `{self.head} // G`"
+            raise refuse(self.stmt, f"{found} and as an index of a tensor")
+        return name
+
+    def expr(self, expr: ir.Expr) -> ir.Expr:
+        divided = isinstance(expr, ir.Op) and expr.op == "//" and expr.args == self.divided
+        return self.divided[0] if divided else super().expr(expr)
+
+    def tile(self, ref: ir.TileRef) -> ir.TileRef:
+        ref = super().tile(ref)
+        if not self.holds(ROWS, ref) or ref.rows == ir.FULL:
+            return ref
+        return dataclasses.replace(ref, rows=ir.Slice(*self.ends(ref, self.group)))
+
+    def ends(self, ref: ir.TileRef, factor: ir.Expr) -> list[ir.Expr | None]:
+        """Where the rows of a piece begin and end, of which each becomes so many."""
+        step = f"a piece of `{ref.tile}` takes every {ref.rows.step}-th row"
+        require(ref.rows.step is None, self.stmt, step)
+        ends = [end and times(end, factor) for end in (ref.rows.start, ref.rows.stop)]
+        require_shallow(self.stmt, *(end for end in ends if end is not None), ONE)
+        return ends
+
+    def entry(self, entry: Entry) -> Entry:
+        if entry != ir.Name(self.head):
+            return super().entry(entry)
+        first = times(ir.Name(self.head), self.group)
+        return ir.Slice(first, add(first, self.group))
+
+
+_PACKED: Memo[ir.Stmt] = Memo()
 _SAYS: Memo[Says] = Memo()
 
 

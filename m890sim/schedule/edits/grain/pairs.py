@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 from m890sim.kernel import ir, shapes
 from m890sim.kernel.arithmetic import add, subtract, times
@@ -16,12 +15,11 @@ from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room
 from m890sim.schedule.core.tree import expect, replace
 from m890sim.schedule.edit import Argument, Context, Planned, Site, edit, refuse
-from m890sim.schedule.edits.grain.heads import Packer
 from m890sim.schedule.edits.grain.packed_rows import (
     KEYS,
     ONE,
     ROWS,
-    Rows,
+    Packer,
     Says,
     is_position_mask,
     parts_of,
@@ -134,7 +132,7 @@ _LEGAL: Memo[bool] = Memo()
 
 def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int) -> ir.Kernel:
     number = stmt.vars.index(head)
-    pairer = _Pairer(Pairs(kernel, site, head), site, head, count)
+    pairer = _Pairer(kernel, site, head, count)
     body = pairer.block(stmt.body)
     outer = pairer.namer.fresh("w")
     first = ir.Let(head, times(ir.Name(outer), count), loc=stmt.loc)
@@ -150,11 +148,20 @@ def _paired(kernel: ir.Kernel, site: Site, stmt: ir.Cores, head: str, count: int
     return replace(kernel, site, changed)
 
 
-class Pairs(Rows):
-    """Rows of heads that stand behind each other, and tiles of keys, head after head a token."""
+class _Pairer(Packer):
+    """Writes a phase's body for several heads, whose rows stand behind each other in a tile.
 
-    def says(self, stmt: ir.Instr, decls: Mapping[str, ir.TileDecl]) -> Says:
-        found = super().says(stmt, decls)
+    Tiles of keys hold those of a token head after head.
+    """
+
+    def __init__(self, kernel: ir.Kernel, site: Site, head: str, count: int) -> None:
+        super().__init__(kernel, site, head, ir.Const(count))
+        self.namer = Namer(kernel)
+        self.heads = ir.Name(self.namer.fresh("heads"))
+        self.row: ir.Name | None = None  # the loop's variable where a matmul of one head is written
+
+    def says(self, stmt: ir.Instr) -> Says:
+        found = super().says(stmt)
         if stmt.op in ("load", "store"):
             return found
         stationary = stmt.operands[2] if stmt.op == "matmul" else None
@@ -179,18 +186,7 @@ class Pairs(Rows):
         other = (ROWS if role == KEYS else KEYS, tile.tile)
         return Says(((role, tile.tile),), refused=((other, f"`{tile.tile}` holds keys and rows"),))
 
-
-class _Pairer(Packer):
-    """Writes a phase's body for several heads; refuses other uses of the head."""
-
-    def __init__(self, rows: Pairs, site: Site, head: str, count: int) -> None:
-        super().__init__(rows, site, head, ir.Const(count))
-        self.namer = Namer(rows.kernel)
-        self.heads = ir.Name(self.namer.fresh("heads"))
-        self.row: ir.Name | None = None  # the loop's variable where a matmul of one head is written
-
     def instruction(self, stmt: ir.Instr) -> ir.Stmt:
-        self.homes = self.rows.homes[self.site]
         keys = stmt.operands[2] if stmt.op == "matmul" else None
         if not isinstance(keys, ir.TileRef) or not self.holds(KEYS, keys):
             return self.packed(stmt)
@@ -206,7 +202,7 @@ class _Pairer(Packer):
         return expr
 
     def tile(self, ref: ir.TileRef) -> ir.TileRef:
-        rows, height = ref.rows, self.rows.tiles[self.homes[ref.tile]].rows
+        rows, height = ref.rows, self.decls[ref.tile].rows
         if self.holds(ROWS, ref):
             if rows != ir.FULL:
                 raise refuse(self.stmt, f"a piece of `{ref.tile}` has not all rows of a head")
@@ -215,38 +211,31 @@ class _Pairer(Packer):
             return dataclasses.replace(ref, rows=ir.Slice(start, stop))
         if not self.holds(KEYS, ref):
             return ref
-        if rows.step is not None:
-            raise refuse(self.stmt, f"a piece of `{ref.tile}` takes every {rows.step}-th row")
-        end, start = rows.stop or height, rows.start
-        last = times(end, self.heads)
-        begin = None if start is None else times(start, self.heads)
+        begin, last = self.ends(ref, self.heads)
+        last = last or times(height, self.heads)
         if self.row is None:
             return dataclasses.replace(ref, rows=ir.Slice(begin, last))
         first = self.row if begin is None else add(begin, self.row)
-        if not self.has_keys(start or ir.Const(0), end):
+        if not self.has_keys(rows.start or ir.Const(0), rows.stop or height):
             # An empty piece must not begin behind its end.
             first = ir.Op("min", (first, last))
         return dataclasses.replace(ref, rows=ir.Slice(first, last, self.heads))
 
     def has_keys(self, start: ir.Expr, stop: ir.Expr) -> bool:
         """Whether a piece of the keys certainly has rows where the matmul stands."""
-        kernel = self.rows.kernel
         # Scalars of the kernel's top stand for themselves: what they are made of is no help here.
         known = Integers(
-            surroundings(kernel, self.site),
-            outside=surroundings(kernel, self.site[:1]),
-            least={name: 1 for name, value in kernel.tunables.items() if value > 0},
+            surroundings(self.kernel, self.site),
+            outside=surroundings(self.kernel, self.site[:1]),
+            least={name: 1 for name, value in self.kernel.tunables.items() if value > 0},
         )
         return known.below(start, stop)
 
     def entry(self, entry: Entry) -> Entry:
-        if entry == ir.Name(self.head):
-            return ir.Slice(ir.Name(self.head), add(ir.Name(self.head), self.heads))
+        if isinstance(entry, ir.Name) and entry.id == self.head:
+            return ir.Slice(entry, add(entry, self.heads))
         group = _group(entry, self.head)
         if group is not None:
             assert isinstance(entry, ir.Slice) and entry.start is not None
             return ir.Slice(entry.start, add(entry.start, ir.Op("*", (self.heads, group))))
         return super().entry(entry)
-
-    def tensor(self, ref: ir.TensorRef) -> ir.TensorRef:
-        return dataclasses.replace(ref, index=tuple(map(self.entry, ref.index)))

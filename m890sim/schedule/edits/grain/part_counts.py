@@ -11,15 +11,14 @@ from collections.abc import Iterator
 
 from m890sim.kernel import ir
 from m890sim.kernel.transform import expressions, names_in
-from m890sim.schedule.core.effects import effects_of
-from m890sim.schedule.core.pieces import writes
-from m890sim.schedule.core.running.item import ONE, Item, Softmax, blocks_of, softmax_of
+from m890sim.schedule.core.effects import effects_of, touches
+from m890sim.schedule.core.pieces import tiles_of, writes
+from m890sim.schedule.core.running.item import ONE, Softmax, blocks_of
 from m890sim.schedule.core.running.weights import Factor
 from m890sim.schedule.core.tree import Body
-from m890sim.schedule.edit import EditError, refuse
-from m890sim.schedule.edits.grain.merge import weighed, weights
+from m890sim.schedule.edit import EditError, refuse, require
 from m890sim.schedule.edits.grain.packed_rows import parts_of
-from m890sim.schedule.edits.grain.shares import Share, counts_of, largest_count
+from m890sim.schedule.edits.grain.parts import Share, counts_of, largest_count, weighed, weights
 
 
 def is_of_parts(kernel: ir.Kernel, name: str) -> bool:
@@ -45,7 +44,7 @@ def require_parts(kernel: ir.Kernel, name: str) -> None:
     parts, least = ({pair[n] for pair in counts} for n in (0, 1))
     if len(parts) != 1 or len(least) != 1 or ir.Name(name) not in parts | least:
         raise EditError(f"{name} is no number of parts of a range")
-    check = _Check(kernel, parts.pop(), least.pop())
+    check = _PhaseCheck(kernel, parts.pop(), least.pop())
     scratch = check.dims.keys()
     split = [phase for phase in kernel.phases if check.parts in phase.extents]
     merged = [phase for phase in kernel.phases if effects_of(phase).reads & scratch]
@@ -69,7 +68,7 @@ def _using(body: Body, names: set[str]) -> Iterator[ir.Stmt]:
             yield from _using(ir.children(stmt), names)
 
 
-class _Check:
+class _PhaseCheck:
     """The phases that share a number of parts. Raises: EditError where it is used otherwise."""
 
     def __init__(self, kernel: ir.Kernel, parts: ir.Name, least: ir.Name) -> None:
@@ -77,6 +76,7 @@ class _Check:
         self.lets: dict[str, ir.Expr] = {}  # of the phases that split, by name
         self.factor: dict[str, Factor] = {}  # scratch of a maximum -> in the sums' weights
         self.maximum: dict[str, str] = {}  # scratch -> that of its maximum
+        self.used: set[ir.Expr] = set()  # numbers of parts that have something
         self.dims: dict[str, int] = {}  # scratch -> the place of the parts in it
         names = {parts.id, least.id}
         for stmt in _using(kernel.body, names):
@@ -91,14 +91,12 @@ class _Check:
 
     def split(self, phase: ir.Cores) -> None:
         """Refuses a phase that does not take shares of a range, or does more with its parts."""
-        if phase.extents.count(self.parts) != 1:
-            raise refuse(phase, f"{self.parts.id} is two of the phase's extents")
+        once = phase.extents.count(self.parts) == 1
+        require(once, phase, f"{self.parts.id} is two of the phase's extents")
         x = ir.Name(phase.vars[phase.extents.index(self.parts)])
-        item = Item(phase)
-        softmax = softmax_of(item)
-        if softmax.begin is not softmax.fill.operands[1]:
-            reason = "the maximum of a part without keys must be a finite number"
-            raise refuse(softmax.fill, reason)
+        item = Softmax(phase)
+        finite = item.begin is item.fill.operands[1]
+        require(finite, item.fill, "the maximum of a part without keys must be a finite number")
         lets = {s.name: s.value for s in ir.walk(phase.body) if isinstance(s, ir.Let)}
         loops, shares = zip(*(self.whole(loop, x, lets) for loop in item.loops), strict=True)
         some = ir.Op("max", (ONE, largest_count(shares)))
@@ -117,10 +115,11 @@ class _Check:
             store = isinstance(stmt, ir.Instr) and stmt.op == "store"
             if x.id in effects_of(stmt).uses and not store:
                 raise refuse(stmt, f"`{x.id}` is used for something else than its share")
-        homes = self.stored(softmax, x)
-        self.maximum |= dict.fromkeys(homes.values(), homes[softmax.maximum])
-        self.factor[homes[softmax.maximum]] = softmax.factor
+        homes = self.stored(item, x)
+        self.maximum |= dict.fromkeys(homes.values(), homes[item.maximum])
+        self.factor[homes[item.maximum]] = item.factor
         self.lets |= lets
+        self.used.add(some)
 
     def whole(self, loop: ir.Loop, x: ir.Name, lets: dict[str, ir.Expr]) -> tuple[ir.Loop, Share]:
         """The loop over the whole range of which a loop takes a share; the share."""
@@ -135,11 +134,11 @@ class _Check:
                 return whole, share
         raise refuse(loop, f"the loop over {loop.var} does not take a share of its range")
 
-    def stored(self, softmax: Softmax, x: ir.Name) -> dict[str, str]:
+    def stored(self, item: Softmax, x: ir.Name) -> dict[str, str]:
         """Where a part leaves what it carries; refuses an epilogue that does more."""
-        source: dict[object, str] = {piece: name for name, piece in softmax.pieces.items()}
+        source: dict[object, str] = {piece: name for name, piece in item.pieces.items()}
         homes: dict[str, str] = {}
-        for stmt in softmax.item.epilogue:
+        for stmt in item.epilogue:
             op = stmt.op if isinstance(stmt, ir.Instr) else ""
             if isinstance(stmt, ir.Instr) and op == "copy" and stmt.operands[1] in source:
                 source[stmt.operands[0]] = source[stmt.operands[1]]
@@ -154,9 +153,8 @@ class _Check:
                     continue
             if op != "fence" and not isinstance(stmt, ir.TileDecl):
                 raise refuse(stmt, "a part does more than leave what it carries in scratch")
-        if homes.keys() != softmax.pieces.keys():
-            last = softmax.item.body[-1]
-            raise refuse(last, "a part does not leave all that it carries in scratch")
+        left = homes.keys() == item.pieces.keys()
+        require(left, item.body[-1], "a part does not leave all that it carries in scratch")
         return homes
 
     # ---- the phase that merges ----
@@ -167,69 +165,53 @@ class _Check:
         for name, value in own.items():
             if self.lets.get(name, value) != value:
                 raise refuse(phase, f"`{name}` is not what it is in the phase of the parts")
+        parts = [ir.Slice(None, ir.Name(name)) for name in own if own[name] in self.used]
         body = blocks_of(phase.body)[-1]
         instructions = [stmt for stmt in body if isinstance(stmt, ir.Instr)]
         loads = [s for s in instructions if effects_of(s).reads & self.dims.keys()]
-        homes: dict[str, str] = {}  # tile -> the scratch of the parts that it holds
+        held: dict[str, ir.TileRef] = {}  # scratch -> the tile in which all of its parts are
         for stmt in loads:
-            self.load(stmt, own, homes)
+            tile, piece = parts_of(stmt)
+            entry = piece.index[self.dims[piece.tensor]]
+            twice = piece.tensor in held or tile.tile in tiles_of(*held.values())
+            whole = entry in parts and tile.rows == entry and not twice
+            require(whole, stmt, f"this does not load all parts of `{piece.tensor}`")
+            held[piece.tensor] = ir.TileRef(tile.tile, tile.rows)
         for part in body:
-            found = effects_of(part)
-            if ir.blocks(part) and found.reads & self.dims.keys():
-                raise refuse(part, "parts of several rows are merged; split anew instead")
-            if ir.blocks(part) and (found.reads | found.writes) & homes.keys():
-                raise refuse(part, "the parts are not merged in one block")
-        steps = [
-            stmt
-            for stmt in instructions
-            if not homes.keys().isdisjoint(effects_of(stmt).touched) and stmt not in loads
-        ]
-        for total in self.sums(phase, steps, homes):
-            writers = [s for s in ir.walk(body) if isinstance(s, ir.Instr) and writes(s, {total})]
-            if len(writers) != 1:
-                raise refuse(writers[-1], f"`{total}` is written again")
+            if ir.blocks(part):
+                found = effects_of(part)
+                single = found.reads.isdisjoint(self.dims)
+                require(single, part, "parts of several rows are merged; split anew instead")
+                apart = tiles_of(*held.values()).isdisjoint(found.reads | found.writes)
+                require(apart, part, "the parts are not merged in one block")
+        for home, ref in held.items():
+            steps = [s for s in instructions if touches(s, ref.tile) and s not in loads]
+            total = self.total(home, held, [*map(_without_engine, steps)])
+            reason = f"the parts in `{home}` are not merged as split_range does it"
+            require(total, steps[0] if steps else phase, reason)
+            writers = [s for s in body if writes(s, {total})]
+            require(len(writers) == 1, writers[-1], f"`{total}` is written again")
 
-    def load(self, stmt: ir.Instr, lets: dict[str, ir.Expr], homes: dict[str, str]) -> None:
-        """Notes a load of all parts that have something; refuses another one."""
-        tile, piece = parts_of(stmt)
-        entry = piece.index[self.dims[piece.tensor]]
-        stop = entry.stop if isinstance(entry, ir.Slice) and entry.start is None else None
-        used = lets.get(stop.id) if isinstance(stop, ir.Name) and stop.id in self.lets else None
-        some = isinstance(used, ir.Op) and used.op == "max" and used.args[0] == ONE
-        if not some or tile.rows != entry or tile.tile in homes:
-            raise refuse(stmt, f"this does not load all parts of `{piece.tensor}`")
-        homes[tile.tile] = piece.tensor
+    def total(self, home: str, held: dict[str, ir.TileRef], steps: list[ir.Instr]) -> str:
+        """The tile where steps have the largest of the parts, or weigh them and add them up.
 
-    def sums(self, phase: ir.Cores, steps: list[ir.Instr], homes: dict[str, str]) -> Iterator[str]:
-        """What the parts are added up in; refuses any other step than those of `merge`."""
-        tiles = {home: tile for tile, home in homes.items()}
-        done: dict[str, list[ir.Instr]] = {tile: [] for tile in homes}
-        held: dict[str, ir.TileRef] = {}
-        for stmt in steps:
-            read = effects_of(stmt).reads
-            refs = [ref for ref in stmt.operands if isinstance(ref, ir.TileRef)]
-            ref = next((ref for ref in refs if ref.tile in homes and ref.tile in read), None)
-            if ref is None:  # read through a keyword, or written anew
-                raise refuse(stmt, "this is no step of merging parts as split_range does it")
-            keywords = tuple((key, value) for key, value in stmt.keywords if key != "engine")
-            done[ref.tile].append(ir.Instr(stmt.op, stmt.operands, keywords))
-            held.setdefault(ref.tile, ir.TileRef(ref.tile, ref.rows))
-            peak = tiles.get(self.maximum.get(homes[ref.tile], ""))
-            if peak is None or (ref.tile != peak and len(done[peak]) != 3):
-                raise self.other(stmt, homes[ref.tile])
-        for tile, home in homes.items():
-            made, number = done[tile], 0 if home in self.factor else 1
-            total = made[number].operands[0] if len(made) > number else None
-            if not isinstance(total, ir.TileRef):
-                raise self.other(phase, home)
-            if home in self.factor:
-                wanted = weights(held[tile], total, self.factor[home])
-            else:
-                peak = tiles[self.maximum[home]]
-                wanted = weighed(held[tile], total, ir.TileRef(peak, held[tile].rows))
-            if made != wanted:
-                raise self.other(phase, home)
-            yield total.tile
+        held: scratch -> the tile in which all of its parts are. Empty: they do something else.
+        """
+        ref, peak = held[home], held.get(self.maximum.get(home, ""))
+        if peak is None or len(steps) < 2:
+            return ""
+        if peak is ref:
+            total, factor = steps[0].operands[0], self.factor[home]
+            sums = [held[name].tile for name in held if self.maximum.get(name) == home != name]
+            used = all(any(touches(step, name) for name in sums) for step in steps[3:])
+            made = used and steps[:3] == weights(ref, total, factor)
+        else:
+            total = steps[1].operands[0]
+            made = steps == weighed(ref, total, peak)
+        return total.tile if made and isinstance(total, ir.TileRef) else ""
 
-    def other(self, stmt: ir.Stmt, home: str) -> EditError:
-        return refuse(stmt, f"the parts in `{home}` are not merged as split_range does it")
+
+def _without_engine(stmt: ir.Instr) -> ir.Instr:
+    """The instruction as split_range writes it, whichever engine it is for now."""
+    keywords = tuple((key, value) for key, value in stmt.keywords if key != "engine")
+    return ir.Instr(stmt.op, stmt.operands, keywords)

@@ -13,11 +13,10 @@ from m890sim.schedule.core.integers.failures import range_at_launch
 from m890sim.schedule.core.memo import Memo
 from m890sim.schedule.core.names import Namer
 from m890sim.schedule.core.room import require_room, require_shallow
-from m890sim.schedule.core.running.item import ONE, Item, Softmax, blocks_of, softmax_of
-from m890sim.schedule.core.tree import Body, node, replace
+from m890sim.schedule.core.running.item import Softmax, blocks_of
+from m890sim.schedule.core.tree import expect, replace
 from m890sim.schedule.edit import Argument, Context, EditError, Planned, Site, edit, refuse
-from m890sim.schedule.edits.grain.merge import Parts, merge_phase
-from m890sim.schedule.edits.grain.shares import Share, counts_of, largest_count
+from m890sim.schedule.edits.grain.parts import Parts, Share, counts_of, largest_count, merge_phase
 
 PARTS = (2, 4, 8, 16)
 
@@ -71,85 +70,67 @@ def split_range(kernel: ir.Kernel, site: Site, argument: Argument, context: Cont
     if argument not in PARTS or not isinstance(argument, int):
         raise EditError(f"split_range takes one of {PARTS} parts, not {argument!r}")
     # One answer for all numbers of parts.
-    _CHECKED.checked((of_kernel(kernel),), lambda: _checked(kernel, site), site)
-    return lambda: _split(kernel, site, _checked(kernel, site), argument)
+    _CHECKED.checked((of_kernel(kernel),), lambda: bool(_cut(kernel, site)), site)
+    return lambda: _split(kernel, site, _cut(kernel, site), argument)
 
 
-_CHECKED: Memo[Softmax] = Memo()
+_CHECKED: Memo[bool] = Memo()
 
 
-def _checked(kernel: ir.Kernel, site: Site) -> Softmax:
-    """What the loops of a phase carry. Raises: EditError where its range can't be cut."""
-    stmt = node(kernel, site)
-    if not isinstance(stmt, ir.Cores):
-        raise refuse(stmt, "the edit acts on a phase (`for ... in cores(...)`), this is none")
-    item = Item(stmt)
-    for part in (*(part for block in item.outer for part in block), *item.body):
+def _cut(kernel: ir.Kernel, site: Site) -> Parts:
+    """The parts of a phase's range, any number of them. Raises: EditError where it can't be cut."""
+    stmt = expect(kernel, site, ir.Cores)
+    for part in (part for block in blocks_of(stmt.body) for part in block):
         counts = counts_of(part)
         if counts is not None and counts[0] in stmt.extents:
             found = f"the range is cut into parts already, {counts[0].id} says how many"
             raise refuse(stmt, found)
-    softmax = softmax_of(item)
+    softmax = Softmax(stmt)
     require_room(kernel, site, stmt, 1, 2)
-    late = {part.name for part in item.middle if isinstance(part, ir.Let)}
+    late = {part.name for part in softmax.middle if isinstance(part, ir.Let)}
+    namer = Namer(kernel)
+    x, number, least = (ir.Name(namer.fresh(stem)) for stem in ("x", "PARTS", "LEAST"))
     shares: list[Share] = []
-    for loop in item.loops:
-        if not late.isdisjoint(n for e in (loop.start, loop.stop, loop.step) for n in names_in(e)):
+    for loop in softmax.loops:
+        if not late.isdisjoint(names_in(ir.Slice(loop.start, loop.stop, loop.step))):
             found = f"the bounds of the loop over {loop.var} are known only between the loops"
             raise refuse(loop, found)
-        shares.append(Share.of(loop, "share", ir.Name("x"), ir.Name("PARTS"), ir.Name("LEAST")))
+        shares.append(Share.of(loop, namer.fresh("share"), x, number, least))
         require_shallow(loop, shares[-1].end, shares[-1].steps, largest_count(shares))
-    return softmax
+    return Parts(softmax, namer, shares, x, number, least, ir.Name(namer.fresh("used")))
 
 
-def _split(kernel: ir.Kernel, site: Site, softmax: Softmax, number: int) -> ir.Kernel:
+def _split(kernel: ir.Kernel, site: Site, parts: Parts, number: int) -> ir.Kernel:
     """The kernel with the phase cut in two."""
-    item, namer = softmax.item, Namer(kernel)
-    stmt = item.stmt
-    x, parts, least = (ir.Name(namer.fresh(stem)) for stem in ("x", "PARTS", "LEAST"))
-    shares = [Share.of(loop, namer.fresh("share"), x, parts, least) for loop in item.loops]
-    used = ir.Name(namer.fresh("used"))
-    some = ir.Op("max", (ONE, largest_count(shares)))
-    lets = [*(share.length for share in shares), ir.Let(used.id, some, loc=stmt.loc)]
-    both = Parts(softmax, namer, x, parts, used)
+    item, stmt = parts.softmax, parts.softmax.stmt
     # A phase may have no items by a negative extent; no scratch has one.
     lows = [range_at_launch(kernel, extent).low for extent in stmt.extents]
-    both.declare(
+    parts.declare(
         tuple(
             ir.Op("max", (ir.Const(0), extent)) if low is None or low < 0 else extent
             for extent, low in zip(stmt.extents, lows, strict=True)
         )
     )
-    scalars = [part for part in item.prologue if isinstance(part, ir.Let)]
-    before = [part for part in item.prologue if not isinstance(part, ir.Let)]
-    effects = known_effects(*before, *item.middle)
+    effects = known_effects(*item.prologue, *item.middle)
     touched = effects.reads | effects.writes
-    before = [part for part in before if not isinstance(part, ir.TileDecl) or part.name in touched]
-    if softmax.begin is not softmax.fill.operands[1]:
-        floored = (softmax.fill.operands[0], softmax.begin)
-        place = before.index(softmax.fill)
-        before[place] = dataclasses.replace(softmax.fill, operands=floored)
-    bounds = {id(loop): share for loop, share in zip(item.loops, shares, strict=True)}
-    middle = [
-        dataclasses.replace(part, start=bounds[id(part)].begin, stop=bounds[id(part)].end)
-        if isinstance(part, ir.Loop)
-        else part
-        for part in item.middle
-    ]
-    guarded = ir.If(ir.Op("<", (x, used)), (*before, *middle, *both.stores()), loc=stmt.loc)
-    body: Body = (*scalars, *lets, guarded)
-    for block in reversed(item.outer):
-        last = block[-1]
-        assert isinstance(last, ir.If)
-        body = (*block[:-1], dataclasses.replace(last, then=body))
-    first = dataclasses.replace(
-        stmt, vars=(*stmt.vars, x.id), extents=(*stmt.extents, parts), body=body
-    )
-    changed = replace(kernel, site, *both.scratch.values(), first, merge_phase(both, lets))
+    scalars = [part for part in item.prologue if isinstance(part, ir.Let)]
+    others = [part for part in item.prologue if not isinstance(part, ir.Let)]
+    others = [part for part in others if not isinstance(part, ir.TileDecl) or part.name in touched]
+    fill = item.fill
+    begun = dataclasses.replace(fill, operands=(fill.operands[0], item.begin))
+    own: dict[int, ir.Stmt] = {id(fill): begun}
+    for loop, share in zip(item.loops, parts.shares, strict=True):
+        own[id(loop)] = dataclasses.replace(loop, start=share.begin, stop=share.end)
+    inner = [own.get(id(part), part) for part in (*others, *item.middle)]
+    guarded = ir.If(ir.Op("<", (parts.x, parts.used)), (*inner, *parts.stores()), loc=stmt.loc)
+    body = item.within((*scalars, *parts.lets, guarded))
+    names, extents = (*stmt.vars, parts.x.id), (*stmt.extents, parts.number)
+    first = dataclasses.replace(stmt, vars=names, extents=extents, body=body)
+    changed = replace(kernel, site, *parts.scratch.values(), first, merge_phase(parts))
     # Declarations stand in front of the first phase.
     ordered = sorted(changed.body, key=lambda part: isinstance(part, ir.Cores))
     tunables = (
-        ir.Param(parts.id, "tunable", default=number),
-        ir.Param(least.id, "tunable", default=1),
+        ir.Param(parts.number.id, "tunable", default=number),
+        ir.Param(parts.least.id, "tunable", default=1),
     )
     return dataclasses.replace(changed, params=(*kernel.params, *tunables), body=tuple(ordered))

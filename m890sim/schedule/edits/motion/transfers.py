@@ -27,20 +27,17 @@ class _Transfer(NamedTuple):
     tensor: ir.TensorRef
     sliced: dict[int, ir.Slice | ir.Gather]
 
-    def of_rows(self, ends: _Ends, rows: _Ends, queue: int | None = None) -> ir.Instr:
-        """The transfer of other rows of the tensor and of the tile, on a queue if one is given."""
+    def of_rows(self, ends: _Ends, rows: _Ends) -> ir.Instr:
+        """The transfer of other rows of the tensor and of the tile."""
         at, piece = next(iter(self.sliced.items()))
-        start, stop = ends
-        entry: ir.Slice | ir.Gather = ir.Slice(start, stop)
+        entry: ir.Slice | ir.Gather = ir.Slice(*ends)
         if isinstance(piece, ir.Gather):
-            entry = ir.Gather(piece.table, start or piece.start, stop or piece.stop)
+            entry = ir.Gather(piece.table, ends[0] or piece.start, ends[1] or piece.stop)
         index = (*self.tensor.index[:at], entry, *self.tensor.index[at + 1 :])
         tensor = dataclasses.replace(self.tensor, index=index)
         tile = dataclasses.replace(self.tile, rows=ir.Slice(*rows))
         operands = (tile, tensor) if self.stmt.op == "load" else (tensor, tile)
-        if queue is None:
-            return dataclasses.replace(self.stmt, operands=operands)
-        return instruction(self.stmt.op, operands, {"queue": ir.Const(queue)}, loc=self.stmt.loc)
+        return dataclasses.replace(self.stmt, operands=operands)
 
 
 def _transfer(stmt: ir.Stmt) -> _Transfer:
@@ -118,7 +115,8 @@ def split_transfer(kernel: ir.Kernel, site: Site, argument: Argument, context: C
 
     def build() -> ir.Kernel:
         first = transfer.of_rows((piece.start, middle), (tile.rows.start, row))
-        second = transfer.of_rows((middle, piece.stop), (row, tile.rows.stop), argument)
+        rest = transfer.of_rows((middle, piece.stop), (row, tile.rows.stop))
+        second = instruction(stmt.op, rest.operands, {"queue": ir.Const(argument)}, loc=stmt.loc)
         return replace(kernel, site, first, second)
 
     return build

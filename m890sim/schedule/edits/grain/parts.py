@@ -1,12 +1,12 @@
-"""The phase that weighs and adds up the parts of an online softmax."""
+"""The parts of a range of an online softmax, and the phase that weighs and adds them up."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from m890sim.kernel import ir, shapes
+from m890sim.kernel.arithmetic import add, subtract, times
 from m890sim.kernel.transform import names_in
 from m890sim.schedule.core.effects import known_effects
 from m890sim.schedule.core.names import Namer
@@ -15,21 +15,83 @@ from m890sim.schedule.core.running.weights import Factor, written
 from m890sim.schedule.core.tree import Body
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Part x of a loop's range: whole steps of it, at least `least` of them.
+
+    steps = max(ceil_div(trips, parts), least)
+    length = steps * step
+    for j in range(start + x * length, min(stop, start + x * length + length), step)
+    """
+
+    steps: ir.Expr
+    length: ir.Let
+    begin: ir.Expr
+    end: ir.Expr
+    count: ir.Expr  # of the parts that have anything
+
+    @classmethod
+    def of(cls, loop: ir.Loop, length: str, x: ir.Name, parts: ir.Name, least: ir.Name) -> Share:
+        """The share of a loop; length: the name of the scalar that says how long it is."""
+        distance = subtract(loop.stop, loop.start)
+        trips = distance if loop.step == ONE else ir.Op("ceil_div", (distance, loop.step))
+        steps = ir.Op("max", (ir.Op("ceil_div", (trips, parts)), least))
+        begin = add(loop.start, ir.Op("*", (x, ir.Name(length))))
+        return cls(
+            steps,
+            ir.Let(length, times(steps, loop.step), loc=loop.loc),
+            begin,
+            ir.Op("min", (loop.stop, add(begin, ir.Name(length)))),
+            ir.Op("ceil_div", (distance, ir.Name(length))),
+        )
+
+
+def largest_count(shares: Iterable[Share]) -> ir.Expr:
+    """The number of parts that have anything of one of the loops."""
+    first, *others = (share.count for share in shares)
+    for count in others:
+        first = ir.Op("max", (first, count))
+    return first
+
+
+def counts_of(stmt: ir.Stmt) -> tuple[ir.Name, ir.Name] | None:
+    """The number of parts and their least length, where a statement is the length of a share."""
+    value = stmt.value if isinstance(stmt, ir.Let) else None
+    if isinstance(value, ir.Op) and value.op == "*":
+        value = value.args[0]
+    if not isinstance(value, ir.Op) or value.op != "max":
+        return None
+    cut, least = value.args
+    if not (isinstance(cut, ir.Op) and cut.op == "ceil_div" and isinstance(least, ir.Name)):
+        return None
+    parts = cut.args[1]
+    return (parts, least) if isinstance(parts, ir.Name) else None
+
+
 @dataclass(slots=True)
 class Parts:
     """What both phases know of the parts of an online softmax."""
 
     softmax: Softmax
     namer: Namer
+    shares: list[Share]  # of each loop
     x: ir.Name  # a part's number
     number: ir.Name  # of parts
+    least: ir.Name  # steps of a loop in a part
     used: ir.Name  # parts that have anything
     scratch: dict[str, ir.HbmDecl] = field(default_factory=dict)  # of the carried tiles
 
     @property
+    def lets(self) -> list[ir.Let]:
+        """The scalars that say how long a part is, and how many have anything."""
+        some = ir.Op("max", (ONE, largest_count(self.shares)))
+        let = ir.Let(self.used.id, some, loc=self.softmax.stmt.loc)
+        return [*(share.length for share in self.shares), let]
+
+    @property
     def tiles(self) -> dict[str, ir.TileDecl]:
         """The carried tiles."""
-        return {name: self.softmax.item.tiles[name] for name in self.softmax.pieces}
+        return {name: self.softmax.tiles[name] for name in self.softmax.pieces}
 
     @property
     def single(self) -> bool:
@@ -44,7 +106,7 @@ class Parts:
 
     def declare(self, extents: tuple[ir.Expr, ...]) -> None:
         """Declares the scratch, for a phase of these extents."""
-        loc = self.softmax.item.stmt.loc
+        loc = self.softmax.stmt.loc
         names = {name: self.namer.fresh(f"part_{name}") for name in self.tiles}
         for name, tile in self.tiles.items():
             rows = () if self.single else (tile.rows,)
@@ -53,7 +115,7 @@ class Parts:
 
     def place(self, name: str, part: ir.Expr | ir.Slice) -> ir.TensorRef:
         """A piece of the scratch: of one part, or of all."""
-        items = map(ir.Name, self.softmax.item.stmt.vars)
+        items = map(ir.Name, self.softmax.stmt.vars)
         rows = () if self.single else (self.softmax.pieces[name].rows,)
         return ir.TensorRef(self.scratch[name].name, (*items, part, *rows, ir.FULL))
 
@@ -69,39 +131,30 @@ class Parts:
             yield ir.Instr("store", (self.place(name, self.x), source), loc=tile.loc)
 
 
-def merge_phase(parts: Parts, lets: list[ir.Let]) -> ir.Cores:
+def merge_phase(parts: Parts) -> ir.Cores:
     """For each item of the phase that was split: its carried tiles from the parts, its epilogue."""
-    item = parts.softmax.item
+    item = parts.softmax
     adding = _columns(parts) if parts.single else _rows(parts)
-    before = (*item.prologue, *item.middle)
     body: Body = (*parts.tiles.values(), *adding, *item.epilogue)
-    scalars = [stmt for stmt in (*before, *lets) if isinstance(stmt, ir.Let)]
+    before = (*(stmt for block in item.outer for stmt in block), *item.prologue, *item.middle)
     effects = known_effects(*body)
     wanted = (effects.reads | effects.writes) - parts.tiles.keys()
-
-    def declared(stmts: Iterable[ir.Stmt]) -> list[ir.TileDecl]:
-        return [s for s in stmts if isinstance(s, ir.TileDecl) and s.name in wanted]
-
-    tiles = declared(before)
-    around = declared(stmt for block in item.outer for stmt in block)
-    body = (*_needed(scalars, [*tiles, *body]), *around, *tiles, *body)
+    tiles = [s for s in before if isinstance(s, ir.TileDecl) and s.name in wanted]
+    scalars = [s for s in (*item.prologue, *item.middle, *parts.lets) if isinstance(s, ir.Let)]
+    body = (*_needed(scalars, [*tiles, *body]), *tiles, *body)
     # Assignments of outer blocks are needed where an `if` or something further in uses them; each
     # stays behind the conditions that guard it.
-    for block in reversed(item.outer):
-        last = block[-1]
-        assert isinstance(last, ir.If)
-        body = (dataclasses.replace(last, then=body),)
-        body = (*_needed([stmt for stmt in block if isinstance(stmt, ir.Let)], body), *body)
+    body = item.within(body, _needed)
     phase = item.stmt
     return ir.Cores(phase.vars, phase.extents, phase.order, body, loc=phase.loc)
 
 
-def _needed(lets: Iterable[ir.Let], body: Iterable[ir.Stmt]) -> list[ir.Let]:
+def _needed(stmts: Iterable[ir.Stmt], body: Iterable[ir.Stmt]) -> list[ir.Stmt]:
     """Those assignments that a block uses, also through others."""
     uses = set(known_effects(*body).uses)
-    kept: list[ir.Let] = []
-    for let in reversed([*lets]):
-        if let.name in uses:
+    kept: list[ir.Stmt] = []
+    for let in reversed([*stmts]):
+        if isinstance(let, ir.Let) and let.name in uses:
             kept.append(let)
             uses |= set(names_in(let.value))
     return kept[::-1]
