@@ -11,11 +11,11 @@ from m890sim.chip.families import (
     FAMILIES,
     QUANTITIES,
     SPLITS,
-    Choices,
+    Between,
     Family,
     Numbers,
+    OneOf,
     Quantity,
-    Range,
     stationary_bytes,
 )
 from m890sim.chip.sampling import Sampler
@@ -107,9 +107,9 @@ def _attempt(family: Family, sampler: Sampler) -> dict[str, int] | None:
 
 
 def _value(
-    name: str, quantity: Quantity, span: Range | Choices, numbers: Numbers, sampler: Sampler
+    name: str, quantity: Quantity, span: Between | OneOf, numbers: Numbers, sampler: Sampler
 ) -> int | None:
-    if isinstance(span, Choices):
+    if isinstance(span, OneOf):
         return sampler.pick(name, span.values)
     unit = quantity.base(numbers) / quantity.step
     low, high = ceil(span.low * unit), floor(span.high * unit)
@@ -117,11 +117,11 @@ def _value(
 
 
 def _draw_sram(
-    numbers: dict[str, int], ranges: dict[str, Range | Choices], sampler: Sampler
+    numbers: dict[str, int], ranges: dict[str, Between | OneOf], sampler: Sampler
 ) -> bool:
     """Banks of so many stationary blocks each, and so many of them as both ranges leave."""
     bank, blocks, size = (ranges[name] for name in ("bank", "blocks", "sram"))
-    assert isinstance(bank, Choices) and isinstance(blocks, Range) and isinstance(size, Range)
+    assert isinstance(bank, OneOf) and isinstance(blocks, Between) and isinstance(size, Between)
     block = stationary_bytes(numbers)
     step = block * sampler.pick("bank", bank.values)
     low = ceil(max(blocks.low * block, size.low) / step)

@@ -19,7 +19,7 @@ Numbers = Mapping[str, int]  # fields of ChipSpec that are known so far
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class Between:
     """Whole numbers, or ratios, of low ... high, both included."""
 
     low: Fraction
@@ -37,7 +37,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class OneOf:
     """A few whole numbers."""
 
     values: tuple[int, ...]
@@ -56,9 +56,9 @@ def _text(value: Fraction) -> str:
     return f"{value.numerator:,}" if value.denominator == 1 else str(value)
 
 
-def between(low: int | str, high: int | str) -> Range:
+def between(low: int | str, high: int | str) -> Between:
     """A range; fractions as texts, such as "7/40"."""
-    return Range(Fraction(low), Fraction(high))
+    return Between(Fraction(low), Fraction(high))
 
 
 def _one(_: Numbers) -> Fraction:
@@ -170,18 +170,18 @@ QUANTITIES: dict[str, Quantity] = {
 }
 
 # m890 lies in each of these but for its latencies of 0.
-BALANCED: dict[str, Range | Choices] = {
+BALANCED: dict[str, Between | OneOf] = {
     "cores": between(8, 24),
-    "rows": Choices((64, 96, 128)),
-    "columns": Choices((64, 96, 128)),
-    "bank": Choices((1, 2)),
+    "rows": OneOf((64, 96, 128)),
+    "columns": OneOf((64, 96, 128)),
+    "bank": OneOf((1, 2)),
     "blocks": between(8, 32),
     "sram": between(192 * KIB, 1024 * KIB),
     "acc": between("1/4", 1),
     "load": between("1/4", 1),
     "fill": between("1/2", "3/2"),
-    "f32 rows": Choices((2, 4, 8)),
-    "f8 rows": Choices((1, 2)),
+    "f32 rows": OneOf((2, 4, 8)),
+    "f8 rows": OneOf((1, 2)),
     "lanes": between("1/2", 2),
     "bf16 lanes": between(1, 2),
     "ports": between(4, 8),
@@ -192,8 +192,8 @@ BALANCED: dict[str, Range | Choices] = {
     "SFU latency": between(0, 32),
     "HBM": between(1, "5/2"),
     "HBM of one core": between(1, 2),
-    "HBM window": Choices((64, 128, 256)),
-    "HBM size": Choices((16 * 10**9, 32 * 10**9, 64 * 10**9, 144 * 10**9)),
+    "HBM window": OneOf((64, 128, 256)),
+    "HBM size": OneOf((16 * 10**9, 32 * 10**9, 64 * 10**9, 144 * 10**9)),
     "queues": between(2, 4),  # what actions and observations of environments have rows for
     "queue rate": between("1/2", 2),
     "issue": between(20, 80),
@@ -220,11 +220,11 @@ class Family:
 
     name: str
     text: str  # what it is, in a few words
-    own: Mapping[str, Range | Choices] = field(default_factory=dict)
+    own: Mapping[str, Between | OneOf] = field(default_factory=dict)
     splits: tuple[str, ...] = SPLITS
 
     @property
-    def ranges(self) -> dict[str, Range | Choices]:
+    def ranges(self) -> dict[str, Between | OneOf]:
         """The range of every quantity, in the order in which they are drawn."""
         return BALANCED | dict(self.own)
 
@@ -252,8 +252,8 @@ _FAMILIES = (
         "large-array",
         "a matrix unit of 256 x 256",
         {
-            "rows": Choices((256,)),
-            "columns": Choices((256,)),
+            "rows": OneOf((256,)),
+            "columns": OneOf((256,)),
             "sram": between(1024 * KIB, 4096 * KIB),
         },
         _HELD_OUT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from m890sim.chip.families import Range, between, core_share, stationary_bytes
+from m890sim.chip.families import Between, between, core_share, stationary_bytes
 from m890sim.chip.spec import KIB, ChipSpec
 
 # What the references of all tasks need at their largest shapes, after their fall-back.
@@ -12,7 +12,7 @@ LEAST_SRAM = 96 * KIB
 LEAST_ACC = 48 * KIB
 
 # What is compared, and the bounds of the ratio: beyond, the faster of the two no longer matters.
-BOUNDS: dict[str, Range] = {
+BOUNDS: dict[str, Between] = {
     "an SRAM bank over a stationary block (bf16)": between(1, 64),
     "bytes a cycle of a bank's port over fp32 lanes": between(4, 16),
     "fp32 lanes over columns of the array": between("1/4", 4),

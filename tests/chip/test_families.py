@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from m890sim.chip import CHIPS, FAMILIES, M890, ChipSpec, draw_chip
 from m890sim.chip.drawing import NUMBERS, _drawn, split_of
-from m890sim.chip.families import BALANCED, QUANTITIES, Choices, Range
+from m890sim.chip.families import BALANCED, QUANTITIES, Between, OneOf
 from m890sim.chip.sampling import Sampler
 from m890sim.chip.sanity import BOUNDS, LEAST_ACC, LEAST_SRAM, objections, ratios
 from m890sim.errors import ChipError
@@ -83,8 +83,8 @@ def test_a_quarter_of_machines_is_for_tests_and_half_for_training() -> None:
         assert abs(found.count(split) / len(found) - share) < 0.05
 
 
-def limits(span: Range | Choices) -> tuple[Fraction, Fraction]:
-    if isinstance(span, Choices):
+def limits(span: Between | OneOf) -> tuple[Fraction, Fraction]:
+    if isinstance(span, OneOf):
         return Fraction(min(span.values)), Fraction(max(span.values))
     return span.low, span.high
 
