@@ -15,7 +15,7 @@ def uncollected(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """The function, run without collections of cyclic garbage; then they go on as before.
 
     A step leaves thousands of objects in memos and no cycles; to look through them at every 700th
-    took a sixth of its time.
+    costs more than to do it once, behind the step.
     """
 
     @functools.wraps(function)

@@ -6,8 +6,9 @@ from m890sim.kernel import ir
 from m890sim.schedule import EDITS, rewrite
 from m890sim.schedule.core.fingerprints import of_kernel
 from m890sim.schedule.core.memo import Memo
+from m890sim.schedule.core.room import size_of
 from m890sim.schedule.core.tree import index
-from m890sim.schedule.edit import Context, Edit, Site
+from m890sim.schedule.edit import Context, Edit
 
 _FAR = 100_000
 # Edit -> how many statements it adds: so many times those from its place down, and from so many to
@@ -72,22 +73,22 @@ class Room:
     Only where the bounds of what an edit adds do not tell, the kernel after it is made.
     """
 
-    __slots__ = ("_inside", "context", "count", "kernel", "left", "most")
+    __slots__ = ("context", "count", "kernel", "left", "most")
 
     def __init__(self, kernel: ir.Kernel, most: int, context: Context) -> None:
         self.kernel, self.most, self.context = kernel, most, context
         self.count = statements_of(kernel)
         self.left = max(0, most - self.count)
-        self._inside: dict[Site, int] = {}
 
     def __str__(self) -> str:
         return f"it has {self.count} statements, and room for {self.left} more"
 
     def has(self, edit: Edit) -> bool:
         """Whether a legal edit fits."""
-        if not self._inside:
-            self._inside = _inside(self.kernel)
-        least, most = added(edit.name, self._inside[edit.site])
+        inside = self.count
+        if edit.site:
+            inside = size_of(index(self.kernel).nodes[edit.site]).statements
+        least, most = added(edit.name, inside)
         if most <= self.left or least > self.left:
             return most <= self.left
         return self._grown(edit) <= self.left
@@ -104,19 +105,3 @@ class Room:
             lambda: statements_of(rewrite(kernel, edit, self.context)) - self.count,
             *(edit.name, edit.argument, site, self.context),
         )
-
-
-def _inside(kernel: ir.Kernel) -> dict[Site, int]:
-    """Statements from each one down, itself counted, by site; of the kernel at ()."""
-    found: dict[Site, int] = {}
-
-    def block(body: tuple[ir.Stmt, ...], prefix: Site) -> int:
-        count = 0
-        for place, stmt in enumerate(body):
-            site = (*prefix, place)
-            found[site] = 1 + block(ir.children(stmt), site)
-            count += found[site]
-        return count
-
-    found[()] = block(kernel.body, ())
-    return found
