@@ -214,7 +214,8 @@ class OwnCase(Case):
         bends = self.definition.distributions
         shapes = {name: self._shapes[name] for name in self.definition.input_names}
         bent = bends is None or chosen in bends
-        draw = Draw(self.name, seed, chosen, self.numbers, shapes, bent)
+        values = MappingProxyType({**self.scalars, **self.numbers})
+        draw = Draw(self.name, seed, chosen, values, shapes, bent)
         tensors: dict[str, Any] = self.definition.drawn(draw, self.name, shapes)
         sizes = {p.name: self.symbols[p.name] for p in self.definition.params if p.kind == "size"}
         return {**tensors, **self.tables, **sizes, **self.scalars}
