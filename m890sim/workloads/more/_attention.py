@@ -29,7 +29,15 @@ from m890sim.workloads.own import Draw
 
 # Logits of several thousand leave fp32 too few bits for differences of 1.
 FAR_LOGITS = (1500.0, 3000.0, 2e5, 2e6)
+HIDDEN_LOGITS = (2e3, 2e4)  # of keys that must not be seen: a mask of -1,000 or -10,000 shows
 LEVELS = 16  # of blocks of 16 keys, over and over
+_POINTED: dict[str, Sequence[float]] = {
+    "needle": (NEEDLE_LOGIT,),
+    "lone_key": (LONE_LOGIT,),
+    "sink": SINK_LOGITS,
+    "sink_last": SINK_LOGITS,
+    "climb": HIDDEN_LOGITS,
+}
 UNUSED = 1000.0  # in slots that hold no token: whoever reads one is wrong by far
 
 
@@ -83,6 +91,7 @@ def bend_logits(
     queries, heads, elements = q.shape
     group = heads // k.shape[1]
     free = elements if free is None else free
+    masked = free == elements and not sinks and places.shape[1] > visible
     if bend in ("normal", "large_value"):
         q *= np.linspace(1, 3, heads, dtype=np.float32)[:, None]
     elif bend == "peaked":
@@ -90,10 +99,9 @@ def bend_logits(
     elif bend in ("equal_keys", "zero_sum"):
         k[..., :free] = k[:1, :, :free]
         q[..., free:] = 0
-    elif bend in ("needle", "sink", "sink_last", "lone_key"):
+    elif bend in _POINTED and (bend != "climb" or masked):
         chosen = _chosen(draw, places, visible, heads)
-        logits: dict[str, Sequence[float]] = {"needle": (NEEDLE_LOGIT,), "lone_key": (LONE_LOGIT,)}
-        strength = _picked(draw, logits.get(bend, SINK_LOGITS), queries, heads)
+        strength = _picked(draw, _POINTED[bend], queries, heads)
         keys = k[chosen, np.arange(heads) // group]
         q[:] = keys * (strength / (scale * (keys**2).sum(axis=2)))[..., None]
     else:
@@ -113,6 +121,10 @@ def _chosen(draw: Draw, places: Array, visible: int, heads: int) -> Array:
         return np.broadcast_to(first[:, None], (len(places), heads))
     if draw.distribution == "lone_key":
         places = places[:, :visible]
+    elif draw.distribution == "climb":
+        hidden = places[:, visible:]
+        none = (hidden < 0).all(axis=1, keepdims=True)
+        places = np.where(none, places[:, 1:2], hidden)
     there = places >= 0
     order = np.argsort(~there, axis=1, kind="stable")
     count = there.sum(axis=1)[:, None]
@@ -141,7 +153,7 @@ def _levels(draw: Draw, positions: Array, queries: int, heads: int) -> tuple[Arr
         return LEVELS - 1 - block, strength
     if bend == "steps":
         return np.argsort(draw.integers(2**40, LEVELS), kind="stable")[block], strength
-    # "climb": one key of each block stands above all before it.
+    # "climb", where there are no masks: one key of each block stands above all before it.
     peak = draw.integers(RAMP_TOKENS, LEVELS)[block] == positions % RAMP_TOKENS
     return np.where(peak, block + 1, 0), strength
 
