@@ -196,11 +196,18 @@ class Task:
         Raises: TaskError for a task without a generator, TypeError for what is no integer,
         ValueError for a number out of range.
         """
+        return self._generator().cases(self.name, count, seed)
+
+    def hidden_case(self, seed: int, index: int) -> Case:
+        """Hidden case `index` of a seed alone. Raises: as `hidden_cases`."""
+        return self._generator().case(self.name, seed, index)
+
+    def _generator(self) -> HiddenCases:
         if self.hidden is None:
             raise TaskError(
                 f"task {self.name} has no generator of hidden cases; give it one as Task.hidden"
             )
-        return self.hidden.cases(self.name, count, seed)
+        return self.hidden
 
     def case(self, name: str) -> Case:
         """The case of that name. Raises: TaskError with the nearest names for an unknown one."""

@@ -19,7 +19,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Draw:
     """Draws for one case, seed and distribution; the same on every machine.
 
-    distribution: a key of DISTRIBUTIONS. values: the case's numbers by name, read-only.
+    distribution: a key of DISTRIBUTIONS. values: the case's numbers and
+    scalars by name, read-only.
     """
 
     def __init__(
