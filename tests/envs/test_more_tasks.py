@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from m890sim import KernelSession
+from m890sim.errors import TaskError
 from m890sim.workloads.more import MORE
+from tests.workloads.own_tasks import FILE
 
 STEPS = 10
 
@@ -41,3 +43,20 @@ def test_edits_make_it_faster_and_leave_it_right(name: str) -> None:
     assert entry.correct
     assert entry.speedup > 1.02
     assert 0 < entry.gap_closed < 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("import numpy", "import numpy ="), "task file .*mine.py, line 1: invalid syntax"),
+        (("TASK =", "OTHER ="), "has no TASK; the tasks in it are OTHER"),
+        (('"z", "exact"', '"z", "close"'), "gate of output z must be one of rows"),
+        (("2 * x", "3 * x[:1]"), r"oracle on case small gave 'y' the shape \(1, 30\)"),
+        (("2 * x", "x * np.nan"), "oracle on case small gave 'y' 600 values that are not finite"),
+        (("2 * x", "x[10**9]"), "oracle on case small raised IndexError"),
+    ],
+)
+def test_a_task_file_with_a_fault_is_refused(change, message, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(FILE.replace(*change), encoding="utf-8")
+    with pytest.raises(TaskError, match=message):
+        gym.make("m890_envs:M890/KernelEdit-v0", task=f"{tmp_path / 'mine.py'}:TASK").reset(seed=0)
