@@ -80,7 +80,7 @@ class OwnCase(Case):
             with self.definition.blamed("derive", where):
                 more = self.definition.derive(MappingProxyType(found))
             for name, value in self.definition.mapping("derive", more, where).items():
-                value = int(value) if isinstance(value, np.integer) else value
+                value = plain(value)
                 _check_value(f"case {self.name}: {name}, which derive returned,", value)
                 found[name] = value
         return MappingProxyType(found)
@@ -91,7 +91,7 @@ class OwnCase(Case):
             for param in self.definition.params
             if param.kind in kinds
             for dim in param.dims
-            for name in _symbols(dim)
+            for name in symbols_in(dim)
         )
 
     @cached_property
@@ -264,6 +264,17 @@ class OwnCase(Case):
         )
 
 
+def plain(value: Any) -> Any:
+    """Numbers of NumPy as Python's, lists and arrays of integers as tuples; all else as it is."""
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.size <= MOST_MEMBERS:
+        return tuple(value.tolist())
+    if isinstance(value, (list, tuple)) and len(value) <= MOST_MEMBERS:
+        return tuple(int(entry) if isinstance(entry, np.integer) else entry for entry in value)
+    return value
+
+
 def _check_value(name: str, value: object) -> None:
     if type(value) is tuple:
         if len(value) > MOST_MEMBERS or not all(
@@ -282,10 +293,13 @@ def _check_value(name: str, value: object) -> None:
         raise ValueError(f"{name} must be at most 2**31, not {described(value)}")
 
 
-def _symbols(dim: Expr) -> tuple[str, ...]:
+def symbols_in(dim: Expr) -> tuple[str, ...]:
+    """The symbols that a dimension names."""
     if isinstance(dim, Name):
         return (dim.id,)
-    return tuple(name for arg in dim.args for name in _symbols(arg)) if isinstance(dim, Op) else ()
+    return (
+        tuple(name for arg in dim.args for name in symbols_in(arg)) if isinstance(dim, Op) else ()
+    )
 
 
 def _extent(dim: Expr, symbols: Mapping[str, int]) -> int:
