@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import m890sim
 from m890sim.cli import main
 from m890sim.workloads.more import MORE
 
@@ -12,13 +13,15 @@ from m890sim.workloads.more import MORE
 def test_commands(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     reference = f"{name}_reference"
+    case = ["--case", m890sim.get_task(name).cases[-1].name]
+    drawn = ["--hidden", "1", "--seed", "1", "--rows", "16"]
     for command, shown in (
         (["tasks", name], reference),
         (["check", reference, "--task", name], "right"),
-        (["run", reference, "--task", name], "right"),
+        (["run", reference, "--task", name, *case], "right"),
         (["edits", reference, "--task", name], f"legal edits of {reference}"),
-        (["judge", reference, "--task", name, "--hidden", "1", "--seed", "1"], "every gate"),
-        (["optimize", name, "--evaluations", "3", "--hidden", "1", "--out", "run"], name),
+        (["judge", reference, "--task", name, *drawn, *case], "every gate"),
+        (["optimize", name, "--evaluations", "3", "--hidden", "0", "--out", "run", *case], name),
         (["verify", "run"], ""),
     ):
         assert main(command) == 0, command
