@@ -81,7 +81,8 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     truncate; None for no end. A kernel evaluated before in the episode costs no evaluation.
 
     Arguments: verify: "best" (a kernel must pass the functional gate before it counts as best),
-    "always" or "never". seed, distributions (all where None), rows (every row where None): what the
+    "gains" (the same, but that none is asked that is no faster than the reference), "always" or
+    "never". seed, distributions (all where None), rows (every row where None): what the
     gate looks at. sites: statements that the observation shows, and that single edits reach: with
     "uniform" and "graph" no edit is legal that would put one out of reach; None for 128, 192, 512
     by observation. statements: that macros make a kernel have at most; where None two

@@ -65,7 +65,7 @@ class SuiteEnv(KernelEditEnv):
         horizon: int | None = 64,
         budget: int | None = 48,
         reward: str = "best",
-        verify: str = "best",
+        verify: str = "gains",
         seed: int = 0,
         distributions: Sequence[str] | None = None,
         rows: int | None = ROWS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -38,6 +38,7 @@ STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB
 RESULTS = 50_000  # remembered (kernel, chip, case) results, about 2 kB each
 SPACES = 64  # that are kept though no session holds them; each with its cases and their tables
 WATCHED = 1024  # cases
+STARTS = 64  # kernels that are loaded again and again
 MOST_KEPT = 2**40  # no bound that anyone reaches
 _LARGE = 200  # statements: a kernel takes up the room of one more for each so many
 REFUSALS = 1024  # illegal edits of one kernel whose reason is kept
@@ -151,6 +152,8 @@ class Space:
     room: int = 0  # that they take up
 
 
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 _SpaceKey = tuple[Task, ChipSpec, tuple[Case, ...]]
 
 
@@ -181,6 +184,7 @@ class Memory:
         self._verdicts: dict[Hashable, Verdict] = {}
         self._watched: dict[Case, None] = {}  # the earliest first
         self._room = 0  # that the states take up
+        self._starts: dict[str, Kernel] = {}  # by digest, the earliest first
 
     def watch(self, case: Case) -> None:
         """Trace this case from now on whenever it is timed, for the next `traced` of the kernel.
@@ -189,9 +193,7 @@ class Memory:
         """
         if not isinstance(case, Case):
             raise TypeError(f"a case must be a Case, not {described(case)}")
-        self._watched[case] = self._watched.pop(case, None)
-        if len(self._watched) > WATCHED:
-            del self._watched[next(iter(self._watched))]
+        _keep(self._watched, case, None, WATCHED)
 
     def traced(self, space: Space, state: State, case: Case) -> Timing:
         """The traced run of a kernel, once for nothing where the case is watched.
@@ -235,12 +237,23 @@ class Memory:
                 },
             )
             found = self._spaces.setdefault(key, found)
-        self._recent.pop(key, None)
-        self._recent[key] = found
-        while len(self._recent) > self._most_spaces:
-            oldest = self._recent.pop(next(iter(self._recent)))
+        for dropped in _keep(self._recent, key, found, self._most_spaces):
             # What a session still holds of it is no longer counted.
-            self._room, oldest.room = self._room - oldest.room, 0
+            self._room, dropped.room = self._room - dropped.room, 0
+        return found
+
+    def shared(self, kernel: Kernel) -> Kernel:
+        """One object for equal kernels that sessions of other spaces loaded before.
+
+        Much of what analyses find out is known by the identity of a kernel's nodes, so that a
+        reference on the next chip is not looked through again. Raises: TypeError.
+        """
+        if type(kernel) is not Kernel:
+            raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
+        key = digest(kernel)
+        known = self._starts.get(key, kernel)
+        found = known if known == kernel else kernel
+        _keep(self._starts, key, found, STARTS)
         return found
 
     def state(self, space: Space, kernel: Kernel) -> State:
@@ -439,6 +452,15 @@ class Memory:
         except TaskError as error:
             return Verdict(False, WRONG, _PLACE.sub("", str(error)))
         return None
+
+
+def _keep(table: dict[_K, _V], key: _K, value: _V, most: int) -> list[_V]:
+    """Make a value the latest of a table; those that are dropped, as there are more than `most`."""
+    table.pop(key, None)
+    table[key] = value
+    # A list of the keys is made at once: other threads may be at the table too.
+    earliest = list(table)[: max(0, len(table) - most)]
+    return [table.pop(each) for each in earliest if each in table]
 
 
 def _check_space(space: object) -> None:
