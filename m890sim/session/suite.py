@@ -27,7 +27,7 @@ from m890sim.workloads.case import SEED_LIMIT
 
 RULE = 1  # a change of what is drawn gets the next number
 ATTEMPTS = 100  # draws of one episode, until a task fits its chip
-PASSED = 1000  # hidden cases of one draw that are looked at
+PASSED = 200  # hidden cases of one draw that are looked at
 SHARES = ("train", "train", "validation", "test")  # of all shapes
 # Small enough that a new kernel is timed in milliseconds, large enough that there is work to share.
 LEAST_WORK, MOST_WORK = 2**10, 2**19
