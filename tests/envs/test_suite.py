@@ -24,6 +24,7 @@ from m890_envs.vector import stream_seed
 from m890sim.chip import FAMILIES, M890, chip_of
 from m890sim.chip.files import chip_text
 from m890sim.errors import ChipError, M890Error, TaskError
+from m890sim.judge.gate_inputs import STORE
 from m890sim.session import Memory
 from m890sim.session.suite import (
     CHIP_FAMILIES,
@@ -395,6 +396,16 @@ def test_memory_over_draws_stays_below_500_megabytes(draws: int, length: int, ve
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 500
+
+
+def test_inputs_of_the_gate_go_with_the_episode() -> None:
+    env = SuiteEnv(tasks=("vector_add",), verify="best")
+    env.reset(seed=21)
+    before = env.episode.cases
+    assert any(key[0] in before for key in STORE._kept)
+    env.reset()
+    assert not any(key[0] in before for key in STORE._kept)
+    assert STORE._total == sum(STORE._sizes.values()) and STORE._sizes.keys() == STORE._kept.keys()
 
 
 def test_memory_keeps_a_bounded_number_of_draws() -> None:
