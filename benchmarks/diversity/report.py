@@ -135,7 +135,7 @@ def landscape_table(rows: Sequence[Row]) -> str:
 def page(rows: Sequence[Row], command: str, table: Path, plot: Path, split: str) -> str:
     """The document."""
     home = next(row for row in rows if row.chip == HOME)
-    made = ", ".join(f"`{MACROS[action - 1]}`" for action in home.common)
+    made = ", ".join(f"`{MACROS[action - 1]}`" for action in home.climbed)
     drawn = [row for row in rows if row.chip != HOME]
     every, late = (correlations(drawn, home, key) for key in ("moves", "later"))
     kin = [(other, row.agent) for row in drawn for other in row.kin.values()]
@@ -156,7 +156,7 @@ def page(rows: Sequence[Row], command: str, table: Path, plot: Path, split: str)
         f"{sum((other or 0) > own for other, own in kin)}. The search reaches "
         f"{min(row.agent for row in drawn):.1f}x to {max(row.agent for row in drawn):.1f}x. What "
         f"moves earn ranks as on m890 with a correlation of {_mean(every)} at the reference, and "
-        f"{_mean(late)} after {len(home.common)} moves.",
+        f"{_mean(late)} after {len(home.climbed)} moves of a greedy climb.",
         f"![Speedups and rank correlations by family]({plot.name})",
         "## Kernels from elsewhere",
         "On so many chips a kernel fits, which is that it can be timed on every case, and its mean "
@@ -172,8 +172,9 @@ def page(rows: Sequence[Row], command: str, table: Path, plot: Path, split: str)
         "*Bound*: the speedup that no kernel can exceed; *way there*: the agent's share of it, "
         "log(speedup) / log(bound). *Moves*: Spearman's rank correlation of what each macro action "
         "earns from the reference, the mean over pairs of chips of the family, then over the "
-        f"family's chips with m890. *Later*: after the {len(home.common)} actions that lead to "
-        f"m890's best kernel most often, made on all chips: {made}.",
+        f"family's chips with m890. *Later*: after {len(home.climbed)} actions that a greedy climb "
+        f"on m890 makes, each the one that earns most there, made on all chips where they fit: "
+        f"{made}.",
         landscape_table(rows),
     )
     text = "# How unlike the drawn chips are\n\n"
@@ -200,7 +201,8 @@ def plot(rows: Sequence[Row]) -> str:
     height = TOP + ROW * len(found) + 50
     bottom = TOP + ROW * len(found)
     most = 2.0 ** math.ceil(math.log2(max(row.bound for row in rows)))
-    least = 0.25
+    speedups = [s for row in rows for s in (row.agent, row.home, *row.kin.values()) if s]
+    least = min(1.0, 2.0 ** math.floor(math.log2(min(speedups))))
 
     def x(speedup: float) -> float:
         share = math.log(max(speedup, least) / least) / math.log(most / least)
@@ -239,7 +241,7 @@ def plot(rows: Sequence[Row]) -> str:
         (LEFT + 140, ELSEWHERE, _cross, "best kernel of m890 or a sister"),
         (LEFT + 350, BOUND, lambda x, y, c: _line(x, y - 6, y + 6, c), "bound"),
         (MIDDLE + GAP, AGENT, _dot, "at the reference"),
-        (MIDDLE + GAP + 130, LATER, _dot, f"after {len(home.common)} moves"),
+        (MIDDLE + GAP + 130, LATER, _dot, f"after {len(home.climbed)} moves"),
     )
     for at, color, mark, words in keys:
         parts.append(mark(at, 74, color))

@@ -29,9 +29,9 @@ class Row:
     script: float | None
     home: float | None  # of what the agent finds on m890
     kin: dict[str, float | None] = field(default_factory=dict)  # chip of the family -> its best's
-    common: tuple[int, ...] = ()  # on m890: the commonest macro actions
+    climbed: tuple[int, ...] = ()  # on m890: the macro actions of a greedy climb
     moves: Moves = field(default_factory=dict)  # from the reference
-    later: Moves = field(default_factory=dict)  # after the common actions
+    later: Moves = field(default_factory=dict)  # after the climb's actions
     seconds: float = 0.0  # of processor time
 
     @property
@@ -84,7 +84,7 @@ def _row(cells: Mapping[str, str]) -> Row:
     for name in _OPTIONAL:
         setattr(row, name, _speedup(cells[name]))
     row.kin = {name: _speedup(text) for name, text in _pairs(cells["kin"])}
-    row.common = tuple(map(int, cells["common"].split()))
+    row.climbed = tuple(map(int, cells["climbed"].split()))
     for name in ("moves", "later"):
         setattr(row, name, {int(key): float(text) for key, text in _pairs(cells[name])})
     return row

@@ -111,7 +111,11 @@ def test_chip_diversity_measures_each_chip_once(tmp_path: Path) -> None:
 
 def test_chip_diversity_measures_again_what_has_changed(tmp_path: Path) -> None:
     row = Row("extend", "small:test:0", "0" * 64, "s", 5, 9.5, 3.25, None, 2.0, None)
-    row.kin, row.moves, row.common = {"small:test:1": None, "small:test:2": 1.5}, {3: -0.25}, (4, 1)
+    row.kin, row.moves, row.climbed = (
+        {"small:test:1": None, "small:test:2": 1.5},
+        {3: -0.25},
+        (4, 1),
+    )
     path = tmp_path / "rows.csv"
     write_rows(path, [row])
     assert read_rows(path) == [row] and not row.fresh

@@ -29,7 +29,7 @@ from m890sim.workloads.own import Draw
 
 # Logits of several thousand leave fp32 too few bits for differences of 1.
 FAR_LOGITS = (1500.0, 3000.0, 2e5, 2e6)
-HIDDEN_LOGITS = (2e3, 2e4)  # of keys that must not be seen: a mask of -1,000 or -10,000 shows
+HIDDEN_LOGITS = (2e3, 1e5)  # of keys that must not be seen: a mask of -1,000 or -30,000 shows
 LEVELS = 16  # of blocks of 16 keys, over and over
 _POINTED: dict[str, Sequence[float]] = {
     "needle": (NEEDLE_LOGIT,),
@@ -76,16 +76,18 @@ def bend_logits(
     scale: float,
     *,
     visible: int,
+    among: tuple[Array, Array],
     free: int | None = None,
     sinks: bool = False,
 ) -> None:
     """Bend q [N, H, D] and k [M, G, D] in place, so that logits are as the distribution says.
 
     places: int64 [N, P], keys that needles go round, -1 for none; the first is the first visible
-    key, the second the last, and of the others those below `visible` are visible too. positions:
-    int64 [M], of the keys in their sequences. free: so many elements of a key are no values too,
-    and may be bent; all where None. sinks: rows have sinks, so that none may lie far below zero,
-    where all weights but the sink's vanish.
+    key, the second the last, and of the others those below `visible` are visible too. among: the
+    first of a row of visible keys and how many there are, int64 [N] each. positions: int64 [M], of
+    the keys in their sequences. free: so many elements of a key are no values too, and may be bent;
+    all where None. sinks: rows have sinks, so that none may lie far below zero, where all weights
+    but the sink's vanish.
     """
     bend = draw.distribution
     queries, heads, elements = q.shape
@@ -100,7 +102,7 @@ def bend_logits(
         k[..., :free] = k[:1, :, :free]
         q[..., free:] = 0
     elif bend in _POINTED and (bend != "climb" or masked):
-        chosen = _chosen(draw, places, visible, heads)
+        chosen = _chosen(draw, places, visible, among, heads)
         strength = _picked(draw, _POINTED[bend], queries, heads)
         keys = k[chosen, np.arange(heads) // group]
         q[:] = keys * (strength / (scale * (keys**2).sum(axis=2)))[..., None]
@@ -113,7 +115,9 @@ def bend_logits(
         q[..., 0] = strength / scale
 
 
-def _chosen(draw: Draw, places: Array, visible: int, heads: int) -> Array:
+def _chosen(
+    draw: Draw, places: Array, visible: int, among: tuple[Array, Array], heads: int
+) -> Array:
     """The key that each query and head points at: int64 [N, H]."""
     every = np.arange(len(places))[:, None]
     if draw.distribution in ("sink", "sink_last"):
@@ -133,6 +137,10 @@ def _chosen(draw: Draw, places: Array, visible: int, heads: int) -> Array:
     else:
         turn = draw.integers(2**40, len(places), heads) % count
     found: Array = places[every, order[every, turn]]
+    if draw.distribution == "lone_key":  # every other one stands anywhere
+        first, size = among[0][:, None], among[1][:, None]
+        anywhere = first + draw.integers(2**40, *found.shape) % size
+        found = np.where(draw.integers(2, *found.shape) == 0, anywhere, found)
     return found
 
 

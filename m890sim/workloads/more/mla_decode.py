@@ -64,12 +64,12 @@ def _inputs(draw: Draw) -> dict[str, Any]:
     k = draw.normal(case["P"], 1, rope + case["L"])
     first = np.cumsum((0, *lengths))[:-1]
     last = first + lengths - 1
-    places = np.stack([first, last, first + np.array(lengths) // 2, (first - 1), last + 1], axis=1)
-    places[-1:, 4] = -1
+    places = np.stack([first, last, first - 1, last + 1], axis=1)
+    places[-1:, 3] = -1
     positions = np.concatenate([np.arange(length) for length in lengths])
-    bend_values(draw, k[..., rope:], places[:, :3], positions)
-    scale = case["scale"]
-    bend_logits(draw, q, k, places, positions, scale, visible=3, free=rope)
+    bend_values(draw, k[..., rope:], places[:, :2], positions)
+    scale, among = case["scale"], (first, np.array(lengths))
+    bend_logits(draw, q, k, places, positions, scale, visible=2, among=among, free=rope)
     found = {"q_rope": q[..., :rope], "q_latent": q[..., rope:]}
     for name, part in (("rope", k[:, 0, :rope]), ("latent", k[:, 0, rope:])):
         cache = np.full(draw.shape(name), UNUSED, np.float32)

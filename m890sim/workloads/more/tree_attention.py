@@ -125,7 +125,9 @@ def _inputs(draw: Draw) -> dict[str, Any]:
     depth = mask.sum(axis=2).astype(np.int64) - 1 + np.array(case["cached"])[:, None]
     positions = np.concatenate([prefix, depth.reshape(-1)])
     places = _places(case, mask, parents)
-    bend_logits(draw, q, k, places, positions, case["scale"], visible=5)
+    # The first visible key is the root where nothing is cached.
+    among = places[:, 0], np.repeat(np.maximum(1, case["cached"]), tokens)
+    bend_logits(draw, q, k, places, positions, case["scale"], visible=5, among=among)
     bend_values(draw, v, places, positions)
     found: dict[str, Any] = {"q": q.reshape(draw.shape("q")), "mask": mask}
     slots, _ = paged(case["cached"], case["page_tokens"], case["shuffle"])

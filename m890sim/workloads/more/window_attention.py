@@ -77,18 +77,19 @@ def _inputs(draw: Draw) -> dict[str, Any]:
         [
             start + np.maximum(0, oldest + 1),
             here,
-            start + np.maximum(0, at - case["window"] // 2),
             np.where(oldest >= 0, start + oldest, -1),
             np.where(here < last, here + 1, -1),
             start,
         ],
         axis=1,
     )
-    bend_logits(draw, q, k, places, at, case["scale"], visible=3, sinks=case["has_sinks"] > 0)
+    among = places[:, 0], np.minimum(at + 1, case["window"])
+    sinks = case["has_sinks"] > 0
+    bend_logits(draw, q, k, places, at, case["scale"], visible=2, among=among, sinks=sinks)
     bend_values(draw, v, places, at)
     # A sink weighs as much as a few keys of logits near 2, in some rows most.
-    sinks = 3 + 2 * draw.normal(*draw.shape("sinks"))
-    return {"q": q, "k": k, "v": v, "sinks": sinks}
+    logits = 3 + 2 * draw.normal(*draw.shape("sinks"))
+    return {"q": q, "k": k, "v": v, "sinks": logits}
 
 
 def _demand(case: Mapping[str, Any]) -> Demand:
