@@ -11,6 +11,7 @@ import numpy as np
 from m890_envs.env import ROWS, Info, KernelEditEnv
 from m890sim.chip import ChipSpec
 from m890sim.judge.arguments import sequence_of
+from m890sim.judge.gate_inputs import STORE
 from m890sim.session import Facade, Memory
 from m890sim.session.suite import (
     CHIP_FAMILIES,
@@ -131,6 +132,9 @@ class SuiteEnv(KernelEditEnv):
 
     def _begin(self, episode: Episode) -> None:
         self._measure_on(episode.task, episode.cases, episode.chip)
+        if self._episode is not None:
+            # The gate's inputs of an episode that is over are megabytes that nobody asks for.
+            STORE.forget(set(self._episode.cases) - set(episode.cases))
         self._episode = episode
         self._named = {**episode.options, "chip_digest": episode.chip.digest}
 

@@ -31,6 +31,7 @@ PASSED = 200  # hidden cases of one draw that are looked at
 SHARES = ("train", "train", "validation", "test")  # of all shapes
 # Small enough that a new kernel is timed in milliseconds, large enough that there is work to share.
 LEAST_WORK, MOST_WORK = 2**10, 2**19
+MOST_LOADED = 2**21  # bytes of a case's inputs: the gate looks at sixteen sets of them
 MOST_CASES = 16  # of an episode: what observations have rows for
 TASKS = (
     *("vector_add", "row_softmax", "matmul", "attention_head"),
@@ -67,8 +68,8 @@ class Suite:
     split: "train", "validation" or "test". tasks: Tasks, names, `file.py:NAME`. chips: names of
     families, of which chips of the split are drawn; a chip or its name (a preset,
     `family:split:number`, a TOML file) stands for itself in every split. cases: how many an episode
-    has, of at least `least_work` and at most `most_work` elements or scores. A chip, and the shapes
-    of a task, belong to one split alone.
+    has, of at least `least_work` and at most `most_work` elements or scores, with inputs of at most
+    2 MiB. A chip, and the shapes of a task, belong to one split alone.
     Raises: TypeError, ValueError; TaskError, ChipError for an unknown name.
     """
 
@@ -170,7 +171,8 @@ class Suite:
         found = []
         for index in range(PASSED):
             case = task.hidden_case(seed, index)
-            if self.least_work <= case.work <= self.most_work and split_of_case(case) == self.split:
+            small = self.least_work <= case.work <= self.most_work
+            if small and case.loaded_bytes <= MOST_LOADED and split_of_case(case) == self.split:
                 found.append(case)
                 if len(found) == self.count:
                     break

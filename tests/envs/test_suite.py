@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from m890_envs import SUITE, FlatMaskedObservation, SuiteEnv, SuiteVector
 from m890_envs.fields import MOST_CASES
@@ -24,6 +26,7 @@ from m890_envs.vector import stream_seed
 from m890sim.chip import FAMILIES, M890, chip_of
 from m890sim.chip.files import chip_text
 from m890sim.errors import ChipError, M890Error, TaskError
+from m890sim.judge.gate_inputs import STORE
 from m890sim.session import Memory
 from m890sim.session.suite import (
     CHIP_FAMILIES,
@@ -34,13 +37,16 @@ from m890sim.session.suite import (
 )
 from m890sim.session.suite import MOST_CASES as MOST_DRAWN
 from m890sim.workloads import get_task
+from tests.envs.test_arguments import REFUSALS
 from tests.envs.test_episodes import same
+from tests.session.junk import JUNK
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 OWN_TASK = f"{ROOT / 'examples' / 'tasks' / 'rms_norm.py'}:TASK"
 SMALL = {"tasks": ("vector_add", "row_softmax"), "verify": "never"}
 NAMED = ("task", "chip", "cases")
+SUITE_OF_SMALL = Suite(tasks=SMALL["tasks"])
 
 
 def legal(info: dict[str, Any], rng: random.Random) -> int:
@@ -397,9 +403,40 @@ def test_memory_over_draws_stays_below_500_megabytes(draws: int, length: int, ve
     assert int(done.stdout) < 500
 
 
+def test_inputs_of_the_gate_go_with_the_episode() -> None:
+    env = SuiteEnv(tasks=("vector_add",), verify="best")
+    env.reset(seed=21)
+    before = env.episode.cases
+    assert any(key[0] in before for key in STORE._kept)
+    env.reset()
+    assert not any(key[0] in before for key in STORE._kept)
+    assert STORE._total == sum(STORE._sizes.values()) and STORE._sizes.keys() == STORE._kept.keys()
+
+
 def test_memory_keeps_a_bounded_number_of_draws() -> None:
     memory = Memory(spaces=3)
     env = SuiteEnv(**SMALL, memory=memory)
     for _ in range(12):
         env.reset()
     assert len(memory._recent) == 3 and len(memory._spaces) <= 4
+
+
+@pytest.mark.parametrize(
+    "name", ["split", "tasks", "chips", "cases", "least_work", "most_work", "horizon", "memory"]
+)
+@settings(max_examples=25, deadline=None)
+@given(value=JUNK)
+def test_any_junk_is_taken_or_refused(name: str, value: Any) -> None:
+    try:
+        SuiteEnv(**{**SMALL, name: value})
+    except REFUSALS as error:
+        assert str(error)
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=JUNK, name=st.sampled_from(NAMED))
+def test_any_junk_of_an_option_is_taken_or_refused(value: Any, name: str) -> None:
+    try:
+        SUITE_OF_SMALL.checked({"task": "vector_add", "chip": "m890", name: value})
+    except REFUSALS as error:
+        assert str(error)
