@@ -37,6 +37,7 @@ from m890sim.session.suite import (
 )
 from m890sim.session.suite import MOST_CASES as MOST_DRAWN
 from m890sim.workloads import get_task
+from m890sim.workloads.inputs import draft
 from tests.envs.test_arguments import REFUSALS
 from tests.envs.test_episodes import same
 from tests.session.junk import JUNK
@@ -440,3 +441,12 @@ def test_any_junk_of_an_option_is_taken_or_refused(value: Any, name: str) -> Non
         SUITE_OF_SMALL.checked({"task": "vector_add", "chip": "m890", name: value})
     except REFUSALS as error:
         assert str(error)
+
+
+def test_draws_of_the_gate_go_with_the_episode() -> None:
+    env = SuiteEnv(tasks=("decode",), verify="best")
+    env.reset(seed=21)
+    before = env.episode.cases
+    assert any(case in before for case, _ in draft._kept)
+    env.reset()
+    assert not any(case in before for case, _ in draft._kept)
