@@ -12,16 +12,25 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from m890sim.chip import get_chip
+    from m890sim.chip import draw_chip, get_chip
     from m890sim.judge import evaluate, judge_kernel
     from m890sim.kernel import print_kernel
     from m890sim.language import parse
     from m890sim.session import KernelSession, apply, legal_edits
-    from m890sim.workloads import execute, get_task, load_kernel, simulate
+    from m890sim.workloads import (
+        define_task,
+        execute,
+        get_task,
+        load_kernel,
+        register_task,
+        simulate,
+    )
 
 __all__ = [
     "KernelSession",
     "apply",
+    "define_task",
+    "draw_chip",
     "evaluate",
     "execute",
     "get_chip",
@@ -31,14 +40,17 @@ __all__ = [
     "load_kernel",
     "parse",
     "print_kernel",
+    "register_task",
     "simulate",
 ]
 
 _MODULES = {
     "KernelSession": "m890sim.session",
     "apply": "m890sim.session",
+    "define_task": "m890sim.workloads",
     "evaluate": "m890sim.judge",
     "execute": "m890sim.workloads",
+    "draw_chip": "m890sim.chip",
     "get_chip": "m890sim.chip",
     "get_task": "m890sim.workloads",
     "judge_kernel": "m890sim.judge",
@@ -46,6 +58,7 @@ _MODULES = {
     "load_kernel": "m890sim.workloads",
     "parse": "m890sim.language",
     "print_kernel": "m890sim.kernel",
+    "register_task": "m890sim.workloads",
     "simulate": "m890sim.workloads",
 }
 

@@ -55,10 +55,15 @@ class Program:
         return f"{text}\nchip: {changed}\nsymbols: {self.symbols}\ntables: {tables}"
 
 
-def random_program(seed: int, instructions: int = INSTRUCTIONS_MOST) -> Program:
-    """The program of a seed; `instructions` bounds how many are dispatched."""
+def random_program(
+    seed: int, instructions: int = INSTRUCTIONS_MOST, chip: ChipSpec | None = None
+) -> Program:
+    """The program of a seed; `instructions` bounds how many are dispatched.
+
+    chip: to run on this one, a full-sized one, and not on a small one that is made up too.
+    """
     rng = random.Random(seed)
-    return _ProgramWriter(rng, instructions).program(seed)
+    return _ProgramWriter(rng, instructions, chip).program(seed)
 
 
 def random_inputs(program: Program, seed: int = 0) -> dict[str, np.ndarray]:
@@ -165,10 +170,11 @@ def _tensors_of(kernel: ir.Kernel, name: str) -> set[str]:
 class _ProgramWriter:
     """Makes up a case, then a kernel that fits it, phase by phase."""
 
-    def __init__(self, rng: random.Random, instructions: int) -> None:
+    def __init__(self, rng: random.Random, instructions: int, chip: ChipSpec | None) -> None:
         self.rng = rng
         self.instructions = instructions
-        self.chip = random_chip(rng)
+        self.given = chip is not None
+        self.chip = random_chip(rng) if chip is None else chip
         pages = rng.choice((0, 5, 7, 9, 14, 14))
         self.sizes = {
             "N": rng.choice((0, 1, 3, 6, 6, 9, 9, 13)),
@@ -247,7 +253,9 @@ class _ProgramWriter:
         symbols = {name: self.sizes[name] for name in kernel.symbols}
         tables = {p.name: self.tables[p.name] for p in params if p.kind == "table"}
         scalars = {p.name: rng.uniform(-1, 1) for p in params if p.kind == "scalar"}
-        chip = fit_sram(rng, kernel, self.chip, symbols, tables)
+        chip = self.chip
+        if not self.given:
+            chip = fit_sram(rng, kernel, chip, symbols, tables)
         return Program(kernel, chip, symbols, tables, scalars)
 
     def _used_params(self, body: tuple[ir.Stmt, ...]) -> tuple[ir.Param, ...]:

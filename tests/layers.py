@@ -14,7 +14,7 @@ LAYERS = {
     "numbering": "tables whose rows have explicit numbers",
     "garbage": "the collector of cyclic garbage, held back during a call",
     "digests": "digests of plain data, by which records name things",
-    "chip": "ChipSpec, every number of the machine, and the presets",
+    "chip": "ChipSpec, every number of the machine; presets, families, files",
     "isa": "OPS: one row an instruction, operands beside meaning",
     "kernel": "the IR, its digest, printer and transformer",
     "language": "parse and check: text to IR, with exact places",

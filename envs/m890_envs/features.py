@@ -44,12 +44,15 @@ def chip_features(chip: ChipSpec) -> Floats:
 
 
 def case_features(
-    cases: Sequence[Case], references: Sequence[int], bounds: Sequence[int]
+    cases: Sequence[Case], references: Sequence[int], bounds: Sequence[int | None]
 ) -> Floats:
-    """What stays of "case": shape (cases, len(CASE) + symbols); `speedup` and `timed` are 0."""
+    """What stays of "case": shape (cases, len(CASE) + symbols); `speedup` and `timed` are 0.
+
+    A case without a lower bound has 0 there.
+    """
     rows = []
     for case, reference, bound in zip(cases, references, bounds, strict=True):
-        fixed = [rounded(math.log2(reference)), rounded(math.log2(bound)), 0.0, 0.0]
+        fixed = [rounded(math.log2(reference)), rounded(math.log2(bound or 1)), 0.0, 0.0]
         rows.append(fixed + [log_size(case.symbols[name]) for name in sorted(case.symbols)])
     return np.array(rows, dtype=np.float32)
 

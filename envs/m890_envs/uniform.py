@@ -44,7 +44,9 @@ def chip_numbers(chip: ChipSpec) -> Floats:
     return np.array([log(getattr(chip, field.name)) for field in UNIFORM_CHIP], dtype=np.float32)
 
 
-def case_rows(cases: Sequence[Case], references: Sequence[int], bounds: Sequence[int]) -> Floats:
+def case_rows(
+    cases: Sequence[Case], references: Sequence[int], bounds: Sequence[int | None]
+) -> Floats:
     """What stays of "case": shape (1 + MOST_CASES, len(UNIFORM_CASE)); row 0: the mean of all.
 
     `speedup` and `timed` are 0.

@@ -42,7 +42,7 @@ LINE: dict[str, tuple[type, ...]] = {
     "start": (str,),
     "cycles": (dict,),
     "speedup": (float,),
-    "gap_closed": (float,),
+    "gap_closed": (float, NOTHING),
     "correct": (bool, NOTHING),
     "accepted": (bool,),
     "code": (str,),

@@ -13,17 +13,18 @@ from typing import Any
 from m890sim.agents.differences import difference
 from m890sim.agents.files import MANIFEST
 from m890sim.agents.reading import RunError
-from m890sim.chip import CHIPS, ChipSpec
+from m890sim.chip import ChipSpec, check_identity
 from m890sim.digests import digest_of
-from m890sim.errors import M890Error
+from m890sim.errors import ChipError, M890Error, TaskError
 from m890sim.judge.evaluation import package_version
 from m890sim.kernel import digest, print_kernel
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
+from m890sim.messages import shown
 from m890sim.schedule import EDITS
 from m890sim.timing import TIMING_VERSION
 from m890sim.workloads import DISTRIBUTIONS as ALL_DISTRIBUTIONS
-from m890sim.workloads import KERNELS, Case, Task, get_task, load_kernel
+from m890sim.workloads import KERNELS, Case, Task, known_task, load_kernel
 
 KIND = "m890sim optimize run"
 FORMAT = 2
@@ -44,6 +45,10 @@ FREE = ("python", "agent", "seed", "evaluations")  # what a manifest may say as 
 
 class DifferError(RunError):
     """A record that is whole, and says what does not hold here."""
+
+
+class UnknownTaskError(RunError):
+    """A record of a task from outside, which must be given to read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class Plan:
                 f"task {self.task.name} has no generator of hidden cases; hidden must be 0, not "
                 f"{self.hidden}"
             )
+        if self.hidden:  # a generator that fails does so now too
+            self.task.hidden_cases(min(self.hidden, HIDDEN), 0)
         check_name(self.start, self.chip)
 
     def manifest(self) -> dict[str, Any]:
@@ -118,7 +125,7 @@ class Plan:
             },
             "hidden": self.hidden,
             "edits": {"count": len(EDITS), "digest": digest_of(list(EDITS))},
-            "reference": named(load_kernel(self.task.reference_name)),
+            "reference": named(self.task.reference_on(self.chip)),
             "start": {**named(self.start), "source": print_kernel(self.start)},
         }
 
@@ -142,7 +149,7 @@ def check_name(kernel: Kernel, chip: ChipSpec) -> None:
     """Refuse a kernel under the name of a built-in one that it is not. Raises: DifferError."""
     if kernel.name not in KERNELS:
         return
-    own = {digest(load_kernel(kernel.name)), digest(load_kernel(kernel.name, chip.name))}
+    own = {digest(load_kernel(kernel.name)), digest(load_kernel(kernel.name, chip))}
     if digest(kernel) not in own:
         raise DifferError(
             f"the start kernel is called {kernel.name!r} and is not the built-in kernel of that "
@@ -170,7 +177,8 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
                 f"{where} was made by another version: {key} {said!r:.60}, here {here!r}; {remedy}"
             )
     try:
-        task = get_task(_text(manifest["task"]["name"]))
+        _check_known(manifest, where)
+        task = known_task(_text(manifest["task"]["name"]))
         cases = tuple(task.case(_text(entry["case"])) for entry in manifest["cases"])
         chip = _chip(manifest["chip"])
         start = parse(manifest["start"]["source"], filename=_text(manifest["start"]["name"]))
@@ -179,6 +187,8 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
             task, cases, chip, agent, seed, manifest["evaluations"], start, manifest["hidden"]
         )
         again = plan.manifest()
+    except UnknownTaskError:
+        raise
     except DifferError as error:
         raise DifferError(f"{where}: {MANIFEST}: {error}; nothing was changed") from error
     except (KeyError, TypeError, ValueError, AttributeError, M890Error) as error:
@@ -196,14 +206,28 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
     return plan
 
 
+def _check_known(manifest: dict[str, Any], where: str) -> None:
+    """Raises: RunError for a task from outside that nobody has given."""
+    name = _text(manifest["task"]["name"])
+    try:
+        known_task(name)
+    except TaskError as error:
+        raise UnknownTaskError(
+            f"{where} is a run of {shown(name, 100)}: {error}; give a task from outside with "
+            "--task FILE:NAME (in Python: m890sim.register_task)"
+        ) from error
+
+
 def _chip(data: Any) -> ChipSpec:
     """The chip of a record, built from its numbers."""
     numbers = data["numbers"]
     if not isinstance(numbers, dict):
         raise TypeError(f"the chip's numbers must not be {numbers!r:.60}")
     chip = ChipSpec(**numbers)
-    if chip.name in CHIPS and CHIPS[chip.name] != chip:
-        raise DifferError(f"the chip is called {chip.name!r} and has other numbers than that one")
+    try:
+        check_identity(chip)
+    except ChipError as error:
+        raise DifferError(str(error)) from error
     return chip
 
 

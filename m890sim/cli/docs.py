@@ -33,6 +33,27 @@ def chip() -> str:
     return show.markdown(*chip_rows(list(CHIPS.values()), markdown=True))
 
 
+def families() -> str:
+    """The families of chips."""
+    from m890sim.cli.tables import family_rows
+
+    return show.markdown(*family_rows(markdown=True))
+
+
+def ranges() -> str:
+    """The ranges of the family `balanced`."""
+    from m890sim.cli.tables import range_rows
+
+    return show.markdown(*range_rows(markdown=True))
+
+
+def sanity() -> str:
+    """The bounds of a sane machine, and where the presets lie."""
+    from m890sim.cli.tables import sanity_rows
+
+    return show.markdown(*sanity_rows())
+
+
 def isa() -> str:
     """Every instruction."""
     from m890sim.cli.tables import op_rows
@@ -50,9 +71,16 @@ def codes() -> str:
 
 def tasks() -> str:
     """Every case of every task."""
-    from m890sim.cli.files import case_rows
+    from m890sim.cli.case_tables import case_rows
 
     return show.markdown(*case_rows())
+
+
+def more() -> str:
+    """The further tasks."""
+    from m890sim.cli.case_tables import more_rows
+
+    return show.markdown(*more_rows(markdown=True))
 
 
 def ladder() -> str:
@@ -117,9 +145,13 @@ def bounds() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "chip": chip,
+    "families": families,
+    "ranges": ranges,
+    "sanity": sanity,
     "isa": isa,
     "codes": codes,
     "tasks": tasks,
+    "more": more,
     "ladder": ladder,
     "levels": levels,
     "lessons": lessons,

@@ -24,7 +24,7 @@ def register(commands: Any) -> None:
     )
     edits.add_argument("kernel", nargs="?", metavar="KERNEL", help="a file, a built-in name, or -")
     edits.add_argument("--task", metavar="TASK", help="take the task's dtypes (guessed by default)")
-    edits.add_argument("--chip", metavar="NAME", default="m890", help="take this chip's queues")
+    edits.add_argument("--chip", metavar="CHIP", default="m890", help="take this chip's queues")
     edits.add_argument(
         "--script", metavar="FILE", help="make the edits of this file; say what each line earns"
     )
@@ -84,7 +84,8 @@ def _of_kernel(args: argparse.Namespace) -> int:
     from m890sim.schedule import EDITS
     from m890sim.session import edit_to_data, legal_edits
 
-    kernel, chip = load(args.kernel), get_chip(args.chip)
+    chip = get_chip(args.chip)
+    kernel = load(args.kernel, chip)
     try:
         task, remark = task_of(kernel, args.kernel, args.task)
     except TaskError:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import notes, show
+from m890sim.cli.case_tables import case_rows, level_rows, more_rows, other_rows
 from m890sim.errors import CodedError, LanguageError, M890Error, TaskError
 from m890sim.messages import shown
 
 if TYPE_CHECKING:
     from m890sim.chip import ChipSpec
     from m890sim.kernel.ir import Kernel
-    from m890sim.workloads import Case, Task
+    from m890sim.workloads import Task
 
 STDIN = "-"
 
@@ -27,7 +29,7 @@ def register(commands: Any) -> None:
         description="Parse and check kernels; every error of a file is listed, none is run.",
     )
     check.add_argument("kernel", nargs="+", metavar="KERNEL", help="a file, a built-in name, or -")
-    check.add_argument("--chip", metavar="NAME", help="check against this chip too")
+    check.add_argument("--chip", metavar="CHIP", help="check against this chip too")
     check.add_argument("--task", metavar="TASK", help="check against every case of this task too")
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.set_defaults(handler=_check)
@@ -59,10 +61,10 @@ def register(commands: Any) -> None:
     tasks.set_defaults(handler=_tasks)
 
 
-def load(name: str, chip: str = "") -> Kernel:
+def load(name: str, chip: ChipSpec | str = "") -> Kernel:
     """The checked kernel of a file, of a built-in name, or of standard input (`-`).
 
-    chip: a built-in kernel that is tuned for this preset comes with those tunables.
+    chip: a built-in kernel comes with the tunables that it has there.
     Raises: TaskError for an unknown name, LanguageError or LimitError for a refused text, OSError.
     """
     from m890sim.workloads import load_kernel
@@ -76,6 +78,24 @@ def load(name: str, chip: str = "") -> Kernel:
     return parse(sys.stdin.buffer.read(DEFAULT_LIMITS.source_bytes + 1), filename="<stdin>")
 
 
+def take_task(spec: str) -> None:
+    """Register the task of `file.py:NAME`: a record finds it by its name. Raises: TaskError."""
+    from m890sim.workloads import get_task, register_task
+
+    register_task(get_task(spec))
+
+
+def add_task_option(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that read records."""
+    parser.add_argument(
+        "--task",
+        metavar="FILE:NAME",
+        action="append",
+        default=[],
+        help="a task from outside that a record names; its file is imported; may be given again",
+    )
+
+
 def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
     """The task to run a kernel on, and a remark where it had to be guessed.
 
@@ -83,18 +103,22 @@ def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
     Raises: TaskError where the parameters fit no task, or several.
     """
     from m890sim.workloads import KERNELS, TASKS, get_task
+    from m890sim.workloads.more import MORE, more_task, task_of_kernel
 
     if task is not None:
         return get_task(task), ""
     if name in KERNELS:
         return get_task(KERNELS[name].task), ""
-    known = ", ".join(TASKS)
+    further = task_of_kernel(name)
+    if further is not None:
+        return get_task(further), ""
+    known = ", ".join((*TASKS, *MORE))
     used = {(p.name, p.kind, p.dims) for p in kernel.params if p.kind != "tunable"}
-    fitting = [
-        candidate
-        for candidate in TASKS.values()
-        if used <= {(p.name, p.kind, p.dims) for p in candidate.params}
-    ]
+
+    def fit(candidates: Iterable[Task]) -> list[Task]:
+        return [c for c in candidates if used <= {(p.name, p.kind, p.dims) for p in c.params}]
+
+    fitting = fit(TASKS.values()) or fit(more_task(name) for name in MORE)
     if len(fitting) == 1:
         found = fitting[0]
         return found, f"task {found.name}, guessed from the kernel's parameters (--task says it)"
@@ -105,41 +129,6 @@ def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
         f"the parameters of {kernel.name!r} fit no task; the tasks are: {known} "
         f"(`m890 tasks` lists their parameters); choose with --task to see what differs"
     )
-
-
-def case_rows(tasks: list[Task] | None = None) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the table of attention cases: one row a case."""
-    from m890sim.workloads import TASKS, AttentionCase
-
-    rows = []
-    for task in TASKS.values() if tasks is None else tasks:
-        for case in task.cases:
-            if not isinstance(case, AttentionCase):
-                continue
-            heads = f"{case.query_heads}/{case.key_heads}"
-            pages = f"{case.page_tokens}{', shuffled' if case.shuffled else ''}"
-            cells = [case.name, task.name, str(len(case.cached)), show.count(sum(case.cached))]
-            cells += [show.count(sum(case.queries)), heads, str(case.head_elements), pages]
-            rows.append([*cells, case.text])
-    columns = ["case", "task", "sequences", "cached", "queries", "heads", "d", "page", "what it is"]
-    return columns, rows
-
-
-def level_rows(tasks: list[Task] | None = None) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the table of the levels' cases: one row a case."""
-    from m890sim.workloads import LEVELS
-
-    rows = [
-        [case.name, task.name, _shape(case), str(case.cores or "all"), case.text]
-        for task in LEVELS.values()
-        if tasks is None or task in tasks
-        for case in task.cases
-    ]
-    return ["case", "task", "shape", "cores", "what it is"], rows
-
-
-def _shape(case: Case) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in case.symbols.items())
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -153,7 +142,7 @@ def _check(args: argparse.Namespace) -> int:
         errors: list[dict[str, Any]] = []
         result: dict[str, Any] = {"kernel": name, "ok": True, "errors": errors}
         try:
-            kernel = load(name, chip.name if chip else "")
+            kernel = load(name, chip or "")
             _check_fit(kernel, task, chip)
             result |= _facts(kernel)
         except M890Error as error:
@@ -278,8 +267,18 @@ def read_text(path: Path, most: int) -> str:
 
 def _kernels(args: argparse.Namespace) -> int:
     from m890sim.workloads import KERNELS
+    from m890sim.workloads.more import MORE, more_task
 
     entries = list(KERNELS.values())
+    further: list[dict[str, Any]] = [
+        {
+            "name": more_task(name).reference_name,
+            "task": name,
+            "step": None,
+            "idea": "the reference of a further task",
+        }
+        for name in MORE
+    ]
     if args.json:
         found = [
             {
@@ -290,12 +289,13 @@ def _kernels(args: argparse.Namespace) -> int:
             }
             for entry in entries
         ]
-        show.print_json({"kernels": found})
+        show.print_json({"kernels": [*found, *further]})
         return 0
     rows = [
         [entry.name, entry.task, str(entry.step) if entry.ladder else "", entry.idea]
         for entry in sorted(entries, key=lambda e: (e.task, e.ladder is None, e.step))
     ]
+    rows += [[each["name"], each["task"], "", each["idea"]] for each in further]
     show.print_table(("kernel", "task", "step", "idea"), rows, text=("task",), wrap=("idea",))
     print("Text of one: m890 fmt NAME. All steps of a ladder with their cycles: m890 ladder.")
     return 0
@@ -304,14 +304,20 @@ def _kernels(args: argparse.Namespace) -> int:
 def _tasks(args: argparse.Namespace) -> int:
     from m890sim.judge.signature import describe
     from m890sim.workloads import TASKS, get_task
+    from m890sim.workloads.more import MORE
 
-    tasks = [get_task(name) for name in dict.fromkeys(args.task or TASKS)]
+    named = args.task or ((*TASKS, *MORE) if args.json else TASKS)
+    tasks = [get_task(name) for name in dict.fromkeys(named)]
     if args.json:
         show.print_json({"tasks": [_task_data(task) for task in tasks]})
         return 0
     for task in tasks:
         print(f"{task.name}: {task.text}")
-        print(f"  reference {task.reference_name}, expert {task.expert_name}")
+        expert = f", expert {task.expert_name}" if task.expert_name else ""
+        print(f"  reference {task.reference_name}{expert}")
+        if task.gates or len(task.outputs) > 1:
+            for output in task.outputs:
+                print(f"  output {output}: {task.gate(output).text}")
         print("  a kernel may name these parameters, written so:")
         for param in task.params:
             print(f"    {describe(param)}")
@@ -323,6 +329,13 @@ def _tasks(args: argparse.Namespace) -> int:
     if rows:
         show.print_table(columns, rows, text=("task", "cores"), wrap=("shape", "what it is"))
         print("Levels: small tasks for a first hour and for fast training.")
+    columns, rows = other_rows(tasks)
+    if rows:
+        show.print_table(columns, rows, text=("task", "cores"), wrap=("shape", "what it is"))
+    if not args.task:
+        columns, rows = more_rows()
+        show.print_table(columns, rows, text=tuple(columns), wrap=tuple(columns[1:]))
+        print("Further tasks; m890 tasks NAME lists the parameters and cases of one.")
     return 0
 
 
@@ -337,6 +350,10 @@ def _task_data(task: Task) -> dict[str, Any]:
         "reference": task.reference_name,
         "expert": task.expert_name,
         "tolerance": task.tolerance,
+        "gates": {
+            output: {"gate": task.gate(output).gate, "limit": task.gate(output).limit}
+            for output in task.outputs
+        },
         "cases": [
             {"name": case.name, "symbols": dict(case.symbols), "text": case.text}
             for case in task.cases

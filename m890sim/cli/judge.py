@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from m890sim.chip import ChipSpec
     from m890sim.judge import CaseResult, Coverage, Judgement
     from m890sim.kernel.ir import Kernel
+    from m890sim.workloads import Task
 
 DEFAULT_CHIP = "m890"
 MOST_LINES = 10  # that tell which code did not run
@@ -34,7 +35,7 @@ def register(commands: Any) -> None:
         "--case", metavar="CASE", action="append", help="only this public case; may be given again"
     )
     judge.add_argument(
-        "--chip", metavar="NAME", default=DEFAULT_CHIP, help=f"the chip (default: {DEFAULT_CHIP})"
+        "--chip", metavar="CHIP", default=DEFAULT_CHIP, help=f"the chip (default: {DEFAULT_CHIP})"
     )
     judge.add_argument(
         "--hidden",
@@ -76,11 +77,11 @@ def _judge(args: argparse.Namespace) -> int:
     from m890sim.judge import judge_kernel
 
     chip = get_chip(args.chip)
-    kernel = load(args.kernel, chip.name)
+    kernel = load(args.kernel, chip)
     task, remark = task_of(kernel, args.kernel, args.task)
     cases = list(dict.fromkeys(args.case)) if args.case else None
     if args.isolate is not None:
-        return _isolated(args, kernel, task.name, chip, cases)
+        return _isolated(args, kernel, task, chip, cases)
     with show.progress(f"{kernel.name} on {chip.name}", quiet=args.json) as tell:
         found = judge_kernel(
             kernel,
@@ -151,7 +152,11 @@ def _again(args: argparse.Namespace, seed: int) -> str:
 
 
 def _isolated(
-    args: argparse.Namespace, kernel: Kernel, task: str, chip: ChipSpec, cases: list[str] | None
+    args: argparse.Namespace,
+    kernel: Kernel,
+    task: Task,
+    chip: ChipSpec,
+    cases: list[str] | None,
 ) -> int:
     """Judge in a child process; a crash or a limit there is a verdict."""
     from m890sim.errors import M890Error

@@ -54,7 +54,7 @@ def register(commands: Any) -> None:
         "Values are not computed: `m890 run NAME` judges a step.",
     )
     ladder.add_argument("task", nargs="*", metavar="TASK", help="only these tasks (all by default)")
-    ladder.add_argument("--chip", metavar="NAME", default="m890", help="the chip (default: m890)")
+    ladder.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
     ladder.add_argument("--markdown", action="store_true", help="print the README's table")
     ladder.add_argument("--json", action="store_true", help="print one JSON object")
     ladder.set_defaults(handler=_ladder)
@@ -62,15 +62,17 @@ def register(commands: Any) -> None:
 
 def climb(task: Task, chip: ChipSpec, quiet: bool = True) -> list[Rung]:
     """The ladder of a task on a chip, the reference first."""
-    from m890sim.errors import BindError
+    from m890sim.errors import BindError, TaskError
     from m890sim.workloads import ladder, load_kernel, lower_bound_cycles, simulate
 
     entries = ladder(task.name)
+    if not entries:
+        raise TaskError(f"task {task.name} has no ladder of kernels; m890 optimize looks for one")
     bounds = {case.name: lower_bound_cycles(case, chip) for case in task.cases}
     rungs: list[Rung] = []
     with show.progress(f"ladder {task.name} on {chip.name}", quiet) as tell:
         for number, entry in enumerate(entries):
-            kernel = load_kernel(entry.name, chip.name)
+            kernel = load_kernel(entry.name, chip)
             cycles, limiters, refusal = {}, {}, ""
             for at, case in enumerate(task.cases):
                 label = f"{entry.name}, {case.name}"

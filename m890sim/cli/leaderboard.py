@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import show
+from m890sim.cli.files import add_task_option, take_task
 
 if TYPE_CHECKING:
     from m890sim.evidence.leaderboard import Leaderboard
@@ -49,12 +50,15 @@ def register(commands: Any) -> None:
         "--out", metavar="DIR", type=Path, help="where the two files go (default: the folder)"
     )
     board.add_argument("--json", action="store_true", help="print one JSON object")
+    add_task_option(board)
     board.set_defaults(handler=_leaderboard)
 
 
 def _leaderboard(args: argparse.Namespace) -> int:
     from m890sim.evidence.leaderboard import check_writable, leaderboard, write
 
+    for spec in args.task:
+        take_task(spec)
     out = args.out or args.folder
     if args.out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ def level_cycles(task: Task, chips: list[ChipSpec]) -> tuple[list[str], list[lis
         speedups, possible = [], []
         for case in task.cases:
             reference, expert = (
-                simulate(load_kernel(name, chip.name), case, chip).cycles
+                simulate(load_kernel(name, chip), case, chip).cycles
                 for name in (task.reference_name, task.expert_name)
             )
             bound = lower_bound_cycles(case, chip)
@@ -43,7 +43,7 @@ def _mean(ratios: list[float]) -> float:
 def markdown_levels() -> str:
     """Every level: what it is, its cases, and its cycles."""
     from m890sim.chip import CHIPS
-    from m890sim.cli.files import level_rows
+    from m890sim.cli.case_tables import level_rows
     from m890sim.timing import TIMING_VERSION
     from m890sim.workloads import LEVELS
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import shlex
 import sys
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import notes, show
 from m890sim.cli.cycles import cycle_picture, legend
+from m890sim.cli.files import take_task
 from m890sim.errors import M890Error
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def register(commands: Any) -> None:
         type=show.integer(0),
         help=f"of the agent's choices (default: {SEED})",
     )
-    optimize.add_argument("--chip", metavar="NAME", help=f"the chip (default: {CHIP})")
+    optimize.add_argument("--chip", metavar="CHIP", help=f"the chip (default: {CHIP})")
     optimize.add_argument(
         "--start", metavar="KERNEL", help="a file or built-in name (default: the reference)"
     )
@@ -101,7 +103,13 @@ def _optimize(args: argparse.Namespace) -> int:
 
 
 def _resumed(args: argparse.Namespace) -> Path:
-    given = ["TASK"] if args.task is not None else []
+    from m890sim.workloads.outside import is_file
+
+    given = []
+    if args.task is not None and is_file(args.task):
+        take_task(args.task)  # a run says what its task is called, not where it lies
+    elif args.task is not None:
+        given.append("TASK")
     names = ("agent", "evaluations", "seed", "chip", "start", "cases", "hidden")
     given += [f"--{name}" for name in names if getattr(args, name) is not None]
     if given:
@@ -119,15 +127,17 @@ def _created(args: argparse.Namespace) -> Path:
     from m890sim.chip import get_chip
     from m890sim.cli.files import load
     from m890sim.judge import check_fits
-    from m890sim.workloads import get_task
+    from m890sim.workloads import get_task, register_task
 
     if args.out is not None:
         refuse_used(args.out)
     task = get_task(args.task or TASK)
+    if task.origin:  # the run directory names it by its name and digest
+        register_task(task)
     chip = get_chip(args.chip or CHIP)
     agent = args.agent or DEFAULT_AGENT
     get_agent(agent)
-    start = load(args.start or task.reference_name)
+    start = load(args.start, chip) if args.start else task.reference_on(chip)
     check_fits(start, task)
     names = list(dict.fromkeys(args.cases or [case.name for case in task.cases]))
     seed = SEED if args.seed is None else args.seed
@@ -141,10 +151,15 @@ def _created(args: argparse.Namespace) -> Path:
         start,
         hidden_of(task) if args.hidden is None else args.hidden,
     )
-    on = "" if chip.name == CHIP else f"-{chip.name}"
+    on = "" if chip.name == CHIP else f"-{file_name(chip.name)}"
     path = args.out or free_name(Path(RUNS) / f"{task.name}{on}-{agent}-seed{seed}")
     create(path, plan.manifest())
     return path
+
+
+def file_name(text: str) -> str:
+    """A text as part of a file's name, on every system: runs of other characters become `-`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "chip"
 
 
 def _watched(path: Path, quiet: bool) -> RunOutcome:
@@ -215,14 +230,15 @@ def _print_cases(outcome: RunOutcome, best: LogEntry) -> None:
     table = show.table(*columns, "result", text=("result",))
     for found in best.cases:
         result = None if judged is None else judged.case(found.case)
-        gap = math.log(found.reference_cycles / found.lower_bound_cycles)
+        bound = found.lower_bound_cycles
+        gap = None if bound is None else math.log(found.reference_cycles / bound)
         table.add_row(
             found.case,
             show.count(found.reference_cycles),
             show.count(found.cycles or 0),
             show.ratio(found.speedup),
             show.count(found.lower_bound_cycles),
-            show.share(math.log(found.speedup) / gap if gap > 0 else 1.0),
+            show.share(_part(math.log(found.speedup), gap)),
             "-" if result is None or result.error is None else f"{result.error:.4f}",
             "not judged in full" if result is None else show.verdict(result.correct),
         )
@@ -236,9 +252,16 @@ def _print_cases(outcome: RunOutcome, best: LogEntry) -> None:
         f"{plan.chip.name} (fictional), timing version {TIMING_VERSION}, agent {plan.agent}, "
         f"seed {plan.seed}",
         "Simulated cycles. bound: cycles that no kernel can beat. to bound: share of the way from "
-        "the reference to the bound, log scale. error: largest relative error of a row against "
-        f"fp64 on every distribution, {plan.task.tolerance:g} allowed{_looked_at(judged)}.",
+        f"the reference to the bound, log scale. {show.measured(plan.task)}, on every "
+        f"distribution{_looked_at(judged)}.",
     )
+
+
+def _part(part: float, whole: float | None) -> float | None:
+    """Of a way; all of one that has no length, None where its length is unknown."""
+    if whole is None:
+        return None
+    return part / whole if whole > 0 else 1.0
 
 
 def _looked_at(judged: Evaluation | None) -> str:

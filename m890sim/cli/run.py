@@ -34,7 +34,7 @@ def register(commands: Any) -> None:
     run.add_argument(
         "--case", metavar="CASE", action="append", help="only this case; may be given again"
     )
-    run.add_argument("--chip", metavar="NAME", default="m890", help="the chip (default: m890)")
+    run.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
     run.add_argument(
         "--seed",
         metavar="N",
@@ -52,7 +52,7 @@ def _run(args: argparse.Namespace) -> int:
     from m890sim.judge import evaluate
 
     chip = get_chip(args.chip)
-    kernel = load(args.kernel, chip.name)
+    kernel = load(args.kernel, chip)
     task, remark = task_of(kernel, args.kernel, args.task)
     cases = list(dict.fromkeys(args.case)) if args.case else None
     with show.progress(f"{kernel.name} on {chip.name}", quiet=args.json) as tell:
@@ -101,8 +101,7 @@ def _print(
         _case_table(evaluation, timing, narrow),
         f"{kernel.name} against {task.reference_name}: task {task.name}, {about}",
         "bound: cycles that no kernel can beat. to bound: share of the way from the reference to "
-        "the bound, log scale. error: largest relative error of a row against fp64, "
-        f"{task.tolerance:g} allowed, {_looked_at(evaluation)}.",
+        f"the bound, log scale. {show.measured(task)}, {_looked_at(evaluation)}.",
     )
     for result in evaluation.cases:
         if result.message:

@@ -20,12 +20,13 @@ def run(args: argparse.Namespace) -> int:
     Exit status 1 where the kernel that the script leaves is wrong or cannot be timed.
     Raises: ScriptError for a line that says nothing known or fits nowhere; nothing is written then.
     """
+    from m890sim.chip import get_chip
     from m890sim.kernel import print_kernel
     from m890sim.session import KernelSession, parse_script
     from m890sim.session.script import MOST_SCRIPT
 
     lines = parse_script(read_text(Path(args.script), MOST_SCRIPT))
-    kernel = load(args.kernel)
+    kernel = load(args.kernel, get_chip(args.chip))
     task, remark = task_of(kernel, args.kernel, args.task)
     out = None if args.out is None else Path(args.out)
     if out is not None and out.exists():

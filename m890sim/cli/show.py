@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from m890sim.workloads import Task
+
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
 
 
@@ -171,9 +173,17 @@ def harmless(text: str) -> str:
     )
 
 
-def count(number: int) -> str:
-    """An integer with its thousands apart."""
-    return f"{number:,}"
+def measured(task: Task) -> str:
+    """What the column `error` of a table is."""
+    if not task.gates:
+        return f"error: largest relative error of a row against fp64, {task.tolerance:g} allowed"
+    limits = "; ".join(f"{name}: {task.gate(name).text}" for name in task.outputs)
+    return f"error: the largest, as each output's gate measures it ({limits})"
+
+
+def count(number: int | None) -> str:
+    """An integer with its thousands apart; "-" where there is none."""
+    return "-" if number is None else f"{number:,}"
 
 
 def some(number: int, noun: str) -> str:
@@ -186,12 +196,12 @@ def ratio(number: float) -> str:
     return f"{number:.2f}x" if number < 100 else f"{number:.0f}x"
 
 
-def share(number: float) -> str:
+def share(number: float | None) -> str:
     """A part of the whole, in per cent; nothing where there is no number.
 
     Less than the whole is never 100%: from 99.5% on it has a decimal, rounded down.
     """
-    if number != number:
+    if number is None or number != number:
         return "-"
     if 0.995 <= number < 1:
         return f"{math.floor(1000 * number) / 10:.1f}%"

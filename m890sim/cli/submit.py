@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m890sim.cli import show
+from m890sim.cli.files import add_task_option, take_task
 
 
 def register(commands: Any) -> None:
@@ -22,12 +23,15 @@ def register(commands: Any) -> None:
     submit.add_argument(
         "--out", metavar="FILE", type=Path, help="the file (default: RUN_DIR.submission.json)"
     )
+    add_task_option(submit)
     submit.set_defaults(handler=_submit)
 
 
 def _submit(args: argparse.Namespace) -> int:
     from m890sim.evidence import submit
 
+    for spec in args.task:
+        take_task(spec)
     run: Path = args.run
     name = run.name or run.resolve().name
     out = args.out or run.parent / f"{name}.submission.json"

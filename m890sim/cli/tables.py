@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import show
+from m890sim.errors import ChipError
 
 if TYPE_CHECKING:
     from m890sim.chip import ChipSpec
@@ -32,9 +34,15 @@ UNITS = (
 def register(commands: Any) -> None:
     """Add the commands of this group."""
     chips = commands.add_parser(
-        "chips", help="the chips and their numbers", description="The chips and their numbers."
+        "chips",
+        help="the chips and their numbers",
+        description="The numbers of chips, the families that chips are drawn from, or one chip as "
+        "TOML. CHIP: a preset, FAMILY:SPLIT:NUMBER or the path of a TOML file, which is checked.",
     )
-    chips.add_argument("chip", nargs="*", metavar="CHIP", help="only these chips (all by default)")
+    chips.add_argument("chip", nargs="*", metavar="CHIP", help="these chips (the presets)")
+    how = chips.add_mutually_exclusive_group()
+    how.add_argument("--families", action="store_true", help="the families and their ranges")
+    how.add_argument("--draw", metavar="CHIP", help="print a chip as TOML, to save and change")
     chips.add_argument("--json", action="store_true", help="print one JSON object")
     chips.set_defaults(handler=_chips)
     isa = commands.add_parser(
@@ -61,6 +69,64 @@ def chip_rows(chips: list[ChipSpec], markdown: bool = False) -> tuple[list[str],
         text = str(entry.metadata["text"])
         rows.append([name, *values, unit(entry.name), text, str(entry.metadata["source"])])
     return ["field", *(chip.name for chip in chips), "unit", "what it is", "source"], rows
+
+
+def family_rows(markdown: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the families: one row a family."""
+    from m890sim.chip.families import FAMILIES
+
+    rows = []
+    for family in FAMILIES.values():
+        own = "; ".join(
+            f"{_range(name, markdown)}: {span.text}" for name, span in family.own.items()
+        )
+        name = f"`{family.name}`" if markdown else family.name
+        rows.append([name, family.text, ", ".join(family.splits), own])
+    return [
+        "family",
+        "what it is",
+        "splits",
+        "where it is not as `balanced`" if markdown else "where it is not as balanced",
+    ], rows
+
+
+def range_rows(markdown: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the ranges of `balanced`: one row a quantity."""
+    from m890sim.chip.families import BALANCED, QUANTITIES
+
+    rows = []
+    for name, quantity in QUANTITIES.items():
+        field = f"`{quantity.field}`" if markdown else quantity.field
+        rows.append([field, BALANCED[name].text, quantity.of or unit(quantity.field)])
+    return ["field", "range", "in"], rows
+
+
+def sanity_rows() -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the ratios of a sane machine: one row a ratio, one column a preset."""
+    from m890sim.chip import CHIPS
+    from m890sim.chip.sanity import BOUNDS, ratios
+
+    found = {name: ratios(chip) for name, chip in CHIPS.items()}
+    rows = [
+        [
+            name,
+            sane.text,
+            sane.below,
+            sane.above or "-",
+            *(f"{float(each[name]):.3g}" for each in found.values()),
+        ]
+        for name, sane in BOUNDS.items()
+    ]
+    return ["ratio", "sane", "irrelevant below", "irrelevant above", *found], rows
+
+
+def _range(name: str, markdown: bool) -> str:
+    """A quantity in a line of text: its field, and the unit where it is no field's own."""
+    from m890sim.chip.families import QUANTITIES
+
+    quantity = QUANTITIES[name]
+    field = f"`{quantity.field}`" if markdown else quantity.field
+    return f"{field} in {quantity.of}" if quantity.of else field
 
 
 def op_rows(markdown: bool = False) -> tuple[list[str], list[list[str]]]:
@@ -119,16 +185,46 @@ def op_details(op: OpSpec) -> dict[str, Any]:
 
 def _chips(args: argparse.Namespace) -> int:
     from m890sim.chip import CHIPS, get_chip
+    from m890sim.chip.files import chip_text
+    from m890sim.chip.sanity import objections
 
-    chips = [get_chip(name) for name in dict.fromkeys(args.chip or CHIPS)]
+    if args.families:
+        return _families(args)
+    names = [args.draw, *args.chip] if args.draw is not None else args.chip
+    chips = [get_chip(name) for name in dict.fromkeys(names or CHIPS)]
     if args.json:
-        show.print_json({"chips": [dataclasses.asdict(chip) for chip in chips]})
+        found = [dataclasses.asdict(chip) | {"digest": chip.digest} for chip in chips]
+        show.print_json({"chips": found})
+        return 0
+    if args.draw is not None:
+        if args.chip:
+            raise ChipError("--draw prints one chip as TOML; leave out the others")
+        sys.stdout.write(chip_text(chips[0]))
         return 0
     columns, rows = chip_rows(chips)
     if show.console().width < WIDE_COLUMNS:
         columns, rows = columns[:-2], [row[:-2] for row in rows]
     show.print_table(columns, rows, text=("unit", "source"), wrap=("what it is",))
     print("The chips are fictional. source: design = fixed by the design, chosen = invented here.")
+    for chip in chips:
+        for line in objections(chip):
+            print(f"{chip.name} is out of balance: {line}")
+    if not args.chip:
+        print("More of them: FAMILY:SPLIT:NUMBER (m890 chips --families) or a TOML file.")
+    return 0
+
+
+def _families(args: argparse.Namespace) -> int:
+    if args.chip:
+        raise ChipError("--families takes no chips; leave them out")
+    tables = (family_rows(), range_rows())
+    if args.json:
+        made = [[dict(zip(columns, row, strict=True)) for row in rows] for columns, rows in tables]
+        show.print_json({"families": made[0], "balanced": made[1]})
+        return 0
+    for columns, rows in tables:
+        show.print_table(columns, rows, text=columns, wrap=columns[-1:])
+    print("A chip of one: m890 chips FAMILY:SPLIT:NUMBER; as TOML: m890 chips --draw ...")
     return 0
 
 

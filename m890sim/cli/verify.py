@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m890sim.cli import show
+from m890sim.cli.files import add_task_option, take_task
 
 
 def register(commands: Any) -> None:
@@ -20,12 +21,15 @@ def register(commands: Any) -> None:
     )
     verify.add_argument("path", metavar="PATH", type=Path, help="a run directory or a submission")
     verify.add_argument("--json", action="store_true", help="print one JSON object")
+    add_task_option(verify)
     verify.set_defaults(handler=_verify)
 
 
 def _verify(args: argparse.Namespace) -> int:
     from m890sim.evidence import verify
 
+    for spec in args.task:
+        take_task(spec)
     with show.progress(args.path.name, quiet=args.json) as tell:
         found = verify(args.path, tell)
     name = show.harmless(str(args.path))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m890sim.judge.gate_inputs import STORE
-from m890sim.judge.gates import Array, GateResult, check_rows, row_name
+from m890sim.judge.gates import Array, GateResult, check_output, row_name
 from m890sim.judge.rows import draw_rows, rows_of
 from m890sim.kernel.ir import Kernel
-from m890sim.workloads import Case, Task, launch_arguments
+from m890sim.workloads import Case, Output, Task, launch_arguments
 
 if TYPE_CHECKING:
     from m890sim.execute import Footprint, Prepared
@@ -22,24 +22,30 @@ FEW_ITEMS = 24  # in any phase: fewer are run by a program that is compiled once
 class Checker:
     """One kernel on one case, checked on one input distribution after another.
 
-    tolerance: largest relative error of a row; the task's where None.
-    seen: rows of an output that some distribution looked at, bool of the output's shape without its
-    last dimension.
+    tolerance: largest relative error of a row; the task's where None. Where outputs have gates of
+    their own, their limits change by the same factor.
+    seen: by output, the rows that some distribution looked at, bool of the output's shape without
+    its last dimension.
     """
 
     def __init__(
         self, kernel: Kernel, task: Task, case: Case, tolerance: float | None = None
     ) -> None:
-        self.tolerance = task.tolerance if tolerance is None else tolerance
+        share = 1.0 if tolerance is None else tolerance / task.tolerance
+        self.gates = {name: (task.gate(name), share) for name in task.outputs}
+        if tolerance is not None and not task.gates:  # to the last digit as it was asked for
+            self.gates = {name: (Output(name, "rows", tolerance), 1.0) for name in task.outputs}
         self.kernel = kernel
         self.task = task
         self.case = case
         self._footprint: Footprint | None = None
         self._prepared: Prepared | None = None
         self._missing: GateResult | None = None
-        self.seen: Array = np.zeros(case.output_shape[:-1], bool)
+        self.seen: dict[str, Array] = {
+            name: np.zeros(case.shape_of(name)[:-1], bool) for name in task.outputs
+        }
 
-    def check(self, distribution: str, seed: int, count: int) -> GateResult:
+    def check(self, distribution: str, seed: int, count: int | Mapping[str, int]) -> GateResult:
         """Run the kernel on inputs of a distribution and judge `count` rows of every output.
 
         The rows follow from case, seed and distribution (`draw_rows`). Every work item that stores
@@ -49,13 +55,24 @@ class Checker:
         """
         from m890sim.execute import execute_kernel, one_blas_thread
 
-        rows = draw_rows(self.case, seed, distribution, count)
-        self.seen |= True if rows is None else rows
-        givens = STORE.get(self.case, seed, distribution, rows)
+        drawn: dict[str, Array | None] = {}
+        for name in self.task.outputs:
+            number = count if isinstance(count, int) else count[name]
+            drawn[name] = draw_rows(self.case, seed, distribution, number, name)
+            mask = drawn[name]
+            self.seen[name] |= True if mask is None else mask
+        masks = list(drawn.values())
+        whole = all(mask is None for mask in masks)
+        # Inputs of the rows alone where there is one output.
+        only = masks[0] if len(masks) == 1 else None
+        givens = STORE.get(self.case, seed, distribution, only)
         arguments = launch_arguments(self.kernel, self.case, givens.inputs)
-        wanted = {} if rows is None else dict.fromkeys(self.task.outputs, rows)
-        if rows is None:
-            done = execute_kernel(self.kernel, *arguments)
+        wanted = {
+            name: np.ones(self.seen[name].shape, bool) if mask is None else mask
+            for name, mask in drawn.items()
+        }
+        if whole:
+            done = execute_kernel(self.kernel, *arguments, **self._limits)
             missing, outputs = self._unwritten(done.written), done.outputs
         else:
             missing, todo = self._plan(arguments, wanted)
@@ -64,15 +81,21 @@ class Checker:
         if missing is not None:
             return missing
         with one_blas_thread():
-            expected = givens.expected() if rows is None else givens.expected_rows(rows)
+            expected = givens.outputs(drawn)
         result = GateResult(0.0, 0)
         for name in self.task.outputs:
-            found = check_rows(name, outputs[name], expected, self.tolerance, rows)
+            gate, share = self.gates[name]
+            rows = None if whole else wanted[name]
+            found = check_output(gate, outputs[name], expected[name], share, rows)
             seen = result.rows + found.rows
             result = GateResult(max(result.error, found.error), seen, found.message)
             if not result.correct:
                 break
         return result
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        return {} if self.task.limits is None else {"limits": self.task.limits}
 
     def _run(
         self,
@@ -85,7 +108,7 @@ class Checker:
         from m890sim.execute import Prepared, execute_kernel
 
         if max(map(len, todo)) >= FEW_ITEMS:
-            done = execute_kernel(self.kernel, *arguments, todo=todo)
+            done = execute_kernel(self.kernel, *arguments, todo=todo, **self._limits)
             return {name: done.outputs[name][rows] for name, rows in wanted.items()}
         if self._prepared is None:
             self._prepared = Prepared(self.kernel, *arguments)
@@ -111,7 +134,7 @@ class Checker:
                 first = np.argwhere(holes)[0].tolist()
                 return GateResult(
                     np.inf,
-                    rows_of(self.case),
+                    rows_of(self.case, name),
                     f"{int(holes.sum())} rows of {name} are not written whole, the first is "
                     f"{row_name(name, first)}; store every row",
                 )

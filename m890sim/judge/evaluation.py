@@ -30,8 +30,8 @@ from m890sim.workloads import (
     Case,
     Task,
     get_task,
+    known_bound,
     load_kernel,
-    lower_bound,
     simulate_checked,
 )
 
@@ -106,7 +106,7 @@ def checked_arguments(
         raise TypeError(f"chip must be a ChipSpec or its name, not {described(chip)}")
     spec = chip_of(chip)
     if isinstance(kernel, (str, Path)):
-        kernel = load_kernel(kernel, spec.name)
+        kernel = load_kernel(kernel, spec)
     if type(kernel) is not Kernel:
         raise TypeError(f"kernel must be a Kernel or its name, not {described(kernel)}")
     return chosen, spec, kernel
@@ -160,12 +160,12 @@ def judge_case(
     tolerance: the task's where None. timed: cycles and instructions, where they are known.
     Raises: BelowLowerBoundError.
     """
-    reference = reference_cycles(task.reference_name, case, chip)
-    bound = lower_bound(case, chip, task.allowed_dtypes).cycles
+    reference = task_cycles(task, case, chip)
+    bound = known_bound(case, chip, task.allowed_dtypes)
     cycles = instructions = error = None
     trap = code = ""
     checks: list[Check] = []
-    count = chosen_rows(case, rows)
+    count = {name: chosen_rows(case, rows, name) for name in task.outputs}
     seen = 0
     try:
         cycles, instructions = timed
@@ -178,7 +178,7 @@ def judge_case(
             found = checker.check(distribution, seed, count)
             checks.append(Check(distribution, found.error, found.rows, found.message))
             error = found.error if error is None else max(error, found.error)
-            seen = int(checker.seen.sum()) * len(task.outputs)
+            seen = sum(int(mask.sum()) for mask in checker.seen.values())
             if not found.correct and not thorough:
                 break
     except (BindError, ExecutionError, LimitError) as caught:
@@ -187,12 +187,19 @@ def judge_case(
     message = trap
     if wrong is not None and not trap:
         message = f"distribution {wrong.distribution!r}, seed {seed}: {wrong.message}"
-    if not message and cycles is not None and cycles < bound:
+    if not message and cycles is not None and bound is not None and cycles < bound:
+        if task.code:
+            raise BelowLowerBoundError(
+                f"{kernel.name} is right on {case.name} ({chip.name}) in {cycles} cycles, below "
+                f"the lower bound of {bound}: the demand of task {task.name} asks for more than a "
+                "kernel must do; state less in `demand`, or none"
+            )
         raise BelowLowerBoundError(
             f"fault of the simulator: {kernel.name} is right on {case.name} ({chip.name}) in "
             f"{cycles} cycles, below the lower bound of {bound}; the bound or the timing is "
             "wrong, not the kernel: please report it"
         )
+    there = sum(rows_of(case, name) for name in task.outputs)
     return CaseResult(
         case=case.name,
         correct=not message,
@@ -203,13 +210,13 @@ def judge_case(
         message=message,
         instructions=instructions,
         rows_checked=sum(entry.rows for entry in checks),
-        rows=rows_of(case) * len(task.outputs) * len(distributions),
+        rows=there * len(distributions),
         case_digest=case.digest,
         checks=tuple(checks),
         trap=trap,
         code=code,
         rows_seen=seen,
-        rows_there=rows_of(case) * len(task.outputs),
+        rows_there=there,
     )
 
 
@@ -227,9 +234,21 @@ def reference_cycles(reference_name: str, case: Case, chip: ChipSpec) -> int:
     return _reference_cycles(reference_name, case, chip)
 
 
+def task_cycles(task: Task, case: Case, chip: ChipSpec) -> int:
+    """Cycles of a task's reference kernel on a case; remembered. Raises: as `reference_cycles`."""
+    if not task.reference_text:
+        return reference_cycles(task.reference_name, case, chip)
+    return _task_cycles(task, case, chip)
+
+
+@lru_cache(maxsize=512)
+def _task_cycles(task: Task, case: Case, chip: ChipSpec) -> int:
+    return simulate_checked(task.reference_on(chip), case, chip).cycles
+
+
 @lru_cache(maxsize=512)
 def _reference_cycles(reference_name: str, case: Case, chip: ChipSpec) -> int:
-    return simulate_checked(load_kernel(reference_name), case, chip).cycles
+    return simulate_checked(load_kernel(reference_name, chip), case, chip).cycles
 
 
 @cache

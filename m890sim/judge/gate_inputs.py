@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from threading import Lock
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from m890sim.judge.gates import Array
 from m890sim.workloads import Case
+from m890sim.workloads.inputs.draft import forget_draws
 
 # That a process keeps. The training gate of `extend` goes through 264 MiB, one after another: with
 # less than that, what it asks for is always what was let go last.
@@ -25,13 +26,14 @@ class Givens:
     rows: those of the output that will be looked at, None for all: others may have other inputs.
     """
 
-    __slots__ = ("_case", "_lifted", "_rows", "_whole", "inputs")
+    __slots__ = ("_case", "_lifted", "_named", "_rows", "_whole", "inputs")
 
     def __init__(self, case: Case, seed: int, distribution: str, rows: Array | None = None) -> None:
         self._case = case
         self._whole: Array | None = None
         self._rows: dict[bytes, Array] = {}
         self._lifted: dict[tuple[str, str], Array] = {}
+        self._named: dict[bytes, Mapping[str, Array]] = {}
         inputs = case.shared_inputs(seed, distribution, rows)
         for value in inputs.values():
             if isinstance(value, np.ndarray):
@@ -73,11 +75,40 @@ class Givens:
             self._rows[key].setflags(write=False)
         return self._rows[key]
 
+    def outputs(self, masks: Mapping[str, Array | None]) -> Mapping[str, Array]:
+        """The oracle's outputs by name: where a mask (bool) is given, the rows that it chooses.
+
+        Raises: as `Case.oracles`.
+        """
+        whole = all(mask is None for mask in masks.values())
+        key = b"" if whole else b"|".join(b"" if m is None else m.tobytes() for m in masks.values())
+        if key not in self._named:
+            rows = None
+            if not whole:
+                rows = {
+                    name: np.ones(self._case.shape_of(name)[:-1], bool) if mask is None else mask
+                    for name, mask in masks.items()
+                }
+            found = self._case.oracles(self.inputs, rows)
+            if found is None:  # one oracle for every output
+                one = {
+                    name: self.expected() if mask is None else self.expected_rows(mask)
+                    for name, mask in masks.items()
+                }
+                return one
+            if len(self._named) >= MOST_MASKS:
+                self._named.clear()
+            for value in found.values():
+                value.setflags(write=False)
+            self._named[key] = found
+        return self._named[key]
+
     @property
     def n_bytes(self) -> int:
         """Bytes of the arrays that are held."""
         # What is lifted is nearly always the input itself.
         held = [*self.inputs.values(), self._whole, *self._rows.values()]
+        held += [value for found in self._named.values() for value in found.values()]
         return sum(value.nbytes for value in held if isinstance(value, np.ndarray))
 
 
@@ -114,6 +145,15 @@ class Store:
                 oldest, _ = self._kept.popitem(last=False)
                 self._total -= self._sizes.pop(oldest)
         return found
+
+    def forget(self, cases: Iterable[Case]) -> None:
+        """Drop what is kept of cases that nobody asks about any more, with its draws."""
+        gone = set(cases)
+        forget_draws(gone)
+        with self._lock:
+            for key in [key for key in self._kept if key[0] in gone]:
+                del self._kept[key]
+                self._total -= self._sizes.pop(key, 0)
 
     def _count(self, key: _Key) -> None:
         kept = self._kept.get(key)

@@ -1,4 +1,4 @@
-"""The correctness gate: relative error of every row of an output against the fp64 oracle."""
+"""The correctness gates: an output against the fp64 oracle, row by row or element by element."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from m890sim.messages import described
+from m890sim.workloads.outputs import Output
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -17,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class GateResult:
     """What the gate found. `message` is empty where all rows pass."""
 
-    error: float  # largest relative error of a row, inf where a value is not finite
+    error: float  # the largest, as the gate measures it; inf where a value is not finite
     rows: int  # rows that were looked at
     message: str = ""
 
@@ -78,6 +79,40 @@ def check_rows(
         count,
         f"{many}: {row_name(name, place)} {found}, at most {tolerance:g} is allowed",
     )
+
+
+def check_output(
+    gate: Output, actual: Array, expected: Array, share: float = 1.0, rows: Array | None = None
+) -> GateResult:
+    """Judge an output by its gate; share: the part of its limit that an error may use.
+
+    actual, expected, rows: as for `check_rows`. Raises: TypeError, ValueError.
+    """
+    if gate.gate == "rows":
+        assert gate.limit is not None
+        return check_rows(gate.name, actual, expected, gate.limit * share, rows)
+    _check_arrays(actual, expected)
+    limit = 0.0 if gate.limit is None else gate.limit * share
+    columns = expected.shape[-1]
+    shape = expected.shape[:-1] if rows is None else rows.shape
+    places = None if rows is None else np.flatnonzero(rows)
+    actual, expected = (
+        array.reshape(-1, columns).astype(np.float64) for array in (actual, expected)
+    )
+    with np.errstate(invalid="ignore"):  # found by isfinite below
+        errors = np.abs(actual - expected)
+    errors = np.where(np.isfinite(actual), errors, np.inf)
+    worst = float(errors.max(initial=0.0))
+    wrong = int((~(errors <= limit)).sum())  # so that NaN passes nothing
+    if not wrong:
+        return GateResult(worst, len(errors))
+    at, column = divmod(int(errors.argmax()), columns)
+    place = np.unravel_index(at if places is None else int(places[at]), shape)
+    name = f"{row_name(gate.name, place).removesuffix(':]')}{column}]"
+    many = "1 element is wrong" if wrong == 1 else f"{wrong} of {errors.size} elements are wrong"
+    found = f"{many}: {name} is {actual[at, column]:.9g} and must be {expected[at, column]:.9g}"
+    allowed = "exactly" if gate.limit is None else f"within {limit:g}"
+    return GateResult(worst, len(errors), f"{found}, {allowed}")
 
 
 def row_name(name: str, place: Iterable[Any]) -> str:

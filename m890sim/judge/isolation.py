@@ -26,7 +26,7 @@ from m890sim.chip import ChipSpec, get_chip
 from m890sim.errors import M890Error
 from m890sim.judge.evaluation import evaluate
 from m890sim.language import parse
-from m890sim.workloads import Task, get_task
+from m890sim.workloads import Task, get_task, registered
 
 MOST_REQUEST = 4 * 2**20  # bytes of JSON
 MOST_ANSWER = 16 * 2**20
@@ -90,17 +90,24 @@ def judge_isolated(
 ) -> Isolated:
     """Judge the text of a kernel in a child process.
 
-    task: a name, or a Task that a name gives; seconds: of wall-clock time and of processor time;
-    memory_mb: that it may take beyond what it has after its start; arguments: plain data for the
-    function, as `seed`. `.answer` is `as_dict()` of the evaluation.
+    task: a name (a file is imported by the child too), or a Task that a name gives; seconds: of
+    wall-clock time and of processor time; memory_mb: that it may take beyond what it has after its
+    start; arguments: plain data for the function, as `seed`. `.answer` is `as_dict()` of the
+    evaluation.
     Raises: TypeError, ValueError for impossible arguments; nothing that depends on the source.
     """
     if not isinstance(source, str):
         raise TypeError(f"source must be the text of a kernel, not {source!r:.60}")
     if isinstance(task, Task):
-        if get_task(task.name) != task:
+        name = task.origin or task.name
+        if get_task(name) != task:
             raise ValueError(f"task {task.name!r} is another one by that name in a child process")
-        task = task.name
+        if name in registered():
+            raise ValueError(
+                f"task {task.name!r} is registered in this process alone; give it as "
+                "path/to/file.py:NAME, which a child process imports"
+            )
+        task = name
     if not isinstance(task, str):
         raise TypeError(f"task must be a Task or its name, not {task!r:.60}")
     if not isinstance(chip, (str, ChipSpec)):

@@ -31,7 +31,7 @@ class CaseResult:
     )  # largest relative error of a row; inf: not finite; None: the kernel gave no output
     cycles: int | None  # None: the kernel could not be timed
     reference_cycles: int
-    lower_bound_cycles: int
+    lower_bound_cycles: int | None  # None: the case states no demand
     message: str = ""  # what is wrong, empty where the case is correct
     instructions: int | None = None  # dispatched
     rows_checked: int = 0  # rows of output compared with the oracle, over all distributions
@@ -66,12 +66,18 @@ class CaseResult:
         return self.reference_cycles / self.cycles
 
     @property
-    def gap_closed(self) -> float:
-        """Where the cycles lie from the reference (0) to the lower bound (1), on a log scale."""
-        return _share(math.log(self.speedup), self._gap)
+    def gap_closed(self) -> float | None:
+        """Where the cycles lie from the reference (0) to the lower bound (1), on a log scale.
+
+        None where there is no bound.
+        """
+        gap = self._gap
+        return None if gap is None else _share(math.log(self.speedup), gap)
 
     @property
-    def _gap(self) -> float:
+    def _gap(self) -> float | None:
+        if self.lower_bound_cycles is None:
+            return None
         return math.log(self.reference_cycles / self.lower_bound_cycles)
 
     def as_dict(self) -> dict[str, Any]:
@@ -137,10 +143,16 @@ class Evaluation:
         return math.exp(math.fsum(math.log(case.speedup) for case in self.cases) / len(self.cases))
 
     @property
-    def gap_closed(self) -> float:
-        """log of the speedup over log of the speedup that the lower bounds allow."""
+    def gap_closed(self) -> float | None:
+        """log of the speedup over log of the speedup that the lower bounds allow.
+
+        None where a case has no bound.
+        """
+        gaps = [case._gap for case in self.cases if case._gap is not None]
+        if len(gaps) < len(self.cases):
+            return None
         reached = math.fsum(math.log(case.speedup) for case in self.cases)
-        return _share(reached, math.fsum(case._gap for case in self.cases))
+        return _share(reached, math.fsum(gaps))
 
     def case(self, name: str) -> CaseResult:
         """The case of that name. Raises: TaskError for an unknown one, TypeError for no name."""

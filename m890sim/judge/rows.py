@@ -22,20 +22,24 @@ RUN = 32  # neighbours that are drawn together where many rows are
 SPREAD = 2 * RUN  # fewer rows are drawn one by one
 
 
-def rows_of(case: Case) -> int:
-    """Rows of the case's output, along its last dimension."""
-    return int(np.prod(case.output_shape[:-1], dtype=np.int64))
+def rows_of(case: Case, output: str | None = None) -> int:
+    """Rows of an output of the case, along its last dimension; None: of the one that there is."""
+    return int(np.prod(_row_shape(case, output), dtype=np.int64))
 
 
-def chosen_rows(case: Case, rows: int | None) -> int:
-    """How many rows of each distribution to look at.
+def _row_shape(case: Case, output: str | None) -> tuple[int, ...]:
+    return (case.output_shape if output is None else case.shape_of(output))[:-1]
+
+
+def chosen_rows(case: Case, rows: int | None, output: str | None = None) -> int:
+    """How many rows of an output to look at on each distribution.
 
     rows: so many at most; None: all, and a share where the case is beyond FULL_WORK or FULL_BYTES.
     """
-    total = rows_of(case)
+    total = rows_of(case, output)
     if rows is not None:
         return min(rows, total)
-    loaded = case.demand.loaded_bytes
+    loaded = case.loaded_bytes
     share = min(1.0, FULL_WORK / max(1, case.work))
     if loaded > FULL_BYTES:
         share = min(share, FULL_BYTES / loaded / 10)
@@ -55,7 +59,9 @@ def dealt(distributions: tuple[str, ...], number: int) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=128)
-def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | None:
+def draw_rows(
+    case: Case, seed: int, distribution: str, count: int, output: str | None = None
+) -> Array | None:
     """The rows to look at, bool of the output's shape without its last dimension; None for all.
 
     One from each of equal stretches, so that all sequences and heads have their share: rows, or
@@ -65,10 +71,11 @@ def draw_rows(case: Case, seed: int, distribution: str, count: int) -> Array | N
     are among a dozen or more. The same (case, seed, distribution, count) gives the same rows on
     every machine. Read-only, and shared.
     """
-    total = rows_of(case)
+    total = rows_of(case, output)
     if count >= total:
         return None
-    shape, axis = case.output_shape[:-1], min(case.run_axis, len(case.output_shape) - 2)
+    shape = _row_shape(case, output)
+    axis = min(case.run_axis, len(shape) - 1)
     first = shape[axis]
     run = min(RUN, first) if count >= SPREAD else 1
     runs = -(-count // run)

@@ -99,7 +99,9 @@ def _findings(kernel: Kernel, task: Task) -> Iterator[tuple[SourceLoc, str]]:
 
 def describe(param: Param) -> str:
     """A parameter as a kernel writes it: `q: Tensor["T", "HQ", "D"]`."""
-    dims = ", ".join(f'"{_text(dim)}"' for dim in param.dims)
+    dims = ", ".join(
+        _text(dim) if isinstance(dim, Const) else f'"{_text(dim)}"' for dim in param.dims
+    )
     if param.kind == "tensor":
         dtype = "" if param.dtype == "bf16" else f", {param.dtype}"
         return f"{param.name}: Tensor[{dims}{dtype}]"

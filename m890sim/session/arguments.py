@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from m890sim.chip import ChipSpec, get_chip
+from m890sim.errors import ChipError
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
 from m890sim.workloads import Task, get_task, load_kernel
 
 MOST_NAME = 100  # characters of a name that is looked up; no known one is as long
+MOST_PATH = 4096  # characters of the name of a chip or a task, which may be a path
 MOST_PENALTY = 1e6
 MOST_SEED = 2**63 - 1  # fits into what the judge and JSON readers take for an integer
 
@@ -45,7 +47,7 @@ def seed_of(value: Any) -> int:
 
 def task_of(value: Any) -> Task:
     """A task, or the one of a name. Raises: TypeError for another type; TaskError."""
-    found = get_task(value[:MOST_NAME]) if isinstance(value, str) else value
+    found = get_task(value[:MOST_PATH]) if isinstance(value, str) else value
     if not isinstance(found, Task):
         raise TypeError(f"task must be a Task or its name, not {described(value)}")
     return found
@@ -53,7 +55,9 @@ def task_of(value: Any) -> Task:
 
 def chip_of(value: Any) -> ChipSpec:
     """A chip, or the one of a name. Raises: TypeError for another type; ChipError."""
-    found = get_chip(value[:MOST_NAME]) if isinstance(value, str) else value
+    if isinstance(value, str) and len(value) > MOST_PATH:
+        raise ChipError(f"no chip has a name of more than {MOST_PATH:,} characters")
+    found = get_chip(value) if isinstance(value, (str, Path)) else value
     if not isinstance(found, ChipSpec):
         raise TypeError(f"chip must be a ChipSpec or its name, not {described(value)}")
     return found
@@ -66,8 +70,8 @@ def flag_of(name: str, value: Any) -> bool:
     return value
 
 
-def kernel_of(value: Any) -> Kernel:
-    """A kernel, or the one of a name or path.
+def kernel_of(value: Any, chip: ChipSpec | None = None) -> Kernel:
+    """A kernel, or the one of a name or path; a built-in one as it is on the chip.
 
     Raises: TypeError for another type; what `load_kernel` raises.
     """
@@ -77,7 +81,7 @@ def kernel_of(value: Any) -> Kernel:
         raise TypeError(
             f"a kernel must be a Kernel, a built-in name or a path, not {described(value)}"
         )
-    return load_kernel(value)
+    return load_kernel(value, "" if chip is None else chip)
 
 
 def choice_of(name: str, value: Any, choices: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ class CaseCycles:
     cycles: int | None  # None: it could not be timed
     instructions: int | None  # dispatched
     reference_cycles: int
-    lower_bound_cycles: int
+    lower_bound_cycles: int | None  # None: the case states no demand
     code: str = ""  # of the error, a key of errors.CODES; "" where it was timed
     message: str = ""
     # Summed over the cores: cycles has shape (1, engines, causes). None: it could not be timed.
@@ -62,7 +62,7 @@ class Outcome:
 
     cases: tuple[CaseCycles, ...]
     speedup: float  # geometric mean as measured; 1.0 where a case could not be timed
-    gap_closed: float
+    gap_closed: float | None  # None: a case has no lower bound
     # Product of the cycles, None where a case could not be timed. The order of the products is the
     # order of the geometric means, exactly: no rounding decides which kernel is better.
     product: int | None
@@ -77,10 +77,13 @@ class Outcome:
             if entry.cycles is None:
                 return Outcome(found, 1.0, 0.0, None, entry.code, f"{entry.case}: {entry.message}")
         reached = math.fsum(math.log(entry.speedup) for entry in found)
-        whole = math.fsum(
-            math.log(entry.reference_cycles / entry.lower_bound_cycles) for entry in found
-        )
-        gap_closed = reached / whole if whole > 0 else 1.0
+        gap_closed = None
+        if all(entry.lower_bound_cycles is not None for entry in found):
+            whole = math.fsum(
+                math.log(entry.reference_cycles / (entry.lower_bound_cycles or 1))
+                for entry in found
+            )
+            gap_closed = reached / whole if whole > 0 else 1.0
         product = math.prod(entry.cycles for entry in found if entry.cycles is not None)
         return Outcome(found, math.exp(reached / len(found)), gap_closed, product)
 
@@ -110,8 +113,11 @@ class LogEntry:
         return 1.0 if self.correct is False else self.outcome.speedup
 
     @property
-    def gap_closed(self) -> float:
-        """Where the cycles lie between reference (0) and lower bound (1); 0 where it failed."""
+    def gap_closed(self) -> float | None:
+        """Where the cycles lie between reference (0) and lower bound (1); 0 where it failed.
+
+        None where a case has no lower bound.
+        """
         return 0.0 if self.correct is False else self.outcome.gap_closed
 
     @property

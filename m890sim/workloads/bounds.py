@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from m890sim.chip import ChipSpec, chip_of
+from m890sim.errors import TaskError
 from m890sim.isa import OPS
 from m890sim.kernel.ir import DTYPES
 from m890sim.messages import described
@@ -53,7 +54,8 @@ def lower_bound(
     """The lower bound of a case on a chip, with its parts.
 
     Source: docs/lower_bounds.md. More bandwidth, rate or cores never raises it.
-    Raises: TypeError, ValueError, ChipError for what is no case, chip or dtype.
+    Raises: TypeError, ValueError, ChipError for what is no case, chip or dtype; TaskError for
+    a case without a demand.
     """
     if not isinstance(case, Case):
         raise TypeError(f"case must be a Case, not {described(case)}")
@@ -68,6 +70,11 @@ def lower_bound(
                 f"allowed_dtypes must be among {', '.join(DTYPES)}, not {described(name)}"
             )
     chip, demand = case.part_of(chip_of(chip)), case.demand
+    if demand is None:
+        raise TaskError(
+            f"case {described(case.name)} states no demand, so it has no lower bound; give its "
+            "task one"
+        )
     launch = (
         chip.launch_cycles
         + chip.core_start_cycles
@@ -108,6 +115,15 @@ def lower_bound(
 def lower_bound_cycles(case: Case, chip: ChipSpec) -> int:
     """Fewest cycles in which any kernel can compute the case on the chip; see `lower_bound`."""
     return lower_bound(case, chip).cycles
+
+
+def known_bound(
+    case: Case, chip: ChipSpec, allowed_dtypes: tuple[str, ...] = ("bf16", "f16", "f32")
+) -> int | None:
+    """Cycles of `lower_bound`; None for a case that states no demand. Raises: as it does."""
+    if isinstance(case, Case) and case.demand is None:
+        return None
+    return lower_bound(case, chip, allowed_dtypes).cycles
 
 
 def _products_per_cycle(chip: ChipSpec, allowed_dtypes: tuple[str, ...]) -> int:

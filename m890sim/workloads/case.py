@@ -95,8 +95,17 @@ class Case(ABC):
 
     @property
     @abstractmethod
-    def demand(self) -> Demand:
-        """What any kernel must at least do."""
+    def demand(self) -> Demand | None:
+        """What any kernel must at least do; None where nobody says: then there is no bound."""
+
+    def shape_of(self, output: str) -> tuple[int, ...]:
+        """Shape of an output by its name; `output_shape` where there is one."""
+        return self.output_shape
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Bytes of the inputs, as far as the case says."""
+        return 0 if self.demand is None else self.demand.loaded_bytes
 
     @property
     def run_axis(self) -> int:
@@ -138,6 +147,16 @@ class Case(ABC):
         rows: bool, `output_shape` without its last dimension, the rows to compute (all where None);
         the others are NaN.
         """
+
+    def oracles(
+        self, inputs: Mapping[str, Any], rows: Mapping[str, Array] | None = None
+    ) -> Mapping[str, Array] | None:
+        """The right outputs by name in fp64; None where `oracle` says what every output is.
+
+        rows: bool by output, its shape without the last dimension, the rows to compute; then an
+        output is [rows chosen, D]. None: all, then it has the shape `shape_of` says.
+        """
+        return None
 
     def specification(
         self, field: Field, inputs: Mapping[str, FieldValue]

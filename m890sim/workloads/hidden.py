@@ -7,7 +7,7 @@ the same cases on every machine.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
 from typing import TYPE_CHECKING, TypeVar
@@ -87,10 +87,14 @@ class CaseDice:
 
 @dataclass(frozen=True)
 class HiddenCases:
-    """A generator of hidden cases; `name`, part of the task's digest, changes with the rule."""
+    """A generator of hidden cases; `name`, part of the task's digest, changes with the rule.
+
+    largest: the most that a drawn case has of the symbols that tiles are as large as.
+    """
 
     name: str
     draw: Callable[[CaseDice], Case]
+    largest: tuple[tuple[str, int], ...] = ()
 
     def cases(self, task: str, count: int, seed: int) -> tuple[Case, ...]:
         """Cases 0 ... count - 1 of a seed; a case does not depend on `count`.
@@ -101,6 +105,12 @@ class HiddenCases:
         count = whole_number("count", count, MOST_CASES + 1)
         seed = whole_number("seed", seed, SEED_LIMIT)
         return tuple(self.draw(CaseDice(task, seed, index)) for index in range(count))
+
+    def case(self, task: str, seed: int, index: int) -> Case:
+        """Case `index` of a seed alone. Raises: as `cases`."""
+        check_name("task", task)
+        seed = whole_number("seed", seed, SEED_LIMIT)
+        return self.draw(CaseDice(task, seed, whole_number("index", index, MOST_CASES)))
 
 
 # Query heads and key heads by group size. 12/12, 16/8, 24/8, 48/8, 32/8, 40/8, 28/4, 64/8, 32/2 and
@@ -157,7 +167,13 @@ def drawn_elements(dice: CaseDice) -> int:
     return dice.deal("elements", (*ELEMENTS, 0)) or dice.pick(OTHER_ELEMENTS)
 
 
+LARGEST_HEAD = max(*ELEMENTS, *OTHER_ELEMENTS)
 MOST_ELEMENTS = 2**19  # of a matrix of a level
+
+
+def largest_of(lengths: Mapping[str, tuple[int, int]]) -> tuple[tuple[str, int], ...]:
+    """`HiddenCases.largest` of a level, from its lengths: symbol -> (usually, in a long case)."""
+    return tuple((name, max(both)) for name, both in lengths.items())
 
 
 def drawn_length(dice: CaseDice, name: str, usual: int, longest: int, most: int = 2**31) -> int:
@@ -306,5 +322,5 @@ def _long_decode_case(dice: CaseDice) -> AttentionCase:
     return shape.case(dice, "decode", lengths, (1,) * len(lengths), text)
 
 
-EXTEND_HIDDEN = HiddenCases("extend-2", extend_case)
-DECODE_HIDDEN = HiddenCases("decode-2", decode_case)
+EXTEND_HIDDEN = HiddenCases("extend-2", extend_case, (("D", LARGEST_HEAD),))
+DECODE_HIDDEN = HiddenCases("decode-2", decode_case, (("D", LARGEST_HEAD),))

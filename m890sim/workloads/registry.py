@@ -5,18 +5,24 @@ The rows of a level's two kernels follow from the level.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 
+from m890sim.chip import CHIPS, ChipSpec
 from m890sim.errors import TaskError
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
+from m890sim.workloads.fitting import fitted, with_tunables
 from m890sim.workloads.level import Level
 from m890sim.workloads.levels import LEVELS
+from m890sim.workloads.more import task_of_kernel
 from m890sim.workloads.names import unknown
+from m890sim.workloads.tasks import get_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,17 @@ class KernelEntry:
 def _text(file: str) -> str:
     """A file of the package: read once, it does not change."""
     return (resources.files("m890sim.workloads") / "kernels" / file).read_text("utf-8")
+
+
+@cache
+def _parsed(file: str) -> bytes:
+    """The checked kernel of a file, pickled: a copy takes a tenth of the time of reading it.
+
+    Everyone gets a copy, as a frozen object can still be changed by who means to.
+    """
+    from m890sim.language import parse
+
+    return pickle.dumps(parse(_text(file), filename=file))
 
 
 def _step(task: str, step: int, name: str, idea: str) -> KernelEntry:
@@ -136,26 +153,29 @@ def get_kernel(name: str) -> KernelEntry:
     return KERNELS[name]
 
 
-def load_kernel(path_or_name: str | Path, chip: str = "") -> Kernel:
+def load_kernel(path_or_name: str | Path, chip: ChipSpec | str = "") -> Kernel:
     """The checked kernel of a built-in name, or of a file.
 
     A text without a path separator and without the ending .py is a built-in name where there is
-    one. chip: a built-in kernel that is tuned for this preset comes with those tunables.
+    one. chip: a built-in kernel comes with its tunables for this preset; on a chip that is none, a
+    task's reference comes with its tunables halved until it fits (`fitting.fitted`).
     Raises: TaskError for what is neither a name nor a file, LanguageError or LimitError for a
     refused file; TypeError for another type.
     """
     from m890sim.language import load_kernel as load_file
-    from m890sim.language import parse
 
     if not isinstance(path_or_name, (str, Path)):
         raise TypeError(
             f"a kernel must be a built-in name or a path, not {described(path_or_name)}"
         )
-    if not isinstance(chip, str):
-        raise TypeError(f"chip must be the name of a preset, not {described(chip)}")
+    if not isinstance(chip, (ChipSpec, str)):
+        raise TypeError(f"chip must be a ChipSpec or the name of a preset, not {described(chip)}")
     if isinstance(path_or_name, str) and path_or_name in KERNELS:
-        entry = KERNELS[path_or_name]
-        return _tuned(parse(entry.text, filename=entry.file), entry.tuned.get(chip, {}))
+        return _for_chip(KERNELS[path_or_name], chip)
+    further = task_of_kernel(path_or_name) if isinstance(path_or_name, str) else None
+    if further is not None:
+        task = get_task(further)
+        return task.reference if isinstance(chip, str) else task.reference_on(chip)
     path = Path(path_or_name)
     try:
         directory, there = path.is_dir(), path.exists()
@@ -179,9 +199,19 @@ def load_kernel(path_or_name: str | Path, chip: str = "") -> Kernel:
     raise TaskError(unknown("kernel", str(path_or_name), list(KERNELS)))
 
 
-def _tuned(kernel: Kernel, values: Mapping[str, int]) -> Kernel:
-    params = tuple(
-        replace(param, default=values[param.name]) if param.name in values else param
-        for param in kernel.params
-    )
-    return replace(kernel, params=params) if values else kernel
+def _for_chip(entry: KernelEntry, chip: ChipSpec | str) -> Kernel:
+    """A built-in kernel with the tunables that it has on a chip."""
+    kernel: Kernel = pickle.loads(_parsed(entry.file))
+    name = chip if isinstance(chip, str) else chip.name
+    if name in CHIPS or isinstance(chip, str):
+        return with_tunables(kernel, entry.tuned.get(name, {}))
+    return with_tunables(kernel, _fallen_back(entry.name, chip))
+
+
+@lru_cache(maxsize=1024)
+def _fallen_back(name: str, chip: ChipSpec) -> Mapping[str, int]:
+    """The tunables of a task's reference on a chip that is no preset; none for other kernels."""
+    task = get_task(KERNELS[name].task)
+    if name != task.reference_name:
+        return {}
+    return MappingProxyType(fitted(task.reference, task, chip).tunables)

@@ -7,7 +7,9 @@ from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import AttentionCase
 from m890sim.workloads.hidden import DECODE_HIDDEN, EXTEND_HIDDEN
 from m890sim.workloads.levels import LEVELS
+from m890sim.workloads.more import MORE, more_task
 from m890sim.workloads.names import unknown
+from m890sim.workloads.outside import entry_names, is_file, registered, task_of_file, task_of_name
 from m890sim.workloads.task import Task, table, tensor
 
 _CACHE = (tensor("k_cache", "S", "HKV", "D"), tensor("v_cache", "S", "HKV", "D"))
@@ -143,10 +145,25 @@ TASKS: dict[str, Task] = SUITE | LEVELS
 
 
 def get_task(name: str) -> Task:
-    """The task of that name.
+    """The task of that name: built in, registered, of an installed package, or `file.py:NAME`.
 
-    Raises: TaskError with the nearest names for an unknown one, TypeError for what is no text.
+    A file is imported: it is its author's code, and trusted.
+    Raises: TaskError with the nearest names for an unknown one, or for a file or a package whose
+    task cannot be loaded; TypeError for what is no text.
     """
-    if not isinstance(name, str) or name not in TASKS:
-        raise TaskError(unknown("task", name, list(TASKS)))
-    return TASKS[name]
+    if isinstance(name, str) and name not in TASKS and is_file(name):
+        return task_of_file(name)
+    return known_task(name)
+
+
+def known_task(name: str) -> Task:
+    """As `get_task`, but no name leads to a file: for names that come from records.
+
+    Raises: TaskError, TypeError.
+    """
+    if isinstance(name, str):
+        found = TASKS.get(name) or (more_task(name) if name in MORE else task_of_name(name))
+        if found is not None:
+            return found
+    names = list(dict.fromkeys((*TASKS, *MORE, *registered(), *entry_names())))
+    raise TaskError(f"{unknown('task', name, names)} (one of your own: path/to/file.py:NAME)")

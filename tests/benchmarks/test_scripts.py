@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.diversity.report import mean_ranks, page, plot, rank_correlation
+from benchmarks.diversity.rows import Row, read_rows, write_rows
 from benchmarks.learning import extra
 from benchmarks.learning.runs import read_runs
-from m890sim import get_task
+from m890sim import get_chip, get_task
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,3 +90,63 @@ def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
     assert "pip install 'm890sim[train]'" in message
     monkeypatch.setattr(extra, "find_spec", lambda name: object())
     assert extra.missing_extra() == ""
+
+
+def test_chip_diversity_measures_each_chip_once(tmp_path: Path) -> None:
+    words = ["--task", "vector_add", "--families", "small", "--evaluations", "5", "--chips", "2"]
+    for name in ("csv", "page", "plot", "kernels"):
+        words += [f"--{name}", str(tmp_path / name)]
+    first = run_script("chip_diversity.py", *words)
+    assert first.returncode == 0, first.stderr
+    assert "0 of 3 chips are in" in first.stdout
+    page, plot = ((tmp_path / name).read_text() for name in ("page", "plot"))
+    assert "| `m890` | 1 of 1, 7." in page and "| `small` | 1 of 2, " in page
+    assert ElementTree.fromstring(plot).tag.endswith("svg")
+    table = (tmp_path / "csv").read_text()
+    again = run_script("chip_diversity.py", *words)
+    assert "3 of 3 chips are in" in again.stdout and (tmp_path / "csv").read_text() == table
+    second = run_script("chip_diversity.py", *words, "--no-runs")
+    assert "3 of 3 chips are in" in second.stdout
+    assert (tmp_path / "page").read_text() == page and (tmp_path / "plot").read_text() == plot
+
+
+def test_chip_diversity_measures_again_what_has_changed(tmp_path: Path) -> None:
+    row = Row("extend", "small:test:0", "0" * 64, "s", 5, 9.5, 3.25, None, 2.0, None)
+    row.kin, row.moves, row.climbed = (
+        {"small:test:1": None, "small:test:2": 1.5},
+        {3: -0.25},
+        (4, 1),
+    )
+    path = tmp_path / "rows.csv"
+    write_rows(path, [row])
+    assert read_rows(path) == [row] and not row.fresh
+    assert replace(row, digest=get_chip(row.chip).digest).fresh
+    assert read_rows(tmp_path / "none.csv") == []
+
+
+def test_measured_diversity_is_what_the_page_shows() -> None:
+    docs = ROOT / "docs"
+    table, picture = docs / "chip_diversity.csv", docs / "chip_diversity.svg"
+    rows = read_rows(table)
+    text = (docs / "chip_diversity.md").read_text("utf-8")
+    command = re.search("^    (python .*)$", text, re.MULTILINE)
+    assert command is not None and text == page(rows, command[1], table, picture, "test")
+    assert picture.read_text("utf-8") == plot(rows)
+    for row in rows:
+        others = (row.expert, row.script, row.home, *row.kin.values())
+        assert all(1 <= speedup <= row.bound for speedup in (row.agent, *others) if speedup)
+
+
+def test_rank_correlation_is_spearmans() -> None:
+    first = {1: 1.0, 2: 2.0, 3: 3.0, 4: 0.0, 5: 9.0}
+    assert mean_ranks([5.0, 1.0, 5.0, 2.0]).tolist() == [2.5, 0.0, 2.5, 1.0]
+    assert rank_correlation(first, {1: 2.0, 2: 4.0, 3: 9.0, 4: 1.0}) == pytest.approx(1)
+    assert rank_correlation(first, {1: 3.0, 2: 2.0, 3: 1.0, 4: 4.0}) == pytest.approx(-1)
+    assert rank_correlation(first, {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0}) is None
+    assert rank_correlation(first, {1: 1.0}) is None
+
+
+def test_chip_diversity_refuses_no_chips() -> None:
+    found = run_script("chip_diversity.py", "--chips", "0")
+    assert found.returncode == 2
+    assert "--chips must be 1 ... 1,000, not 0" in found.stderr

@@ -98,7 +98,7 @@ def test_count_below_the_lower_bound_is_refused(monkeypatch):
     class Impossible:
         cycles = 10**9
 
-    monkeypatch.setattr(judge_evaluation, "lower_bound", lambda *_: Impossible)
+    monkeypatch.setattr(judge_evaluation, "known_bound", lambda *_: Impossible.cycles)
     with pytest.raises(BelowLowerBoundError, match="below the lower bound of 1000000000"):
         evaluate("attention_reference", "extend", "m890", [SMALL])
 

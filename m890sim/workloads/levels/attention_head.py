@@ -13,11 +13,13 @@ from m890sim.kernel.ir import Param
 from m890sim.workloads.attention import NARROW_ELEMENTS, AttentionCase, check_scale
 from m890sim.workloads.case import Array, Case, Demand, check_extent, chosen_rows, input_of
 from m890sim.workloads.hidden import (
+    LARGEST_HEAD,
     CaseDice,
     HiddenCases,
     drawn_elements,
     drawn_length,
     drawn_scale,
+    largest_of,
 )
 from m890sim.workloads.level import Level, dot, plain_softmax
 from m890sim.workloads.specification import attend
@@ -146,7 +148,7 @@ LEVEL = Level(
     "attention_head_reference",
     "attention_head_expert",
     positive=("scale",),
-    hidden=HiddenCases("attention_head-2", _hidden),
+    hidden=HiddenCases("attention_head-2", _hidden, (*largest_of(LENGTHS), ("D", LARGEST_HEAD))),
     number=3,
     formula="causal attention of one head",
     lesson="all of it, and stages; on one core, so that only what happens inside a core counts",

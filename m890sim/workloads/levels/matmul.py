@@ -10,7 +10,7 @@ import numpy as np
 
 from m890sim.workloads.case import Array, Demand
 from m890sim.workloads.drawn import DrawnCase, cancelling, drawn_matrix
-from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length
+from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length, largest_of
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.level import Level, dot
 from m890sim.workloads.specification import matmul
@@ -102,7 +102,7 @@ LEVEL = Level(
     ),
     "matmul_reference",
     "matmul_expert",
-    hidden=HiddenCases("matmul-2", _hidden),
+    hidden=HiddenCases("matmul-2", _hidden, largest_of(LENGTHS)),
     number=2,
     formula="c = a · b",
     lesson="the size of blocks, contiguous runs, sums in the accumulator, operands that come in "

@@ -17,7 +17,14 @@ from m890sim.workloads.drawn import (
     needle_columns,
     peak_columns,
 )
-from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length, drawn_scale
+from m890sim.workloads.hidden import (
+    MOST_ELEMENTS,
+    CaseDice,
+    HiddenCases,
+    drawn_length,
+    drawn_scale,
+    largest_of,
+)
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import (
     FAR_LOGITS,
@@ -166,7 +173,7 @@ LEVEL = Level(
     "row_softmax_reference",
     "row_softmax_expert",
     positive=("scale",),
-    hidden=HiddenCases("row_softmax-2", _hidden),
+    hidden=HiddenCases("row_softmax-2", _hidden, largest_of(LENGTHS)),
     number=1,
     formula="o = softmax(scale · x), row by row",
     lesson="steps that one instruction can do: scale, maximum, exp, sum, quotient",

@@ -10,7 +10,7 @@ import numpy as np
 
 from m890sim.workloads.case import Array, Demand
 from m890sim.workloads.drawn import DrawnCase, drawn_matrix
-from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length
+from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length, largest_of
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import SMALL_PART
 from m890sim.workloads.level import Level
@@ -94,7 +94,7 @@ LEVEL = Level(
     ),
     "vector_add_reference",
     "vector_add_expert",
-    hidden=HiddenCases("vector_add-2", _hidden),
+    hidden=HiddenCases("vector_add-2", _hidden, largest_of(LENGTHS)),
     number=0,
     formula="z = x + y",
     lesson="launch and latency, fences, queues, how many work items",

@@ -1,7 +1,6 @@
-"""The chip: `ChipSpec`, a frozen record of every number of the machine, and the presets `CHIPS`.
+"""ChipSpec: a frozen record of every number of the machine.
 
-Imports `errors` and `digests` alone. Units are in the field names: `_cycles`, `_bytes`,
-`_per_cycle`. One cycle is 1 ns on `m890`.
+Units are in the field names: `_cycles`, `_bytes`, `_per_cycle`. One cycle is 1 ns on `m890`.
 """
 
 from __future__ import annotations
@@ -162,80 +161,3 @@ class ChipSpec:
                     f"{key} is no field of a chip; the fields are: {', '.join(sorted(known))}"
                 )
         return dataclasses.replace(self, **changes)
-
-
-# The mini chip is for adding up by hand: round numbers, two cores, every memory small.
-M890 = ChipSpec()
-M890_MINI = ChipSpec(
-    name="m890-mini",
-    cores=2,
-    sram_bytes=128 * KIB,
-    sram_banks=8,
-    sram_port_bytes_per_cycle=64,
-    acc_bytes=64 * KIB,
-    matrix_rows=32,
-    matrix_columns=32,
-    matrix_load_cycles=32,
-    matrix_fill_cycles=10,
-    vector_f32_lanes=16,
-    vector_bf16_lanes=32,
-    vector_startup_cycles=10,
-    sfu_elements_per_cycle=4,
-    sfu_startup_cycles=10,
-    dma_queues=2,
-    dma_bytes_per_cycle=16,
-    dma_issue_cycles=10,
-    dma_latency_cycles=80,
-    dma_completion_cycles=10,
-    dma_run_cycles=2,
-    dma_in_flight=4,
-    hbm_bytes_per_cycle=32,
-    hbm_core_bytes_per_cycle=32,
-    hbm_window_cycles=10,
-    hbm_bytes=10**9,
-    sequencer_dispatch_cycles=1,
-    sequencer_loop_cycles=1,
-    sequencer_scalar_cycles=1,
-    sequencer_queue_entries=4,
-    dynamic_fetch_cycles=10,
-    dependence_cycles=5,
-    launch_cycles=100,
-    core_start_cycles=10,
-    barrier_cycles=20,
-)
-# Narrow vector unit and SFU, half the HBM: here the exponentials and the traffic are dear, not the
-# matrix unit.
-M890_LEAN = M890.replace(
-    name="m890-lean",
-    vector_f32_lanes=64,
-    vector_bf16_lanes=128,
-    sfu_elements_per_cycle=16,
-    hbm_bytes_per_cycle=1600,
-)
-
-CHIPS: dict[str, ChipSpec] = {chip.name: chip for chip in (M890, M890_MINI, M890_LEAN)}
-
-
-def get_chip(name: str) -> ChipSpec:
-    """The preset of that name.
-
-    Raises: ChipError, listing the presets, for an unknown name; TypeError for what is no text.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"a chip's name must be a text, not {described(name)}")
-    if name not in CHIPS:
-        raise ChipError(f"unknown chip {described(name)}; the chips are: {', '.join(CHIPS)}")
-    return CHIPS[name]
-
-
-def chip_of(chip: ChipSpec | str) -> ChipSpec:
-    """A chip, or the preset of that name; its numbers are checked, in case they were tampered with.
-
-    Raises: TypeError for what is neither, ChipError.
-    """
-    if isinstance(chip, str):
-        chip = get_chip(chip)
-    if type(chip) is not ChipSpec:
-        raise TypeError(f"chip must be a ChipSpec or a preset's name, not {described(chip)}")
-    chip.__post_init__()
-    return chip
