@@ -310,7 +310,7 @@ class OperandCompiler:
         return self._with_amount(cost, elements), number
 
     def _with_amount(self, cost: costs.Cost, *factors: Value) -> costs.Cost:
-        """With what an instruction works through, as the product of factors, where that is asked."""
+        """With what an instruction works through, a product, where that is asked."""
         if not self.amounts:
             return cost
         amount = self.z.const(1)

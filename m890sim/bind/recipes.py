@@ -138,11 +138,8 @@ class Recipes:
     """Recipes for one chip and one list of tables. Threads may share it."""
 
     def __init__(self, chip: ChipSpec, tables: tuple[str, ...], amounts: bool = False) -> None:
-        self.chip, self.amounts, self.table_numbers = (
-            chip,
-            amounts,
-            {name: n for n, name in enumerate(tables)},
-        )
+        self.chip, self.amounts = chip, amounts
+        self.table_numbers = {name: n for n, name in enumerate(tables)}
         self.values = ScalarValues()
         self.launches: dict[tuple[object, ...], LaunchValues] = {}  # by symbols and tables
         self._empty, self._slots = Placement.empty(chip), 0  # placed from there on
@@ -253,8 +250,9 @@ class Recipes:
         if recipe is None:
             z = ScalarUses(self.values)
             queue = self._queue(z, stmt, names, filename)
-            made = OperandCompiler(z, self.chip, names, self.table_numbers, self.amounts)
-            made = made.row(stmt, queue)
+            tables = self.table_numbers
+            compiler = OperandCompiler(z, self.chip, names, tables, self.amounts)
+            made = compiler.row(stmt, queue)
             recipe = self._open[key] = Recipe(z.needed(), made)
             self.made += 1
         found: Recipe[bytes] = Recipe(recipe.needed, recipe.result.placed(names))

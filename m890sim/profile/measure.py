@@ -201,7 +201,8 @@ def profile_kernel(
         kernel = parse(source, kernel.filename)
     else:
         _check_places(kernel, source)
-    return Profile(kernel, case, found, source, Rows(kernel, case, found))
+    rows = Rows(kernel, case.part_of(found), case.symbols, case.tables)
+    return Profile(kernel, case, found, source, rows)
 
 
 def _check_places(kernel: ir.Kernel, source: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,6 @@ from m890sim.chip import ChipSpec
 from m890sim.kernel import ir
 from m890sim.kernel.printer import print_head
 from m890sim.timing import REASONS, Timing, time_bound
-from m890sim.workloads.case import Case
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -45,11 +45,17 @@ class Rows:
     int64 arrays (rows,). Rows of one core stand in program order.
     """
 
-    def __init__(self, kernel: ir.Kernel, case: Case, chip: ChipSpec) -> None:
-        self.kernel, self.chip = kernel, case.part_of(chip)
-        program = ProgramCompiler(kernel, self.chip, amounts=True).program()
-        self.program, self.launch = program, program.launch(case.symbols, case.tables)
-        self.timing: Timing = time_bound(program, case.symbols, case.tables, reasons=True)
+    def __init__(
+        self,
+        kernel: ir.Kernel,
+        chip: ChipSpec,
+        symbols: Mapping[str, int],
+        tables: Mapping[str, Any],
+    ) -> None:
+        self.kernel, self.chip = kernel, chip
+        program = ProgramCompiler(kernel, chip, amounts=True).program()
+        self.program, self.launch = program, program.launch(symbols, tables)
+        self.timing: Timing = time_bound(program, symbols, tables, reasons=True)
         trace, reasons = self.timing.trace, self.timing.reasons
         assert trace is not None and reasons is not None
         self.instructions = instructions_of(kernel)

@@ -50,9 +50,10 @@ _MOST_SPACES = 8  # that a thread keeps, about 300 kB each
 class Timing:
     """What a launch costs: cycles, dispatched instructions (fences included), attribution.
 
-    hbm_bytes: bytes moved to and from HBM. phase_ends: when each phase ends. trace: None, or an int64 array of rows (core, engine,
-    number of the instruction in text order, dispatch, start, busy end, ready) in the order in which
-    they were scheduled. reasons: None, or a row for each of the trace's, columns REASONS.
+    hbm_bytes: bytes moved to and from HBM. phase_ends: when each phase ends. trace: None, or an
+    int64 array of rows (core, engine, number of the instruction in text order, dispatch, start,
+    busy end, ready) in the order in which they were scheduled. reasons: None, or a row for each of
+    the trace's, columns REASONS.
     """
 
     cycles: int
