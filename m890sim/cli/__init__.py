@@ -28,6 +28,7 @@ from m890sim.cli import (
     run,
     show,
     submit,
+    suggest,
     tables,
     verify,
 )
@@ -44,6 +45,7 @@ COLLECT_AFTER = (50_000, 20, 20)
 GROUPS = (
     run,
     profile,
+    suggest,
     judge,
     optimize,
     verify,

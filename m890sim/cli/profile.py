@@ -132,7 +132,7 @@ def _print_path(profile: Profile, most: int | None) -> None:
         total = found.total()
         cells = (str(line or ""), show.count(total), show.share(total / whole), of_it, engine)
         table.add_row(*cells, text)
-    _fit(table)
+    fit_last(table)
     title = "The critical path: what the run's end waited for, back to the launch"
     note = ", ".join(f"{kind} {show.share(n / whole)}" for kind, n in kinds.most_common())
     show.print_whole(table, title, f"The whole path: {note}.{_left_out(ordered, most)}")
@@ -156,7 +156,7 @@ def _print_lines(profile: Profile, most: int | None) -> None:
             line.bound_by,
             line.text,
         )
-    _fit(table)
+    fit_last(table)
     note = (
         "at work, waits: share of its engine's time on all cores. for: what it waited for longest, "
         "and the line. bound by: what takes a transfer longest."
@@ -207,7 +207,7 @@ def _left_out(found: Any, most: int | None) -> str:
     return f" {rest} more with --all." if rest > 0 else ""
 
 
-def _fit(table: Any) -> None:
+def fit_last(table: Any) -> None:
     """Shorten the last column, source text, so that the table fits."""
     from rich.measure import Measurement
 

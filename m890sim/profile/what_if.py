@@ -96,12 +96,22 @@ def _chips(chip: ChipSpec) -> Iterator[tuple[str, ChipSpec, dict[str, int]]]:
 
 
 def _kernels(kernel: ir.Kernel) -> Iterator[tuple[str, ir.Kernel]]:
+    if any(isinstance(s, ir.Instr) and s.op == "fence" for s in ir.walk(kernel.body)):
+        yield "no fences", replace(kernel, body=_NoFences().block(kernel.body))
     for tile in ir.walk(kernel.body):
         if isinstance(tile, ir.TileDecl):
             more = replace(tile, slots=ir.Op("+", (tile.slots, ir.Const(1))))
             body = _Instead(tile, more).block(kernel.body)
             text = f"one slot more for {tile.name} (line {tile.loc.line})"
             yield text, replace(kernel, body=body)
+
+
+class _NoFences(Transformer):
+    """All statements but fences: what a kernel computes does not depend on them."""
+
+    def block(self, body: tuple[ir.Stmt, ...]) -> tuple[ir.Stmt, ...]:
+        kept = [s for s in body if not isinstance(s, ir.Instr) or s.op != "fence"]
+        return super().block(body if len(kept) == len(body) else tuple(kept))
 
 
 class _Instead(Transformer):
