@@ -31,6 +31,15 @@ def register(commands: Any) -> None:
     add_run_options(parser)
     parser.add_argument("--all", action="store_true", help="show every line, path and what-if")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--trace", metavar="FILE", help="write the run as a trace for ui.perfetto.dev here"
+    )
+    limits = parser.add_argument_group("of the trace")
+    limits.add_argument("--from", metavar="CYCLE", type=show.integer(0), default=0, dest="begin")
+    limits.add_argument("--to", metavar="CYCLE", type=show.integer(1), dest="end")
+    limits.add_argument(
+        "--cores", metavar="N", nargs="+", type=show.integer(0), help="only these cores"
+    )
     parser.set_defaults(handler=_profile)
 
 
@@ -62,11 +71,24 @@ def _profile(args: argparse.Namespace) -> int:
 
     kernel, source, _, case = run_of(args)
     profile = profile_kernel(kernel, case, args.chip, source=source)
+    if args.trace is not None:
+        _write_trace(profile, args)
     if args.json:
         show.print_json(profile.to_json())
     else:
         _print(profile, args.all)
     return 0
+
+
+def _write_trace(profile: Profile, args: argparse.Namespace) -> None:
+    from m890sim.errors import M890Error
+    from m890sim.profile.timeline import Excerpt, timeline
+
+    try:
+        text = timeline(profile, Excerpt(args.begin, args.end, args.cores))
+    except ValueError as error:
+        raise M890Error(f"--from, --to, --cores: {error}") from None
+    Path(args.trace).write_text(text, encoding="utf-8")
 
 
 def _print(profile: Profile, everything: bool) -> None:

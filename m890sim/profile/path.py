@@ -44,7 +44,7 @@ def critical_path(rows: Rows) -> list[PathPart]:
     Where two things end at once the later dispatched counts. Launch, then parts of instructions
     and of sequencers, a barrier before each further phase.
     """
-    parts = [part for part in _Walk(rows).parts() if part.cycles]
+    parts = [part for part in _BackToLaunch(rows).parts() if part.cycles]
     return parts[::-1]
 
 
@@ -56,7 +56,7 @@ def by_line(path: list[PathPart]) -> dict[int, Counter[str]]:
     return found
 
 
-class _Walk:
+class _BackToLaunch:
     """Backwards through the rows: at each step a time, and what ends at it."""
 
     def __init__(self, rows: Rows) -> None:

@@ -19,7 +19,7 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Instruction:
+class SourceInstruction:
     """One instruction of the text: its place, its phase, and what it says."""
 
     stmt: ir.Instr
@@ -28,10 +28,10 @@ class Instruction:
     text: str
 
 
-def instructions_of(kernel: ir.Kernel) -> list[Instruction]:
+def instructions_of(kernel: ir.Kernel) -> list[SourceInstruction]:
     """All instructions in the order of the text, fences too: their numbers are those of a trace."""
     return [
-        Instruction(stmt, stmt.loc.line, number, print_head(stmt))
+        SourceInstruction(stmt, stmt.loc.line, number, print_head(stmt))
         for number, phase in enumerate(kernel.phases)
         for stmt in ir.walk(phase.body)
         if isinstance(stmt, ir.Instr)
@@ -87,21 +87,21 @@ class Rows:
         return self.timing.phase_ends[phase - 1] + self.chip.barrier_cycles
 
     @cached_property
-    def before_on_core(self) -> Groups:
+    def before_on_core(self) -> RowGroups:
         """By phase and core."""
-        return Groups(self.phase * self.chip.cores + self.core)
+        return RowGroups(self.phase * self.chip.cores + self.core)
 
     @cached_property
-    def before_on_engine(self) -> Groups:
+    def before_on_engine(self) -> RowGroups:
         """By phase, core and engine."""
         cores = self.phase * self.chip.cores + self.core
-        return Groups(cores * len(self.engines) + self.engine)
+        return RowGroups(cores * len(self.engines) + self.engine)
 
     @cached_property
-    def before_in_flight(self) -> Groups:
+    def before_in_flight(self) -> RowGroups:
         """Transfers by phase and core (the others stand by themselves, uncounted)."""
         cores = self.phase * self.chip.cores + self.core
-        return Groups(np.where(self.engine < self.queues, cores, -1))
+        return RowGroups(np.where(self.engine < self.queues, cores, -1))
 
     def source(self, row: int) -> int:
         """The row that the cause of a row's wait stands for; -1 where it did not wait."""
@@ -125,7 +125,7 @@ class Rows:
         return waited
 
 
-class Groups:
+class RowGroups:
     """Rows in groups, each in its own order. rank: of a row in its group; previous: the row before
     (itself where it is the first).
     """

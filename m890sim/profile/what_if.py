@@ -32,7 +32,7 @@ class WhatIf:
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class _ChipChange:
     text: str
     values: Callable[[ChipSpec], dict[str, int]]
 
@@ -51,27 +51,29 @@ def _twice(*names: str) -> Callable[[ChipSpec], dict[str, int]]:
 _HBM = ("hbm_bytes_per_cycle", "hbm_core_bytes_per_cycle")
 _SEQUENCER = ("dispatch_cycles", "loop_cycles", "scalar_cycles")
 CHANGES = (
-    _Change("DMA: no latency", _least("dma_latency_cycles", "dma_completion_cycles")),
-    _Change("DMA: no time to issue", _least("dma_issue_cycles")),
-    _Change("DMA: short runs cost nothing", _least("dma_run_cycles")),
-    _Change("DMA: queues twice as fast", _twice("dma_bytes_per_cycle", "hbm_core_bytes_per_cycle")),
-    _Change("DMA: twice the transfers in flight", _twice("dma_in_flight")),
-    _Change("HBM: twice as fast", _twice(*_HBM)),
-    _Change("matrix unit: twice the rows", _twice("matrix_rows")),
-    _Change("matrix unit: twice the columns", _twice("matrix_columns")),
-    _Change("matrix unit: blocks load at once", _least("matrix_load_cycles")),
-    _Change("matrix unit: no latency", _least("matrix_fill_cycles")),
-    _Change("vector unit: twice the lanes", _twice("vector_f32_lanes", "vector_bf16_lanes")),
-    _Change("vector unit: no start-up", _least("vector_startup_cycles")),
-    _Change("SFU: twice as fast", _twice("sfu_elements_per_cycle")),
-    _Change("SFU: no start-up", _least("sfu_startup_cycles")),
-    _Change("SRAM: ports twice as wide", _twice("sram_port_bytes_per_cycle")),
-    _Change("sequencer: costs nothing", _least(*[f"sequencer_{name}" for name in _SEQUENCER])),
-    _Change("sequencer: twice the waiting instructions", _twice("sequencer_queue_entries")),
-    _Change("dependences cost nothing", _least("dependence_cycles")),
-    _Change("dynamic requests cost nothing", _least("dynamic_fetch_cycles")),
-    _Change("barriers cost nothing", _least("barrier_cycles")),
-    _Change("launch costs nothing", _least("launch_cycles", "core_start_cycles")),
+    _ChipChange("DMA: no latency", _least("dma_latency_cycles", "dma_completion_cycles")),
+    _ChipChange("DMA: no time to issue", _least("dma_issue_cycles")),
+    _ChipChange("DMA: short runs cost nothing", _least("dma_run_cycles")),
+    _ChipChange(
+        "DMA: queues twice as fast", _twice("dma_bytes_per_cycle", "hbm_core_bytes_per_cycle")
+    ),
+    _ChipChange("DMA: twice the transfers in flight", _twice("dma_in_flight")),
+    _ChipChange("HBM: twice as fast", _twice(*_HBM)),
+    _ChipChange("matrix unit: twice the rows", _twice("matrix_rows")),
+    _ChipChange("matrix unit: twice the columns", _twice("matrix_columns")),
+    _ChipChange("matrix unit: blocks load at once", _least("matrix_load_cycles")),
+    _ChipChange("matrix unit: no latency", _least("matrix_fill_cycles")),
+    _ChipChange("vector unit: twice the lanes", _twice("vector_f32_lanes", "vector_bf16_lanes")),
+    _ChipChange("vector unit: no start-up", _least("vector_startup_cycles")),
+    _ChipChange("SFU: twice as fast", _twice("sfu_elements_per_cycle")),
+    _ChipChange("SFU: no start-up", _least("sfu_startup_cycles")),
+    _ChipChange("SRAM: ports twice as wide", _twice("sram_port_bytes_per_cycle")),
+    _ChipChange("sequencer: costs nothing", _least(*[f"sequencer_{name}" for name in _SEQUENCER])),
+    _ChipChange("sequencer: twice the waiting instructions", _twice("sequencer_queue_entries")),
+    _ChipChange("dependences cost nothing", _least("dependence_cycles")),
+    _ChipChange("dynamic requests cost nothing", _least("dynamic_fetch_cycles")),
+    _ChipChange("barriers cost nothing", _least("barrier_cycles")),
+    _ChipChange("launch costs nothing", _least("launch_cycles", "core_start_cycles")),
 )
 
 
