@@ -34,6 +34,12 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--trace", metavar="FILE", help="write the run as a trace for ui.perfetto.dev here"
     )
+    parser.add_argument(
+        "--html", metavar="FILE", help="write a report as one HTML file here; see --more-cases"
+    )
+    parser.add_argument(
+        "--more-cases", metavar="CASE", nargs="+", default=[], help="further cases of the report"
+    )
     limits = parser.add_argument_group("of the trace")
     limits.add_argument("--from", metavar="CYCLE", type=show.integer(0), default=0, dest="begin")
     limits.add_argument("--to", metavar="CYCLE", type=show.integer(1), dest="end")
@@ -69,8 +75,14 @@ def run_of(args: argparse.Namespace) -> tuple[Kernel, str | None, Task, Case]:
 def _profile(args: argparse.Namespace) -> int:
     from m890sim.profile import profile_kernel
 
-    kernel, source, _, case = run_of(args)
+    kernel, source, task, case = run_of(args)
     profile = profile_kernel(kernel, case, args.chip, source=source)
+    if args.html is not None:
+        from m890sim.profile.page import html_report
+
+        more = [task.case(name) for name in args.more_cases]
+        further = [profile_kernel(kernel, one, args.chip, source=source) for one in more]
+        Path(args.html).write_text(html_report([profile, *further], task), encoding="utf-8")
     if args.trace is not None:
         _write_trace(profile, args)
     if args.json:
