@@ -5,7 +5,8 @@
 A walk begins with the reference kernel or, half of the time, with one of the last kernels that
 were the best so far. Prints the best verified speedup of every seed. An evaluation is one of a
 kernel that the run has not met before, over all its walks. On single edits: `M890/VectorAdd-v1`; on
-macro actions, which reach further by the same rule: `M890/VectorAddMacro-v0`.
+macro actions, which reach further by the same rule: `M890/VectorAddMacro-v0`. On `M890/Suite-v0`
+each seed has a task, shapes and a chip of its own.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ def search(env: gym.Env[Any, Any], evaluations: int, steps: int, seed: int) -> f
     assert isinstance(inner, m890_envs.KernelEditEnv)
     rng = random.Random(seed)
     best, seen, records = 1.0, set[str](), list[Any]()
+    # Where episodes are drawn, all walks are of the first one of the seed.
+    _, info = env.reset(seed=seed)
+    episode = {key: info[key] for key in ("task", "chip", "cases") if key in info}
     while True:
         start = rng.choice(records[-RECORDS:]) if records and rng.random() < 0.5 else None
-        _, info = env.reset(options=None if start is None else {"start": start})
+        _, info = env.reset(options=episode | ({} if start is None else {"start": start}))
         for _ in range(rng.randint(1, steps)):
             legal = info["action_mask"].nonzero()[0][1:]  # all but STOP
             if not len(legal):

@@ -7,7 +7,9 @@ package registers its environments with Gymnasium: `gym.make("m890_envs:M890/Ker
 from __future__ import annotations
 
 from m890_envs.env import KernelEditEnv, shared_memory
-from m890_envs.registration import FIXED, GENERAL, GRAPH, IDS, MACRO, register
+from m890_envs.registration import FIXED, GENERAL, GRAPH, IDS, MACRO, SUITE, register
+from m890_envs.suite import SuiteEnv
+from m890_envs.vector import SuiteVector
 from m890_envs.wrappers import FlatMaskedObservation, MaskInObservation
 
 __all__ = [
@@ -19,6 +21,9 @@ __all__ = [
     "KernelEditEnv",
     "MACRO",
     "MaskInObservation",
+    "SUITE",
+    "SuiteEnv",
+    "SuiteVector",
     "register",
     "shared_memory",
 ]

@@ -32,7 +32,7 @@ from m890sim.schedule.growth import statements_of
 from m890sim.schedule.macros import Macro
 from m890sim.session import Facade, KernelSession, LogEntry, Memory
 from m890sim.session.arguments import choice_of, count_of, integer_of, penalty_of
-from m890sim.workloads import KERNELS, Case, Task, load_kernel
+from m890sim.workloads import KERNELS, Case, Task
 
 Observation = dict[str, Any]  # name -> float32 array
 Info = dict[str, Any]
@@ -81,7 +81,8 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     truncate; None for no end. A kernel evaluated before in the episode costs no evaluation.
 
     Arguments: verify: "best" (a kernel must pass the functional gate before it counts as best),
-    "always" or "never". seed, distributions (all where None), rows (every row where None): what the
+    "gains" (the same, but that none is asked that is no faster than the reference), "always" or
+    "never". seed, distributions (all where None), rows (every row where None): what the
     gate looks at. sites: statements that the observation shows, and that single edits reach: with
     "uniform" and "graph" no edit is legal that would put one out of reach; None for 128, 192, 512
     by observation. statements: that macros make a kernel have at most; where None two
@@ -100,6 +101,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     metadata: dict[str, Any] = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 4}
 
     _spec: EnvSpec | None = None
+    _options: tuple[str, ...] = ("start",)  # that a reset takes
 
     def __init__(
         self,
@@ -169,29 +171,9 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         }
         self.render_mode = render_mode
         self.horizon, self.reward, self.penalty = horizon, reward, penalty
-        self._template = KernelSession(
-            task,
-            cases,
-            chip,
-            budget=budget,
-            verify=verify,
-            seed=seed,
-            distributions=distributions,
-            rows=rows,
-            memory=shared_memory() if memory is None else memory,
-        )
-        self._template.load(start_of(self._template.task, self._template.chip, start))
-        self._choices: Choices
-        if actions == "macro":
-            if statements is None:
-                reference = load_kernel(self._template.task.reference_name)
-                statements = min(sites - 1, round(LONGER * statements_of(reference)))
-            self._choices = MacroEdits(self._template, statements, action_rows)
-        else:
-            bounded = observation != "task"
-            self._choices = SingleEdits(self._template, sites, bounded, action_rows)
-        self._choices.check_start(self._template.kernel)
-        self._viewer = Viewer(self._template, self._choices, observation, sites, shown)
+        self._constructed = self._arguments  # what another one like it is made with
+        self._memory = shared_memory() if memory is None else memory
+        self._measure_on(task, cases, chip)
         self._window = Window(self.metadata["render_fps"]) if render_mode == "human" else None
         self._session = self._template
         self._steps = 0  # since the reset
@@ -266,10 +248,12 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         Raises: TypeError, ValueError for what are no options or an unknown one, or for a seed that
         Gymnasium does not take; what KernelSession.load raises for the kernel.
         """
-        start = start_option(options)
+        given = options_of(options, self._options)
         if seed is not None:
             integer_of("seed", seed, 0)
         super().reset(seed=seed)
+        start = given.pop("start", None)
+        self._draw(seed is not None, given)
         if start is None:
             self._template.evaluate()
             session = self._template.clone()
@@ -372,17 +356,61 @@ class KernelEditEnv(gym.Env[Observation, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with the session's log and all that was spent; the memory stays behind."""
-        place = None
-        if hasattr(self, "_view"):
-            if self._outside:
-                self._catch_up()
-            fixed = self._steps, self._running, self._before, self._rewarded, self._last
-            place = (self._session.snapshot(), *fixed)
+        place = self._standing() if hasattr(self, "_view") else None
         spaces_too = _chance(self.action_space), _chance(self.observation_space)
         chance = self._np_random, self._np_random_seed, *spaces_too
-        return _restore, (type(self), self._arguments, self.spec, place, chance)
+        return _restore, (type(self), self._constructed, self.spec, place, chance)
 
     # Parts.
+
+    def _measure_on(
+        self,
+        task: Task | str,
+        cases: Iterable[Case | str] | None,
+        chip: ChipSpec | str,
+    ) -> None:
+        """Let the episodes from now on be of this task, these cases and this chip."""
+        arguments, sites = self._arguments, self._arguments["sites"]
+        session = self._new_session(task, cases, chip)
+        session.load(start_of(session.task, session.chip, arguments["start"]))
+        choices: Choices
+        if arguments["actions"] == "macro":
+            statements = arguments["statements"]
+            if statements is None:
+                longest = round(LONGER * statements_of(session.task.reference))
+                statements = min(sites - 1, longest)
+            choices = MacroEdits(session, statements, arguments["action_rows"])
+        else:
+            bounded = arguments["observation"] != "task"
+            choices = SingleEdits(session, sites, bounded, arguments["action_rows"])
+        choices.check_start(session.kernel)
+        self._viewer = Viewer(session, choices, arguments["observation"], sites, arguments["shown"])
+        self._template, self._choices = session, choices
+
+    def _new_session(
+        self,
+        task: Task | str,
+        cases: Iterable[Case | str] | None,
+        chip: ChipSpec | str,
+    ) -> KernelSession:
+        arguments = self._arguments
+        return KernelSession(
+            task,
+            cases,
+            chip,
+            budget=arguments["budget"],
+            verify=arguments["verify"],
+            seed=arguments["seed"],
+            distributions=arguments["distributions"],
+            rows=arguments["rows"],
+            memory=self._memory,
+        )
+
+    def _draw(self, seeded: bool, options: dict[str, Any]) -> None:
+        """Choose what the episode that begins is measured on; here it is always the same.
+
+        seeded: the reset was given a seed. options: those of the reset but for "start".
+        """
 
     def _show(self, entry: LogEntry) -> None:
         """Make the view that of the session's kernel, which `entry` is the evaluation of."""
@@ -402,6 +430,13 @@ class KernelEditEnv(gym.Env[Observation, Any]):
                 session.go_to(self._place)
         self._best = math.log2(session.best_speedup)
 
+    def _standing(self) -> tuple[Any, ...]:
+        """What `_resume` takes to go on from here."""
+        if self._outside:
+            self._catch_up()
+        fixed = self._steps, self._running, self._before, self._rewarded, self._last
+        return (self._session.snapshot(), *fixed)
+
     def _resume(
         self,
         snapshot: Any,
@@ -419,18 +454,8 @@ class KernelEditEnv(gym.Env[Observation, Any]):
 
     def _blank(self) -> KernelSession:
         """A session with nothing evaluated yet, otherwise as the template."""
-        template, arguments = self._template, self._arguments
-        return KernelSession(
-            template.task,
-            template.cases,
-            template.chip,
-            budget=template.budget,
-            verify=template.verify,
-            seed=arguments["seed"],
-            distributions=arguments["distributions"],
-            rows=arguments["rows"],
-            memory=template.memory,
-        )
+        template = self._template
+        return self._new_session(template.task, template.cases, template.chip)
 
     def _require_reset(self) -> None:
         if not hasattr(self, "_view"):
@@ -491,19 +516,21 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         }
 
 
-def start_option(options: Any) -> Any:
-    """The start that options of a reset name; None where they name none.
+def options_of(options: Any, known: Sequence[str]) -> dict[str, Any]:
+    """The options of a reset.
 
     Raises: TypeError for what are no options, ValueError for an unknown one.
     """
     if options is None:
-        return None
+        return {}
     if not isinstance(options, Mapping):
         raise TypeError(f"options must be a dict or None, not {described(options)}")
-    unknown = [key for key in options if key != "start"]
-    if unknown:
-        raise ValueError(f"options may have 'start' alone, not {described(unknown[0])}")
-    return options.get("start")
+    for key in options:
+        if key not in known:
+            names = " alone" if len(known) == 1 else ""
+            names = ", ".join(map(repr, known)) + names
+            raise ValueError(f"options may have {names}, not {described(key)}")
+    return dict(options)
 
 
 def start_of(task: Task, chip: ChipSpec, start: Kernel | str | Path) -> Kernel | str | Path:

@@ -1,4 +1,4 @@
-"""The ids: one for any task, and fixed ones for comparisons, whose arguments never change."""
+"""The ids: one for any task, one that draws tasks, and fixed ones for comparisons."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import gymnasium as gym
 from m890sim.workloads import LEVELS
 
 ENTRY_POINT = "m890_envs.env:KernelEditEnv"
+SUITE_ENTRY_POINT = "m890_envs.suite:SuiteEnv"
+SUITE_VECTOR_ENTRY_POINT = "m890_envs.vector:SuiteVector"
 # A new edit changes no fixed id: they have the actions of the edits that there were.
 EDITS: dict[str, Any] = {"chip": "m890", "action_rows": 113}
 ATTENTION: dict[str, Any] = {**EDITS, "horizon": 512, "budget": 432, "sites": 128}
@@ -61,7 +63,14 @@ def _beside(word: str, **changes: Any) -> dict[str, dict[str, Any]]:
 MACRO = _beside("Macro", actions="macro", observation="uniform", sites=192)
 GRAPH = _beside("Graph", observation="graph", sites=512)
 GENERAL = "M890/KernelEdit-v0"
-ARGUMENTS: dict[str, dict[str, Any]] = {GENERAL: {}, **FIXED, **MACRO, **GRAPH}
+SUITE = "M890/Suite-v0"
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    GENERAL: {},
+    **FIXED,
+    **MACRO,
+    **GRAPH,
+    SUITE: {"action_rows": EDITS["action_rows"]},
+}
 IDS = tuple(ARGUMENTS)
 
 
@@ -71,6 +80,7 @@ def register() -> None:
         if name not in gym.registry:
             gym.register(
                 id=name,
-                entry_point=ENTRY_POINT,
+                entry_point=SUITE_ENTRY_POINT if name == SUITE else ENTRY_POINT,
+                vector_entry_point=SUITE_VECTOR_ENTRY_POINT if name == SUITE else None,
                 kwargs=ARGUMENTS[name],
             )

@@ -94,6 +94,8 @@ class Plan:
                 f"task {self.task.name} has no generator of hidden cases; hidden must be 0, not "
                 f"{self.hidden}"
             )
+        if self.hidden:  # a generator that fails does so now too
+            self.task.hidden_cases(min(self.hidden, HIDDEN), 0)
         check_name(self.start, self.chip)
 
     def manifest(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Between:
     @property
     def text(self) -> str:
         """As documents write it."""
-        low, high = _text(self.low), _text(self.high)
+        low, high = ratio_text(self.low), ratio_text(self.high)
         return low if low == high else f"{low} to {high}"
 
     def holds(self, value: Fraction | int) -> bool:
@@ -52,7 +52,8 @@ class OneOf:
         return value in self.values
 
 
-def _text(value: Fraction) -> str:
+def ratio_text(value: Fraction) -> str:
+    """As documents write it: 1,024 or 9/16."""
     return f"{value.numerator:,}" if value.denominator == 1 else str(value)
 
 
@@ -194,7 +195,7 @@ BALANCED: dict[str, Between | OneOf] = {
     "HBM of one core": between(1, 2),
     "HBM window": OneOf((64, 128, 256)),
     "HBM size": OneOf((16 * 10**9, 32 * 10**9, 64 * 10**9, 144 * 10**9)),
-    "queues": between(2, 4),  # what actions and observations of environments have rows for
+    "queues": between(2, 4),  # action ids and profiles of environments know four
     "queue rate": between("1/2", 2),
     "issue": between(20, 80),
     "latency": between(300, 1200),

@@ -13,6 +13,7 @@ from m890sim.errors import ChipError
 from m890sim.messages import described, shown
 
 MOST_BYTES = 64 * 1024  # of a file
+MOST_LINE = 400  # characters of a line: tomllib takes a time that grows as their square
 BASE = "inherit"
 FIELDS = {entry.name: entry for entry in dataclasses.fields(ChipSpec)}
 
@@ -26,6 +27,8 @@ def read_chip(path: Path) -> ChipSpec:
     try:
         if path.is_dir():
             raise ChipError(f"{where} is a directory; give the path of a chip's TOML file")
+        if path.exists() and not path.is_file():  # a pipe may never end
+            raise ChipError(f"{where} is no regular file; give the path of a chip's TOML file")
         with open(path, "rb") as stream:
             data = stream.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: with a NUL
@@ -37,7 +40,7 @@ def read_chip(path: Path) -> ChipSpec:
     if len(data) > MOST_BYTES:
         raise ChipError(f"{where} has more than {MOST_BYTES:,} bytes; a chip needs some 2,000")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise ChipError(f"{where} is no text in UTF-8, as TOML is") from error
     try:
@@ -53,6 +56,11 @@ def parse_chip(text: str, name: str) -> ChipSpec:
     """
     import tomllib
 
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > MOST_LINE:
+            raise ChipError(
+                f"line {number} has more than {MOST_LINE} characters; write FIELD = NUMBER lines"
+            )
     try:
         data = tomllib.loads(text)
     except RecursionError:

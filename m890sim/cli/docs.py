@@ -71,9 +71,16 @@ def codes() -> str:
 
 def tasks() -> str:
     """Every case of every task."""
-    from m890sim.cli.files import case_rows
+    from m890sim.cli.case_tables import case_rows
 
     return show.markdown(*case_rows())
+
+
+def more() -> str:
+    """The further tasks."""
+    from m890sim.cli.case_tables import more_rows
+
+    return show.markdown(*more_rows(markdown=True))
 
 
 def ladder() -> str:
@@ -144,6 +151,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "isa": isa,
     "codes": codes,
     "tasks": tasks,
+    "more": more,
     "ladder": ladder,
     "levels": levels,
     "lessons": lessons,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import notes, show
+from m890sim.cli.case_tables import case_rows, level_rows, more_rows, other_rows
 from m890sim.errors import CodedError, LanguageError, M890Error, TaskError
 from m890sim.messages import shown
 
 if TYPE_CHECKING:
     from m890sim.chip import ChipSpec
     from m890sim.kernel.ir import Kernel
-    from m890sim.workloads import Case, Task
+    from m890sim.workloads import Task
 
 STDIN = "-"
 
@@ -101,7 +103,7 @@ def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
     Raises: TaskError where the parameters fit no task, or several.
     """
     from m890sim.workloads import KERNELS, TASKS, get_task
-    from m890sim.workloads.more import task_of_kernel
+    from m890sim.workloads.more import MORE, more_task, task_of_kernel
 
     if task is not None:
         return get_task(task), ""
@@ -110,13 +112,13 @@ def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
     further = task_of_kernel(name)
     if further is not None:
         return get_task(further), ""
-    known = ", ".join(TASKS)
+    known = ", ".join((*TASKS, *MORE))
     used = {(p.name, p.kind, p.dims) for p in kernel.params if p.kind != "tunable"}
-    fitting = [
-        candidate
-        for candidate in TASKS.values()
-        if used <= {(p.name, p.kind, p.dims) for p in candidate.params}
-    ]
+
+    def fit(candidates: Iterable[Task]) -> list[Task]:
+        return [c for c in candidates if used <= {(p.name, p.kind, p.dims) for p in c.params}]
+
+    fitting = fit(TASKS.values()) or fit(more_task(name) for name in MORE)
     if len(fitting) == 1:
         found = fitting[0]
         return found, f"task {found.name}, guessed from the kernel's parameters (--task says it)"
@@ -127,54 +129,6 @@ def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
         f"the parameters of {kernel.name!r} fit no task; the tasks are: {known} "
         f"(`m890 tasks` lists their parameters); choose with --task to see what differs"
     )
-
-
-def case_rows(tasks: list[Task] | None = None) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the table of attention cases: one row a case."""
-    from m890sim.workloads import TASKS, AttentionCase
-
-    rows = []
-    for task in TASKS.values() if tasks is None else tasks:
-        for case in task.cases:
-            if not isinstance(case, AttentionCase):
-                continue
-            heads = f"{case.query_heads}/{case.key_heads}"
-            pages = f"{case.page_tokens}{', shuffled' if case.shuffled else ''}"
-            cells = [case.name, task.name, str(len(case.cached)), show.count(sum(case.cached))]
-            cells += [show.count(sum(case.queries)), heads, str(case.head_elements), pages]
-            rows.append([*cells, case.text])
-    columns = ["case", "task", "sequences", "cached", "queries", "heads", "d", "page", "what it is"]
-    return columns, rows
-
-
-def level_rows(tasks: list[Task] | None = None) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the table of the levels' cases: one row a case."""
-    from m890sim.workloads import LEVELS
-
-    rows = [
-        [case.name, task.name, _shape(case), str(case.cores or "all"), case.text]
-        for task in LEVELS.values()
-        if tasks is None or task in tasks
-        for case in task.cases
-    ]
-    return ["case", "task", "shape", "cores", "what it is"], rows
-
-
-def other_rows(tasks: list[Task]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the table of all other cases: one row a case."""
-    from m890sim.workloads import LEVELS, AttentionCase
-
-    rows = [
-        [case.name, task.name, _shape(case), str(case.cores or "all"), case.text]
-        for task in tasks
-        for case in task.cases
-        if not isinstance(case, AttentionCase) and LEVELS.get(task.name) != task
-    ]
-    return ["case", "task", "shape", "cores", "what it is"], rows
-
-
-def _shape(case: Case) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in case.symbols.items())
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -313,8 +267,18 @@ def read_text(path: Path, most: int) -> str:
 
 def _kernels(args: argparse.Namespace) -> int:
     from m890sim.workloads import KERNELS
+    from m890sim.workloads.more import MORE, more_task
 
     entries = list(KERNELS.values())
+    further: list[dict[str, Any]] = [
+        {
+            "name": more_task(name).reference_name,
+            "task": name,
+            "step": None,
+            "idea": "the reference of a further task",
+        }
+        for name in MORE
+    ]
     if args.json:
         found = [
             {
@@ -325,12 +289,13 @@ def _kernels(args: argparse.Namespace) -> int:
             }
             for entry in entries
         ]
-        show.print_json({"kernels": found})
+        show.print_json({"kernels": [*found, *further]})
         return 0
     rows = [
         [entry.name, entry.task, str(entry.step) if entry.ladder else "", entry.idea]
         for entry in sorted(entries, key=lambda e: (e.task, e.ladder is None, e.step))
     ]
+    rows += [[each["name"], each["task"], "", each["idea"]] for each in further]
     show.print_table(("kernel", "task", "step", "idea"), rows, text=("task",), wrap=("idea",))
     print("Text of one: m890 fmt NAME. All steps of a ladder with their cycles: m890 ladder.")
     return 0
@@ -339,8 +304,10 @@ def _kernels(args: argparse.Namespace) -> int:
 def _tasks(args: argparse.Namespace) -> int:
     from m890sim.judge.signature import describe
     from m890sim.workloads import TASKS, get_task
+    from m890sim.workloads.more import MORE
 
-    tasks = [get_task(name) for name in dict.fromkeys(args.task or TASKS)]
+    named = args.task or ((*TASKS, *MORE) if args.json else TASKS)
+    tasks = [get_task(name) for name in dict.fromkeys(named)]
     if args.json:
         show.print_json({"tasks": [_task_data(task) for task in tasks]})
         return 0
@@ -365,6 +332,10 @@ def _tasks(args: argparse.Namespace) -> int:
     columns, rows = other_rows(tasks)
     if rows:
         show.print_table(columns, rows, text=("task", "cores"), wrap=("shape", "what it is"))
+    if not args.task:
+        columns, rows = more_rows()
+        show.print_table(columns, rows, text=tuple(columns), wrap=tuple(columns[1:]))
+        print("Further tasks; m890 tasks NAME lists the parameters and cases of one.")
     return 0
 
 

@@ -43,7 +43,7 @@ def _mean(ratios: list[float]) -> float:
 def markdown_levels() -> str:
     """Every level: what it is, its cases, and its cycles."""
     from m890sim.chip import CHIPS
-    from m890sim.cli.files import level_rows
+    from m890sim.cli.case_tables import level_rows
     from m890sim.timing import TIMING_VERSION
     from m890sim.workloads import LEVELS
 

@@ -108,10 +108,16 @@ def sanity_rows() -> tuple[list[str], list[list[str]]]:
 
     found = {name: ratios(chip) for name, chip in CHIPS.items()}
     rows = [
-        [name, span.text, *(f"{float(each[name]):.3g}" for each in found.values())]
-        for name, span in BOUNDS.items()
+        [
+            name,
+            sane.text,
+            sane.below,
+            sane.above or "-",
+            *(f"{float(each[name]):.3g}" for each in found.values()),
+        ]
+        for name, sane in BOUNDS.items()
     ]
-    return ["ratio", "sane", *found], rows
+    return ["ratio", "sane", "irrelevant below", "irrelevant above", *found], rows
 
 
 def _range(name: str, markdown: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from threading import Lock
 from types import MappingProxyType
 from typing import Any
@@ -144,6 +144,14 @@ class Store:
                 oldest, _ = self._kept.popitem(last=False)
                 self._total -= self._sizes.pop(oldest)
         return found
+
+    def forget(self, cases: Iterable[Case]) -> None:
+        """Drop what is kept of cases that nobody asks about any more."""
+        gone = set(cases)
+        with self._lock:
+            for key in [key for key in self._kept if key[0] in gone]:
+                del self._kept[key]
+                self._total -= self._sizes.pop(key, 0)
 
     def _count(self, key: _Key) -> None:
         kept = self._kept.get(key)

@@ -180,7 +180,7 @@ class Facade:
 
     @property
     def verify(self) -> str:
-        """When the gate runs: "best", "always" or "never"."""
+        """When the gate runs: "best", "gains", "always" or "never"."""
         return _session(self).verify
 
     # The kernel, and edits.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -35,6 +36,9 @@ from m890sim.workloads import Case, Task, known_bound, simulate_checked
 
 STATES = 1024  # kernels whose legal edits and successors are kept, about 100 kB each
 RESULTS = 50_000  # remembered (kernel, chip, case) results, about 2 kB each
+SPACES = 64  # that are kept though no session holds them; each with its cases and their tables
+WATCHED = 1024  # cases
+STARTS = 64  # kernels that are loaded again and again
 MOST_KEPT = 2**40  # no bound that anyone reaches
 _LARGE = 200  # statements: a kernel takes up the room of one more for each so many
 REFUSALS = 1024  # illegal edits of one kernel whose reason is kept
@@ -145,6 +149,12 @@ class Space:
     # By digest; kernels of one digest may differ in their comments. A digest takes less time than
     # a kernel's hash, as the text of statements is remembered, and it is needed anyway.
     states: dict[str, tuple[State, ...]] = field(default_factory=dict, repr=False)
+    room: int = 0  # that they take up
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_SpaceKey = tuple[Task, ChipSpec, tuple[Case, ...]]
 
 
 class Memory:
@@ -153,21 +163,28 @@ class Memory:
     Timings are kept by (digest of the kernel, chip, case, timing version), verdicts on a case by
     the digest of what decides the kernel's values, the chip, the case and the gate. states: kernels
     that are kept with their edits, of all spaces together, results: timings and verdicts that are
-    kept; when either is full it is emptied. Raises: TypeError, ValueError.
+    kept; when either is full it is emptied. spaces: combinations of task, cases and chip whose
+    kernels are kept when no session works on them any more; the one that was asked for the longest
+    ago goes first. Raises: TypeError, ValueError.
     """
 
-    def __init__(self, states: int = STATES, results: int = RESULTS) -> None:
+    def __init__(self, states: int = STATES, results: int = RESULTS, spaces: int = SPACES) -> None:
         integer_of("states", states, 1, MOST_KEPT)
         integer_of("results", results, 1, MOST_KEPT)
+        integer_of("spaces", spaces, 1, MOST_KEPT)
         self.timed = 0  # (kernel, case) simulations that were run
         self.judged = 0  # (kernel, case) gates that were run
         self._most_states = states
         self._most_results = results
-        self._spaces: dict[tuple[Task, ChipSpec, tuple[Case, ...]], Space] = {}
+        self._most_spaces = spaces
+        # All that anyone holds: sessions of one space share it, however long ago it was made.
+        self._spaces: WeakValueDictionary[_SpaceKey, Space] = WeakValueDictionary()
+        self._recent: dict[_SpaceKey, Space] = {}  # the last ones asked for, the latest at the end
         self._timings: dict[Hashable, CaseCycles] = {}
         self._verdicts: dict[Hashable, Verdict] = {}
-        self._watched: set[Case] = set()
+        self._watched: dict[Case, None] = {}  # the earliest first
         self._room = 0  # that the states take up
+        self._starts: dict[str, Kernel] = {}  # by digest, the earliest first
 
     def watch(self, case: Case) -> None:
         """Trace this case from now on whenever it is timed, for the next `traced` of the kernel.
@@ -176,7 +193,7 @@ class Memory:
         """
         if not isinstance(case, Case):
             raise TypeError(f"a case must be a Case, not {described(case)}")
-        self._watched.add(case)
+        _keep(self._watched, case, None, WATCHED)
 
     def traced(self, space: Space, state: State, case: Case) -> Timing:
         """The traced run of a kernel, once for nothing where the case is watched.
@@ -201,9 +218,10 @@ class Memory:
             raise TypeError(f"cases must be a tuple of cases, not {described(cases)}")
         cases = cases_of(task, cases)
         key = (task, chip, cases)
-        if key not in self._spaces:
+        found = self._spaces.get(key)
+        if found is None:
             context = context_of(task, chip)
-            self._spaces[key] = Space(
+            found = Space(
                 task,
                 chip,
                 cases,
@@ -218,7 +236,25 @@ class Memory:
                     "reference": digest(task.reference_on(chip)),
                 },
             )
-        return self._spaces[key]
+            found = self._spaces.setdefault(key, found)
+        for dropped in _keep(self._recent, key, found, self._most_spaces):
+            # What a session still holds of it is no longer counted.
+            self._room, dropped.room = self._room - dropped.room, 0
+        return found
+
+    def shared(self, kernel: Kernel) -> Kernel:
+        """One object for equal kernels that sessions of other spaces loaded before.
+
+        Much of what analyses find out is known by the identity of a kernel's nodes, so that a
+        reference on the next chip is not looked through again. Raises: TypeError.
+        """
+        if type(kernel) is not Kernel:
+            raise TypeError(f"kernel must be a Kernel, not {described(kernel)}")
+        key = digest(kernel)
+        known = self._starts.get(key, kernel)
+        found = known if known == kernel else kernel
+        _keep(self._starts, key, found, STARTS)
+        return found
 
     def state(self, space: Space, kernel: Kernel) -> State:
         """The state of a kernel, one for all kernels that are equal, comments included.
@@ -233,14 +269,15 @@ class Memory:
         for state in alike:
             if state.kernel == kernel:
                 return state
-        self._room += 1 + statements_of(made.kernel) // _LARGE
-        if self._room > self._most_states or len(alike) >= self._most_states:
-            for each in self._spaces.values():
+        room = 1 + statements_of(made.kernel) // _LARGE
+        if self._room + room > self._most_states or len(alike) >= self._most_states:
+            for each in list(self._spaces.values()):
                 for states in tuple(each.states.values()):
                     for state in states:
                         state.forget()
-                each.states = {}
-            alike, self._room = (), 1
+                each.states, each.room = {}, 0
+            alike, self._room, room = (), 0, 1
+        self._room, space.room = self._room + room, space.room + room
         space.states[made.digest] = (*alike, made)
         return made
 
@@ -415,6 +452,15 @@ class Memory:
         except TaskError as error:
             return Verdict(False, WRONG, _PLACE.sub("", str(error)))
         return None
+
+
+def _keep(table: dict[_K, _V], key: _K, value: _V, most: int) -> list[_V]:
+    """Make a value the latest of a table; those that are dropped, as there are more than `most`."""
+    table.pop(key, None)
+    table[key] = value
+    # A list of the keys is made at once: other threads may be at the table too.
+    earliest = list(table)[: max(0, len(table) - most)]
+    return [table.pop(each) for each in earliest if each in table]
 
 
 def _check_space(space: object) -> None:

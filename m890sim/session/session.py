@@ -5,6 +5,7 @@ Gym-free: environments, search agents and language-model loops are thin layers o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,8 +28,8 @@ from m890sim.session.records import LogEntry
 from m890sim.timing import TIMING_VERSION, Timing
 from m890sim.workloads import DISTRIBUTIONS, Case, Task
 
-VERIFY = ("best", "always", "never")
-_STRENGTH = {"never": 0, "best": 1, "always": 2}
+VERIFY = ("best", "gains", "always", "never")
+_STRENGTH = {"never": 0, "gains": 1, "best": 2, "always": 3}
 
 _KEPT = 64  # of a path's last states, where macros were performed
 _SNAPSHOT = 11  # parts of a snapshot
@@ -70,6 +71,8 @@ class KernelSession:
 
     verify, whether the functional gate (`judge.evaluate` on every case) runs:
     - "best": when a kernel would be the best so far; it counts as best only if it passes;
+    - "gains": the same, but that only kernels faster than the task's reference count as best, so
+      that no others are asked: the reference is right, and its check takes most of a short episode;
     - "always": at every evaluation;
     - "never": no kernel is checked, and one that can be timed may count as best.
     seed, distributions (all where None): the inputs of the gate. rows: how many rows of output it
@@ -143,7 +146,7 @@ class KernelSession:
 
     @property
     def verify(self) -> str:
-        """When the gate runs: "best", "always" or "never"."""
+        """When the gate runs: "best", "gains", "always" or "never"."""
         return self._verify
 
     @property
@@ -195,7 +198,7 @@ class KernelSession:
             # Its maker may hold it still, and what no text can say need not even have a digest.
             chosen = Copies().kernel(chosen)
             check_built(chosen)
-        state = self.memory.state(self._space, chosen)
+        state = self.memory.state(self._space, self.memory.shared(chosen))
         self.memory.check(self._space, state)
         self._path, self._edits = (state,), ()
 
@@ -369,8 +372,8 @@ class KernelSession:
     def evaluate(self, verify: str | None = None) -> LogEntry:
         """Time the kernel on every case, and check its values as `verify` says.
 
-        verify: None for the session's own, or a stricter one ("never" < "best" < "always"). A
-        kernel that fails (refused by the language, does not fit chip or case, traps, breaks a
+        verify: None for the session's own, or a stricter one: "never", "gains", "best", "always".
+        A kernel that fails (refused by the language, does not fit chip or case, traps, breaks a
         limit, gives wrong values) is an evaluation too: speedup 1.0, with code and message, and
         never the best. Asked again about a kernel, it gives what it gave before, and runs the gate
         only where `verify` now wants it and it has not run yet.
@@ -427,7 +430,11 @@ class KernelSession:
         """The entry, with the gate's verdict where the mode asks for it."""
         if entry.correct is not None:
             return entry
-        if mode == "always" or (mode == "best" and self._would_be_best(entry)):
+        if (
+            mode == "always"
+            or (mode == "best" and self._would_be_best(entry))
+            or (mode == "gains" and self._gains(entry) and self._would_be_best(entry))
+        ):
             verdict = self.memory.verdict(self._space, state, self._gate)
             return replace(
                 entry,
@@ -439,6 +446,10 @@ class KernelSession:
         if mode == "never" and not entry.accepted:
             return replace(entry, accepted=True)
         return entry
+
+    def _gains(self, entry: LogEntry) -> bool:
+        """Whether a kernel is faster than the reference, in the mean of the cases."""
+        return _product(entry) < math.prod(self._space.reference_cycles)
 
     def _would_be_best(self, entry: LogEntry) -> bool:
         if self._best is None or self._best == entry.index:

@@ -16,7 +16,13 @@ from typing import Any
 from m890sim.chip import ChipSpec
 from m890sim.kernel import ir
 from m890sim.timing.oracle_engines import Calendar, Dispatched, Engines
-from m890sim.timing.oracle_program import OracleScope, Resolver, integers_of, place_tiles
+from m890sim.timing.oracle_program import (
+    OracleScope,
+    Resolver,
+    TileSlot,
+    integers_of,
+    place_tiles,
+)
 
 Ticks = Generator[None, None, None]  # a sequencer at work; every `yield` lets one cycle pass
 
@@ -53,10 +59,13 @@ class Sequencer:
         self.now = machine.now
         self.scope = OracleScope(dict(machine.scope.scalars), machine.scope.tables)
         self.resolver = Resolver(self.chip, self.scope, machine.kernel)
-        placed = place_tiles(phase, self.chip, self.scope)
-        self.slots = {position + 1 + at: slots for at, slots in placed.items()}
+        self.slots = self._placed() if index == 0 else {}  # other cores': with their first item
         self.passed: Counter[int] = Counter()  # id of a tile's slots -> times passed
         self.engines = Engines(self.chip, machine.calendar, index, self.now)
+
+    def _placed(self) -> dict[int, list[TileSlot]]:
+        placed = place_tiles(self.phase, self.chip, self.scope)
+        return {self.position + 1 + at: slots for at, slots in placed.items()}
 
     def run(self, items: Iterator[int | None]) -> Ticks:
         """Live through the phase. An item None is a request for work that finds nothing left."""
@@ -66,6 +75,7 @@ class Sequencer:
                 yield from self._spend(self.chip.dynamic_fetch_cycles)
             if item is None:
                 return
+            self.slots = self.slots or self._placed()
             for var, extent in reversed(list(zip(self.phase.vars, extents, strict=True))):
                 self.scope.scalars[var] = item % extent
                 item //= extent

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -27,6 +27,16 @@ from m890sim.workloads.inputs.climb import WINDOW
 
 FAR = 40_000.0  # a sum of two overflows fp16
 POWERS = np.array([10.0**power for power in range(-6, 7)], np.float32)
+
+
+class Numbers(Protocol):
+    """What draws: a Stream, or a Draw of a task from functions."""
+
+    def normal(self, *shape: int) -> Array:
+        """Standard normal values, float32."""
+
+    def integers(self, below: int, *shape: int) -> Array:
+        """Integers of 0 ... below - 1."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,7 @@ def drawn_matrix(stream: Stream, rows: int, columns: int, distribution: str) -> 
     return values.astype(np.float32, copy=False)
 
 
-def cancelling(stream: Stream, rows: int, columns: int) -> Array:
+def cancelling(stream: Numbers, rows: int, columns: int) -> Array:
     """Rows that cancel down every column but for a small part, float32 [rows, columns]."""
     values = stream.normal(rows, columns) * np.float32(SMALL_PART)
     at = np.arange(rows)

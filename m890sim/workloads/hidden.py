@@ -106,6 +106,12 @@ class HiddenCases:
         seed = whole_number("seed", seed, SEED_LIMIT)
         return tuple(self.draw(CaseDice(task, seed, index)) for index in range(count))
 
+    def case(self, task: str, seed: int, index: int) -> Case:
+        """Case `index` of a seed alone. Raises: as `cases`."""
+        check_name("task", task)
+        seed = whole_number("seed", seed, SEED_LIMIT)
+        return self.draw(CaseDice(task, seed, whole_number("index", index, MOST_CASES)))
+
 
 # Query heads and key heads by group size. 12/12, 16/8, 24/8, 48/8, 32/8, 40/8, 28/4, 64/8, 32/2 and
 # 32/1 are those of published models.

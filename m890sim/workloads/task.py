@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
@@ -196,11 +197,19 @@ class Task:
         Raises: TaskError for a task without a generator, TypeError for what is no integer,
         ValueError for a number out of range.
         """
+        return self._generator().cases(self.name, count, seed)
+
+    def hidden_case(self, seed: int, index: int) -> Case:
+        """Hidden case `index` of a seed alone. Raises: as `hidden_cases`."""
+        return self._generator().case(self.name, seed, index)
+
+    def _generator(self) -> HiddenCases:
         if self.hidden is None:
             raise TaskError(
-                f"task {self.name} has no generator of hidden cases; give it one as Task.hidden"
+                f"task {self.name} has no generator of hidden cases; ask for none (0, "
+                "--hidden 0), or give it one (`hidden=` of define_task)"
             )
-        return self.hidden.cases(self.name, count, seed)
+        return self.hidden
 
     def case(self, name: str) -> Case:
         """The case of that name. Raises: TaskError with the nearest names for an unknown one."""
@@ -237,33 +246,59 @@ def _kernel_digest(name: str) -> str:
     return kernel_digest(load_kernel(name))
 
 
+_DIM = re.compile(r"([A-Za-z_][A-Za-z_0-9]*)(?: *\+ *([0-9]{1,9}))?")
+
+
 def _dim(text: str | int) -> Expr:
-    if type(text) is int:
+    if type(text) is int and 0 < text < 2**31:
         return Const(text)
-    if type(text) is not str:
+    if type(text) not in (int, str):
         raise TypeError(f"a dimension must be a symbol or a number, not {described(text)}")
-    name, plus, number = text.partition(" + ")
-    return Op("+", (Name(name), Const(int(number)))) if plus else Name(name)
+    found = _DIM.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(
+            "a dimension must be a symbol, a number of 1 ... 2**31 - 1, or 'symbol + number', not "
+            f"{described(text)}"
+        )
+    name, number = found.groups()
+    return Op("+", (Name(name), Const(int(number)))) if number else Name(name)
+
+
+def _named(name: str) -> str:
+    check_name("the name of a parameter", name)
+    if not (name.isidentifier() and name.isascii()):
+        raise ValueError(
+            f"the name of a parameter must be letters, digits and _, not {described(name)}"
+        )
+    return name
 
 
 def tensor(name: str, *dims: str | int, dtype: str = "bf16") -> Param:
-    """A tensor parameter; a dimension is a symbol, a number, or "symbol + number"."""
-    return Param(name, "tensor", tuple(_dim(dim) for dim in dims), dtype)
+    """A tensor parameter; a dimension is a symbol, a number, or "symbol + number".
+
+    Raises: TypeError, ValueError for what is none, and for a tensor without dimensions.
+    """
+    if not dims:
+        raise ValueError(
+            f"tensor {described(name)} must have dimensions, as in tensor('x', 'R', 'C'); write 1 "
+            "for a single number"
+        )
+    return Param(_named(name), "tensor", tuple(_dim(dim) for dim in dims), dtype)
 
 
 def table(name: str, dim: str | int) -> Param:
     """A table parameter: integers that the launch gives."""
-    return Param(name, "table", (_dim(dim),))
+    return Param(_named(name), "table", (_dim(dim),))
 
 
 def size(name: str) -> Param:
     """A size parameter: an integer of the case that is no tensor's dimension."""
-    return Param(name, "size")
+    return Param(_named(name), "size")
 
 
 def scalar(name: str) -> Param:
     """A scalar parameter: a float of the case."""
-    return Param(name, "scalar")
+    return Param(_named(name), "scalar")
 
 
 def tensor_shapes(task: Task, case: Case) -> dict[str, tuple[int, ...]]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.chip_diversity import mean_ranks, rank_correlation
+from benchmarks.diversity.report import mean_ranks, rank_correlation
+from benchmarks.diversity.rows import Row, read_rows, write_rows
 from benchmarks.learning import extra
 from benchmarks.learning.runs import read_runs
-from m890sim import get_task
+from m890sim import get_chip, get_task
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,25 +92,44 @@ def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_chip_diversity_measures_each_chip_once(tmp_path: Path) -> None:
-    words = ["--task", "vector_add", "--families", "small", "--chips", "1", "--evaluations", "5"]
-    words += ["--rows", str(tmp_path / "rows.jsonl"), "--page", str(tmp_path / "page.md")]
+    words = ["--task", "vector_add", "--families", "small", "--evaluations", "5", "--chips", "2"]
+    for name in ("csv", "page", "plot", "kernels"):
+        words += [f"--{name}", str(tmp_path / name)]
     first = run_script("chip_diversity.py", *words)
     assert first.returncode == 0, first.stderr
-    assert "0 of 2 chips are in" in first.stdout
-    page = (tmp_path / "page.md").read_text()
-    assert "| `m890` | 1 of 1, 7." in page and "| `small` | 1 of 1, " in page
+    assert "0 of 3 chips are in" in first.stdout
+    page, plot = ((tmp_path / name).read_text() for name in ("page", "plot"))
+    assert "| `m890` | 1 of 1, 7." in page and "| `small` | 1 of 2, " in page
+    assert ElementTree.fromstring(plot).tag.endswith("svg")
+    table = (tmp_path / "csv").read_text()
+    again = run_script("chip_diversity.py", *words)
+    assert "3 of 3 chips are in" in again.stdout and (tmp_path / "csv").read_text() == table
     second = run_script("chip_diversity.py", *words, "--no-runs")
-    assert "2 of 2 chips are in" in second.stdout
-    assert (tmp_path / "page.md").read_text() == page
+    assert "3 of 3 chips are in" in second.stdout
+    assert (tmp_path / "page").read_text() == page and (tmp_path / "plot").read_text() == plot
+
+
+def test_chip_diversity_measures_again_what_has_changed(tmp_path: Path) -> None:
+    row = Row("extend", "small:test:0", "0" * 64, "s", 5, 9.5, 3.25, None, 2.0, None)
+    row.kin, row.moves, row.climbed = (
+        {"small:test:1": None, "small:test:2": 1.5},
+        {3: -0.25},
+        (4, 1),
+    )
+    path = tmp_path / "rows.csv"
+    write_rows(path, [row])
+    assert read_rows(path) == [row] and not row.fresh
+    assert replace(row, digest=get_chip(row.chip).digest).fresh
+    assert read_rows(tmp_path / "none.csv") == []
 
 
 def test_rank_correlation_is_spearmans() -> None:
-    first = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 0.0, "only here": 9.0}
+    first = {1: 1.0, 2: 2.0, 3: 3.0, 4: 0.0, 5: 9.0}
     assert mean_ranks([5.0, 1.0, 5.0, 2.0]).tolist() == [2.5, 0.0, 2.5, 1.0]
-    assert rank_correlation(first, {"a": 2.0, "b": 4.0, "c": 9.0, "d": 1.0}) == pytest.approx(1)
-    assert rank_correlation(first, {"a": 3.0, "b": 2.0, "c": 1.0, "d": 4.0}) == pytest.approx(-1)
-    assert rank_correlation(first, {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}) is None
-    assert rank_correlation(first, {"a": 1.0}) is None
+    assert rank_correlation(first, {1: 2.0, 2: 4.0, 3: 9.0, 4: 1.0}) == pytest.approx(1)
+    assert rank_correlation(first, {1: 3.0, 2: 2.0, 3: 1.0, 4: 4.0}) == pytest.approx(-1)
+    assert rank_correlation(first, {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0}) is None
+    assert rank_correlation(first, {1: 1.0}) is None
 
 
 def test_chip_diversity_refuses_no_chips() -> None:

@@ -22,6 +22,7 @@ from m890sim.errors import ChipError
 from m890sim.workloads import TASKS, lower_bound_cycles, simulate
 
 GOLDEN = Path(__file__).parent / "golden" / "draws.json"
+FIRST = 200  # chips of each split that are looked at one by one
 PLACES = [(family.name, split) for family in FAMILIES.values() for split in family.splits]
 TRAINING = [family for family in FAMILIES.values() if "train" in family.splits]
 HELD_OUT = [family for family in FAMILIES.values() if "train" not in family.splits]
@@ -46,18 +47,29 @@ def test_draws_are_golden(golden: Callable[[Path, str], None]) -> None:
     golden(GOLDEN, json.dumps(drawn, indent=1) + "\n")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
-@given(place=places, number=numbers)
-def test_drawn_chip_lies_in_its_ranges(place: tuple[str, str], number: int) -> None:
-    chip = draw_chip(*place, number)
+def check_draw(family: str, split: str, number: int) -> None:
+    """Asserts that a draw is in its ranges and its split, and sane."""
+    chip = draw_chip(family, split, number)
     found = numbers_of(chip)
-    assert chip.name == f"{place[0]}:{place[1]}:{number}"
-    for name, span in FAMILIES[place[0]].ranges.items():
+    assert chip.name == f"{family}:{split}:{number}"
+    for name, span in FAMILIES[family].ranges.items():
         actual = QUANTITIES[name].measure(found)
         assert span.holds(actual), f"{chip.name}: {name} is {actual}, not {span.text}"
         assert found[QUANTITIES[name].field] % QUANTITIES[name].step == 0
     assert objections(chip) == []
-    assert split_of(found) == place[1]
+    assert split_of(found) == split
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(place=places, number=numbers)
+def test_drawn_chip_lies_in_its_ranges(place: tuple[str, str], number: int) -> None:
+    check_draw(*place, number)
+
+
+@each_place
+def test_first_chips_lie_in_their_ranges(family: str, split: str) -> None:
+    for number in range(FIRST):
+        check_draw(family, split, number)
 
 
 @each_place
@@ -127,9 +139,10 @@ def test_presets_are_sane(chip: ChipSpec) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sram_port_bytes_per_cycle": 256}, "a bank's port over fp32 lanes is 2, sane is 4 to 16"),
+        ({"sram_port_bytes_per_cycle": 256}, "port over fp32 lanes is 2, sane is 4 to 128/9; irr"),
         ({"sram_banks": 32}, r"bank over a stationary block \(bf16\) is 0.5, sane is 1 to 64"),
         ({"hbm_bytes_per_cycle": 160}, "all DMA queues over a core's share of HBM is 25.6, sane"),
+        ({"dma_bytes_per_cycle": 8}, "at all of it is 1, sane is at least 9/8; irr"),
         ({"dma_in_flight": 2}, "transfers in flight over DMA queues is 0.5, sane is 1 to 16"),
         ({"sfu_elements_per_cycle": 256}, "SFU over fp32 lanes is 2, sane is 1/32 to 1"),
         ({"acc_bytes": 2**15}, "acc_bytes is 32,768, the references of all tasks need 49,152"),

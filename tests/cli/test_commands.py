@@ -18,6 +18,7 @@ from m890sim.cli import COLLECT_AFTER, main
 from m890sim.errors import M890Error
 from m890sim.isa import OPS
 from m890sim.workloads import KERNELS, TASKS
+from m890sim.workloads.more import MORE
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("run", "check", "fmt", "kernels", "tasks", "ladder", "chips", "isa", "docs")
@@ -113,8 +114,8 @@ def test_tables_crop_nothing(
     [
         (["chips"], "chips", list(CHIPS)),
         (["isa"], "instructions", list(OPS)),
-        (["tasks"], "tasks", list(TASKS)),
-        (["kernels"], "kernels", list(KERNELS)),
+        (["tasks"], "tasks", [*TASKS, *MORE]),
+        (["kernels"], "kernels", [*KERNELS, *(f"{name}_reference" for name in MORE)]),
     ],
 )
 def test_json_lists_everything(

@@ -103,3 +103,55 @@ def test_a_fault_ends_with_its_name_and_status_2(text, message, work, capsys):
     assert "Traceback" not in found
     assert main(["optimize", TASK, "--evaluations", "2", "--out", "run"]) == 2
     assert message in capsys.readouterr().err
+
+
+COMMANDS = (
+    ["tasks", TASK],
+    ["run", "kernel.py", "--task", TASK],
+    ["check", "kernel.py", "--task", TASK],
+    ["edits", "kernel.py", "--task", TASK],
+    ["judge", "kernel.py", "--task", TASK],
+    ["optimize", TASK, "--evaluations", "2", "--out", "run"],
+    ["verify", "run", "--task", TASK],
+    ["submit", "run", "--out", "one.json", "--task", TASK],
+    ["leaderboard", "run", "--task", TASK],
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:\n", "m890: task file mine.py, line 1: invalid syntax; mend the file\n"),
+        (
+            "x = 1 / 0\n",
+            "cannot be imported: ZeroDivisionError: division by zero (mine.py, line 1)",
+        ),
+        ("x = 1\n", "m890: task file mine.py has no TASK; it holds no task\n"),
+        (FILE.replace('"z", "exact"', '"z", "close"'), "must be one of rows, largest, exact"),
+        (FILE.replace('"C": 30', '"C": 2**30'), "elements, the limit of a case is 67,108,864"),
+    ],
+    ids=["syntax", "import", "name", "gate", "huge"],
+)
+def test_every_command_says_what_is_wrong_with_a_file(text, message, command, work, capsys):
+    (work / "mine.py").write_text(text, encoding="utf-8")
+    assert main(command) == 2
+    found = capsys.readouterr()
+    assert message in found.err
+    assert "Traceback" not in found.err + found.out
+
+
+def test_a_generator_that_fails_is_found_before_the_search(work, capsys):
+    text = FILE.replace("dice.length(1, 64)}", "1 / 0}")
+    (work / "mine.py").write_text(text, encoding="utf-8")
+    assert main(["optimize", TASK, "--evaluations", "50", "--out", "run"]) == 2
+    found = capsys.readouterr()
+    assert "hidden on hidden-0-0 raised ZeroDivisionError" in found.err
+    assert "evaluation 1" not in found.err + found.out
+    assert not (work / "run").exists()
+
+
+def test_without_a_generator_the_judge_says_what_to_do(work, capsys):
+    (work / "mine.py").write_text(FILE.replace("    hidden=hidden,\n", ""), encoding="utf-8")
+    assert main(["judge", "kernel.py", "--task", TASK]) == 2
+    assert "ask for none (0, --hidden 0), or give it one" in capsys.readouterr().err

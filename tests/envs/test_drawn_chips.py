@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from m890_envs import KernelEditEnv
-from m890sim.chip import FAMILIES, get_chip
+from m890_envs.fields import QUEUES
+from m890sim import KernelSession
+from m890sim.chip import FAMILIES, M890, get_chip
+from m890sim.chip.families import BALANCED
+from m890sim.schedule.actions import ROWS
 from m890sim.session import Memory
 
 STEPS = 12
@@ -36,3 +40,14 @@ def test_random_walk_on_a_drawn_chip(family: str, actions: str) -> None:
             observation, _ = env.reset()
     chip = get_chip(f"{family}:test:0")
     assert observation["chip"][0] == pytest.approx(np.log2(1 + chip.cores), abs=2)
+
+
+def test_edits_reach_all_queues_and_action_ids_four() -> None:
+    chip = M890.replace(name="many queues", dma_queues=9, dma_bytes_per_cycle=40)
+    session = KernelSession("vector_add", ["add-600x96"], chip, verify="never")
+    edits = [edit for edit in session.legal_edits() if edit.name == "set_queue"]
+    assert {edit.argument for edit in edits} == set(range(1, 9))
+    session.apply(edits[-1])
+    assert session.evaluate().speedup is not None
+    known = {argument for name, argument in ROWS if name == "set_queue"}
+    assert known == set(range(BALANCED["queues"].high.numerator)) == set(range(QUEUES))

@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 
 from m890_envs import KernelEditEnv
 from m890sim.session import KernelSession, Memory
-from m890sim.workloads import KERNELS
+from m890sim.workloads import KERNELS, load_kernel
 from tests.envs.test_episodes import same
 
 MEMORY = Memory()
@@ -128,7 +128,8 @@ def test_session_survives_a_pickle() -> None:
 
 def test_reset_names_why_a_start_does_not_fit() -> None:
     env = KernelEditEnv("attention_head", ("head-256",), "m890-mini", memory=MEMORY)
-    _, info = env.reset(options={"start": "attention_head_expert"})
+    # By its name it would come with tunables that fit.
+    _, info = env.reset(options={"start": load_kernel("attention_head_expert")})
     assert info["correct"] == 0 and info["why"].startswith("E3")
     assert env.reset()[1]["why"] == ""
 

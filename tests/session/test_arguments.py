@@ -132,7 +132,7 @@ def test_edits_of_the_right_types_are_applied_or_refused(
         ({"seed": 2**63}, ValueError, "seed must be at most 9223372036854775807"),
         ({"rows": 0}, ValueError, "rows must be at least 1 or None, not 0"),
         ({"rows": "8"}, TypeError, "rows must be an integer or None, not '8'"),
-        ({"verify": None}, TypeError, "verify must be one of best, always, never, not None"),
+        ({"verify": None}, TypeError, "verify must be one of best, gains, always, never, not None"),
         ({"distributions": []}, TaskError, "found none"),
         ({"distributions": [1]}, TypeError, "a distribution must be a name, not 1"),
         ({"distributions": 7}, TypeError, "distributions must be names in a sequence or None"),

@@ -78,6 +78,25 @@ def test_equal_cycles_do_not_replace_the_best(make: Make) -> None:
     assert session.best is first
 
 
+def test_gains_checks_what_is_faster_than_the_reference(make: Make) -> None:
+    memory = Memory()
+    session = make(memory=memory, verify="gains")
+    assert session.evaluate().correct is None
+    session.apply(SLOWER)
+    assert session.evaluate().correct is None
+    assert memory.judged == 0 and session.best is None and session.best_speedup == 1.0
+    session.load(FAST_AND_WRONG)
+    entry = session.evaluate()
+    assert entry.correct is False and not entry.accepted and session.best is None
+    session.restart()
+    session.load("attention_1_no_fences")
+    entry = session.evaluate()
+    assert entry.correct is True and session.best is entry and entry.speedup > 1.0
+    assert memory.judged == 2
+    with pytest.raises(ValueError, match="this session has verify='gains', and 'never' checks"):
+        session.evaluate("never")
+
+
 @pytest.mark.parametrize("verify", ["best", "always"])
 def test_wrong_kernel_is_never_the_best(make: Make, verify: str) -> None:
     session = make(verify=verify)

@@ -11,7 +11,7 @@ from tests.timing.test_oracle_agreement import mismatch
 FIRST_SEED = 10**6  # apart from those of the small chips
 PROGRAMS = 225  # of a family: 2,025 in all
 CHUNK = 75
-INSTRUCTIONS = 80  # of a program: a third of the usual number, for the sake of the test run
+INSTRUCTIONS = 30  # of a program: an eighth of the usual number, for the sake of the test run
 
 
 @pytest.mark.parametrize("first", range(0, PROGRAMS, CHUNK))

@@ -295,7 +295,7 @@ def test_a_fault_of_the_definition_is_named(changes, error, message):
         (lambda given: 3, "oracle on case small must return a dict of names, not 3"),
         (lambda given: {"y": given["x"]}, "returned 'y'; it must return the outputs 'y', 'z'"),
         (lambda given: {"o": 1, **right(given)}, "returned 'o', 'y', 'z'; it must return"),
-        (lambda given: right(given) | {"z": 1}, "gave 'z' as 1, which is no array"),
+        (lambda given: right(given) | {"z": 1}, "gave 'z' as 1, which is no NumPy array"),
         (lambda given: right(given) | {"z": given["x"]}, r"gave 'z' the shape \(20, 30\); .*20, 1"),
         (lambda given: right(given) | {"y": given["x"] * np.nan}, r"'y' 600 values that are not"),
         (lambda given: given["missing"], r"raised KeyError: 'missing' \(test_own.py, line \d+\)"),

@@ -1,7 +1,8 @@
 """MORE: further tasks of language models, one a file, loaded when they are asked for.
 
 Each module holds a Task called TASK, named as the module, and its reference is
-`kernels/NAME_reference.py`. They have no expert and no ladder.
+`kernels/NAME_reference.py`. They have no expert and no ladder. Modules that begin with _ are what
+several of them share.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from m890sim.workloads.task import Task
 
-MORE = tuple(sorted(entry.name for entry in pkgutil.iter_modules(__path__)))
+_MODULES = sorted(entry.name for entry in pkgutil.iter_modules(__path__))
+MORE = tuple(name for name in _MODULES if not name.startswith("_"))
 _SUFFIX = "_reference"
 KERNEL_FOLDER = Path(__file__).absolute().parents[1] / "kernels"
 

@@ -63,8 +63,8 @@ class OwnCase(Case):
         if self.given_cores is not None:
             check_extent(f"case {self.name}: cores", self.given_cores, 1, 4096)
         for name, extent in self.symbols.items():
-            dimension = name in self._dimensions
-            check_extent(f"case {self.name}: {name}", extent, int(dimension), MOST_INTEGER)
+            least = int(name in self._symbols_of("tensor"))  # a table may be empty
+            check_extent(f"case {self.name}: {name}", extent, least, MOST_INTEGER)
         for name, shape in self._shapes.items():
             check_size(f"case {self.name}: {name}", math.prod(shape), MOST_ELEMENTS, "elements")
         if self.demand is not None:
@@ -80,19 +80,18 @@ class OwnCase(Case):
             with self.definition.blamed("derive", where):
                 more = self.definition.derive(MappingProxyType(found))
             for name, value in self.definition.mapping("derive", more, where).items():
-                value = int(value) if isinstance(value, np.integer) else value
+                value = plain(value)
                 _check_value(f"case {self.name}: {name}, which derive returned,", value)
                 found[name] = value
         return MappingProxyType(found)
 
-    @cached_property
-    def _dimensions(self) -> frozenset[str]:
+    def _symbols_of(self, *kinds: str) -> frozenset[str]:
         return frozenset(
             name
             for param in self.definition.params
-            if param.kind in ("tensor", "table")
+            if param.kind in kinds
             for dim in param.dims
-            for name in _symbols(dim)
+            for name in symbols_in(dim)
         )
 
     @cached_property
@@ -100,7 +99,7 @@ class OwnCase(Case):
         """Values of the dimensions' symbols and of the sizes."""
         sizes = [param.name for param in self.definition.params if param.kind == "size"]
         found = {}
-        for name in (*sorted(self._dimensions), *sizes):
+        for name in (*sorted(self._symbols_of("tensor", "table")), *sizes):
             if name not in self.numbers:
                 raise ValueError(
                     f"case {self.name} must say {name}, which the task's parameters name; add it "
@@ -214,7 +213,8 @@ class OwnCase(Case):
         bends = self.definition.distributions
         shapes = {name: self._shapes[name] for name in self.definition.input_names}
         bent = bends is None or chosen in bends
-        draw = Draw(self.name, seed, chosen, self.numbers, shapes, bent)
+        values = MappingProxyType({**self.scalars, **self.numbers})
+        draw = Draw(self.name, seed, chosen, values, shapes, bent)
         tensors: dict[str, Any] = self.definition.drawn(draw, self.name, shapes)
         sizes = {p.name: self.symbols[p.name] for p in self.definition.params if p.kind == "size"}
         return {**tensors, **self.tables, **sizes, **self.scalars}
@@ -264,6 +264,17 @@ class OwnCase(Case):
         )
 
 
+def plain(value: Any) -> Any:
+    """Numbers of NumPy as Python's, lists and arrays of integers as tuples; all else as it is."""
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.size <= MOST_MEMBERS:
+        return tuple(value.tolist())
+    if isinstance(value, (list, tuple)) and len(value) <= MOST_MEMBERS:
+        return tuple(int(entry) if isinstance(entry, np.integer) else entry for entry in value)
+    return value
+
+
 def _check_value(name: str, value: object) -> None:
     if type(value) is tuple:
         if len(value) > MOST_MEMBERS or not all(
@@ -282,10 +293,13 @@ def _check_value(name: str, value: object) -> None:
         raise ValueError(f"{name} must be at most 2**31, not {described(value)}")
 
 
-def _symbols(dim: Expr) -> tuple[str, ...]:
+def symbols_in(dim: Expr) -> tuple[str, ...]:
+    """The symbols that a dimension names."""
     if isinstance(dim, Name):
         return (dim.id,)
-    return tuple(name for arg in dim.args for name in _symbols(arg)) if isinstance(dim, Op) else ()
+    return (
+        tuple(name for arg in dim.args for name in symbols_in(arg)) if isinstance(dim, Op) else ()
+    )
 
 
 def _extent(dim: Expr, symbols: Mapping[str, int]) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.kernel.ir import Param
+from m890sim.errors import TaskError
+from m890sim.kernel.ir import Kernel, Param
 from m890sim.messages import check_name, described, shown
-from m890sim.workloads.case import Demand
+from m890sim.workloads.case import Demand, check_extent, real_number
 from m890sim.workloads.hidden import CaseDice, HiddenCases
 from m890sim.workloads.inputs import DISTRIBUTIONS
 from m890sim.workloads.outputs import Output
-from m890sim.workloads.own.case import Number, OwnCase
+from m890sim.workloads.own.case import Number, OwnCase, plain, symbols_in
 from m890sim.workloads.own.code import code_of
 from m890sim.workloads.own.definition import Definition, Values
 from m890sim.workloads.own.draw import Draw
@@ -105,12 +107,14 @@ def define_task(
     _check_names(parameters, named)
     bending = None if distributions is None else _many("distributions", distributions)
     for entry in bending or ():
-        if entry not in DISTRIBUTIONS:
+        if not isinstance(entry, str) or entry not in DISTRIBUTIONS:
             raise ValueError(
                 f"distributions must be among {', '.join(DISTRIBUTIONS)}, not {described(entry)}"
             )
     if scalars is not None and not isinstance(scalars, Mapping):
         raise TypeError(f"scalars must be a dict of names and numbers, not {described(scalars)}")
+    _check_scalars(parameters, scalars or {})
+    _check_largest(parameters, largest or {})
     given = [function for function in functions.values() if function is not None]
     code = code_of(given)
     definition = Definition(
@@ -123,7 +127,7 @@ def define_task(
         distributions=bending,
         derive=derive,
         tables=tables,
-        scalars=dict(scalars or {}),
+        scalars={key: plain(value) for key, value in (scalars or {}).items()},
         demand=demand,
         work=work,
         specification=specification,
@@ -134,8 +138,8 @@ def define_task(
         draw = _Drawn(definition, hidden)
         generator = HiddenCases(hidden_name or f"{name}-1", draw, tuple((largest or {}).items()))
     folder = _folder(oracle)
-    first = _kernel("reference", reference, folder)
-    last = ("", "") if expert is None else _kernel("expert", expert, folder)
+    first = _kernel("reference", reference, folder, parameters)
+    last = ("", "") if expert is None else _kernel("expert", expert, folder, parameters)
     return Task(
         name,
         text,
@@ -153,6 +157,53 @@ def define_task(
         limits=limits,
         code=code,
     )
+
+
+def _check_scalars(params: tuple[Param, ...], scalars: Mapping[str, Any]) -> None:
+    there = [param.name for param in params if param.kind == "scalar"]
+    for name, value in scalars.items():
+        if name not in there:
+            raise ValueError(
+                f"scalars must name scalar parameters of the task, not {described(name)}; it has "
+                f"{', '.join(there) or 'none'}"
+            )
+        if not math.isfinite(real_number(f"scalar {name}", value)):
+            raise ValueError(f"scalar {name} must be finite, not {described(value)}")
+
+
+def _check_largest(params: tuple[Param, ...], largest: object) -> None:
+    if not isinstance(largest, Mapping):
+        raise TypeError(f"largest must be a dict of symbols and numbers, not {described(largest)}")
+    tensors = [p for p in params if p.kind in ("tensor", "table")]
+    there = {name for param in tensors for dim in param.dims for name in symbols_in(dim)}
+    there |= {param.name for param in params if param.kind == "size"}
+    for name, value in largest.items():
+        if name not in there:
+            raise ValueError(
+                f"largest must name symbols or sizes of the parameters, not {described(name)}; "
+                f"there are {', '.join(sorted(there))}"
+            )
+        check_extent(f"largest {name}", value)
+
+
+def _check_kernel(argument: str, kernel: Kernel, params: tuple[Param, ...]) -> None:
+    """Raises: ValueError for a kernel with a parameter that the task has not."""
+    there = {param.name: param for param in params}
+    for param in kernel.params:
+        if param.kind == "tunable":
+            continue
+        own = there.get(param.name)
+        if own is None:
+            raise ValueError(
+                f"{argument} {kernel.name} has the parameter {param.name}, which is none of the "
+                f"task's: {', '.join(there)}"
+            )
+        wrong = own.kind == "tensor" and own.dtype != param.dtype
+        if wrong or (own.kind, own.dims) != (param.kind, param.dims):
+            raise ValueError(
+                f"{argument} {kernel.name} has another parameter {param.name} than the task: its "
+                "kind, dimensions and dtype must be as in `params`"
+            )
 
 
 def _check_names(params: tuple[Param, ...], outputs: tuple[str, ...]) -> None:
@@ -191,8 +242,10 @@ class _Drawn:
         with task.blamed("hidden", dice.name):
             found = self._draw(dice)
         numbers = {"text": "drawn", **task.mapping("hidden", found, dice.name)}
-        with task.blamed("hidden", dice.name):
+        try:
             return _case(task, dice.name, numbers)
+        except (TypeError, ValueError) as error:
+            raise TaskError(f"task {task.task}: hidden drew no case: {error}") from error
 
 
 def _cases(definition: Definition, cases: object) -> tuple[OwnCase, ...]:
@@ -210,9 +263,7 @@ def _case(definition: Definition, name: str, numbers: object) -> OwnCase:
             f"case {described(name)} must be a dict of names and numbers, not {described(numbers)}"
         )
     values: list[tuple[str, Number]] = [
-        (key, tuple(value) if isinstance(value, list) else value)
-        for key, value in sorted(numbers.items())
-        if key not in _RESERVED
+        (key, plain(value)) for key, value in sorted(numbers.items()) if key not in _RESERVED
     ]
     text, cores = (numbers.get(key) for key in _RESERVED)
     return OwnCase(
@@ -239,14 +290,17 @@ def _folder(oracle: Callable[..., Any]) -> Path:
     return file.parent if file.suffix == ".py" else Path()
 
 
-def _kernel(argument: str, given: object, folder: Path) -> tuple[str, str]:
+def _kernel(
+    argument: str, given: object, folder: Path, params: tuple[Param, ...]
+) -> tuple[str, str]:
     """Name and text of a kernel; the text is "" for a built-in one."""
     from m890sim.language import parse
-    from m890sim.workloads.registry import KERNELS
+    from m890sim.workloads.registry import KERNELS, load_kernel
 
     if not isinstance(given, (str, Path)):
         raise TypeError(f"{argument} must be a path or a text, not {described(given)}")
     if isinstance(given, str) and given in KERNELS:
+        _check_kernel(argument, load_kernel(given), params)
         return given, ""
     filename = f"<{argument}>"
     if isinstance(given, Path) or "\n" not in given:
@@ -267,4 +321,5 @@ def _kernel(argument: str, given: object, folder: Path) -> tuple[str, str]:
             f"{argument} is called {kernel.name}, as a built-in kernel is; give it a name of its "
             "own (after `def`)"
         )
+    _check_kernel(argument, kernel, params)
     return kernel.name, text if isinstance(text, str) else text.decode("utf-8")

@@ -6,6 +6,7 @@ the function and the field.
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Values = Mapping[str, Any]  # a case's numbers by name
 PACKAGE = Path(__file__).absolute().parents[2]
+LIBRARY = sysconfig.get_paths()["stdlib"]
 MOST_DEMAND = 2**62  # of any number of a demand
 
 
@@ -161,9 +163,12 @@ class Definition:
 
     def _array(self, what: str, name: str, value: object, shape: tuple[int, ...]) -> Array:
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+            found = described(value)
+            if isinstance(value, np.ndarray):
+                found = f"an array of {value.dtype.name}"
             raise TaskError(
-                f"task {self.task}: {what} gave {name!r} as {described(value)}, which is no array "
-                f"of real numbers; give one of shape {shape}"
+                f"task {self.task}: {what} gave {name!r} as {found}, which is no NumPy array of "
+                f"real numbers; give one of shape {shape}"
             )
         if value.shape != shape:
             raise TaskError(
@@ -223,7 +228,7 @@ def said(error: BaseException) -> str:
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if (
-            not file.startswith(str(PACKAGE))
+            not file.startswith((str(PACKAGE), LIBRARY))
             and file.endswith(".py")
             and "site-packages" not in file
         ):

@@ -10,6 +10,7 @@ import numpy as np
 
 from m890sim.errors import TaskError
 from m890sim.messages import described
+from m890sim.workloads.case import MOST_ELEMENTS
 from m890sim.workloads.drawn import drawn_matrix
 from m890sim.workloads.inputs import Stream
 
@@ -19,7 +20,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Draw:
     """Draws for one case, seed and distribution; the same on every machine.
 
-    distribution: a key of DISTRIBUTIONS. values: the case's numbers by name, read-only.
+    distribution: a key of DISTRIBUTIONS. values: the case's numbers and
+    scalars by name, read-only.
     """
 
     def __init__(
@@ -38,13 +40,15 @@ class Draw:
         self._stream = Stream(case, seed, distribution)
 
     def normal(self, *shape: int) -> Array:
-        """Standard normal values, float32, exact in bf16."""
+        """Standard normal values, float32, exact in bf16. Raises: TaskError for a bad shape."""
+        _check_shape(shape)
         return self._stream.normal(*shape)
 
     def integers(self, below: int, *shape: int) -> Array:
         """Integers of 0 ... below - 1, int64."""
         if type(below) is not int or below < 1:
             raise TaskError(f"below must be an integer of at least 1, not {described(below)}")
+        _check_shape(shape)
         return self._stream.integers(below, *shape)
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -63,3 +67,15 @@ class Draw:
         rows = math.prod(shape[:-1])
         found: Array = drawn_matrix(self._stream, rows, columns, distribution).reshape(shape)
         return found
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
+        raise TaskError(
+            f"the shape of a draw must be integers of at least 0, not {described(shape)}"
+        )
+    if math.prod(int(n) for n in shape) > MOST_ELEMENTS:
+        raise TaskError(
+            f"a draw of shape {described(shape)} has more than {MOST_ELEMENTS:,} "
+            "elements; draw less"
+        )
