@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from m890sim.cli import (
+    compare,
     docs,
     edits,
     files,
@@ -46,6 +47,7 @@ GROUPS = (
     run,
     profile,
     suggest,
+    compare,
     judge,
     optimize,
     verify,
