@@ -12,7 +12,8 @@ learning and what of the policy's form.
 
 Named by --agents alone: `random-single` and `random-macro` take uniformly random legal actions with
 restarts, single edits and macros by the same rule; `mlp-macro` is MaskablePPO with a plain MLP on
-macros, `mlp-macro-untrained` the same with a learning rate of 0.
+macros, every episode from the reference, `mlp-macro-untrained` the same with a learning rate of 0;
+`mlp-macro-restarts` and `mlp-macro-restarts-untrained` have the restarts too.
 """
 
 from __future__ import annotations
@@ -57,8 +58,10 @@ STILL = {"learning_rate": 0.0, "n_epochs": 1}
 LEARNERS: dict[str, dict[str, Any]] = {
     PPO: {},
     UNTRAINED: STILL,
-    "mlp-macro": {"plain": True},
-    "mlp-macro-untrained": {"plain": True, **STILL},
+    "mlp-macro": {"plain": True, "restarts": 0.0},
+    "mlp-macro-untrained": {"plain": True, "restarts": 0.0, **STILL},
+    "mlp-macro-restarts": {"plain": True},
+    "mlp-macro-restarts-untrained": {"plain": True, **STILL},
 }
 RANDOM = {"random-single": "single", "random-macro": "macro"}  # agent -> actions
 EVALUATIONS = 432

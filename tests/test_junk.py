@@ -27,6 +27,7 @@ from m890sim.workloads.levels.attention_head import AttentionHeadCase
 from m890sim.workloads.levels.matmul import MatmulCase
 from m890sim.workloads.levels.row_softmax import RowSoftmaxCase
 from m890sim.workloads.levels.vector_add import VectorAddCase
+from tests.workloads import own_tasks
 
 SECONDS = 20  # of one call, on a busy machine
 REFUSALS = (TypeError, ValueError, M890Error)
@@ -95,6 +96,8 @@ def field_of(value: Any, field: str) -> Callable[..., Any]:
     return call
 
 
+OWN: dict[str, Any] = {}
+exec(own_tasks.FILE, OWN)
 TINY = {"cases": [CASE], "distributions": ["normal"]}
 # Name -> (the function, arguments that it takes).
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -102,6 +105,12 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         m890sim.evaluate,
         {"kernel": KERNEL, "task": TASK, "chip": CHIP, **TINY}
         | {"seed": 0, "rows": 1, "thorough": False, "progress": None},
+    ),
+    "define_task": (m890sim.define_task, OWN["OPTIONS"] | {"sampled": False, "limits": None}),
+    "register_task": (m890sim.register_task, {"task": TASK, "replace_known": False}),
+    "draw_chip": (
+        m890sim.draw_chip,
+        {"family": "balanced", "split": "test", "number": 1},
     ),
     "execute": (
         m890sim.execute,
@@ -135,6 +144,18 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "lower_bound": (
         workloads.lower_bound,
         {"case": CASE, "chip": CHIP, "allowed_dtypes": ("f32",)},
+    ),
+    "known_bound": (
+        workloads.known_bound,
+        {"case": CASE, "chip": CHIP, "allowed_dtypes": ("f32",)},
+    ),
+    "known_task": (workloads.known_task, {"name": "extend"}),
+    "scalar": (workloads.scalar, {"name": "a"}),
+    "size": (workloads.size, {"name": "n"}),
+    "table": (workloads.table, {"name": "t", "dim": 3}),
+    "tensor": (
+        lambda name, dim, dtype: workloads.tensor(name, dim, dtype=dtype),
+        {"name": "x"} | {"dim": "R", "dtype": "f32"},
     ),
     "lower_bound_cycles": (workloads.lower_bound_cycles, {"case": CASE, "chip": CHIP}),
     "launch_arguments": (
@@ -191,6 +212,8 @@ CHECKED = {"simulate_program", "bind", "launch_arguments"}  # these take checked
 OTHERWISE = {
     "apply",  # these: tests/session
     "KernelSession",
+    "registered",  # takes nothing
+    "tensor",  # above, with one dimension
     "simulate_checked",  # says that it checks nothing
     "check_size",  # tests/language/test_measure.py
 }

@@ -20,7 +20,9 @@ RANDOM = "random-search"
 PAIRS = (
     ("random-macro", "random-single"),
     ("mlp-macro", "mlp-macro-untrained"),
+    ("mlp-macro-restarts", "mlp-macro-restarts-untrained"),
     ("mlp-macro", "random-macro"),
+    ("mlp-macro-restarts", "random-macro"),
 )
 PROSE_COLUMNS = 120
 TICKS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15)  # of the speedups in the plot
@@ -41,8 +43,9 @@ MACRO = (
     "`random-single` and `random-macro` take uniformly random legal actions but STOP, from the",
     "mask: walks of 1 to 10 steps, evaluated at each, from the reference kernel or, half of the",
     "time, from one of the last 8 kernels that were the best. `mlp-macro` is MaskablePPO with the",
-    "plain MLP of Stable-Baselines3 on macro actions, with the same restarts;",
-    "`mlp-macro-untrained` is the same with a learning rate of 0.",
+    "plain MLP of Stable-Baselines3 on macro actions, its episodes of 10 steps from the reference",
+    "kernel; `mlp-macro-restarts` has the same restarts. Those that end in `-untrained` are the",
+    "same with a learning rate of 0.",
 )
 Groups = dict[str, dict[str, list[Run]]]  # task -> agent -> runs
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from m890sim.judge.gates import Array
 from m890sim.workloads import Case
+from m890sim.workloads.inputs.draft import forget_draws
 
 # That a process keeps. The training gate of `extend` goes through 264 MiB, one after another: with
 # less than that, what it asks for is always what was let go last.
@@ -146,8 +147,9 @@ class Store:
         return found
 
     def forget(self, cases: Iterable[Case]) -> None:
-        """Drop what is kept of cases that nobody asks about any more."""
+        """Drop what is kept of cases that nobody asks about any more, with its draws."""
         gone = set(cases)
+        forget_draws(gone)
         with self._lock:
             for key in [key for key in self._kept if key[0] in gone]:
                 del self._kept[key]

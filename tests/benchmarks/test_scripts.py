@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.diversity.report import mean_ranks, rank_correlation
+from benchmarks.diversity.report import mean_ranks, page, plot, rank_correlation
 from benchmarks.diversity.rows import Row, read_rows, write_rows
 from benchmarks.learning import extra
 from benchmarks.learning.runs import read_runs
@@ -121,6 +122,19 @@ def test_chip_diversity_measures_again_what_has_changed(tmp_path: Path) -> None:
     assert read_rows(path) == [row] and not row.fresh
     assert replace(row, digest=get_chip(row.chip).digest).fresh
     assert read_rows(tmp_path / "none.csv") == []
+
+
+def test_measured_diversity_is_what_the_page_shows() -> None:
+    docs = ROOT / "docs"
+    table, picture = docs / "chip_diversity.csv", docs / "chip_diversity.svg"
+    rows = read_rows(table)
+    text = (docs / "chip_diversity.md").read_text("utf-8")
+    command = re.search("^    (python .*)$", text, re.MULTILINE)
+    assert command is not None and text == page(rows, command[1], table, picture, "test")
+    assert picture.read_text("utf-8") == plot(rows)
+    for row in rows:
+        others = (row.expert, row.script, row.home, *row.kin.values())
+        assert all(1 <= speedup <= row.bound for speedup in (row.agent, *others) if speedup)
 
 
 def test_rank_correlation_is_spearmans() -> None:

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from m890_envs import SUITE, FlatMaskedObservation, SuiteEnv, SuiteVector
 from m890_envs.fields import MOST_CASES
@@ -35,13 +37,17 @@ from m890sim.session.suite import (
 )
 from m890sim.session.suite import MOST_CASES as MOST_DRAWN
 from m890sim.workloads import get_task
+from m890sim.workloads.inputs import draft
+from tests.envs.test_arguments import REFUSALS
 from tests.envs.test_episodes import same
+from tests.session.junk import JUNK
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 OWN_TASK = f"{ROOT / 'examples' / 'tasks' / 'rms_norm.py'}:TASK"
 SMALL = {"tasks": ("vector_add", "row_softmax"), "verify": "never"}
 NAMED = ("task", "chip", "cases")
+SUITE_OF_SMALL = Suite(tasks=SMALL["tasks"])
 
 
 def legal(info: dict[str, Any], rng: random.Random) -> int:
@@ -414,3 +420,33 @@ def test_memory_keeps_a_bounded_number_of_draws() -> None:
     for _ in range(12):
         env.reset()
     assert len(memory._recent) == 3 and len(memory._spaces) <= 4
+
+
+@pytest.mark.parametrize(
+    "name", ["split", "tasks", "chips", "cases", "least_work", "most_work", "horizon", "memory"]
+)
+@settings(max_examples=25, deadline=None)
+@given(value=JUNK)
+def test_any_junk_is_taken_or_refused(name: str, value: Any) -> None:
+    try:
+        SuiteEnv(**{**SMALL, name: value})
+    except REFUSALS as error:
+        assert str(error)
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=JUNK, name=st.sampled_from(NAMED))
+def test_any_junk_of_an_option_is_taken_or_refused(value: Any, name: str) -> None:
+    try:
+        SUITE_OF_SMALL.checked({"task": "vector_add", "chip": "m890", name: value})
+    except REFUSALS as error:
+        assert str(error)
+
+
+def test_draws_of_the_gate_go_with_the_episode() -> None:
+    env = SuiteEnv(tasks=("decode",), verify="best")
+    env.reset(seed=21)
+    before = env.episode.cases
+    assert any(case in before for case, _ in draft._kept)
+    env.reset()
+    assert not any(case in before for case, _ in draft._kept)

@@ -76,7 +76,8 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "KernelSession.perform.most": lambda x: made().perform(1, x),
     "KernelSession.go_to": lambda x: made().go_to(x),
     "KernelSession.remember": lambda x: made().remember(x, lambda kernel: 1),
-    "KernelSession.remember.make": lambda x: made().remember(object(), x),
+    # What a function of the user's own raises is the user's.
+    "KernelSession.remember.make": lambda x: callable(x) or made().remember(object(), x),
     "KernelSession.watch": lambda x: made().watch(x),
     "KernelSession.traced": lambda x: made().traced(x),
     "KernelSession.own_case": lambda x: made().own_case(x),
@@ -95,6 +96,7 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "Memory": Memory,
     "Memory.results": lambda x: Memory(results=x),
     "Memory.watch": lambda x: Memory().watch(x),
+    "Memory.shared": lambda x: MEMORY.shared(x),
     "Memory.space": lambda x: MEMORY.space(x, made().chip, made().cases),
     "Memory.space.chip": lambda x: MEMORY.space(made().task, x, made().cases),
     "Memory.space.cases": lambda x: MEMORY.space(made().task, made().chip, x),

@@ -292,7 +292,7 @@ def test_remember_makes_a_value_once_for_a_kernel(make: Make) -> None:
         ({"chip": "m891"}, ChipError, "m891"),
         ({"chip": 890}, TypeError, "chip must be a ChipSpec or its name"),
         ({"budget": -1}, ValueError, "budget must be at least 0"),
-        ({"verify": "sometimes"}, ValueError, "verify must be one of best, always, never"),
+        ({"verify": "sometimes"}, ValueError, "verify must be one of best, gains, always, never"),
         ({"distributions": ("nonsense",)}, TaskError, "distributions must be among"),
         ({"distributions": ()}, TaskError, "found none"),
     ],

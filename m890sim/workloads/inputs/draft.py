@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -158,6 +158,13 @@ def base_of(case: AttentionCase, seed: int, wanted: Array) -> Base:
         while total > MOST_BYTES and len(_kept) > 1:
             total -= _kept.popitem(last=False)[1].n_bytes
     return found
+
+
+def forget_draws(cases: Set[object]) -> None:
+    """Drop the base draws of cases that nobody asks about any more."""
+    with _lock:
+        for key in [key for key in _kept if key[0] in cases]:
+            del _kept[key]
 
 
 @dataclass(frozen=True)

@@ -290,6 +290,13 @@ def _folder(oracle: Callable[..., Any]) -> Path:
     return file.parent if file.suffix == ".py" else Path()
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def _kernel(
     argument: str, given: object, folder: Path, params: tuple[Param, ...]
 ) -> tuple[str, str]:
@@ -305,7 +312,7 @@ def _kernel(
     filename = f"<{argument}>"
     if isinstance(given, Path) or "\n" not in given:
         path = folder / given
-        if not path.is_file():
+        if not _is_file(path):
             raise ValueError(
                 f"{argument} {shown(str(given), 100)} is neither a file ({shown(str(path), 200)}) "
                 "nor a built-in kernel nor the text of one; give one of these"
