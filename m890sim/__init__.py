@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from m890sim.judge import evaluate, judge_kernel
     from m890sim.kernel import print_kernel
     from m890sim.language import parse
+    from m890sim.profile import profile_kernel
     from m890sim.session import KernelSession, apply, legal_edits
     from m890sim.workloads import (
         define_task,
@@ -40,6 +41,7 @@ __all__ = [
     "load_kernel",
     "parse",
     "print_kernel",
+    "profile_kernel",
     "register_task",
     "simulate",
 ]
@@ -58,6 +60,7 @@ _MODULES = {
     "load_kernel": "m890sim.workloads",
     "parse": "m890sim.language",
     "print_kernel": "m890sim.kernel",
+    "profile_kernel": "m890sim.profile",
     "register_task": "m890sim.workloads",
     "simulate": "m890sim.workloads",
 }

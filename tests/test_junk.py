@@ -128,6 +128,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "parse": (m890sim.parse, {"text": m890sim.print_kernel(KERNEL), "filename": "a"}),
     "parse limits": (m890sim.parse, {"text": "", "limits": language.DEFAULT_LIMITS}),
     "print_kernel": (m890sim.print_kernel, {"kernel": KERNEL}),
+    "profile_kernel": (
+        m890sim.profile_kernel,
+        {"kernel": KERNEL, "case": CASE, "chip": CHIP, "source": None},
+    ),
     "simulate": (
         m890sim.simulate,
         {"kernel": KERNEL, "case": CASE, "chip": CHIP, "trace": False},

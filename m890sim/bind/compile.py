@@ -32,11 +32,14 @@ def _work(size: int) -> int:
 
 
 class ProgramCompiler:
-    """One kernel on one chip. `program()` gives the result."""
+    """One kernel on one chip. `program()` gives the result.
 
-    def __init__(self, kernel: ir.Kernel, chip: ChipSpec) -> None:
+    amounts: the engine also learns MACs and elements, for profiles.
+    """
+
+    def __init__(self, kernel: ir.Kernel, chip: ChipSpec, amounts: bool = False) -> None:
         self.kernel, self.chip = kernel, chip
-        self.recipes = recipes_for(kernel, chip)
+        self.recipes = recipes_for(kernel, chip, amounts)
         values = self.recipes.values
         self.needed: Needed = {values.kernel: {values.zero: None}}  # lowered code reads it
         self.tiles: list[TileInfo] = []

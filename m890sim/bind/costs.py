@@ -17,7 +17,7 @@ class Cost:
     stream: Value  # elements or rows flow; DMA: T
     flow: Value  # w: data flow through ports; matrix: where a block is loaded
     latency: int  # cycles
-    moved: Value | None = None  # bytes through HBM (DMA)
+    moved: Value | None = None  # bytes through HBM (DMA); where asked for, MACs or elements
     lead: Value | None = None  # cycles before the last pass (matrix)
     passes: Value | None = None  # P (matrix)
 

@@ -31,6 +31,7 @@ CODE_WIDTH = 9
 ROWS_A_WORK = 8
 
 # Columns of `instructions`.
+# MOVED: bytes; of compute, where asked for, MACs or elements.
 # FLOW: cycles in which data flow through ports (matrix: where a block is loaded, else STREAM).
 ENGINE, BASE, STREAM, LATENCY, MOVED, FLOW, STATIONARY = range(7)
 KEY = 7  # five registers: first row, row step, first column, rows, columns; then, a constant:

@@ -5,6 +5,7 @@ Extents, scoreboard slots, port demand.
 
 from __future__ import annotations
 
+import dataclasses
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,8 +119,9 @@ class OperandCompiler:
         chip: ChipSpec,
         names: Names,
         table_numbers: Mapping[str, int],
+        amounts: bool = False,
     ) -> None:
-        self.z, self.chip, self.names = z, chip, names
+        self.z, self.chip, self.names, self.amounts = z, chip, names, amounts
         self.table_numbers = table_numbers
         self._known: dict[int, tuple[Value, ...]] = {}  # by identity of the operand
 
@@ -294,7 +296,8 @@ class OperandCompiler:
             m, inner = self._oriented(uses["a"])
             _, n = self._oriented(uses["b"])
             itemsize = self._shape(uses["a"]).itemsize
-            return costs.matrix(z, chip, itemsize, m, inner, n), chip.dma_queues
+            cost = costs.matrix(z, chip, itemsize, m, inner, n)
+            return self._with_amount(cost, m, inner, n), chip.dma_queues
         engine = str(stmt.keyword("engine") or spec.engines[0])
         elements = z.op(s.MUL, *self._extent(uses[spec.size_of]))
         wide = any(self._shape(ref).itemsize == 4 for ref in uses.values())
@@ -303,7 +306,17 @@ class OperandCompiler:
             n for (e, key), n in spec.extra_passes.items() if e == engine and key in given
         )
         number = chip.dma_queues + (1 if engine == "vector" else 2)
-        return costs.vector(z, chip, engine, passes, elements, wide), number
+        cost = costs.vector(z, chip, engine, passes, elements, wide)
+        return self._with_amount(cost, elements), number
+
+    def _with_amount(self, cost: costs.Cost, *factors: Value) -> costs.Cost:
+        """With what an instruction works through, a product, where that is asked."""
+        if not self.amounts:
+            return cost
+        amount = self.z.const(1)
+        for factor in factors:
+            amount = self.z.op(s.MUL, amount, factor)
+        return dataclasses.replace(cost, moved=amount)
 
     def _oriented(self, ref: ir.TileRef) -> tuple[Value, Value]:
         rows, cols = self._extent(ref)

@@ -137,8 +137,9 @@ class LevelCode(NamedTuple):
 class Recipes:
     """Recipes for one chip and one list of tables. Threads may share it."""
 
-    def __init__(self, chip: ChipSpec, tables: tuple[str, ...]) -> None:
-        self.chip, self.table_numbers = chip, {name: n for n, name in enumerate(tables)}
+    def __init__(self, chip: ChipSpec, tables: tuple[str, ...], amounts: bool = False) -> None:
+        self.chip, self.amounts = chip, amounts
+        self.table_numbers = {name: n for n, name in enumerate(tables)}
         self.values = ScalarValues()
         self.launches: dict[tuple[object, ...], LaunchValues] = {}  # by symbols and tables
         self._empty, self._slots = Placement.empty(chip), 0  # placed from there on
@@ -249,7 +250,9 @@ class Recipes:
         if recipe is None:
             z = ScalarUses(self.values)
             queue = self._queue(z, stmt, names, filename)
-            made = OperandCompiler(z, self.chip, names, self.table_numbers).row(stmt, queue)
+            tables = self.table_numbers
+            compiler = OperandCompiler(z, self.chip, names, tables, self.amounts)
+            made = compiler.row(stmt, queue)
             recipe = self._open[key] = Recipe(z.needed(), made)
             self.made += 1
         found: Recipe[bytes] = Recipe(recipe.needed, recipe.result.placed(names))
@@ -386,12 +389,12 @@ class Recipes:
 
 
 _BLOCKS = (ir.Loop, ir.Stage, ir.If, ir.Cores)
-_ALL: dict[tuple[ChipSpec, tuple[str, ...]], Recipes] = {}
+_ALL: dict[tuple[ChipSpec, tuple[str, ...], bool], Recipes] = {}
 
 
-def recipes_for(kernel: ir.Kernel, chip: ChipSpec) -> Recipes:
+def recipes_for(kernel: ir.Kernel, chip: ChipSpec, amounts: bool = False) -> Recipes:
     """The recipes that a kernel shares with others; afresh where there are too many."""
-    key = (chip, tuple([p.name for p in kernel.params if p.kind == "table"]))
+    key = (chip, tuple([p.name for p in kernel.params if p.kind == "table"]), amounts)
     known = _ALL.get(key)
     if known is None or known.made > _MOST:
         if len(_ALL) >= _MOST_CHIPS:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from m890sim.cli import (
+    compare,
     docs,
     edits,
     files,
@@ -24,9 +25,11 @@ from m890sim.cli import (
     leaderboard,
     notes,
     optimize,
+    profile,
     run,
     show,
     submit,
+    suggest,
     tables,
     verify,
 )
@@ -40,7 +43,22 @@ RIGHT, WRONG, REFUSED, FAULT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 # own numbers the collector takes a seventh of `m890 optimize` and saves 4% of its memory.
 COLLECT_AFTER = (50_000, 20, 20)
 
-GROUPS = (run, judge, optimize, verify, submit, leaderboard, files, ladder, tables, edits, docs)
+GROUPS = (
+    run,
+    profile,
+    suggest,
+    compare,
+    judge,
+    optimize,
+    verify,
+    submit,
+    leaderboard,
+    files,
+    ladder,
+    tables,
+    edits,
+    docs,
+)
 
 
 class _Version(argparse.Action):

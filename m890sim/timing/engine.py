@@ -103,12 +103,18 @@ FLIGHT_TIMES = SHARES + MAX_OPERANDS
 READY, IN_TRANSFER, WAITS_FOR_ITEM = range(3)
 # A slot on a core's scoreboard; an engine of a core; an entry in the ring of an engine's last
 # instructions.
-WRITTEN, WRITER, READ, VERSION = range(4)
+# FROM, LAST_READER: rows of the trace, of the last writer and of the reader that ends last.
+WRITTEN, WRITER, READ, VERSION, FROM, LAST_READER = range(6)
+SLOT_WIDTH = 6
 FREE, ISSUED, FENCE_SEEN, QUEUE_SEEN = range(4)
 # WINDOW_START to FLOWN data flow at LOAD bytes a cycle, then to END at the port's whole rate.
 START, END, MASK, LOAD, WINDOW_START, FLOWN = range(6)
 RING_WIDTH = 6
-TRACE_WIDTH = 7
+# A row of the trace behind its first seven columns. SOURCE: the row that the CAUSE of its wait
+# stands for; FENCE_SO_FAR, QUEUE_SO_FAR: cycles that the sequencer has waited for either.
+CAUSE, SOURCE, BY_FENCE, BY_QUEUE, BY_DISPATCH = range(7, 12)
+OCCUPIED, BY_HBM, BY_PORT, AMOUNT, FLOWING, FENCE_SO_FAR, QUEUE_SO_FAR = range(12, 19)
+TRACE_WIDTH, WIDE_TRACE = 7, 19
 FORGOTTEN = -(2**62)
 FAR = 2**62
 BIG = 2**31
@@ -230,7 +236,8 @@ def run_phase(
     registers, counts, board, units, rings, sequencers: one row a core. clock: the time of each
     core's next event, FAR after its last. code, instructions: see bind/encoding.py. calendar: row 0
     the chip, row 1 + c core c; pairs (window, bytes used), a ring. attribution: (cores, engines,
-    OPERAND + engines), flat. trace: rows as in Timing.trace. out: status and counts.
+    OPERAND + engines), flat. trace: rows as in Timing.trace, TRACE_WIDTH or WIDE_TRACE columns.
+    out: status and counts.
     """
     code = _words(code_array, 0)
     instructions = _words(instructions_array, 0)
@@ -347,7 +354,9 @@ def run_phase(
                 free = unit[eu + FREE]
                 operand_time = 0
                 operand_engine = 0
+                operand_row = 0
                 slot_time = 0
+                slot_row = 0
                 written = 0
                 banks = 0
                 twice = 0
@@ -366,7 +375,7 @@ def run_phase(
                         if turn < 0:
                             turn += instructions[at + 1]
                         slot += turn
-                    sb = slot * 4
+                    sb = slot * SLOT_WIDTH
                     flags = instructions[at + 4]
                     seq[TOUCHED + o] = sb
                     ready = slots[sb + WRITTEN]
@@ -378,19 +387,25 @@ def run_phase(
                         if ready > operand_time:
                             operand_time = ready
                             operand_engine = writer
+                            operand_row = slots[sb + FROM]
                         if o == stationary:
                             held_slot = sb
                             held_ready = ready
                     if flags & WRITES:
-                        slot_time = max(slot_time, slots[sb + READ])
+                        if slots[sb + READ] > slot_time:
+                            slot_time = slots[sb + READ]
+                            slot_row = slots[sb + LAST_READER]
                         written = max(written, slots[sb + WRITTEN])
                         if writer != e:
                             if flags & ADDS:
                                 if ready > operand_time:
                                     operand_time = ready
                                     operand_engine = writer
+                                    operand_row = slots[sb + FROM]
                             elif max(writer, e) >= queues:  # two queues may fill one slot
-                                slot_time = max(slot_time, ready)
+                                if ready > slot_time:
+                                    slot_time = ready
+                                    slot_row = slots[sb + FROM]
                     if flags & IN_SRAM:
                         mask = places[2 * slot]
                         if mask & (mask - 1):
@@ -420,14 +435,16 @@ def run_phase(
                 parts = (c * engines + e) * (OPERAND + engines)
                 gap = d - free
                 begun = free
+                fenced = 0
+                queued = 0
                 if gap > 0:
                     begun = d
-                    share = min(gap, seq[FENCE_TOTAL] - unit[eu + FENCE_SEEN])
-                    attribution[parts + FENCED] += share
-                    gap -= share
-                    share = min(gap, seq[QUEUE_TOTAL] - unit[eu + QUEUE_SEEN])
-                    attribution[parts + QUEUE_FULL] += share
-                    attribution[parts + DISPATCHING] += gap - share
+                    fenced = min(gap, seq[FENCE_TOTAL] - unit[eu + FENCE_SEEN])
+                    attribution[parts + FENCED] += fenced
+                    gap -= fenced
+                    queued = min(gap, seq[QUEUE_TOTAL] - unit[eu + QUEUE_SEEN])
+                    attribution[parts + QUEUE_FULL] += queued
+                    attribution[parts + DISPATCHING] += gap - queued
                 start = begun
                 cause = 0
                 if operand_time > start:
@@ -584,17 +601,20 @@ def run_phase(
                 ring[entry + END] = finish
                 ring[entry + MASK] = banks
                 ring[entry + LOAD] = demand
+                n = out[TRACED]
                 for o in range(n_operands):
                     sb = seq[TOUCHED + o]
                     flags = instructions[target + FIRST_OPERAND + 4 + o * OPERAND_WIDTH]
                     if flags & READS:
-                        slots[sb + READ] = max(slots[sb + READ], finish)
+                        if finish > slots[sb + READ]:
+                            slots[sb + READ] = finish
+                            slots[sb + LAST_READER] = n
                     if flags & WRITES:
                         if ready >= slots[sb + WRITTEN]:
                             slots[sb + WRITTEN] = ready
                             slots[sb + WRITER] = e
+                            slots[sb + FROM] = n
                         slots[sb + VERSION] += 1
-                n = out[TRACED]
                 if n < len(trace):
                     line = _words(trace, n)
                     line[0] = c
@@ -604,6 +624,21 @@ def run_phase(
                     line[4] = start
                     line[5] = finish
                     line[6] = ready
+                    if trace.shape[1] > CAUSE:
+                        line[CAUSE] = cause
+                        line[SOURCE] = slot_row if cause == SLOT else operand_row
+                        line[BY_FENCE] = fenced
+                        line[BY_QUEUE] = queued
+                        line[BY_DISPATCH] = max(0, gap - queued)
+                        line[OCCUPIED] = busy
+                        line[BY_HBM] = flown - clash - start - busy
+                        line[BY_PORT] = extra
+                        line[AMOUNT] = 0
+                        if instructions[target + MOVED] >= 0:
+                            line[AMOUNT] = reg[instructions[target + MOVED]]
+                        line[FLOWING] = stream
+                        line[FENCE_SO_FAR] = seq[FENCE_TOTAL]
+                        line[QUEUE_SO_FAR] = seq[QUEUE_TOTAL]
                     out[TRACED] = n + 1
             elif op == GUARD:
                 value = reg[target]

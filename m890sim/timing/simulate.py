@@ -21,6 +21,27 @@ TIMING_VERSION = 3
 _CALENDAR = 512  # windows ahead of the earliest dispatch that a transfer may reach at first
 _CALENDAR_MOST = 2**20
 _TRACED = 2**12  # instructions that a trace has room for at first
+_TRACE_WIDTH = 7
+# Columns of `Timing.reasons`. cause: number of the cause of the wait between the later of dispatch
+# and the engine's free time, and the start (Attribution.causes; 0: none); source: the trace's row
+# that it stands for (of slot and operand); fence, queue, dispatch: the engine's idle cycles before
+# the dispatch; busy, hbm, port: its occupancy; amount: bytes (transfers), MACs or elements (where
+# the program was bound with `amounts`); stream: cycles in which data flow; fences, queues: what
+# the core's sequencer has waited for either so far in the phase.
+REASONS = (
+    "cause",
+    "source",
+    "fence",
+    "queue",
+    "dispatch",
+    "busy",
+    "hbm",
+    "port",
+    "amount",
+    "stream",
+    "fences",
+    "queues",
+)
 
 _MOST_SPACES = 8  # that a thread keeps, about 300 kB each
 
@@ -29,9 +50,10 @@ _MOST_SPACES = 8  # that a thread keeps, about 300 kB each
 class Timing:
     """What a launch costs: cycles, dispatched instructions (fences included), attribution.
 
-    hbm_bytes: bytes moved to and from HBM. trace: None, or an int64 array of rows (core, engine,
-    number of the instruction in text order, dispatch, start, busy end, ready) in the order in which
-    they were scheduled.
+    hbm_bytes: bytes moved to and from HBM. phase_ends: when each phase ends. trace: None, or an
+    int64 array of rows (core, engine, number of the instruction in text order, dispatch, start,
+    busy end, ready) in the order in which they were scheduled. reasons: None, or a row for each of
+    the trace's, columns REASONS.
     """
 
     cycles: int
@@ -39,7 +61,9 @@ class Timing:
     attribution: Attribution
     hbm_bytes: int
     chip: ChipSpec
+    phase_ends: tuple[int, ...] = ()
     trace: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    reasons: np.ndarray[Any, np.dtype[np.int64]] | None = None
 
 
 def simulate_program(
@@ -68,14 +92,16 @@ def time_bound(
     *,
     limits: Limits = DEFAULT_LIMITS,
     trace: bool = False,
+    reasons: bool = False,
 ) -> Timing:
-    """`simulate_program` for a program that is bound already."""
+    """`simulate_program` for a program that is bound already; `reasons` with the trace."""
     launch = program.launch(symbols, tables)
     _check_items(program, launch, limits)
     windows = _CALENDAR
+    trace = trace or reasons
     rows = _TRACED if trace else 0
     while True:
-        run = _Run(program, launch, limits, windows, rows)
+        run = _Run(program, launch, limits, windows, rows, reasons)
         status = run.phases()
         if status == run.engine.CALENDAR_FULL and windows < _CALENDAR_MOST:
             windows *= 8
@@ -90,7 +116,9 @@ def time_bound(
         attribution=Attribution(run.attribution, run.space.engines, run.space.causes),
         hbm_bytes=int(run.out[run.engine.BYTES]),
         chip=program.chip,
-        trace=run.trace[: int(run.out[run.engine.TRACED])] if trace else None,
+        phase_ends=tuple(run.ends),
+        trace=run.traced()[:, :_TRACE_WIDTH] if trace else None,
+        reasons=run.traced()[:, _TRACE_WIDTH:] if reasons else None,
     )
     run.give_back()
     return timing
@@ -126,7 +154,7 @@ class _Workspace:
         self.chip = chip
         self.engines = engine_names(chip)
         self.causes = FIXED_CAUSES + tuple(f"operand from {e}" for e in self.engines)
-        widths = (engine.FLIGHT_TIMES + chip.dma_in_flight, 4 * engines, 4 * slots)
+        widths = (engine.FLIGHT_TIMES + chip.dma_in_flight, 4 * engines, engine.SLOT_WIDTH * slots)
         self.cleared = np.zeros(cores * sum(widths), dtype=np.int64)
         ends = np.cumsum(widths) * cores
         self.sequencers, self.units, self.board = (
@@ -190,7 +218,13 @@ class _Run:
     """One launch: the arrays that the engine works on, and what lies between phases."""
 
     def __init__(
-        self, program: BoundProgram, launch: BoundLaunch, limits: Limits, windows: int, rows: int
+        self,
+        program: BoundProgram,
+        launch: BoundLaunch,
+        limits: Limits,
+        windows: int,
+        rows: int,
+        reasons: bool,
     ) -> None:
         engine = _load_engine()
         self.engine, self.program, self.launch = engine, program, launch
@@ -208,8 +242,14 @@ class _Run:
         self.numbers[engine.LIMIT] = limits.instructions
         self.numbers[engine.WORK_LIMIT] = work_limit(limits)
         self.attribution = np.zeros((chip.cores, engines, engine.OPERAND + engines), dtype=np.int64)
-        self.trace = np.empty((rows, engine.TRACE_WIDTH), dtype=np.int64)
+        width = engine.WIDE_TRACE if reasons else engine.TRACE_WIDTH
+        self.trace = np.empty((rows, width), dtype=np.int64)
         self.end = chip.launch_cycles + chip.core_start_cycles
+        self.ends: list[int] = []
+
+    def traced(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The rows of the trace that were written."""
+        return self.trace[: int(self.out[self.engine.TRACED])]
 
     @property
     def instructions(self) -> int:
@@ -228,6 +268,7 @@ class _Run:
                 begin = self.end + chip.barrier_cycles
                 waiting += chip.barrier_cycles
             status = self.phase(phase, begin)
+            self.ends.append(self.end)
             if status != engine.OK:
                 break
             if number:

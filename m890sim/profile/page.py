@@ -1,0 +1,101 @@
+"""A report as one HTML file: no network, no further files. The page itself is page.html."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from m890sim.errors import M890Error
+from m890sim.profile.data import as_data
+from m890sim.profile.measure import Profile
+from m890sim.workloads import Task, ladder, load_kernel, lower_bound_cycles, simulate
+
+_PLACE = "/*DATA*/"
+
+
+def html_report(profiles: Sequence[Profile], task: Task) -> str:
+    """The page of one kernel on one or more cases of a task.
+
+    Raises: ValueError where there is no profile.
+    """
+    if not profiles:
+        raise ValueError("a report shows one profile at least")
+    data = {"runs": [_run(profile, task) for profile in profiles]}
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    # Nothing in a kernel's text may end the element that it stands in.
+    text = text.replace("<", "\\u003c")
+    page = files("m890sim.profile").joinpath("page.html").read_text("utf-8")
+    before, after = page.split(_PLACE)
+    return before + text + after
+
+
+def _run(profile: Profile, task: Task) -> dict[str, Any]:
+    data = as_data(profile, what_if=True)
+    rows = profile.rows
+    path = data.pop("critical_path")
+    latest = profile.critical_path[-1].core
+    return data | {
+        "cores": rows.chip.cores,
+        "path": _path(profile),
+        "path_lines": path["lines"],
+        "path_kinds": path["kinds"],
+        "source": profile.source.splitlines(),
+        "numbers": [one.line for one in rows.instructions],
+        "ops": [one.stmt.op for one in rows.instructions],
+        "slices": _slices(profile),
+        "last_core": latest,
+        "banks": rows.chip.sram_banks,
+        "sram": rows.chip.sram_bytes,
+        "reference": _cycles(load_kernel(task.reference_name, profile.chip), profile)
+        if isinstance(task.reference_name, str)
+        else None,
+        "bound": None if profile.case.demand is None else _bound(profile),
+        "ladder": _ladder(profile, task),
+    }
+
+
+def _slices(profile: Profile) -> list[list[list[int]]]:
+    """By core: engine, instruction, start, length and the wait before it, of each row."""
+    rows = profile.rows
+    columns = (rows.engine, rows.number, rows.start, rows.finish - rows.start, rows.waited)
+    table = np.stack(columns, axis=1)
+    return [table[rows.core == core].tolist() for core in range(rows.chip.cores)]
+
+
+def _path(profile: Profile) -> dict[int, list[tuple[int, int, int]]]:
+    """By core: engine, start and length of what lies on the critical path."""
+    numbers = {name: number for number, name in enumerate(profile.rows.engines)}
+    found: dict[int, list[tuple[int, int, int]]] = {}
+    now = 0
+    for part in profile.critical_path:
+        if part.engine and part.kind in ("busy", "port", "hbm", "latency"):
+            found.setdefault(part.core, []).append((numbers[part.engine], now, part.cycles))
+        now += part.cycles
+    return found
+
+
+def _bound(profile: Profile) -> int:
+    return lower_bound_cycles(profile.case, profile.chip)
+
+
+def _cycles(kernel: Any, profile: Profile) -> int | None:
+    try:
+        return simulate(kernel, profile.case, profile.chip).cycles
+    except M890Error:
+        return None
+
+
+def _ladder(profile: Profile, task: Task) -> list[dict[str, Any]]:
+    """The steps of the task's ladder and this kernel, slowest first; step None is this one."""
+    found: list[dict[str, Any]] = [
+        {"step": None, "kernel": profile.kernel.name, "cycles": profile.cycles}
+    ]
+    for entry in ladder(task.name):
+        cycles = _cycles(load_kernel(entry.name, profile.chip), profile)
+        if cycles is not None:
+            found.append({"step": entry.step, "kernel": entry.name, "cycles": cycles})
+    return sorted(found, key=lambda one: -int(one["cycles"]))

@@ -1,0 +1,126 @@
+"""`suggest`: what each legal edit and macro action gains on a case, measured, the largest first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from m890sim.errors import M890Error
+from m890sim.kernel import ir
+from m890sim.profile.measure import Profile
+from m890sim.schedule import Edit, EditError, legal_edits, rewrite
+from m890sim.schedule.core.tree import sites
+from m890sim.schedule.macros import MacroActions
+from m890sim.session import context_of
+from m890sim.workloads import Task
+from m890sim.workloads.run import simulate_checked
+
+Told = Callable[[int, int, str], None]  # (kernels timed, in all, what comes next)
+_SAID = 0.01  # of the path or of an engine's time: less is no reason
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One edit, or one macro action: an edit at all its places.
+
+    what: the edit as a line of a script, or the macro. edits: those that lead to the kernel, in
+    their order. lines: of the source, where they act. cycles: None where the kernel no longer fits.
+    saved: cycles less than now. reason: what the profile says of these lines.
+    """
+
+    what: str
+    macro: bool
+    edits: tuple[Edit, ...]
+    lines: tuple[int, ...]
+    cycles: int | None
+    saved: int
+    reason: str
+
+
+def suggestions(profile: Profile, task: Task, told: Told | None = None) -> list[Suggestion]:
+    """Every legal edit and macro action, each timed on the profile's case, the largest gain first.
+
+    Of edits that lead to the same kernel the first counts, single edits before macros. Values are
+    not looked at: edits keep them, up to rounding. told: called before each run.
+    """
+    kernel = profile.kernel
+    found: list[tuple[str, bool, tuple[Edit, ...], ir.Kernel]] = []
+    seen = {kernel}
+    for what, macro, edits, changed in _candidates(kernel, task, profile):
+        if changed not in seen:
+            seen.add(changed)
+            found.append((what, macro, edits, changed))
+    lines = {site: stmt.loc.line for site, stmt in sites(kernel)}
+    reasons = _Reasons(profile)
+    made = []
+    for number, (what, macro, edits, changed) in enumerate(found):
+        if told is not None:
+            told(number, len(found), what)
+        try:
+            cycles = simulate_checked(changed, profile.case, profile.chip).cycles
+        except M890Error:
+            cycles = None
+        at = tuple(sorted({lines[edit.site] for edit in edits if edit.site in lines}))
+        saved = 0 if cycles is None else profile.cycles - cycles
+        reason = reasons.of_fences() if edits[0].name == "remove_fence" else reasons.of(at)
+        made.append(Suggestion(what, macro, edits, at, cycles, saved, reason))
+    return sorted(made, key=lambda one: (one.cycles is None, -one.saved, one.macro))
+
+
+def _candidates(
+    kernel: ir.Kernel, task: Task, profile: Profile
+) -> Iterator[tuple[str, bool, tuple[Edit, ...], ir.Kernel]]:
+    context = context_of(task, profile.chip)
+    legal = legal_edits(kernel, context)
+    for edit in legal:
+        yield str(edit), False, (edit,), rewrite(kernel, edit, context)
+    actions = MacroActions(context)
+    for number in actions.by_id(kernel, legal):
+        try:
+            changed, edits = actions.perform(kernel, number)
+        except EditError:
+            continue
+        if len(edits) > 1:
+            yield str(actions.macro_of(number)), True, edits, changed
+
+
+class _Reasons:
+    """What a profile says of lines, in words."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._whole = max(1, profile.cycles)
+        self._time = self._whole * profile.rows.chip.cores
+        self._engines = len({line.engine for line in profile.lines})
+        self._path: dict[int, Counter[str]] = {}
+        for part in profile.critical_path:
+            self._path.setdefault(part.line, Counter())[part.kind] += part.cycles
+        self._stalls: dict[int, Counter[str]] = {}
+        self._waits: dict[int, dict[int, int]] = {}
+        for line in profile.lines:
+            self._stalls.setdefault(line.line, Counter()).update(line.stalls)
+            self._waits.setdefault(line.line, line.waits_for)
+
+    def of_fences(self) -> str:
+        """How long engines wait for fences."""
+        waiting = sum(stalls["fence"] for stalls in self._stalls.values())
+        return f"engines wait {100 * waiting / (self._time * self._engines):.0f}% for fences"
+
+    def of(self, lines: tuple[int, ...]) -> str:
+        """The largest part of the path, and the longest wait, among these lines."""
+        path = Counter[str]()
+        for line in lines:
+            path.update(self._path.get(line, {}))
+        words = []
+        if path.total() >= _SAID * self._whole:
+            kind, _ = path.most_common(1)[0]
+            words.append(f"{100 * path.total() / self._whole:.0f}% of the path, most of it {kind}")
+        longest = max(lines, key=lambda line: self._stalls.get(line, Counter()).total(), default=0)
+        stalls = self._stalls.get(longest, Counter[str]())
+        if stalls.total() >= _SAID * self._time:
+            cause, _ = stalls.most_common(1)[0]
+            whom = next(iter(self._waits.get(longest, {})), None)
+            where = f" (line {whom})" if whom is not None and cause != "fence" else ""
+            waits = f"waits {100 * stalls.total() / self._time:.0f}% for {cause}{where}"
+            words.append(f"line {longest} {waits}")
+        return "; ".join(words)
