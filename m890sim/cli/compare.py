@@ -34,9 +34,13 @@ def register(commands: Any) -> None:
 
 
 def _compare(args: argparse.Namespace) -> int:
+    from m890sim.cli.files import STDIN
+    from m890sim.errors import M890Error
     from m890sim.profile import profile_kernel
     from m890sim.profile.compare import compare_profiles
 
+    if args.kernel == args.other == STDIN:
+        raise M890Error("standard input holds one kernel; give the other as a file")
     kernel, source, task, case = run_of(args)
     args.kernel, args.task = args.other, args.task or task.name
     other, text, _, _ = run_of(args)

@@ -217,11 +217,12 @@ def _print_memory(profile: Profile) -> None:
         )
         worst = sorted(phase.cost.items(), key=lambda entry: -entry[1])[:3]
         for line, cycles in worst:
-            banks = [f"{', '.join(t)} in bank {b}" for (at, b), t in phase.collisions.items()]
-            own = [
-                text for text, (at, _) in zip(banks, phase.collisions, strict=True) if at == line
+            banks = [
+                f"{', '.join(tiles)} in bank {bank}"
+                for (at, bank), tiles in phase.collisions.items()
+                if at == line
             ]
-            where = f" ({'; '.join(own[:2])})" if own else ""
+            where = f" ({'; '.join(banks[:2])})" if banks else ""
             out.print(f"  line {line} lost {show.count(cycles)} cycles at ports{where}")
 
 

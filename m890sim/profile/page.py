@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from m890sim.errors import M890Error
+from m890sim.errors import BindError
+from m890sim.judge.evaluation import task_cycles
 from m890sim.profile.data import as_data
 from m890sim.profile.measure import Profile
-from m890sim.workloads import Task, ladder, load_kernel, lower_bound_cycles, simulate
+from m890sim.workloads import TASKS, Task, known_bound, ladder, load_kernel
+from m890sim.workloads.run import simulate_checked
 
 _PLACE = "/*DATA*/"
 
@@ -50,10 +52,8 @@ def _run(profile: Profile, task: Task) -> dict[str, Any]:
         "last_core": latest,
         "banks": rows.chip.sram_banks,
         "sram": rows.chip.sram_bytes,
-        "reference": _cycles(load_kernel(task.reference_name, profile.chip), profile)
-        if isinstance(task.reference_name, str)
-        else None,
-        "bound": None if profile.case.demand is None else _bound(profile),
+        "reference": _reference(profile, task),
+        "bound": known_bound(profile.case, profile.chip),
         "ladder": _ladder(profile, task),
     }
 
@@ -78,15 +78,11 @@ def _path(profile: Profile) -> dict[int, list[tuple[int, int, int]]]:
     return found
 
 
-def _bound(profile: Profile) -> int:
-    return lower_bound_cycles(profile.case, profile.chip)
-
-
-def _cycles(kernel: Any, profile: Profile) -> int | None:
+def _reference(profile: Profile, task: Task) -> int | None:
     try:
-        return simulate(kernel, profile.case, profile.chip).cycles
-    except M890Error:
-        return None
+        return task_cycles(task, profile.case, profile.chip)
+    except BindError:
+        return None  # it does not fit the chip
 
 
 def _ladder(profile: Profile, task: Task) -> list[dict[str, Any]]:
@@ -94,8 +90,11 @@ def _ladder(profile: Profile, task: Task) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"step": None, "kernel": profile.kernel.name, "cycles": profile.cycles}
     ]
-    for entry in ladder(task.name):
-        cycles = _cycles(load_kernel(entry.name, profile.chip), profile)
-        if cycles is not None:
-            found.append({"step": entry.step, "kernel": entry.name, "cycles": cycles})
+    for entry in ladder(task.name) if task.name in TASKS else ():
+        kernel = load_kernel(entry.name, profile.chip)
+        try:
+            cycles = simulate_checked(kernel, profile.case, profile.chip).cycles
+        except BindError:
+            continue  # nor need all steps fit it
+        found.append({"step": entry.step, "kernel": entry.name, "cycles": cycles})
     return sorted(found, key=lambda one: -int(one["cycles"]))

@@ -21,7 +21,6 @@ TIMING_VERSION = 3
 _CALENDAR = 512  # windows ahead of the earliest dispatch that a transfer may reach at first
 _CALENDAR_MOST = 2**20
 _TRACED = 2**12  # instructions that a trace has room for at first
-_TRACE_WIDTH = 7
 # Columns of `Timing.reasons`. cause: number of the cause of the wait between the later of dispatch
 # and the engine's free time, and the start (Attribution.causes; 0: none); source: the trace's row
 # that it stands for (of slot and operand); fence, queue, dispatch: the engine's idle cycles before
@@ -117,8 +116,8 @@ def time_bound(
         hbm_bytes=int(run.out[run.engine.BYTES]),
         chip=program.chip,
         phase_ends=tuple(run.ends),
-        trace=run.traced()[:, :_TRACE_WIDTH] if trace else None,
-        reasons=run.traced()[:, _TRACE_WIDTH:] if reasons else None,
+        trace=run.traced()[:, : run.engine.TRACE_WIDTH] if trace else None,
+        reasons=run.traced()[:, run.engine.TRACE_WIDTH :] if reasons else None,
     )
     run.give_back()
     return timing

@@ -79,6 +79,7 @@ def test_the_command_explains_a_step(capsys: Capture, monkeypatch: pytest.Monkey
     ("arguments", "message"),
     [
         (["compare", STEPS[0], "nope"], "nope"),
+        (["compare", "-", "-"], "standard input holds one kernel"),
         (["compare", STEPS[0], "matmul_reference"], ""),
         (["compare", STEPS[0], STEPS[1], "--case", "nope"], "nope"),
     ],

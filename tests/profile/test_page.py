@@ -14,6 +14,7 @@ from m890sim.profile import profile_kernel
 from m890sim.profile.page import html_report
 from m890sim.workloads import KERNELS, simulate
 
+ROOT = Path(__file__).resolve().parents[2]
 TASK = get_task("attention_head")
 KERNEL = "attention_head_reference"
 
@@ -40,6 +41,14 @@ def test_the_page_holds_the_profiles() -> None:
         assert any(one["cycles"] == expert for one in run["ladder"])
         path = [part for parts in run["path"].values() for part in parts]
         assert all(start + length <= profile.cycles for _, start, length in path)
+
+
+def test_a_task_from_outside_has_a_reference_and_no_ladder() -> None:
+    task = get_task(f"{ROOT / 'examples' / 'tasks' / 'rms_norm.py'}:TASK")
+    profile = profile_kernel(task.reference, task.cases[0])
+    (run,) = data_of(html_report([profile], task))["runs"]
+    assert run["reference"] == run["cycles"] == profile.cycles
+    assert [one["step"] for one in run["ladder"]] == [None]
 
 
 def test_the_page_loads_nothing() -> None:
