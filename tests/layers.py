@@ -27,6 +27,7 @@ LAYERS = {
     "session": "KernelSession, and the boundary around agents",
     "profile": "where the cycles of a run go, and why",
     "agents": "search agents, which use the public API alone",
+    "protocol": "sessions of agents that write source: tools, budgets, log",
     "evidence": "runs and submissions verified, packed and ranked",
     "cli": "the command line `m890`",
 }

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ LINE: dict[str, tuple[type, ...]] = {
 }
 
 
-def create(path: Path, manifest: dict[str, Any]) -> None:
-    """Make a run directory with its manifest and an empty log of evaluations.
+def create(path: Path, manifest: dict[str, Any], logs: Sequence[str] = (EVALUATIONS,)) -> None:
+    """Make a run directory with its manifest and empty logs.
 
     It appears under its name only when it is whole, so that a run that is killed at any moment
     either has a directory that can be resumed or none. An empty directory is taken.
@@ -67,7 +67,8 @@ def create(path: Path, manifest: dict[str, Any]) -> None:
         temporary.mkdir()
         try:
             write_whole(temporary / MANIFEST, _json(manifest))
-            write_whole(temporary / EVALUATIONS, b"")
+            for name in logs:
+                write_whole(temporary / name, b"")
             # The system refuses this where another run has used the name meanwhile.
             os.rename(temporary, path)
         finally:
@@ -155,14 +156,16 @@ def check_line(line: Any, index: int) -> None:
 
 
 class Log:
-    """The log of evaluations, open for writing by this process alone."""
+    """A log of a run directory, open for writing by this process alone."""
 
-    def __init__(self, path: Path, whole: int, count: int = 0, head: str = "") -> None:
+    def __init__(
+        self, path: Path, whole: int, count: int = 0, head: str = "", name: str = EVALUATIONS
+    ) -> None:
         """Open; `whole`: bytes of the `count` whole lines, the first append cuts off the rest.
 
-        head: the chain's value after them.
+        head: the chain's value after them. name: of the file.
         """
-        self.file = path / EVALUATIONS
+        self.file = path / name
         self.count = count
         self.head = head
         self._end = whole

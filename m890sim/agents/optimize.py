@@ -45,6 +45,11 @@ class Recorder:
         self.path = path
         manifest = read_manifest(path)
         self.plan = plan_of(manifest, str(path))
+        if self.plan.terms is not None:
+            raise RunError(
+                f"{path} is the session of an agent that writes source; go on with the command "
+                "that began it (m890 mcp, m890 agent) and --resume; nothing was changed"
+            )
         try:
             self.agent = get_agent(self.plan.agent)
         except AgentError as error:

@@ -23,6 +23,20 @@ FINAL_ROWS = 64  # of every distribution and case that the final judgement looks
 
 
 @dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """How a session of an agent that writes source ended.
+
+    submitted: the evaluation that it handed in, None where it did not come to that. ended: why it
+    was over. calls, chain: of its log of calls.
+    """
+
+    submitted: int | None
+    ended: str
+    calls: int
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunOutcome:
     """How a run ended."""
 
@@ -35,6 +49,7 @@ class RunOutcome:
     kernel: Kernel | None
     judgement: Judgement | None  # the final one; None where there is none
     rejected: tuple[tuple[int, str], ...]  # evaluations that the final judgement refused, and why
+    end: SessionEnd | None = None  # of a session whose agent writes source
 
     @property
     def evaluation(self) -> Evaluation | None:
@@ -50,7 +65,8 @@ class RunOutcome:
         """Plain data for JSON: what result.json says."""
         plan, best, judged = self.plan, self.best, self.judgement
         final = {} if judged is None else judged.as_dict()
-        return {
+        session = {} if self.end is None else {"session": dataclasses.asdict(self.end)}
+        return session | {
             "task": plan.task.name,
             "chip": plan.chip.name,
             "agent": plan.agent,
@@ -87,14 +103,17 @@ def finish(
     kernel_of: Callable[[LogEntry], Kernel],
     head: str,
     interrupted: bool,
+    end: SessionEnd | None = None,
 ) -> RunOutcome:
     """Judge the best kernel by every gate; where it is wrong, the next fastest, the start last.
+
+    An agent that writes source chooses itself: where its kernel is wrong, the start kernel counts.
 
     A kernel that has no room on a hidden case keeps its place: the hidden score counts 1.0 there.
     The seed of inputs and hidden cases follows from the log and the kernel, which are fixed.
     """
     rejected: list[tuple[int, str]] = []
-    for entry in ranked(log, best):
+    for entry in order_of(log, best, end):
         kernel, judgement = kernel_of(entry), None
         if not interrupted:
             judgement = judge_kernel(
@@ -111,9 +130,30 @@ def finish(
                 rejected.append((entry.index, reason_of(judgement)))
                 continue
         return RunOutcome(
-            plan, path, interrupted, tuple(log), head, entry, kernel, judgement, tuple(rejected)
+            plan,
+            path,
+            interrupted,
+            tuple(log),
+            head,
+            entry,
+            kernel,
+            judgement,
+            tuple(rejected),
+            end,
         )
-    return RunOutcome(plan, path, interrupted, tuple(log), head, None, None, None, tuple(rejected))
+    return RunOutcome(
+        plan, path, interrupted, tuple(log), head, None, None, None, tuple(rejected), end
+    )
+
+
+def order_of(
+    log: Sequence[LogEntry], best: LogEntry | None, end: SessionEnd | None
+) -> list[LogEntry]:
+    """Evaluations in the order in which the final judgement turns to them."""
+    if end is None:
+        return ranked(log, best)
+    chosen = best if end.submitted is None else log[end.submitted]
+    return [entry for entry in dict.fromkeys((chosen, log[0])) if entry is not None]
 
 
 def reason_of(judgement: Judgement) -> str:
@@ -136,10 +176,13 @@ def ranked(log: Sequence[LogEntry], best: LogEntry | None) -> list[LogEntry]:
 
 def best_text(plan: Plan, entry: LogEntry, kernel: Kernel) -> str:
     """What best.py holds for an evaluation."""
+    made = f"{len(entry.edits)} edits of {shown(plan.start.name, 100)}"
+    if plan.terms is not None:
+        made = "written as a text"
     header = (
         f"# {shown(plan.task.name)} on {shown(plan.chip.name, 100)}: {entry.speedup:.4f}x over "
         f"{plan.task.reference_name}, in cycles of the simulator.",
         f"# Evaluation {entry.index} of agent {shown(plan.agent, 200)} with "
-        f"seed {plan.seed}: {len(entry.edits)} edits of {shown(plan.start.name, 100)}.",
+        f"seed {plan.seed}: {made}.",
     )
     return print_kernel(dataclasses.replace(kernel, header=header, doc="", footer=()))

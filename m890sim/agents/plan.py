@@ -13,6 +13,7 @@ from typing import Any
 from m890sim.agents.differences import difference
 from m890sim.agents.files import MANIFEST
 from m890sim.agents.reading import RunError
+from m890sim.agents.terms import Terms
 from m890sim.chip import ChipSpec, check_identity
 from m890sim.digests import digest_of
 from m890sim.errors import ChipError, M890Error, TaskError
@@ -68,6 +69,7 @@ class Plan:
     evaluations: int
     start: Kernel
     hidden: int = 0  # cases that the best kernel meets at the end
+    terms: Terms | None = None  # of an agent that writes source; None: of one that edits
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -98,9 +100,15 @@ class Plan:
             self.task.hidden_cases(min(self.hidden, HIDDEN), 0)
         check_name(self.start, self.chip)
 
+    @property
+    def verify(self) -> str:
+        """When the gate runs: a text that somebody wrote is checked whenever it is timed."""
+        return "best" if self.terms is None else "always"
+
     def manifest(self) -> dict[str, Any]:
         """The plan as plain data, with the versions that it holds for."""
-        return {
+        terms = {} if self.terms is None else {"terms": self.terms.as_dict()}
+        return terms | {
             "kind": KIND,
             "format": FORMAT,
             "m890sim": package_version(),
@@ -117,7 +125,7 @@ class Plan:
             "agent": self.agent,
             "seed": self.seed,
             "evaluations": self.evaluations,
-            "verify": "best",
+            "verify": self.verify,
             "gate": {
                 "seed": GATE_SEED,
                 "distributions": list(DISTRIBUTIONS),
@@ -182,10 +190,10 @@ def plan_of(manifest: dict[str, Any], where: str) -> Plan:
         cases = tuple(task.case(_text(entry["case"])) for entry in manifest["cases"])
         chip = _chip(manifest["chip"])
         start = parse(manifest["start"]["source"], filename=_text(manifest["start"]["name"]))
+        terms = Terms.of(manifest["terms"]) if "terms" in manifest else None
         agent, seed = manifest["agent"], manifest["seed"]
-        plan = Plan(
-            task, cases, chip, agent, seed, manifest["evaluations"], start, manifest["hidden"]
-        )
+        evaluations, hidden = manifest["evaluations"], manifest["hidden"]
+        plan = Plan(task, cases, chip, agent, seed, evaluations, start, hidden, terms)
         again = plan.manifest()
     except UnknownTaskError:
         raise

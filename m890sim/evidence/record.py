@@ -17,6 +17,7 @@ from m890sim.agents.files import (
 )
 from m890sim.agents.plan import FORMAT, Plan, plan_of
 from m890sim.agents.reading import MOST_LINE_BYTES, RunError, parse_object, read_bounded
+from m890sim.protocol.log import check_call, read_calls
 
 KIND = "m890sim submission"
 KEYS = ("kind", "format", "manifest", "log", "best", "result", "chain")
@@ -32,6 +33,7 @@ class Record:
     best: str | None  # text of the best kernel; None: there is none yet
     result: dict[str, Any] | None  # None: the run has not ended
     chain: str  # the chain's value after the last line; of a submission as it says
+    calls: list[dict[str, Any]] | None = None  # of an agent that writes source
 
     def plan(self) -> Plan:
         """What the run follows from. Raises: RunError, DifferError."""
@@ -72,7 +74,8 @@ def _of_directory(path: Path) -> Record:
     if _there(path / RESULT):
         result = parse_object(read_bounded(path / RESULT), str(path / RESULT))
         _check_best(result, path / RESULT)
-    return Record(path, manifest, lines, best, result, head_of(manifest, lines))
+    calls = read_calls(path)[0] if "terms" in manifest else None
+    return Record(path, manifest, lines, best, result, head_of(manifest, lines), calls)
 
 
 def _of_file(path: Path) -> Record:
@@ -84,9 +87,11 @@ def _of_file(path: Path) -> Record:
             f"{path} was made by another version: format {data.get('format')!r:.60}, "
             f"here {FORMAT!r}; install that version to verify it"
         )
-    for key in (*data, *KEYS):
-        if key not in KEYS or key not in data:
-            what = "has no" if key in KEYS else "must not have"
+    manifest = data.get("manifest")
+    keys = (*KEYS, "calls") if isinstance(manifest, dict) and "terms" in manifest else KEYS
+    for key in (*data, *keys):
+        if key not in keys or key not in data:
+            what = "has no" if key in keys else "must not have"
             raise RunError(f"{path} is damaged: it {what} {key!r:.60}; nothing was changed")
     for key, kind in (("manifest", dict), ("log", list), ("result", dict)):
         if not isinstance(data[key], kind):
@@ -99,13 +104,33 @@ def _of_file(path: Path) -> Record:
             check_line(line, number)
         except ValueError as error:
             raise RunError(f"{path} is damaged in evaluation {number}: {error}") from error
+    for number, line in enumerate(_list_of(data, "calls", path)):
+        try:
+            check_call(line, number)
+        except ValueError as error:
+            raise RunError(f"{path} is damaged in call {number}: {error}") from error
     _check_best(data["result"], path)
     if data["result"].get("interrupted") is not False:
         raise RunError(
             f"{path} is no submission: its run was interrupted before its best kernel was judged; "
             "finish the run with m890 optimize --resume, and submit it again"
         )
-    return Record(path, data["manifest"], data["log"], data["best"], data["result"], data["chain"])
+    return Record(
+        path,
+        data["manifest"],
+        data["log"],
+        data["best"],
+        data["result"],
+        data["chain"],
+        data.get("calls"),
+    )
+
+
+def _list_of(data: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+    found = data.get(key, [])
+    if not isinstance(found, list):
+        raise RunError(f"{path} is damaged: {key} must not be {found!r:.60}")
+    return found
 
 
 def _check_best(result: Mapping[str, Any], file: Path) -> None:

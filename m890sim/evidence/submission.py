@@ -46,8 +46,10 @@ def pack(record: Record) -> bytes:
         raise RunError(f"{path}: the result belongs to another log; {again}")
     if digest(parse(record.best, filename="best.py")) != best["digest"]:
         raise RunError(f"{path}: best.py is not the kernel that the result names; {again}")
+    calls = {} if record.calls is None else {"calls": record.calls}
     data = canonical(
-        {
+        calls
+        | {
             "kind": KIND,
             "format": FORMAT,
             "manifest": record.manifest,

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m890sim.agents.chain import CHAIN, broken_link
+from m890sim.agents.chain import CHAIN, broken_link, head_of
 from m890sim.agents.differences import difference
 from m890sim.agents.lines import Lines, differing, edits_of
-from m890sim.agents.outcome import RunOutcome, best_text, finish, ranked
+from m890sim.agents.outcome import RunOutcome, SessionEnd, best_text, finish, order_of
 from m890sim.agents.plan import DifferError, Plan, gate_settings
 from m890sim.agents.reading import RunError
 from m890sim.errors import BelowLowerBoundError, M890Error
 from m890sim.evidence.record import Record, read_record
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
+from m890sim.protocol.record import replayed, session_end
 from m890sim.session import KernelSession, LogEntry
 
 Told = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
@@ -81,6 +82,7 @@ class _Replay:
         self._told = told
         self._kernels: list[Kernel] = []
         self._bests: list[LogEntry | None] = []  # after each evaluation
+        self._session_end: SessionEnd | None = None  # of an agent that writes source
 
     def difference(self) -> str:
         """The first thing that does not hold, "" where all does."""
@@ -104,7 +106,7 @@ class _Replay:
             plan.chip,
             start=plan.start,
             budget=plan.evaluations,
-            verify="best",
+            verify=plan.verify,
             **gate_settings(),
         )
         lines = Lines()
@@ -115,6 +117,9 @@ class _Replay:
                 return f"evaluation {number}: {text}"
             self._kernels.append(session.kernel)
             self._bests.append(session.best)
+        text = self._calls_differ(session)
+        if text:
+            return text
         self._tell(len(record.lines), "the final judgement")
         return self._end(session)
 
@@ -145,6 +150,25 @@ class _Replay:
             return "it must be the start kernel's"
         return differing(lines.line(entry, source), line)
 
+    def _calls_differ(self, session: KernelSession) -> str:
+        """The calls of an agent that writes source, all done again; each evaluation is known."""
+        record, calls = self.record, self.record.calls
+        if calls is None:
+            return ""
+        broken = broken_link(record.manifest, calls)
+        if broken is not None:
+            return f"call {broken}: its chain does not follow from what stands before it"
+        self._tell(len(record.lines), "the calls")
+        try:
+            text, done = replayed(self.plan, calls, record.lines, session.memory)
+        except (KeyError, ValueError, TypeError, IndexError, M890Error) as error:
+            return f"its calls cannot be made again: {error!s:.300}"
+        unfinished = record.result is None and len(done.log) < len(record.lines)
+        if text and not unfinished:
+            return text
+        self._session_end = session_end(done, len(calls), head_of(record.manifest, calls))
+        return ""
+
     def _end(self, session: KernelSession) -> str:
         """best.py and result.json."""
         record, plan = self.record, self.plan
@@ -162,6 +186,7 @@ class _Replay:
             lambda entry: self._kernels[entry.index],
             record.head,
             interrupted=result.get("interrupted") is True,
+            end=self._session_end,
         )
         text = difference(result, outcome.as_dict())
         if text:
@@ -173,7 +198,7 @@ class _Replay:
 
         Asked before any of them is judged, which takes a while for each.
         """
-        order = ranked(session.log, session.best)
+        order = order_of(session.log, session.best, self._session_end)
         said = result.get("rejected")
         if not isinstance(said, list) or len(said) > len(order):
             return f"result: rejected: the record says {said!r:.80}, which cannot be"
