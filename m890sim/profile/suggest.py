@@ -67,6 +67,46 @@ def suggestions(profile: Profile, task: Task, told: Told | None = None) -> list[
     return sorted(made, key=lambda one: (one.cycles is None, -one.saved, one.macro))
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A kernel that an edit, or one edit at all its places, makes: not timed yet.
+
+    what, macro, edits, lines, reason: as of a Suggestion. weight: share of the critical path that
+    lies in its lines, 0 to 1.
+    """
+
+    what: str
+    macro: bool
+    edits: tuple[Edit, ...]
+    lines: tuple[int, ...]
+    kernel: ir.Kernel
+    reason: str
+    weight: float
+
+
+def candidates(profile: Profile, task: Task) -> list[Candidate]:
+    """Every kernel that a legal edit or macro action makes, none of them timed.
+
+    Those whose lines hold more of the critical path come first, an edit at all its places before
+    the same at one.
+    """
+    kernel = profile.kernel
+    lines = {site: stmt.loc.line for site, stmt in sites(kernel)}
+    reasons = _Reasons(profile)
+    seen = {kernel}
+    found = []
+    for what, macro, edits, changed in _candidates(kernel, task, profile):
+        if changed in seen:
+            continue
+        seen.add(changed)
+        at = tuple(sorted({lines[edit.site] for edit in edits if edit.site in lines}))
+        fences = edits[0].name == "remove_fence"
+        reason = reasons.of_fences() if fences else reasons.of(at)
+        weight = reasons.fences if fences else reasons.weight(at)
+        found.append(Candidate(what, macro, edits, at, changed, reason, weight))
+    return sorted(found, key=lambda one: (-one.weight, not one.macro))
+
+
 def _candidates(
     kernel: ir.Kernel, task: Task, profile: Profile
 ) -> Iterator[tuple[str, bool, tuple[Edit, ...], ir.Kernel]]:
@@ -105,10 +145,19 @@ class _Reasons:
             self._stalls.setdefault(line.line, Counter()).update(line.stalls)
             self._waits.setdefault(line.line, line.waits_for)
 
+    @property
+    def fences(self) -> float:
+        """Share of all engines' time that is spent waiting for fences, 0 to 1."""
+        waiting = sum(stalls["fence"] for stalls in self._stalls.values())
+        return waiting / max(1, self._time * self._engines)
+
+    def weight(self, lines: tuple[int, ...]) -> float:
+        """Share of the critical path that lies in these lines, 0 to 1."""
+        return sum(self._path[line].total() for line in lines if line in self._path) / self._whole
+
     def of_fences(self) -> str:
         """How long engines wait for fences."""
-        waiting = sum(stalls["fence"] for stalls in self._stalls.values())
-        return f"engines wait {100 * waiting / (self._time * self._engines):.0f}% for fences"
+        return f"engines wait {100 * self.fences:.0f}% for fences"
 
     def of(self, lines: tuple[int, ...]) -> str:
         """The largest part of the path, and the longest wait, among these lines."""

@@ -6,7 +6,6 @@ import dataclasses
 import re
 from pathlib import Path
 
-import m890sim
 from m890sim.agents.terms import DOCS
 from m890sim.chip import ChipSpec
 from m890sim.errors import M890Error
@@ -41,7 +40,12 @@ def page(name: str, chip: ChipSpec) -> str:
 
 def numbers(chip: ChipSpec) -> str:
     """Every number of a chip with what it is, as a table in Markdown."""
-    rows = ["## The numbers of this chip", "", "| field | value | what it is |", "| --- | --- | --- |"]
+    rows = [
+        "## The numbers of this chip",
+        "",
+        "| field | value | what it is |",
+        "| --- | --- | --- |",
+    ]
     for entry in dataclasses.fields(chip):
         if entry.name != "name":
             rows.append(
@@ -52,7 +56,7 @@ def numbers(chip: ChipSpec) -> str:
 
 def _document(name: str) -> str:
     """A document: beside the package where it is installed, in docs/ where it is developed."""
-    package = Path(m890sim.__file__).parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package / "manual", package.parent / "docs"):
         file = folder / f"{name}.md"
         if file.is_file():

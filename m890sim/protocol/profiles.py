@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from m890sim.chip import ChipSpec
 from m890sim.kernel.ir import Kernel
 from m890sim.profile import Profile, profile_kernel
-from m890sim.profile.suggest import candidates
+from m890sim.profile.suggest import Candidate, candidates
 from m890sim.workloads import Case, Task
 
 _LINES, _PATH, _WHAT_IFS = 14, 8, 8  # rows that are told as text; the data hold all lines
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A kernel that an edit, or one edit at all its places, makes."""
-
-    what: str
-    places: int
-    lines: tuple[int, ...]
-    kernel: Kernel
-    reason: str
 
 
 def profile_text(
@@ -57,8 +44,7 @@ def _text(profile: Profile, data: dict[str, Any]) -> str:
     lines.append(f"Of the peak rates: {rates}.")
     if profile.least_bytes:
         lines.append(
-            f"HBM: {profile.hbm_bytes:,} bytes moved, any kernel must move "
-            f"{profile.least_bytes:,}."
+            f"HBM: {profile.hbm_bytes:,} bytes moved, any kernel must move {profile.least_bytes:,}."
         )
     kinds = data["critical_path"]["kinds"].items()
     words = ", ".join(f"{k} {c / whole:.0%}" for k, c in sorted(kinds, key=lambda e: -e[1]) if c)
@@ -82,10 +68,6 @@ def _text(profile: Profile, data: dict[str, Any]) -> str:
 
 def suggested(
     kernel: Kernel, source: str, case: Case, task: Task, chip: ChipSpec
-) -> Iterator[Candidate]:
-    """Kernels that edits make, those at the most costly lines of the path first."""
-    profile = profile_kernel(kernel, case, chip, source=source)
-    yield from (
-        Candidate(one.what, len(one.edits), one.lines, one.kernel, one.reason)
-        for one in candidates(profile, task)
-    )
+) -> list[Candidate]:
+    """Kernels that edits make, in the order of what the profile says of their lines."""
+    return candidates(profile_kernel(kernel, case, chip, source=source), task)

@@ -34,7 +34,15 @@ from m890sim.agents.plan import Plan, plan_of
 from m890sim.agents.reading import RunError
 from m890sim.kernel.ir import Kernel
 from m890sim.protocol.answers import Answer
-from m890sim.protocol.log import CALLS, INTERRUPTED, TURN, kept_arguments, kept_name, read_calls, said
+from m890sim.protocol.log import (
+    CALLS,
+    INTERRUPTED,
+    TURN,
+    kept_arguments,
+    kept_name,
+    read_calls,
+    said,
+)
 from m890sim.protocol.session import Progress, SourceSession
 from m890sim.session import LogEntry, Memory
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from m890sim.agents.plan import Plan, gate_settings
-from m890sim.agents.terms import Terms
 from m890sim.errors import BelowLowerBoundError, BindError, LanguageError, LimitError, M890Error
 from m890sim.kernel import digest, print_kernel
 from m890sim.kernel.ir import Kernel
@@ -278,7 +277,7 @@ class SourceSession:
                 {
                     "evaluation": entry.index,
                     "edit": each.what,
-                    "places": each.places,
+                    "places": len(each.edits),
                     "lines": list(each.lines),
                     "correct": entry.correct is True,
                     "speedup": entry.speedup,
@@ -400,8 +399,7 @@ class SourceSession:
             return None, str(error)
         wrong = self._unfit(kernel)
         if wrong:
-            name, error = wrong
-            return None, f"{name}: {told(error, self.terms, source)}"
+            return None, f"{wrong[0]}: {told(wrong[1], self.terms, source)}"
         return kernel, ""
 
     def _unfit(self, kernel: Kernel) -> tuple[str, BindError | LimitError] | None:
@@ -434,9 +432,8 @@ class SourceSession:
             self._afford(1)
             raise
         except (BindError, LimitError) as error:
-            raise CallError(
-                f"evaluation {number} cannot be profiled: {told(error, self.terms, self._sources[number])}"
-            ) from None
+            why = told(error, self.terms, self._sources[number])
+            raise CallError(f"evaluation {number} cannot be profiled: {why}") from None
         if session.spent > spent:
             self._keep(session.log[-1], self._sources[number])
 

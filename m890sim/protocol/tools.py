@@ -184,7 +184,7 @@ def read_arguments(given: Any) -> dict[str, Any]:
     try:
         text = json.dumps(dict(given), allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        raise CallError("the arguments must be plain JSON: objects, lists, texts, numbers") from None
+        raise CallError("the arguments must be plain JSON: texts, numbers, lists") from None
     if len(text) > MOST_ARGUMENTS:
         raise CallError(oversized(len(text)))
     try:
