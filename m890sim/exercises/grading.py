@@ -5,6 +5,7 @@ The kernel is a stranger's. It is read and judged in a process of its own, with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -22,10 +23,11 @@ from m890sim.messages import described
 
 SECONDS, MEMORY_MB = 120.0, 2048
 
-# Per cent of the marks for cycles: (the most cycles, as a multiple of the goal; marks).
-TIERS = ((1.0, 100), (1.2, 95), (1.5, 80), (2.0, 60))
-GAINING, RIGHT, WRONG = 40, 20, 0  # faster than the start; right and no faster; wrong
-GAIN = 0.95  # of the start's cycles: more is no gain
+# Per cent of the marks for cycles. The goal: all of them; within 20% of it, and half of the way or
+# more: 95; then by the way from the start to the goal, on a log scale: (the least; marks).
+GOAL, CLOSE, CLOSE_CYCLES = 100, 95, 1.2
+WAYS = ((0.75, 80), (0.5, 60), (0.25, 40))
+RIGHT = 20  # right, and not so far
 WEIGHTS = {  # marks of 100, by what the exercise asks
     True: {"goal": 80, "speedup": 10, "bottleneck": 10},
     False: {"cycles": 80, "bottleneck": 20},
@@ -210,10 +212,13 @@ def _right(
 
 
 def tier(cycles: int, goal: int, start: int) -> int:
-    """Per cent of the marks for a right kernel's cycles, as TIERS says."""
-    if cycles > GAIN * start and cycles > goal:
-        return RIGHT
-    return next((marks for most, marks in TIERS if cycles <= most * goal), GAINING)
+    """Per cent of the marks for a right kernel's cycles; the tiers are those above."""
+    if cycles <= goal:
+        return GOAL
+    way = math.log(start / cycles) / math.log(start / goal) if start > goal else 0.0
+    if cycles <= CLOSE_CYCLES * goal and way >= 0.5:
+        return CLOSE
+    return next((marks for least, marks in WAYS if way >= least), RIGHT)
 
 
 def _mend(code: str, exercise: Exercise) -> list[str]:
