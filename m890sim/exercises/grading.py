@@ -93,13 +93,11 @@ def grade(
     student_key(student)
     if not isinstance(text, str):
         raise TypeError(f"text must be the text of a kernel file, not {described(text)}")
-    if not unpredicted:
-        check_predicted(found, text)
+    read_prediction(text) if unpredicted else check_predicted(found, text)
     data = {
         "exercise": found.number,
         "text": text,
         "student": student,
-        "unpredicted": unpredicted,
         "filename": filename,
     }
     answer = run_isolated(
@@ -260,10 +258,9 @@ def _mistaken(
 
 
 def _grade_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    exercise = get_exercise(data["exercise"])
-    if not data["unpredicted"]:
-        check_predicted(exercise, data["text"])
-    found = grade_here(exercise, data["text"], data["student"], data["filename"])
+    found = grade_here(
+        get_exercise(data["exercise"]), data["text"], data["student"], data["filename"]
+    )
     return asdict(found)
 
 

@@ -171,18 +171,26 @@ _STEPS = (
 EXERCISES: dict[int, Exercise] = {exercise.number: exercise for exercise in _STEPS}
 
 
+_BY_NAME = {
+    name: number
+    for number, one in EXERCISES.items()
+    for name in (str(number), f"{number:02}", one.name, one.file, one.file.removesuffix(".py"))
+}
+
+
+def is_exercise(name: str) -> bool:
+    """Whether `get_exercise` knows the name."""
+    return name in _BY_NAME
+
+
 def get_exercise(name: int | str) -> Exercise:
     """The exercise of a number, or of a name such as `3`, `queues` or `ex03_queues.py`.
 
     Raises: ExerciseError for an unknown one.
     """
-    if type(name) is int and name in EXERCISES:
-        return EXERCISES[name]
-    if isinstance(name, str):
-        for exercise in EXERCISES.values():
-            known = (str(exercise.number), exercise.name, exercise.file, exercise.file[:-3])
-            if name in known or name == f"{exercise.number:02}":
-                return exercise
+    number = name if type(name) is int else _BY_NAME.get(name) if isinstance(name, str) else None
+    if number in EXERCISES:
+        return EXERCISES[number]
     raise ExerciseError(
         f"no exercise {described(name)}; they are 1 to {len(EXERCISES)}: "
         f"{', '.join(e.name for e in EXERCISES.values())}"
