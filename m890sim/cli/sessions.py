@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.agents.terms import DOCS, MOST_CALLS, MOST_SECONDS, MOST_SOURCE, Terms
 from m890sim.cli import show
 from m890sim.cli.files import take_task
 from m890sim.cli.optimize import (
@@ -27,9 +26,11 @@ if TYPE_CHECKING:
     from m890sim.agents.plan import Plan
     from m890sim.protocol import Recording
 
-# Where nobody names a chip: one that no training data can know, drawn by the session's seed.
-FAMILY, SPLIT = "balanced", "test"
 SEED = 0
+# Of m890sim.agents.terms, which loads NumPy.
+DOCS = ("none", "language", "full")
+CALLS, SOURCE = 1158, 20_000
+MOST_CALLS, MOST_SECONDS, MOST_SOURCE = 100_000, 30 * 24 * 3600, 200_000
 # What a session is made of; all of it stands in its directory once it has begun.
 _MADE_OF = (
     "task",
@@ -70,7 +71,6 @@ def register(commands: Any) -> None:
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
     """The options that every command takes that serves a session."""
-    defaults = Terms()
     add = parser.add_argument
     add("--task", metavar="TASK", help=f"what kernels compute (default: {TASK})")
     add(
@@ -82,7 +82,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--chip",
         metavar="CHIP",
-        help=f"the chip (default: {FAMILY}:{SPLIT}:SEED, one that nobody has seen)",
+        help="the chip (default: one that nobody has seen, of a split for tests, by --seed)",
     )
     add(
         "--seed",
@@ -114,7 +114,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         "--calls",
         metavar="N",
         type=show.integer(1, MOST_CALLS),
-        help=f"calls of tools (default: {defaults.calls})",
+        help=f"calls of tools (default: {CALLS})",
     )
     add(
         "--seconds",
@@ -126,7 +126,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         "--source",
         metavar="N",
         type=show.integer(100, MOST_SOURCE),
-        help=f"characters of one source (default: {defaults.source})",
+        help=f"characters of one source (default: {SOURCE})",
     )
     add(
         "--patience",
@@ -165,32 +165,28 @@ def opened(args: argparse.Namespace, agent: str | None, default: str) -> Recordi
 
 def plan_of_options(args: argparse.Namespace, agent: str) -> Plan:
     """The plan of a new session. Raises: M890Error."""
-    from m890sim.agents.plan import Plan, hidden_of
-    from m890sim.chip import get_chip
+    from m890sim.agents.terms import Terms
+    from m890sim.protocol import session_plan
     from m890sim.workloads import get_task, register_task
 
     task = get_task(args.task or TASK)
     if task.origin:  # the run directory names it by its name and digest
         register_task(task)
-    seed = SEED if args.seed is None else args.seed
-    chip = get_chip(args.chip or f"{FAMILY}:{SPLIT}:{seed}")
-    names = list(dict.fromkeys(args.cases or [case.name for case in task.cases]))
     given = {
         name: getattr(args, name)
         for name in ("docs", "calls", "seconds", "source", "patience")
         if getattr(args, name) is not None
     }
     try:
-        return Plan(
+        return session_plan(
             task,
-            tuple(task.case(name) for name in names),
-            chip,
-            agent,
-            seed,
-            args.evaluations or EVALUATIONS,
-            task.reference_on(chip),
-            hidden_of(task) if args.hidden is None else args.hidden,
-            Terms(**given),
+            args.chip,
+            agent=agent,
+            seed=SEED if args.seed is None else args.seed,
+            evaluations=args.evaluations or EVALUATIONS,
+            terms=Terms(**given),
+            cases=None if args.cases is None else dict.fromkeys(args.cases),
+            hidden=args.hidden,
         )
     except ValueError as error:
         raise M890Error(str(error)) from error
