@@ -24,8 +24,8 @@ def options(*given: str) -> argparse.Namespace:
 
 def test_options_name_the_limits_of_terms() -> None:
     defaults = terms.Terms()
-    assert (sessions.DOCS, sessions.CALLS) == (terms.DOCS, defaults.calls)
-    assert sessions.SOURCE == defaults.source
+    assert (terms.DOCS, defaults.calls) == (sessions.DOCS, sessions.CALLS)
+    assert defaults.source == sessions.SOURCE
     assert sessions.MOST_CALLS == terms.MOST_CALLS
     assert sessions.MOST_SECONDS == terms.MOST_SECONDS
     assert sessions.MOST_SOURCE == terms.MOST_SOURCE
