@@ -96,7 +96,7 @@ def _optimize(args: argparse.Namespace) -> int:
     if args.json:
         show.print_json({"run": str(path)} | outcome.as_dict())
     else:
-        _print(outcome)
+        print_outcome(outcome)
     if outcome.interrupted:
         return INTERRUPTED
     return 0 if outcome.evaluation is not None and outcome.evaluation.correct else 1
@@ -194,7 +194,7 @@ def best_label(best: float) -> str:
     return f"{label}, beyond {max(passed):g}x (published, real hardware)"
 
 
-def _print(outcome: RunOutcome) -> None:
+def print_outcome(outcome: RunOutcome) -> None:
     """The table, where the cycles go, the yardsticks, and what lies in the run directory."""
     plan, path = outcome.plan, outcome.path
     out = show.console()
@@ -218,6 +218,10 @@ def _print(outcome: RunOutcome) -> None:
         # A command must stay one line, however narrow the terminal: it is copied.
         text = f"Interrupted, with the best so far saved. To go on: {again}"
         out.print(text, style="yellow", soft_wrap=True)
+    elif outcome.end is not None:
+        handed = outcome.end.submitted
+        what = "Nothing was submitted" if handed is None else f"Evaluation {handed} was submitted"
+        out.print(f"{what}, after {show.some(outcome.end.calls, 'call')} of tools (calls.jsonl).")
     elif spent < plan.evaluations:
         out.print("The agent ended early: it found no kernel that it had not evaluated.")
 

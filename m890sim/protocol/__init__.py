@@ -8,6 +8,7 @@ from m890sim.protocol.answers import Answer
 from m890sim.protocol.description import instructions
 from m890sim.protocol.record import Recording
 from m890sim.protocol.session import SourceSession
+from m890sim.protocol.start import session_plan, unfamiliar_chip
 from m890sim.protocol.tools import TOOLS, Parameter, Tool, tools_of
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "Terms",
     "Tool",
     "instructions",
+    "session_plan",
     "tools_of",
+    "unfamiliar_chip",
 ]

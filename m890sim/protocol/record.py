@@ -7,9 +7,10 @@ out as logged.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +85,15 @@ class Recording:
             raise
         self._lines = Lines()
         self._saved: LogEntry | None = None
+        self._broken = ""  # why this process may write no more: the files know less than it does
+        self.last: Answer | None = None  # to the last call that the log has
         self._before = float(calls[-1]["seconds"]) if calls else 0.0
         self._began = clock()
         try:
             self.session = SourceSession(
                 self.plan, memory=Verdicts(self._logged), counted=self._count
             )
-            text = repeat(self.session, calls, self._logged)
+            text = repeat(self.session, calls, self._logged, self._remember)
             if text:
                 raise RunError(f"{self.path}: {text}; the file was changed, or m890sim was")
             self._rescue()
@@ -114,16 +117,30 @@ class Recording:
         """Since the session began, while it was served."""
         return self._before + max(0.0, self._clock() - self._began)
 
+    @property
+    def late(self) -> bool:
+        """Whether the seconds of the session are over: the next call ends it."""
+        return bool(self.session.terms.seconds) and self.seconds > self.session.terms.seconds
+
+    @property
+    def calls(self) -> int:
+        """Lines of the log of calls, turns without a call among them."""
+        return self._calls.count
+
+    @property
+    def call_head(self) -> str:
+        """The chain's value after them."""
+        return self._calls.head
+
     def call(self, tool: Any, arguments: Any = None, progress: Progress | None = None) -> Answer:
         """Call a tool and write it down. Raises: RunError where it cannot be written."""
         tool, arguments = kept_name(tool), kept_arguments(arguments)
-        with self._lock:
+        with self._lock, self._whole():
             if self.ended:
                 return self.session.call(tool, arguments)
             self._forget_result()
-            terms = self.session.terms
-            late = bool(terms.seconds) and self.seconds > terms.seconds
             self.session.progress = progress
+            late = self.late
             try:
                 answer = self.session.call(tool, arguments, late=late)
             finally:
@@ -133,7 +150,7 @@ class Recording:
 
     def turn(self) -> Answer:
         """A turn of the agent that called no tool."""
-        with self._lock:
+        with self._lock, self._whole():
             if self.ended:
                 return self.session.turn()
             self._forget_result()
@@ -147,7 +164,7 @@ class Recording:
         A session that goes on is ended by it. Nothing of the outcome is the agent's to see.
         Raises: RunError.
         """
-        with self._lock:
+        with self._lock, self._whole():
             session = self.session
             outcome = finish(
                 self.plan,
@@ -171,6 +188,26 @@ class Recording:
         self._log.close()
         self._calls.close()
 
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What is done while files and session agree; one that fails in between is the last.
+
+        Raises: RunError where an earlier one failed.
+        """
+        if self._broken:
+            raise RunError(
+                f"{self.path} goes on only when it is opened again, because an earlier call "
+                f"failed: {self._broken}"
+            )
+        try:
+            yield
+        except BaseException as error:
+            self._broken = str(error) or type(error).__name__
+            raise
+
+    def _remember(self, answer: Answer) -> None:
+        self.last = answer
+
     def _write(
         self, tool: str, arguments: Mapping[str, Any] | str, answer: Answer, late: bool
     ) -> None:
@@ -186,6 +223,7 @@ class Recording:
                 "seconds": round(self.seconds, 3),
             }
         )
+        self.last = answer
 
     def _count(self, entry: LogEntry, source: str) -> None:
         line = self._lines.line(entry, source)
@@ -231,9 +269,15 @@ def session_end(session: SourceSession, calls: int, chain: str) -> SessionEnd:
 
 
 def repeat(
-    session: SourceSession, calls: Sequence[Mapping[str, Any]], logged: Sequence[Mapping[str, Any]]
+    session: SourceSession,
+    calls: Sequence[Mapping[str, Any]],
+    logged: Sequence[Mapping[str, Any]],
+    told: Callable[[Answer], None] | None = None,
 ) -> str:
-    """Do the calls of a log again; the first that does not come out as logged, "" where all do."""
+    """Do the calls of a log again; the first that does not come out as logged, "" where all do.
+
+    told: called with every answer.
+    """
     for number, line in enumerate(calls):
         tool, arguments = line["tool"], line["arguments"]
         if tool == TURN:
@@ -258,6 +302,8 @@ def repeat(
         text = difference(said(line), found)
         if text:
             return f"call {number} ({tool[:40]}): {text}"
+        if told is not None:
+            told(answer)
     return ""
 
 
