@@ -15,6 +15,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 
+from m890_envs.chance import chance_of, with_chance
 from m890_envs.choices import Choices, MacroEdits, SingleEdits
 from m890_envs.features import rounded
 from m890_envs.render import Window, picture, report
@@ -344,9 +345,9 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         other._template = self._template.clone()
         other._session = self._session.clone()
         other._np_random = copy.deepcopy(self._np_random)
-        other.action_space = _with_chance(self.action_space, _chance(self.action_space))
+        other.action_space = with_chance(self.action_space, chance_of(self.action_space))
         seen = self.observation_space
-        other.observation_space = _with_chance(seen, _chance(seen))
+        other.observation_space = with_chance(seen, chance_of(seen))
         if self._window is not None:
             other._window = Window(self.metadata["render_fps"])
         return other
@@ -357,7 +358,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with the session's log and all that was spent; the memory stays behind."""
         place = self._standing() if hasattr(self, "_view") else None
-        spaces_too = _chance(self.action_space), _chance(self.observation_space)
+        spaces_too = chance_of(self.action_space), chance_of(self.observation_space)
         chance = self._np_random, self._np_random_seed, *spaces_too
         return _restore, (type(self), self._constructed, self.spec, place, chance)
 
@@ -556,31 +557,14 @@ def reason_of(entry: LogEntry) -> str:
     return f"{entry.code} {entry.message}" if entry.failed else ""
 
 
-def _chance(space: Any) -> tuple[Any, dict[str, Any]]:
-    """The random numbers of a space, and of those in it by name."""
-    inner = space.spaces.items() if isinstance(space, spaces.Dict) else ()
-    return space._np_random, {name: _chance(found) for name, found in inner}
-
-
-def _with_chance(space: Any, chance: tuple[Any, dict[str, Any]]) -> Any:
-    """The same space with these random numbers."""
-    found = copy.copy(space)
-    found._np_random = copy.deepcopy(chance[0])
-    if chance[1]:
-        found.spaces = {
-            name: _with_chance(inner, chance[1][name]) for name, inner in space.spaces.items()
-        }
-    return found
-
-
 def _restore(
     kind: type[KernelEditEnv], arguments: dict[str, Any], spec: Any, place: Any, chance: Any
 ) -> KernelEditEnv:
     env = kind(**arguments)
     env.spec = spec
     env._np_random, env._np_random_seed, acting, seeing = chance
-    env.action_space = _with_chance(env.action_space, acting)
-    env.observation_space = _with_chance(env.observation_space, seeing)
+    env.action_space = with_chance(env.action_space, acting)
+    env.observation_space = with_chance(env.observation_space, seeing)
     if place is not None:
         env._resume(*place)
     return env

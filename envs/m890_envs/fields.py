@@ -308,3 +308,51 @@ EDGE: tuple[Column, ...] = (
     ),
 )
 COUNTS = ("nodes that are shown", "edges that are shown", "nodes that there are")
+
+# The observation and info of an agent that writes source.
+METRICS: tuple[Column, ...] = (
+    Column("best", "log2", "best speedup of a right kernel", low=-LARGEST, high=LARGEST),
+    Column(
+        "speedup",
+        "log2",
+        "of the kernel that was tested last, the start at first; 0 where it failed",
+        low=-LARGEST,
+        high=LARGEST,
+    ),
+    Column("right", "0 or 1", "it is right"),
+    Column("evaluations_left", _SHARE, "share of the budget"),
+    Column("calls_left", _SHARE, "share of the horizon"),
+    Column("taken", "0 or 1", "the action was no illegal one"),
+    Column("cases", _COUNT, "public cases", high=MOST_CASES),
+    *(
+        Column(
+            f"case_{number}",
+            "log2",
+            f"speedup of the kernel that was tested last on public case {number}; 0 behind the "
+            "last one",
+            low=-LARGEST,
+            high=LARGEST,
+        )
+        for number in range(1, MOST_CASES + 1)
+    ),
+)
+SOURCE_INFO: tuple[Key, ...] = (
+    Key("answer", "str", "", "the whole answer to the action as JSON: text, data, what is left"),
+    Key("best_speedup", "float64", "()", "of the best right kernel of the episode"),
+    Key("chosen", "int64", "()", "evaluation that would be judged now; -1 where none is right"),
+    Key("correct", "int8", "()", "1 the kernel that was tested last is right, 0 it is wrong"),
+    Key("cycles", "int64", f"({MOST_CASES},)", "its cycles; -1 where not timed, and behind those"),
+    Key("docs", "str", "", "the documentation level"),
+    Key("ended", "str", "", "why the episode is over; empty while it goes on"),
+    Key("evaluations", "int64", "()", "spent in the episode, the start's included"),
+    Key("evaluations_left", "int64", "()", "that may still be spent"),
+    Key("illegal", "int8", "()", "1 where the action was refused and changed nothing"),
+    Key("speedup", "float64", "()", "of the kernel that was tested last; 1 where it failed"),
+    Key("steps", "int64", "()", "since the reset: calls"),
+    Key("why", "str", "", "why the action was refused or the kernel is wrong; empty otherwise"),
+    Key("task", "str", "", "the task; this and the next two as options give the episode again"),
+    Key("chip", "str", "", "the chip"),
+    Key("cases", "tuple of str", "", "the public cases"),
+    Key("chip_digest", "str", "", "of the chip's numbers"),
+    Key("number", "int64", "()", "of the episode, from 0 for every seed"),
+)

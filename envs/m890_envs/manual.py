@@ -12,17 +12,20 @@ from m890_envs.fields import (
     EDGE,
     INFO,
     KIND,
+    METRICS,
     NODE,
     PROFILE,
     PROFILE_ENGINES,
     PROGRAM,
     PROGRESS,
+    SOURCE_INFO,
     STATEMENT_KINDS,
     TENSOR,
     UNIFORM_CASE,
     UNIFORM_CHIP,
     UNIFORM_PROGRAM,
     Column,
+    Key,
 )
 from m890_envs.registration import FIXED, GRAPH, MACRO
 from m890sim.schedule.actions import ROWS
@@ -112,9 +115,24 @@ def _engines() -> str:
     return _markdown(("row", "engine"), [[str(n), e] for n, e in enumerate(PROFILE_ENGINES)])
 
 
-def _info() -> str:
-    rows = [[f"`{key.name}`", key.dtype, key.shape, key.text] for key in INFO]
-    return _markdown(("key", "dtype", "shape", "what it is"), rows)
+def _keys(keys: tuple[Key, ...]) -> Callable[[], str]:
+    def table() -> str:
+        rows = [[f"`{key.name}`", key.dtype, key.shape, key.text] for key in keys]
+        return _markdown(("key", "dtype", "shape", "what it is"), rows)
+
+    return table
+
+
+def _metrics() -> str:
+    """The columns of METRICS, those of the cases in one row."""
+    rows = [[str(n), f"`{f.name}`", f.unit, f.text] for n, f in enumerate(METRICS)]
+    first = next(n for n, f in enumerate(METRICS) if f.name == "case_1")
+    last = METRICS[-1]
+    text = "speedup of the same kernel, case by case; 0 behind the last one"
+    rows[first:] = [
+        [f"{first} ... {len(METRICS) - 1}", f"`case_1` ... `{last.name}`", "log2", text]
+    ]
+    return _markdown(("column", "name", "unit", "what it is"), rows)
 
 
 def _markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -132,7 +150,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "chip": _columns(CHIP),
     "case": _columns(CASE),
     "progress": _columns(PROGRESS),
-    "info": _info,
+    "info": _keys(INFO),
+    "metrics": _metrics,
+    "sourceinfo": _keys(SOURCE_INFO),
     "newer": _newer,
     "macros": _macros,
     "uniformprogram": _more(UNIFORM_PROGRAM, len(PROGRAM)),

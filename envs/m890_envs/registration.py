@@ -9,6 +9,7 @@ import gymnasium as gym
 from m890sim.workloads import LEVELS
 
 ENTRY_POINT = "m890_envs.env:KernelEditEnv"
+SOURCE_ENTRY_POINT = "m890_envs.source:KernelSourceEnv"
 SUITE_ENTRY_POINT = "m890_envs.suite:SuiteEnv"
 SUITE_VECTOR_ENTRY_POINT = "m890_envs.vector:SuiteVector"
 # A new edit changes no fixed id: they have the actions of the edits that there were.
@@ -71,7 +72,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     **GRAPH,
     SUITE: {"action_rows": EDITS["action_rows"]},
 }
-IDS = tuple(ARGUMENTS)
+IDS = tuple(ARGUMENTS)  # whose actions are edits
+SOURCE = "M890/KernelSource-v0"  # whose actions are texts
 
 
 def register() -> None:
@@ -84,3 +86,5 @@ def register() -> None:
                 vector_entry_point=SUITE_VECTOR_ENTRY_POINT if name == SUITE else None,
                 kwargs=ARGUMENTS[name],
             )
+    if SOURCE not in gym.registry:
+        gym.register(id=SOURCE, entry_point=SOURCE_ENTRY_POINT)

@@ -108,6 +108,11 @@ class SourceSession:
         return self._sources[index]
 
     @property
+    def last_source(self) -> str:
+        """The text that was handed in last, at first the plan's start: what `replace` changes."""
+        return self._last
+
+    @property
     def left(self) -> dict[str, int]:
         """Evaluations and calls that may still be spent."""
         spent = self._session.spent
