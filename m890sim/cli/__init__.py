@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from m890sim.cli import (
+    agent,
     check,
     compare,
     docs,
@@ -59,6 +60,7 @@ GROUPS = (
     compare,
     judge,
     optimize,
+    agent,
     mcp,
     sessions,
     report,
