@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from m890sim.cli import (
     check,
     compare,
+    compare_runs,
     docs,
     edits,
     exercises,
@@ -56,6 +57,7 @@ GROUPS = (
     profile,
     suggest,
     compare,
+    compare_runs,
     judge,
     optimize,
     sessions,
