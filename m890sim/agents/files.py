@@ -56,6 +56,10 @@ KINDS = {"edits": list, "source": str, "profile": dict}  # of the keys that not 
 NOTE = ("case", "digest")  # what `profile` says: of which case, and the digest of what was given
 
 
+class InUseError(RunError):
+    """A run directory that another process writes."""
+
+
 def create(path: Path, manifest: dict[str, Any], logs: Sequence[str] = (EVALUATIONS,)) -> None:
     """Make a run directory with its manifest and empty logs.
 
@@ -193,7 +197,7 @@ class Log:
                     fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 os.close(self._handle)
-                raise RunError(f"{path} is in use by another run") from None
+                raise InUseError(f"{path} is in use by another run") from None
 
     def append(self, line: dict[str, Any]) -> None:
         """One more line, chained, in the file when this returns.

@@ -6,10 +6,11 @@ import argparse
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import notes, show
 from m890sim.cli.files import take_task
 from m890sim.cli.optimize import (
     EVALUATIONS,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from m890sim.protocol import Recording
 
 SEED = 0
+WAIT = 3600  # seconds that a judgement waits for a call that still goes on
+MOST_WAIT = 7 * 24 * 3600
 # Of m890sim.agents.terms, which loads NumPy.
 DOCS = ("none", "language", "full")
 CALLS, SOURCE = 1158, 20_000
@@ -65,6 +68,13 @@ def register(commands: Any) -> None:
         action="append",
         default=[],
         help="a task from outside that the session is about; its file is imported",
+    )
+    finish.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=show.integer(0, MOST_WAIT),
+        default=0,
+        help="wait so long where the session is being served (default: 0)",
     )
     finish.set_defaults(handler=_finish)
 
@@ -207,25 +217,24 @@ def _check_alone(args: argparse.Namespace) -> None:
         )
 
 
-def judged_apart(path: Path, task: str | None = None) -> subprocess.Popen[bytes] | None:
-    """Judge a session in a process of its own; None where none can be made.
+def judge_apart(path: Path, task: str | None = None) -> None:
+    """Judge a session in a process of its own, as soon as nobody serves it any more.
 
     It outlives this one: a client that ends its server does so within seconds of its going, and
     with the whole group of processes. Nothing that it finds comes back.
     """
-    command = [sys.executable, "-m", "m890sim.cli", "finish", str(path)]
+    command = [sys.executable, "-m", "m890sim.cli", "finish", str(path), "--wait", str(WAIT)]
     if task is not None:
         command += ["--task", task]
+    nowhere = subprocess.DEVNULL
     try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        child = subprocess.Popen(
+            command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
         )
-    except OSError:
-        return None
+    except OSError as error:
+        notes.tell(f"m890: not judged ({error.strerror}); m890 finish {path} does that")
+        return
+    child.returncode = 0  # nobody waits for it, which is no mistake
 
 
 def again(command: str, path: Path) -> str:
@@ -233,12 +242,25 @@ def again(command: str, path: Path) -> str:
     return shlex.join(["m890", command, "--resume", str(path)])
 
 
-def _finish(args: argparse.Namespace) -> int:
+def _waited_for(path: Path, seconds: int) -> Recording:
+    """The session of a directory, as soon as nobody else has it. Raises: M890Error."""
+    from m890sim.agents.files import InUseError
     from m890sim.protocol import Recording
 
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return Recording(path)
+        except InUseError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+def _finish(args: argparse.Namespace) -> int:
     for spec in args.task:
         take_task(spec)
-    recording = Recording(args.run)
+    recording = _waited_for(args.run, args.wait)
     try:
         outcome = recording.finish()
     finally:

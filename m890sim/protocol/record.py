@@ -21,8 +21,10 @@ from m890sim.agents.files import (
     EVALUATIONS,
     PICTURE,
     RESULT,
+    InUseError,
     Log,
     create,
+    errors_of,
     read_lines,
     read_manifest,
     write_json,
@@ -66,6 +68,7 @@ class Recording:
         self.plan = plan_of(manifest, str(self.path))
         if self.plan.terms is None:
             raise RunError(f"{self.path} is a run of m890 optimize; go on with it there")
+        sizes = self._sizes()
         self._logged, whole = read_lines(self.path)
         calls, whole_calls = read_calls(self.path)
         for name, lines in ((EVALUATIONS, self._logged), (CALLS, calls)):
@@ -77,11 +80,15 @@ class Recording:
                 )
         head = head_of(manifest, self._logged)
         self._log = Log(self.path, whole, len(self._logged), head)
+        self._open = [self._log]
         try:
             head = head_of(manifest, calls)
             self._calls = Log(self.path, whole_calls, len(calls), head, CALLS)
+            self._open.append(self._calls)
+            if self._sizes() != sizes:
+                raise InUseError(f"{self.path} was in use by another run until now")
         except BaseException:
-            self._log.close()
+            self.close()
             raise
         self._lines = Lines()
         self._saved: LogEntry | None = None
@@ -184,9 +191,15 @@ class Recording:
             return outcome
 
     def close(self) -> None:
-        """Give the directory free; the session can be resumed."""
-        self._log.close()
-        self._calls.close()
+        """Give the directory free; the session can be resumed. Closing twice is no mistake."""
+        logs, self._open = self._open, []
+        for log in logs:
+            log.close()
+
+    def _sizes(self) -> list[int]:
+        """Bytes of the logs, to see whether somebody wrote them before they were locked."""
+        with errors_of(self.path, "read the logs of"):
+            return [(self.path / name).stat().st_size for name in (EVALUATIONS, CALLS)]
 
     @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:
