@@ -7,6 +7,7 @@ package registers its environments with Gymnasium: `gym.make("m890_envs:M890/Ker
 from __future__ import annotations
 
 from m890_envs.env import KernelEditEnv, shared_memory
+from m890_envs.recording import record_episode
 from m890_envs.registration import FIXED, GENERAL, GRAPH, IDS, MACRO, SOURCE, SUITE, register
 from m890_envs.source import KernelSourceEnv
 from m890_envs.suite import SuiteEnv
@@ -27,6 +28,7 @@ __all__ = [
     "SUITE",
     "SuiteEnv",
     "SuiteVector",
+    "record_episode",
     "register",
     "shared_memory",
 ]

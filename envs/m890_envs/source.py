@@ -19,7 +19,7 @@ from m890_envs.env import REWARDS, Info, Observation, options_of, reason_of, sha
 from m890_envs.features import rounded
 from m890_envs.fields import METRICS, MOST_CASES
 from m890_envs.texts import SourceText
-from m890_envs.writing import CHARACTERS, GUIDE, ActionError, call_of
+from m890_envs.writing import CHARACTERS, GUIDE, taken
 from m890sim.agents.outcome import FINAL_ROWS
 from m890sim.agents.plan import MOST_EVALUATIONS, Plan, hidden_of
 from m890sim.agents.terms import DOCS, MOST_CALLS, MOST_SOURCE, Terms
@@ -30,7 +30,6 @@ from m890sim.judge.arguments import sequence_of
 from m890sim.kernel.ir import Kernel
 from m890sim.protocol import Answer, SourceSession, instructions
 from m890sim.protocol.description import task_data, task_text
-from m890sim.protocol.tools import REFUSED
 from m890sim.session import Memory
 from m890sim.session.arguments import choice_of, integer_of, kernel_of, penalty_of, seed_of
 from m890sim.session.suite import CHIP_FAMILIES, OPTIONS, Episode, Suite
@@ -163,6 +162,11 @@ class KernelSourceEnv(gym.Env[Observation, Any]):
         self._require_reset()
         return self._episode
 
+    @property
+    def actions(self) -> tuple[Any, ...]:
+        """What was done since the reset."""
+        return tuple(self._actions)
+
     def judge(self, hidden: int | None = None, seed: int = 0) -> Judgement | None:
         """The final judgement of an ended episode: every gate, and hidden cases.
 
@@ -287,14 +291,10 @@ class KernelSourceEnv(gym.Env[Observation, Any]):
         """Call what the action says; a call that is spent for nothing where it says nothing."""
         session = self.session
         self._actions.append(action)
-        try:
-            tool, arguments = call_of(action, session.tools, self.terms.source)
-        except ActionError as error:
-            answer = session.call("test", REFUSED + str(error))
-        else:
-            answer = session.call(tool, arguments)
-            if "cases" in answer.data and tool == "test":
-                self._tested = answer.data["evaluation"]
+        tool, arguments = taken(action, session.tools, self.terms.source)
+        answer = session.call(tool, arguments)
+        if "cases" in answer.data and tool == "test":
+            self._tested = answer.data["evaluation"]
         if not session.ended and not session.left["evaluations"]:
             session.close(f"its {self._budget} evaluations are spent")
             text = f"{answer.text}\nThe session is over: {session.ended}."
@@ -364,7 +364,7 @@ class KernelSourceEnv(gym.Env[Observation, Any]):
     def _parts(self, memory: Memory | None) -> tuple[Any, ...]:
         place = None
         if self._session is not None:
-            place = (self._begun, tuple(self._actions), self._number, self._next)
+            place = (self._begun, self.actions, self._number, self._next)
         spaces_too = chance_of(self.action_space), chance_of(self.observation_space)
         chance = copy.deepcopy((self._np_random, self._np_random_seed, *spaces_too))
         return type(self), self._arguments, memory, self.spec, place, chance

@@ -8,6 +8,7 @@ from typing import Any
 
 from m890sim.agents.reading import parse_json
 from m890sim.messages import described, shown
+from m890sim.protocol.tools import REFUSED
 
 # What texts of the spaces are made of. In one order: samples follow from it.
 CHARACTERS = "\t\n " + string.digits + string.ascii_letters + string.punctuation
@@ -31,6 +32,14 @@ A kernel or a call may stand between lines of {FENCE}, with other text around th
 
 class ActionError(Exception):
     """A text that is no action; says what was found and what to do."""
+
+
+def taken(action: Any, tools: Collection[str], most: int) -> tuple[Any, Any]:
+    """As `call_of`; of what is no action, a call that is answered with what is wrong with it."""
+    try:
+        return call_of(action, tools, most)
+    except ActionError as error:
+        return "test", REFUSED + str(error)
 
 
 def call_of(action: Any, tools: Collection[str], most: int) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from m890sim.agents.agent import AgentSession, run_agent
+from m890sim.agents.agent import Agent, AgentSession, run_agent
 from m890sim.agents.chain import CHAIN, broken_link, head_of
 from m890sim.agents.clock import Times
 from m890sim.agents.files import (
@@ -40,9 +40,12 @@ Told = Callable[[LogEntry, float], None]  # (an evaluation, the best speedup so 
 
 
 class Recorder:
-    """Writes a run down while it goes on; at first it repeats what is there."""
+    """Writes a run down while it goes on; at first it repeats what is there.
 
-    def __init__(self, path: Path, told: Told | None = None) -> None:
+    agent: who searches; None for the one of the plan's name.
+    """
+
+    def __init__(self, path: Path, told: Told | None = None, agent: Agent | None = None) -> None:
         self.path = path
         manifest = read_manifest(path)
         self.plan = plan_of(manifest, str(path))
@@ -52,7 +55,7 @@ class Recorder:
                 "that began it (m890 mcp, m890 agent) and --resume; nothing was changed"
             )
         try:
-            self.agent = get_agent(self.plan.agent)
+            self.agent = get_agent(self.plan.agent) if agent is None else agent
         except AgentError as error:
             raise RunError(f"{path}: {MANIFEST}: {error}; nothing was changed") from error
         self._logged, whole = read_lines(path)
@@ -170,9 +173,10 @@ class Recorder:
         )
 
 
-def optimize(path: Path | str, told: Told | None = None) -> RunOutcome:
+def optimize(path: Path | str, told: Told | None = None, agent: Agent | None = None) -> RunOutcome:
     """Run the plan of a run directory to its end, from wherever it is.
 
+    agent: one of your own, under whatever name the plan has; None for the known one of that name.
     told: called after every evaluation, also after those that are repeated. On Ctrl-C the run ends
     with the best so far, and can be resumed.
     Raises: RunError where the directory is damaged, foreign, in use or cannot be written; all that
@@ -182,10 +186,12 @@ def optimize(path: Path | str, told: Told | None = None) -> RunOutcome:
         raise TypeError(f"path must be a text or a Path, not {described(path)}")
     if told is not None and not callable(told):
         raise TypeError(f"told must be a function or None, not {described(told)}")
+    if agent is not None and not isinstance(agent, Agent):
+        raise TypeError(f"agent must be an Agent or None, not {described(agent)}")
     path = Path(path)
     with errors_of(Path(f"{path!s:.200}"), "look for the run directory"):
         path.is_dir()  # a name that cannot be one is told before anything is read
-    recorder = Recorder(path, told)
+    recorder = Recorder(path, told, agent)
     try:
         try:
             recorder.search()

@@ -91,7 +91,7 @@ class Leaderboard:
         for table in self.tables:
             lines += [
                 "",
-                f"## {_cell(table.task)} on {_cell(table.chip)}",
+                f"## {cell(table.task)} on {cell(table.chip)}",
                 "",
                 f"Task {table.task_digest[:12]}, chip {table.chip_digest[:12]}.",
                 "",
@@ -102,13 +102,13 @@ class Leaderboard:
                 found = row.hidden
                 between = f"{found.low:.3f} to {found.high:.3f}" if found.runs > 1 else "-"
                 lines.append(
-                    f"| {rank} | {_cell(row.agent)} | {found.value:.3f}x | {between} | "
+                    f"| {rank} | {cell(row.agent)} | {found.value:.3f}x | {between} | "
                     f"{row.public:.3f}x | {found.runs} | {row.evaluations} | "
-                    f"{_cell(row.start)} {row.start_digest[:12]} |"
+                    f"{cell(row.start)} {row.start_digest[:12]} |"
                 )
         if self.rejected:
             lines += ["", "## Not taken", "", "| file | reason |", "| --- | --- |"]
-            lines += [f"| {_cell(file)} | {_cell(reason)} |" for file, reason in self.rejected]
+            lines += [f"| {cell(file)} | {cell(reason)} |" for file, reason in self.rejected]
         return "\n".join(lines) + "\n"
 
 
@@ -239,7 +239,7 @@ def _row(rank: int, row: Standing) -> dict[str, Any]:
     }
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A stranger's text in a table: one line, no markup of its own."""
     plain = " ".join(ascii(text)[1:-1].split())
     for mark in "\\`*_[]<>|":

@@ -22,6 +22,7 @@ from m890sim.evidence.record import Record, read_record
 from m890sim.kernel.ir import Kernel
 from m890sim.language import parse
 from m890sim.protocol.record import replayed, session_end
+from m890sim.protocol.session import SOURCE_NAME
 from m890sim.session import KernelSession, LogEntry
 
 Told = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
@@ -130,7 +131,9 @@ class _Replay:
         source = line.get("source")
         try:
             if source is not None:
-                session.load(parse(source, filename=f"<evaluation {number}>"))
+                # Places in messages have the name that the session gave its texts.
+                name = SOURCE_NAME if number else self.plan.start.name
+                session.load(parse(source, filename=name))
             else:
                 session.load(self.plan.start)
                 for edit in edits_of(self.record.lines[: number + 1], number):

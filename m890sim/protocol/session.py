@@ -31,6 +31,7 @@ from m890sim.protocol.tools import (
 from m890sim.session import BudgetError, KernelSession, LogEntry, Memory
 from m890sim.workloads import Case
 
+SOURCE_NAME = "<source>"  # of every text, where an error names a place
 GAIN = 1.01  # over the best so far: less is none, for the rule of patience
 MOST_SUGGESTED = 64  # evaluations of one call
 _SUGGESTED = 8
@@ -162,7 +163,7 @@ class SourceSession:
         """
         for line in lines:
             source = line["source"]
-            kernel = parse(source, filename="<source>")
+            kernel = parse(source, filename=SOURCE_NAME)
             if "profile" in line:
                 case = self._case(0, line["profile"]["case"])
                 known = [each.digest for each in self.log].index(line["digest"])
@@ -398,7 +399,7 @@ class SourceSession:
     def _checked(self, source: str) -> tuple[Kernel | None, str]:
         """The kernel of a text that is well formed and fits; or what is wrong."""
         try:
-            kernel = parse(source, filename="<source>")
+            kernel = parse(source, filename=SOURCE_NAME)
             self._session.load(kernel)
         except (LanguageError, LimitError) as error:
             return None, told(error, self.terms, source)
@@ -417,7 +418,7 @@ class SourceSession:
         session = self._session
         spent = session.spent
         if spent:
-            session.load(parse(source, filename="<source>") if kernel is None else kernel)
+            session.load(parse(source, filename=SOURCE_NAME) if kernel is None else kernel)
         try:
             entry = session.evaluate()
         except BelowLowerBoundError:

@@ -306,7 +306,7 @@ def test_lines_may_hold_sources(submission: Path, tmp_path: Path) -> None:
     assert outcome_of(written(path, rechain(record))).startswith("evaluation 1: digest: ")
     record["log"][1]["source"] = "import os"
     found = outcome_of(written(path, rechain(record)))
-    assert found.startswith("evaluation 1: its kernel cannot be made: <evaluation 1>:1:")
+    assert found.startswith("evaluation 1: its kernel cannot be made: <source>:1:")
 
 
 def test_false_record_is_not_verified_and_an_unreadable_one_refused(
