@@ -98,9 +98,9 @@ def _number(least: float, most: float) -> Any:
 
 
 def _agent(args: argparse.Namespace) -> int:
-    from m890sim.protocol.chat import Endpoint, Key
+    from m890sim.protocol.chat import ApiKey, Endpoint
 
-    endpoint = Endpoint(args.model, Key(args.key), timeout=args.timeout, stream=args.stream)
+    endpoint = Endpoint(args.model, ApiKey(args.key), timeout=args.timeout, stream=args.stream)
     if args.name is None and args.resume is None:
         raise M890Error("--name must say what the server calls the model")
     recording = opened(args, args.name, "")

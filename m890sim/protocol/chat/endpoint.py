@@ -52,7 +52,7 @@ class ModelError(M890Error):
         self.passing, self.after, self.too_long = passing, after, too_long
 
 
-class Key:
+class ApiKey:
     """A secret from an environment variable, which no text may show.
 
     Raises: M890Error for what no header can carry; nothing of it is told.
@@ -70,7 +70,7 @@ class Key:
         self._text = text
 
     def __repr__(self) -> str:
-        return "Key()"
+        return "ApiKey()"
 
     def headers(self) -> dict[str, str]:
         """What a request carries."""
@@ -100,7 +100,9 @@ class Endpoint:
     timeout: seconds of one request. Raises: M890Error for what is no such URL.
     """
 
-    def __init__(self, url: str, key: Key, *, timeout: float = 600.0, stream: bool = False) -> None:
+    def __init__(
+        self, url: str, key: ApiKey, *, timeout: float = 600.0, stream: bool = False
+    ) -> None:
         self.url = whole_url(url)
         self.stream = stream
         self._key, self._timeout = key, timeout

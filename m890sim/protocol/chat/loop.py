@@ -13,10 +13,10 @@ from typing import Any
 
 from m890sim.messages import shown
 from m890sim.protocol.answers import Answer
-from m890sim.protocol.chat.context import HEAD, Context
 from m890sim.protocol.chat.endpoint import Endpoint, ModelError
 from m890sim.protocol.chat.replies import ModelCall, ModelReply, ReplyError, kept_calls, reply_of
 from m890sim.protocol.chat.transcript import BEGINS, Transcript
+from m890sim.protocol.chat.window import HEAD, Window
 from m890sim.protocol.description import instructions
 from m890sim.protocol.record import Recording
 
@@ -73,7 +73,7 @@ class ModelPlayer:
     ) -> None:
         self.recording, self.endpoint, self.sampling = recording, endpoint, sampling
         self._told, self._sleep = told, sleep
-        self._context = Context(sampling.context)
+        self._window = Window(sampling.context)
         self._pending: list[ModelCall] = []  # calls of the last message that are not answered yet
         self._turn = False  # the last message is the model's, and has no call
         self._numbers = 0  # calls of the conversation so far, for ids
@@ -165,15 +165,15 @@ class ModelPlayer:
         """The model's next message, after as many tries as it takes. Raises: ModelError."""
         tries = 0
         while True:
-            body = self.sampling.body() | {"messages": self._context.view(), "tools": self._tools}
+            body = self.sampling.body() | {"messages": self._window.view(), "tools": self._tools}
             try:
                 return reply_of(self.endpoint.ask(body), self._numbers)
             except ReplyError as error:
                 failure = ModelError(f"{self.endpoint.url}: {error}", passing=True)
             except ModelError as error:
                 failure = error
-            if failure.too_long and self._context.tighten():
-                self._note(f"{failure}; from now on {self._context.most} characters are sent")
+            if failure.too_long and self._window.tighten():
+                self._note(f"{failure}; from now on {self._window.most} characters are sent")
                 continue
             if not failure.passing or tries >= self.sampling.retries:
                 self._note(f"{failure}; given up after {tries + 1} tries")
@@ -204,7 +204,7 @@ class ModelPlayer:
         self._take(message)
 
     def _take(self, message: dict[str, Any]) -> None:
-        self._context.add(message)
+        self._window.add(message)
         self._numbers += len(message.get("tool_calls", ()))
 
     def _note(self, text: str) -> None:
@@ -239,7 +239,7 @@ class ModelPlayer:
         self._begin(GOES_ON if made else FIRST)
 
     def _begin(self, first: str) -> None:
-        self._context = Context(self.sampling.context)
+        self._window = Window(self.sampling.context)
         self._pending, self._turn, self._numbers = [], False, 0
         self._note(BEGINS)
         rules = instructions(self.recording.plan)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m890sim.protocol.chat.context import HEAD, KEPT, LONG, WHOLE, Context, shortened
+from m890sim.protocol.chat.window import HEAD, KEPT, LONG, WHOLE, Window, shortened
 
 SIZES = st.sampled_from([0, 5, 300, 700, 5000, 30_000])
 # One exchange: the sizes of its calls' arguments and results; none is a turn without a call.
@@ -53,10 +53,10 @@ def test_what_is_sent_is_whole_and_bounded(
 ) -> None:
     messages = conversation(exchanges)
     ends = {n for n, each in enumerate(messages) if each["role"] == "assistant"} | {len(messages)}
-    context = Context(most)
+    window = Window(most)
     for count, message in enumerate(messages, 1):
-        context.add(message)
-        view = context.view()
+        window.add(message)
+        view = window.view()
         if count in ends:
             check_whole(view)
         assert view[0] == messages[0]
@@ -66,40 +66,40 @@ def test_what_is_sent_is_whole_and_bounded(
         assert view[len(view) - kept :] == messages[count - kept : count]
         rest = sum(len(json.dumps(each)) for each in view[: len(view) - kept])
         assert rest <= most + 200 or len(view) <= HEAD + 2 * WHOLE
-        assert context.size == sum(len(json.dumps(each)) for each in context.view()[HEAD:]) + sum(
+        assert window.size == sum(len(json.dumps(each)) for each in window.view()[HEAD:]) + sum(
             len(json.dumps(each)) for each in messages[: min(HEAD, count)]
         )
 
 
 def test_short_conversation_is_sent_as_it_is() -> None:
     messages = conversation([[(5000, 5000)]] * 10)
-    context = Context(400_000)
+    window = Window(400_000)
     for message in messages:
-        context.add(message)
-    assert context.view() == messages
+        window.add(message)
+    assert window.view() == messages
 
 
 def test_old_results_are_shortened_first_and_then_left_out() -> None:
     messages = conversation([[(5000, 5000)]] * 12)
-    context = Context(60_000)
+    window = Window(60_000)
     for message in messages:
-        context.add(message)
-    view = context.view()
+        window.add(message)
+    view = window.view()
     assert len(view) == len(messages)
     assert "characters left out; call the tool again" in view[3]["content"]
     assert "(4800 characters left out)" in view[2]["tool_calls"][0]["function"]["arguments"]
     assert view[-1] == messages[-1]
-    assert context.tighten()
-    while context.tighten():
+    assert window.tighten()
+    while window.tighten():
         pass
-    view = context.view()
+    view = window.view()
     assert f"({len(messages) - len(view)} earlier messages are left out" in view[1]["content"]
     check_whole(view)
 
 
 def test_same_messages_give_the_same_view() -> None:
     messages = conversation([[(700, 5000)], [], [(30_000, 300), (5, 5)]] * 5)
-    one, two = Context(40_000), Context(40_000)
+    one, two = Window(40_000), Window(40_000)
     for message in messages:
         one.add(message)
         one.view()
@@ -109,10 +109,10 @@ def test_same_messages_give_the_same_view() -> None:
 
 
 def test_tightening_ends_where_nothing_can_be_left_out() -> None:
-    context = Context(1_000_000)
+    window = Window(1_000_000)
     for message in conversation([[(30_000, 30_000)]]):
-        context.add(message)
-    assert not context.tighten()
+        window.add(message)
+    assert not window.tighten()
 
 
 def test_short_messages_stay_and_long_ones_keep_their_beginning() -> None:
