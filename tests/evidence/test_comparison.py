@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m890sim.agents.files import read_lines
@@ -41,7 +43,7 @@ from m890sim.evidence.run_scores import (
     value_at,
 )
 from tests.agents.toys import made
-from tests.evidence.forging import rechain
+from tests.evidence.forging import places, rechain
 from tests.protocol import players
 
 Capture = pytest.CaptureFixture[str]
@@ -294,6 +296,29 @@ def test_what_cannot_be_is_not_taken(
     found = compare_runs([file])
     assert not found.tables
     assert message in found.not_taken[0][1]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_anything_in_a_record_is_a_row_or_a_reason(
+    submission: Path, tmp_path: Path, chance: random.Random, again: bool
+) -> None:
+    record = json.loads(submission.read_text("utf-8"))
+    part = chance.choice(["log", "result", "manifest"])
+    *way, last = chance.choice(list(places(record[part])))
+    at = record[part]
+    for key in way:
+        at = at[key]
+    at[last] = chance.choice([None, True, -1, 0, 1e308, 2**70, "", [], {}, [1], "x" * 99])
+    if again:
+        with contextlib.suppress(Exception):
+            rechain(record)
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(record))
+    found = compare_runs([file])
+    assert len(found.tables) + len(found.not_taken) == 1
+    as_markdown(found)
+    json.dumps(found.as_dict(), allow_nan=False)
 
 
 def test_a_run_without_an_evaluation_is_not_taken(tmp_path: Path) -> None:
