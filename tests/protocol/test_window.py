@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m890sim.protocol.chat.window import HEAD, KEPT, LONG, WHOLE, Window, shortened
+from m890sim.protocol.chat.window import HEAD, KEPT, LONG, WHOLE, ChatWindow, shortened
 
 SIZES = st.sampled_from([0, 5, 300, 700, 5000, 30_000])
 # One exchange: the sizes of its calls' arguments and results; none is a turn without a call.
@@ -53,7 +53,7 @@ def test_what_is_sent_is_whole_and_bounded(
 ) -> None:
     messages = conversation(exchanges)
     ends = {n for n, each in enumerate(messages) if each["role"] == "assistant"} | {len(messages)}
-    window = Window(most)
+    window = ChatWindow(most)
     for count, message in enumerate(messages, 1):
         window.add(message)
         view = window.view()
@@ -73,7 +73,7 @@ def test_what_is_sent_is_whole_and_bounded(
 
 def test_short_conversation_is_sent_as_it_is() -> None:
     messages = conversation([[(5000, 5000)]] * 10)
-    window = Window(400_000)
+    window = ChatWindow(400_000)
     for message in messages:
         window.add(message)
     assert window.view() == messages
@@ -81,7 +81,7 @@ def test_short_conversation_is_sent_as_it_is() -> None:
 
 def test_old_results_are_shortened_first_and_then_left_out() -> None:
     messages = conversation([[(5000, 5000)]] * 12)
-    window = Window(60_000)
+    window = ChatWindow(60_000)
     for message in messages:
         window.add(message)
     view = window.view()
@@ -99,7 +99,7 @@ def test_old_results_are_shortened_first_and_then_left_out() -> None:
 
 def test_same_messages_give_the_same_view() -> None:
     messages = conversation([[(700, 5000)], [], [(30_000, 300), (5, 5)]] * 5)
-    one, two = Window(40_000), Window(40_000)
+    one, two = ChatWindow(40_000), ChatWindow(40_000)
     for message in messages:
         one.add(message)
         one.view()
@@ -109,7 +109,7 @@ def test_same_messages_give_the_same_view() -> None:
 
 
 def test_tightening_ends_where_nothing_can_be_left_out() -> None:
-    window = Window(1_000_000)
+    window = ChatWindow(1_000_000)
     for message in conversation([[(30_000, 30_000)]]):
         window.add(message)
     assert not window.tighten()

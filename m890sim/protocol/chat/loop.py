@@ -16,7 +16,7 @@ from m890sim.protocol.answers import Answer
 from m890sim.protocol.chat.endpoint import Endpoint, ModelError
 from m890sim.protocol.chat.replies import ModelCall, ModelReply, ReplyError, kept_calls, reply_of
 from m890sim.protocol.chat.transcript import BEGINS, Transcript
-from m890sim.protocol.chat.window import HEAD, Window
+from m890sim.protocol.chat.window import HEAD, ChatWindow
 from m890sim.protocol.description import instructions
 from m890sim.protocol.record import Recording
 
@@ -73,7 +73,7 @@ class ModelPlayer:
     ) -> None:
         self.recording, self.endpoint, self.sampling = recording, endpoint, sampling
         self._told, self._sleep = told, sleep
-        self._window = Window(sampling.context)
+        self._window = ChatWindow(sampling.context)
         self._pending: list[ModelCall] = []  # calls of the last message that are not answered yet
         self._turn = False  # the last message is the model's, and has no call
         self._numbers = 0  # calls of the conversation so far, for ids
@@ -239,7 +239,7 @@ class ModelPlayer:
         self._begin(GOES_ON if made else FIRST)
 
     def _begin(self, first: str) -> None:
-        self._window = Window(self.sampling.context)
+        self._window = ChatWindow(self.sampling.context)
         self._pending, self._turn, self._numbers = [], False, 0
         self._note(BEGINS)
         rules = instructions(self.recording.plan)

@@ -1,4 +1,4 @@
-"""Window: of a conversation that grows, what is sent: old results shortened, then left out.
+"""ChatWindow: of a conversation that grows, what is sent: old results shortened, then left out.
 
 A function of the messages alone, so that a session that was killed sends what it would have sent.
 It shortens much at once and then nothing for long: a server that keeps what it has read goes on
@@ -16,7 +16,7 @@ HEAD = 2  # messages at the beginning that stay: the rules, and what began it
 LONG, KEPT = 600, 200  # characters of a text that is shortened, and what stays of it
 
 
-class Window:
+class ChatWindow:
     """Messages of one conversation; `add` them, send `view`.
 
     most: characters of JSON that are sent, as far as the last messages allow.
