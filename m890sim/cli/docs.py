@@ -143,6 +143,43 @@ def bounds() -> str:
     return show.markdown(*bound_rows())
 
 
+def tools() -> str:
+    """Every tool of a session."""
+    from m890sim.protocol import TOOLS
+
+    rows = [
+        [
+            f"`{tool.name}`",
+            ", ".join(f"`{each.name}`" for each in tool.parameters),
+            tool.level if tool.level != "none" else "",
+            tool.text,
+        ]
+        for tool in TOOLS.values()
+    ]
+    return show.markdown(["tool", "arguments", "from level", "what a model is told of it"], rows)
+
+
+def terms() -> str:
+    """What a session grants, with defaults and limits."""
+    from m890sim.cli import sessions
+
+    rows = [
+        ["`--docs`", "none", ", ".join(sessions.DOCS), "what may be read"],
+        ["`--evaluations`", f"{sessions.EVALUATIONS}", f"1 to {sessions.MOST_EVALUATIONS:,}",
+         "kernels that are evaluated, the reference among them, and profiles"],
+        ["`--calls`", f"{sessions.CALLS:,}", f"1 to {sessions.MOST_CALLS:,}",
+         "calls of tools, wrong ones too"],
+        ["`--seconds`", "no end", f"up to {sessions.MOST_SECONDS:,}",
+         "from the first moment on, while the session is served; the next call ends it"],
+        ["`--source`", f"{sessions.SOURCE:,}", f"100 to {sessions.MOST_SOURCE:,}",
+         "characters of one kernel file"],
+        ["`--patience`", "no such rule", f"up to {sessions.MOST_CALLS:,}",
+         "so many evaluations without a gain of more than 1% over the best end the session"],
+        ["`--hidden`", "8", f"0 to {sessions.MOST_HIDDEN}", "hidden cases of the final judgement"],
+    ]  # fmt: skip
+    return show.markdown(["option", "where nobody says", "may be", "what it bounds"], rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "chip": chip,
     "families": families,
@@ -160,6 +197,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "edits": edits,
     "agents": agents,
     "scripts": scripts,
+    "tools": tools,
+    "terms": terms,
 }
 
 

@@ -223,7 +223,8 @@ def judge_apart(path: Path, task: str | None = None) -> None:
     It outlives this one: a client that ends its server does so within seconds of its going, and
     with the whole group of processes. Nothing that it finds comes back.
     """
-    command = [sys.executable, "-m", "m890sim.cli", "finish", str(path), "--wait", str(WAIT)]
+    # -P: nothing is imported from the current folder, which may be the agent's own.
+    command = [sys.executable, "-P", "-m", "m890sim.cli", "finish", str(path), "--wait", str(WAIT)]
     if task is not None:
         command += ["--task", task]
     nowhere = subprocess.DEVNULL
