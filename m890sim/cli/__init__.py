@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from m890sim.cli import (
+    agent,
     check,
     compare,
     compare_runs,
@@ -61,6 +62,7 @@ GROUPS = (
     compare_runs,
     judge,
     optimize,
+    agent,
     mcp,
     sessions,
     report,

@@ -161,8 +161,9 @@ class Recording:
             if self.ended:
                 return self.session.turn()
             self._forget_result()
-            answer = self.session.turn()
-            self._write(TURN, {}, answer, False)
+            late = self.late
+            answer = self.session.turn(late=late)
+            self._write(TURN, {}, answer, late)
             return answer
 
     def finish(self) -> RunOutcome:
@@ -294,7 +295,7 @@ def repeat(
     for number, line in enumerate(calls):
         tool, arguments = line["tool"], line["arguments"]
         if tool == TURN:
-            answer = session.turn()
+            answer = session.turn(late=line["late"])
         elif tool == INTERRUPTED:
             count = arguments.get("evaluations") if isinstance(arguments, dict) else None
             if type(count) is not int or count < 1:

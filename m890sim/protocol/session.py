@@ -143,12 +143,14 @@ class SourceSession:
         self._stop()
         return self._answer(ok, text, data)
 
-    def turn(self) -> Answer:
-        """A turn of the agent that called no tool."""
+    def turn(self, *, late: bool = False) -> Answer:
+        """A turn of the agent that called no tool. late: as for `call`."""
         if self.ended:
             return Answer(False, f"the session is over: {self.ended}", ended=self.ended)
         self.idle += 1
-        if self.idle >= self.terms.turns:
+        if late:
+            self.ended = f"its {self.terms.seconds} seconds are over"
+        elif self.idle >= self.terms.turns:
             self.ended = f"{self.idle} turns in a row called no tool"
         return self._answer(
             False, "No tool was called. Call one, or end the session with submit.", {}
