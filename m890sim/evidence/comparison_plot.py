@@ -133,6 +133,8 @@ def _panel(axes: Any, table: ComparedAgents, by_calls: bool, colours: Mapping[st
 
 def _curve(axes: Any, row: ComparedAgent, by_calls: bool, end: int, colour: str) -> None:
     """Draw an agent's runs."""
+    from matplotlib.patheffects import withStroke
+
     runs = _having(row, by_calls)
     most = min(end, max(_end(run, by_calls) for run in runs))
     places = np.unique(np.round(np.geomspace(1, max(most, 2), POINTS)).astype(int))
@@ -157,6 +159,8 @@ def _curve(axes: Any, row: ComparedAgent, by_calls: bool, end: int, colour: str)
         fontsize=8,
         color=colour,
         annotation_clip=False,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        zorder=5,
     )
 
 

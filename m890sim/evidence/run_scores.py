@@ -34,9 +34,11 @@ class RunScore:
 
     curve: (evaluations spent, best right speedup from there on), evaluation 1 the start kernel's;
     by_calls: the same by calls of tools, empty for an agent that edits. Kernels that the final
-    judgement refused count nowhere. final: speedup of the kernel that the run came to; 1.0 where
-    none was right. right, asked: evaluations that were right, and those that somebody asked about,
-    the start aside. hidden: speedup on the hidden cases. judged: the run ended with a judgement.
+    judgement refused count nowhere, and beside them none that is faster than what it found right:
+    it looks at one kernel of an agent that writes source, whose tricks are in many. final: speedup
+    of the kernel that the run came to; 1.0 where none was right. right, asked: evaluations that
+    were right, and those that somebody asked about, the start aside. hidden: speedup on the hidden
+    cases. judged: the run ended with a judgement.
     """
 
     path: str
@@ -134,12 +136,16 @@ def score_of(record: Record, path: str, verified: bool = False) -> RunScore:
     if result is not None and result.get(CHAIN) != record.head:
         raise RunError("its result belongs to another log")
     refused = _refused(result)
-    bests = _bests(lines, refused)
     best = result["best"] if judged and result is not None else None
-    final, gap = (1.0, 0.0) if judged else (bests[-1], _gap_of(lines, bests[-1]))
+    final = 1.0
+    gap: float | None = 0.0
     if best is not None:
         line = _line_of(lines, best)
         final, gap = _speedup(line["speedup"], "the best kernel"), line["gap_closed"]
+    # What was refused has its like in the log: nothing faster than what was found right counts.
+    bests = _bests(lines, refused, final if judged and refused else LARGEST_SPEEDUP)
+    if not judged:
+        final, gap = bests[-1], _gap_of(lines, bests[-1])
     tested = [line for line in lines[1:] if "profile" not in line]
     asked = [line for line in tested if line["correct"] is not None]
     wrong = {line["index"] for line in asked if line["correct"] is False} | refused
@@ -211,12 +217,13 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def _bests(lines: Sequence[Mapping[str, Any]], refused: set[int]) -> list[float]:
-    """Best right speedup after each evaluation."""
+def _bests(lines: Sequence[Mapping[str, Any]], refused: set[int], most: float) -> list[float]:
+    """Best right speedup after each evaluation, of kernels that are at most so fast."""
     best, found = 1.0, []
     for line in lines:
         speedup = _speedup(line["speedup"], f"evaluation {line['index']}")
-        if line["accepted"] and line["correct"] is not False and line["index"] not in refused:
+        right = line["accepted"] and line["correct"] is not False
+        if right and speedup <= most and line["index"] not in refused:
             best = max(best, speedup)
         found.append(best)
     return found

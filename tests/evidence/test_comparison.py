@@ -186,9 +186,28 @@ def test_kernels_that_the_final_judgement_refused_count_nowhere(finished: Path) 
     best = record.result["best"]["index"]
     result = {**record.result, "best": None, "rejected": [{"index": best, "message": "wrong"}]}
     refused = score_of(replace(record, result=result), "")
-    assert refused.curve[-1][1] < score.curve[-1][1] and refused.final == 1.0
+    # Others as fast as the final kernel may hold the same mistake, so none of them counts.
+    assert score.curve[-1][1] > 1.0 and refused.curve == ((1, 1.0),) and refused.final == 1.0
     assert not refused.solved and not refused.fast(0.5) and refused.hidden is None
     assert refused.right == score.right - (record.lines[best]["correct"] is True)
+
+
+def test_only_kernels_up_to_the_one_that_was_found_right_count_beside_a_refused_one(
+    finished: Path,
+) -> None:
+    record = read_record(finished)
+    speedups = {line["index"]: line["speedup"] for line in record.lines if line["accepted"]}
+    *slower, second, first = sorted(speedups, key=lambda index: speedups[index])
+    middle = slower[-1]
+    digest = record.lines[middle]["digest"]
+    rejected = [{"index": first, "message": "wrong"}]
+    best = {**record.result["best"], "index": middle, "digest": digest}
+    result = {**record.result, "best": best, "rejected": rejected}
+    found = score_of(replace(record, result=result), "")
+    assert speedups[first] > speedups[second] > speedups[middle]
+    assert found.curve[-1][1] == found.final == speedups[middle]
+    unrefused = score_of(replace(record, result={**result, "rejected": []}), "")
+    assert unrefused.curve[-1][1] == speedups[first] and unrefused.final == speedups[middle]
 
 
 # Tables.
