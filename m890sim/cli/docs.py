@@ -161,11 +161,11 @@ def tools() -> str:
 
 def terms() -> str:
     """What a session grants, with defaults and limits."""
-    from m890sim.cli import sessions
+    from m890sim.cli import optimize, sessions
 
     rows = [
         ["`--docs`", "none", ", ".join(sessions.DOCS), "what may be read"],
-        ["`--evaluations`", f"{sessions.EVALUATIONS}", f"1 to {sessions.MOST_EVALUATIONS:,}",
+        ["`--evaluations`", f"{optimize.EVALUATIONS}", f"1 to {optimize.MOST_EVALUATIONS:,}",
          "kernels that are evaluated, the reference among them, and profiles"],
         ["`--calls`", f"{sessions.CALLS:,}", f"1 to {sessions.MOST_CALLS:,}",
          "calls of tools, wrong ones too"],
@@ -175,7 +175,7 @@ def terms() -> str:
          "characters of one kernel file"],
         ["`--patience`", "no such rule", f"up to {sessions.MOST_CALLS:,}",
          "so many evaluations without a gain of more than 1% over the best end the session"],
-        ["`--hidden`", "8", f"0 to {sessions.MOST_HIDDEN}", "hidden cases of the final judgement"],
+        ["`--hidden`", "8", f"0 to {optimize.MOST_HIDDEN}", "hidden cases of the final judgement"],
     ]  # fmt: skip
     return show.markdown(["option", "where nobody says", "may be", "what it bounds"], rows)
 
