@@ -24,7 +24,8 @@ include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**"]
 exclude_patterns = [".*", "**/.*", "build", "dist", "runs", "**/__pycache__"]
 root_doc = "docs/index"
 myst_heading_anchors = 4
-suppress_warnings = ["myst.header"]  # generated tables begin at their own level
+# Generated tables begin at their own level; a folder may have no page but its README.
+suppress_warnings = ["myst.header", "toc.empty_glob"]
 
 html_theme = "furo"
 html_title = "m890sim"
@@ -58,9 +59,14 @@ def navigation(page: str, text: str) -> str:
             heading = found[1]
         elif heading and (found := _LINK.match(line)):
             target = posixpath.normpath(posixpath.join(posixpath.dirname(page), found[2]))
-            groups.setdefault(heading, []).append(f"{found[1]} </{target.removesuffix('.md')}>")
+            links = groups.setdefault(heading, [])
+            links.append(f"{found[1]} </{target.removesuffix('.md')}>")
+            if target.endswith("/README.md"):
+                links.append(f"/{posixpath.dirname(target)}/**")  # the rest of its folder
     return "\n".join(
-        "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *links, "```", ""])
+        "\n".join(
+            ["```{toctree}", ":hidden:", ":glob:", f":caption: {caption}", "", *links, "```", ""]
+        )
         for caption, links in groups.items()
     )
 

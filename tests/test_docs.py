@@ -84,6 +84,17 @@ def test_links_lead_to_files(path: Path) -> None:
     assert not missing
 
 
+def test_every_page_is_in_the_site_s_navigation() -> None:
+    folder = ROOT / "docs"
+    linked = {folder / "index.md"}
+    for page in (folder / "index.md", folder / "api" / "index.md"):
+        for target in re.findall(r"^- \[[^\]]+\]\(([^)#]+)\)", page.read_text("utf-8"), re.M):
+            linked.add((page.parent / target).resolve())
+    pages = set(folder.rglob("*.md"))
+    inside = {page for page in pages if page.parent / "README.md" in linked}
+    assert pages - linked - inside == set()
+
+
 def test_python_of_the_environments_runs() -> None:
     text = (ROOT / "docs" / "environments.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
