@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import notes, show
 
 if TYPE_CHECKING:
     from m890sim.exercises import Exercise, Grade
 
 MOST_SECONDS = 3600
+MOST_JOBS = 64
 
 
 def register(commands: Any) -> None:
@@ -41,15 +42,28 @@ def register(commands: Any) -> None:
         default=120,
         help="end the grading of a file after so long (default: 120)",
     )
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=show.integer(1, MOST_JOBS),
+        default=1,
+        help="of a course: grade so many files at a time (default: 1)",
+    )
     parser.set_defaults(handler=_grade)
 
 
 def _grade(args: argparse.Namespace) -> int:
     from m890sim.cli.files import read_text
     from m890sim.exercises import get_exercise, grade
+    from m890sim.exercises.steps import is_exercise
     from m890sim.language import DEFAULT_LIMITS
 
+    folder = Path(args.exercise)
+    if args.file is None and not is_exercise(args.exercise) and folder.is_dir():
+        return _course(args, folder, None)
     exercise = get_exercise(args.exercise)
+    if args.file is not None and Path(args.file).is_dir():
+        return _course(args, Path(args.file), exercise)
     name = args.file or exercise.file
     text = read_text(Path(name), DEFAULT_LIMITS.source_bytes)
     found = grade(
@@ -60,6 +74,24 @@ def _grade(args: argparse.Namespace) -> int:
     else:
         _print(exercise, found)
     return 0 if found.reached else 1
+
+
+def _course(args: argparse.Namespace, folder: Path, exercise: Exercise | None) -> int:
+    from m890sim.errors import ExerciseError
+    from m890sim.exercises.course import course_csv, find_hand_ins, grade_course
+
+    if args.student is not None:
+        raise ExerciseError("--student is for one file; in a course the names of files say it")
+    hand_ins, passed = find_hand_ins(folder, exercise)
+    with show.progress(f"course {folder.name}", quiet=False) as tell:
+        rows = grade_course(hand_ins, seconds=args.seconds, jobs=args.jobs, progress=tell)
+    if args.json:
+        show.print_json({"hand_ins": [row.as_dict() for row in rows], "passed_over": passed})
+    else:
+        print(course_csv(rows), end="")
+    for reason in passed:
+        notes.tell(f"m890: passed over {show.harmless(reason)}")
+    return 0
 
 
 def _print(exercise: Exercise, found: Grade) -> None:

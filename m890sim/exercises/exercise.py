@@ -10,7 +10,7 @@ from importlib import resources
 from m890sim.chip import ChipSpec
 from m890sim.exercises.draw import drawn_shape, student_chip
 from m890sim.kernel.ir import Kernel
-from m890sim.workloads import Case, Task, get_task, simulate
+from m890sim.workloads import Case, Task, get_kernel, get_task, simulate
 
 FOLDER = "kernels"
 MODEL = "_model"
@@ -39,6 +39,7 @@ class Exercise:
     asks: tuple[str, ...] = ("speedup", "bottleneck")
     slack: int = 5
     speedup: int = 0
+    built_in: str = ""  # a built-in kernel that is the model solution
     changes: bool = True  # False: the kernel stays as it is, and only predictions count
 
     @property
@@ -54,6 +55,8 @@ class Exercise:
     @property
     def model_text(self) -> str:
         """A solution; the start's text where nothing is to be changed."""
+        if self.built_in:
+            return get_kernel(self.built_in).text
         return _text(self.file.replace(".py", MODEL + ".py")) if self.changes else self.start_text
 
     @cached_property

@@ -5,6 +5,7 @@ The kernel is a stranger's. It is read and judged in a process of its own, with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -22,10 +23,11 @@ from m890sim.messages import described
 
 SECONDS, MEMORY_MB = 120.0, 2048
 
-# Per cent of the marks for cycles: (the most cycles, as a multiple of the goal; marks).
-TIERS = ((1.0, 100), (1.2, 95), (1.5, 80), (2.0, 60))
-GAINING, RIGHT, WRONG = 40, 20, 0  # faster than the start; right and no faster; wrong
-GAIN = 0.95  # of the start's cycles: more is no gain
+# Per cent of the marks for cycles. The goal: all of them; within 20% of it, and half of the way or
+# more: 95; then by the way from the start to the goal, on a log scale: (the least; marks).
+GOAL, CLOSE, CLOSE_CYCLES = 100, 95, 1.2
+WAYS = ((0.75, 80), (0.5, 60), (0.25, 40))
+RIGHT = 20  # right, and not so far
 WEIGHTS = {  # marks of 100, by what the exercise asks
     True: {"goal": 80, "speedup": 10, "bottleneck": 10},
     False: {"cycles": 80, "bottleneck": 20},
@@ -91,13 +93,11 @@ def grade(
     student_key(student)
     if not isinstance(text, str):
         raise TypeError(f"text must be the text of a kernel file, not {described(text)}")
-    if not unpredicted:
-        check_predicted(found, text)
+    read_prediction(text) if unpredicted else check_predicted(found, text)
     data = {
         "exercise": found.number,
         "text": text,
         "student": student,
-        "unpredicted": unpredicted,
         "filename": filename,
     }
     answer = run_isolated(
@@ -210,10 +210,13 @@ def _right(
 
 
 def tier(cycles: int, goal: int, start: int) -> int:
-    """Per cent of the marks for a right kernel's cycles, as TIERS says."""
-    if cycles > GAIN * start and cycles > goal:
-        return RIGHT
-    return next((marks for most, marks in TIERS if cycles <= most * goal), GAINING)
+    """Per cent of the marks for a right kernel's cycles; the tiers are those above."""
+    if cycles <= goal:
+        return GOAL
+    way = math.log(start / cycles) / math.log(start / goal) if start > goal else 0.0
+    if cycles <= CLOSE_CYCLES * goal and way >= 0.5:
+        return CLOSE
+    return next((marks for least, marks in WAYS if way >= least), RIGHT)
 
 
 def _mend(code: str, exercise: Exercise) -> list[str]:
@@ -255,10 +258,9 @@ def _mistaken(
 
 
 def _grade_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    exercise = get_exercise(data["exercise"])
-    if not data["unpredicted"]:
-        check_predicted(exercise, data["text"])
-    found = grade_here(exercise, data["text"], data["student"], data["filename"])
+    found = grade_here(
+        get_exercise(data["exercise"]), data["text"], data["student"], data["filename"]
+    )
     return asdict(found)
 
 

@@ -7,12 +7,33 @@ from collections.abc import Mapping
 from m890sim.errors import ExerciseError
 from m890sim.exercises.exercise import Exercise
 from m890sim.messages import described
-from m890sim.workloads import Case
+from m890sim.workloads import AttentionCase, Case
+from m890sim.workloads.levels.attention_head import AttentionHeadCase
+from m890sim.workloads.levels.matmul import MatmulCase
+from m890sim.workloads.levels.row_softmax import RowSoftmaxCase
 from m890sim.workloads.levels.vector_add import VectorAddCase
 
 
 def _add(name: str, shape: Mapping[str, int]) -> Case:
     return VectorAddCase(name, "vector_add", shape["R"], shape["C"], "of an exercise")
+
+
+def _softmax(name: str, shape: Mapping[str, int]) -> Case:
+    return RowSoftmaxCase(name, "row_softmax", shape["R"], shape["C"], text="of an exercise")
+
+
+def _matmul(name: str, shape: Mapping[str, int]) -> Case:
+    rows, columns, inner = shape["M"], shape["N"], shape["K"]
+    return MatmulCase(name, "matmul", rows, columns, inner, "of an exercise")
+
+
+def _head(name: str, shape: Mapping[str, int]) -> Case:
+    return AttentionHeadCase(name, "attention_head", shape["T"], shape["D"], "of an exercise")
+
+
+def _prefill(name: str, shape: Mapping[str, int]) -> Case:
+    new, heads = (shape["T"],), (8, 2)
+    return AttentionCase(name, "extend", (0,), new, *heads, 128, text="of an exercise")
 
 
 _STEPS = (
@@ -54,8 +75,112 @@ _STEPS = (
         advice="`queue=` of load and store picks one of four queues; `slots=` of a tile lets the "
         "next pass of a loop or work item begin while the last one still uses its copy.",
     ),
+    Exercise(
+        number=4,
+        name="items",
+        title="Give every core a work item, and none too small",
+        text="Cut the rows into items so that all sixteen cores work and each step is long enough.",
+        task="row_softmax",
+        chip="m890",
+        shapes={"R": (256, 192, 224, 288, 320), "C": (512, 384, 448, 640)},
+        case=_softmax,
+        advice="As many items as cores, or a multiple; and every instruction and transfer has a "
+        "start-up, so that few large ones cost less than many small ones.",
+    ),
+    Exercise(
+        number=5,
+        name="fuse",
+        title="Fuse the steps of a softmax",
+        text="Let one pass of the SFU do what several instructions do now.",
+        task="row_softmax",
+        chip="m890",
+        shapes={"R": (1536, 1280, 1792, 2048), "C": (512, 384, 640, 768)},
+        case=_softmax,
+        slack=8,
+        advice="exp2(dst, src, scale=, bias=, row_sum=) takes the scale, the subtraction and the "
+        "sum along, and e**x = 2**(x * LOG2E); a product with recip of a column replaces div.",
+    ),
+    Exercise(
+        number=6,
+        name="blocks",
+        title="Choose blocks for the matrix unit",
+        text="Sum up in ACC, and find blocks that fill the array and still give cores work.",
+        task="matmul",
+        chip="m890",
+        shapes={"M": (256, 224, 320), "N": (256, 384), "K": (512, 448, 640)},
+        case=_matmul,
+        slack=10,
+        advice="matmul(..., accumulate=True) adds to what is in ACC; the array takes 128 x 128 of "
+        "the right operand at a time, however little of it is used.",
+    ),
+    Exercise(
+        number=7,
+        name="operands",
+        title="Bring the operands in time",
+        text="Longer runs of HBM, all four queues, and the next block under way.",
+        task="matmul",
+        chip="m890",
+        shapes={"M": (256, 240, 272), "N": (128, 160, 192), "K": (1024, 896, 1152)},
+        case=_matmul,
+        slack=10,
+        advice="A piece with all columns of a tensor is one run; each queue moves its own bytes "
+        "side by side with the others; slots=2 lets the next block load during this one.",
+    ),
+    Exercise(
+        number=8,
+        name="softmax",
+        title="Attention of one head: fuse, overlap, enlarge",
+        text="What you did to a softmax and to a matmul, in one kernel and on one core.",
+        task="attention_head",
+        chip="m890",
+        shapes={"T": (512, 448, 480, 576), "D": (64, 128)},
+        case=_head,
+        slack=10,
+        advice="Exercises 3, 5 and 6 in turn: transfers ahead, one pass of the SFU, larger blocks; "
+        "and no mask where every key is visible.",
+    ),
+    Exercise(
+        number=9,
+        name="stages",
+        title="Attention of one head: stages",
+        text="Software pipelining: the next block's scores beside this block's softmax.",
+        task="attention_head",
+        chip="m890",
+        shapes={"T": (768, 640, 704, 832), "D": (64, 128)},
+        case=_head,
+        slack=8,
+        advice="with stage(n): puts the loads, the scores and the softmax of three iterations side "
+        "by side; what a stage hands to a later one needs a slot for each iteration between them.",
+    ),
+    Exercise(
+        number=10,
+        name="prefill",
+        title="Prefill, eight times as fast",
+        text="Reach 8x on prefill-1024 without opening the ladder.",
+        task="extend",
+        chip="m890",
+        shapes={"T": (1024, 896, 960, 1088, 1152)},
+        case=_prefill,
+        built_in="attention_8_stages",
+        slack=15,
+        speedup=8,
+        advice="`m890 profile` and `m890 suggest` name what is next; nine exercises have named "
+        "what can be done about it.",
+    ),
 )
 EXERCISES: dict[int, Exercise] = {exercise.number: exercise for exercise in _STEPS}
+
+
+_BY_NAME = {
+    name: number
+    for number, one in EXERCISES.items()
+    for name in (str(number), f"{number:02}", one.name, one.file, one.file.removesuffix(".py"))
+}
+
+
+def is_exercise(name: str) -> bool:
+    """Whether `get_exercise` knows the name."""
+    return name in _BY_NAME
 
 
 def get_exercise(name: int | str) -> Exercise:
@@ -63,13 +188,9 @@ def get_exercise(name: int | str) -> Exercise:
 
     Raises: ExerciseError for an unknown one.
     """
-    if type(name) is int and name in EXERCISES:
-        return EXERCISES[name]
-    if isinstance(name, str):
-        for exercise in EXERCISES.values():
-            known = (str(exercise.number), exercise.name, exercise.file, exercise.file[:-3])
-            if name in known or name == f"{exercise.number:02}":
-                return exercise
+    number = name if type(name) is int else _BY_NAME.get(name) if isinstance(name, str) else None
+    if number in EXERCISES:
+        return EXERCISES[number]
     raise ExerciseError(
         f"no exercise {described(name)}; they are 1 to {len(EXERCISES)}: "
         f"{', '.join(e.name for e in EXERCISES.values())}"

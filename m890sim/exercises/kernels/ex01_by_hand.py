@@ -11,7 +11,7 @@ def by_hand(x: Tensor["R", "C"], y: Tensor["R", "C"], z: Tensor["R", "C"]):
     for one in cores(1):
         a = sram(R, C, bf16)
         b = sram(R, C, bf16, at=1)
-        load(a, x)
-        load(b, y)
+        load(a, x[:, :])
+        load(b, y[:, :])
         add(a, a, b)
-        store(z, a)
+        store(z[:, :], a)
