@@ -97,7 +97,7 @@ EXACT = {
     *("minimum", "greater", "less", "greater_equal", "less_equal", "equal", "not_equal"),
     *("logical_and", "logical_or", "logical_not", "where", "row_min", "col_min", ".max"),
     *("argmax", "argmin", "arange", "zeros", "ones", "full", "astype", "move"),
-    *("concatenate", "plus", "subtract", "multiply", "leaky_relu"),
+    *("concatenate", "plus", "subtract", "multiply"),
 }
 
 
