@@ -74,9 +74,11 @@ class Assignments(Calls):
             known = write(writer, value, place)
         if tensor:
             writer.lines.append(f"store({name}, {place})")
-        if isinstance(value, ast.Name | ast.Subscript):
+        if base_of(value) in {*self.names.here, *self.names.tensors} and not isinstance(
+            value, ast.Attribute
+        ):
             found = f"`{shown(ast.unparse(value), 40)}` cannot be assigned: a name is no copy"
-        elif isinstance(value, ast.Constant):
+        elif isinstance(value, ast.Constant | ast.Name | ast.Subscript):
             found = "a tile is not assigned to: an instruction fills it"
         else:
             found = self.working(value)

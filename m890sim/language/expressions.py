@@ -303,9 +303,10 @@ class Expressions:
         if isinstance(node, ast.Slice):
             return self.slice(node)
         found = f"`{shown(name)}` has an index that is no slice"
-        self.hole(
-            "E109", f"{found}; a piece of a tile is written with slices: `start : stop`", node
-        )
+        at = shown(ast.unparse(node), 24)
+        plain = isinstance(node, ast.Constant | ast.Name)
+        example = f"`{at} : {at} + 1`" if plain else "`start : stop`"
+        self.hole("E109", f"{found}; a piece of a tile is written with slices: {example}", node)
         return ir.Slice(ir.Name(HOLE), ir.Name(HOLE))
 
     def slice(self, node: ast.Slice) -> ir.Slice:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 # The tiles of the lines. Rows of `dst`, `a`, `b` and `c` are alike.
 TILES = {
-    "dst": "the result, of a's shape",
+    "dst": "the result",
     "a": "an operand",
     "b": "an operand",
     "c": "an operand",
-    "t": "a further f32 tile of a's shape",
-    "u": "a further f32 tile of a's shape",
+    "t": "a further f32 tile of the same shape",
+    "u": "a further f32 tile of the same shape",
     "r": "a column, sram(rows, 1, f32)",
     "s": "a further column, sram(rows, 1, f32)",
     "i": "a row, sram(1, columns, f32)",

@@ -34,7 +34,7 @@ BODY = """    for i in cores(ceil_div(T, 64)):
 TAIL = """
         store(o[i * 64 : i * 64 + 64, :], a)
 """
-TILE = "t is a further f32 tile of a's shape"
+TILE = "t is a further f32 tile of the same shape"
 NO_VALUE = "gives no value: an instruction leaves its result in a tile"
 SHAPE = (
     "a tensor's dimensions are integers of the kernel, by the names in its annotation "
