@@ -32,10 +32,11 @@ except ImportError:  # not on Windows; there two processes must not share a run 
     fcntl = None  # type: ignore[assignment]
 
 MANIFEST, EVALUATIONS, BEST = "manifest.json", "evaluations.jsonl", "best.py"
-RESULT, PICTURE = "result.json", "speedup.png"
+RESULT, PICTURE, TIMES = "result.json", "speedup.png", "times.json"
 TEMPORARY = ".tmp"  # suffix of what is not whole yet
 NOTHING = type(None)
-# What a line holds, by key; besides, `edits` since the parent, or the kernel's `source`.
+# What a line holds, by key; besides, `edits` since the parent, or the kernel's `source`; and
+# `profile` where it counts one and no evaluation.
 LINE: dict[str, tuple[type, ...]] = {
     "index": (int,),
     "digest": (str,),
@@ -51,6 +52,8 @@ LINE: dict[str, tuple[type, ...]] = {
     "best_speedup": (float,),
     CHAIN: (str,),
 }
+KINDS = {"edits": list, "source": str, "profile": dict}  # of the keys that not every line has
+NOTE = ("case", "digest")  # what `profile` says: of which case, and the digest of what was given
 
 
 def create(path: Path, manifest: dict[str, Any]) -> None:
@@ -142,12 +145,17 @@ def check_line(line: Any, index: int) -> None:
     if not isinstance(line, dict) or type(line.get("index")) is not int or line["index"] != index:
         raise ValueError(f"it must be evaluation {index}")
     wanted = LINE.keys() | ({"source"} if "source" in line else {"edits"})
+    if "profile" in line:
+        wanted |= {"profile"}
+        said = line["profile"]
+        if not isinstance(said, dict) or [*map(type, map(said.get, NOTE))] != [str, str]:
+            raise ValueError(f"profile must not be {said!r:.60}")
     for key in (*line, *sorted(wanted)):
         if key not in wanted:
             raise ValueError(f"a line has no {key!r:.60}")
         if key not in line:
             raise ValueError(f"it has no {key!r}")
-        kinds = LINE.get(key) or ((str,) if key == "source" else (list,))
+        kinds = LINE.get(key) or (KINDS[key],)
         if type(line[key]) not in kinds:
             raise ValueError(f"{key} must not be {line[key]!r:.60}")
     if any(type(value) not in (int, type(None)) for value in line["cycles"].values()):

@@ -127,7 +127,8 @@ def ranked(log: Sequence[LogEntry], best: LogEntry | None) -> list[LogEntry]:
     """Evaluations that may be the best, from the fastest on; the start kernel's at the end."""
     if best is None:
         return []
-    others = [entry for entry in log if not entry.failed and entry.index != best.index]
+    timed = [entry for entry in log if not entry.failed and entry.profile is None]
+    others = [entry for entry in timed if entry.index != best.index]
     others.sort(key=lambda entry: (entry.outcome.product or 0, entry.index))
     order = [best, *others]
     last = [entry for entry in order[MOST_REJECTED:] if entry.index == 0]

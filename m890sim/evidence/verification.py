@@ -135,6 +135,14 @@ class _Replay:
         except (ValueError, TypeError, IndexError, AttributeError, M890Error) as error:
             return f"its kernel cannot be made: {error!s:.300}"
         spent = session.spent
+        if "profile" in line:
+            try:
+                session.profile(line["profile"]["case"])
+            except (ValueError, M890Error) as error:
+                return f"its profile cannot be made: {error!s:.300}"
+            if session.spent == spent:
+                return "its profile was there before, which costs nothing again"
+            return differing(lines.line(session.log[-1], source), line)
         try:
             entry = session.evaluate()
         except BelowLowerBoundError as error:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from m890sim.errors import M890Error
 from m890sim.kernel import ir
 from m890sim.profile.measure import Profile
-from m890sim.schedule import Edit, EditError, legal_edits, rewrite
+from m890sim.schedule import Context, Edit, EditError, legal_edits, rewrite
 from m890sim.schedule.core.tree import sites
 from m890sim.schedule.macros import MacroActions
-from m890sim.session import context_of
 from m890sim.workloads import Task
 from m890sim.workloads.run import simulate_checked
 
@@ -71,7 +70,12 @@ def suggestions(profile: Profile, task: Task, told: Told | None = None) -> list[
 def _candidates(
     kernel: ir.Kernel, task: Task, profile: Profile
 ) -> Iterator[tuple[str, bool, tuple[Edit, ...], ir.Kernel]]:
-    context = context_of(task, profile.chip)
+    context = Context(
+        dtypes=task.allowed_dtypes,
+        queues=profile.chip.dma_queues,
+        banks=profile.chip.sram_banks,
+        positive=task.positive,
+    )
     legal = legal_edits(kernel, context)
     for edit in legal:
         yield str(edit), False, (edit,), rewrite(kernel, edit, context)

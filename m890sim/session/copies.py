@@ -6,7 +6,7 @@ shared by every session. Texts, integers and edits are shared: nothing changes t
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from m890sim.kernel import ir
@@ -104,6 +104,7 @@ def entry_copy(entry: LogEntry) -> LogEntry:
         entry.accepted,
         entry.code,
         entry.message,
+        None if entry.profile is None else replace(entry.profile),
     )
 
 

@@ -357,6 +357,17 @@ class Facade:
             )
         return session.traced(case)
 
+    @_shut
+    def profile(self, case: Case | str) -> dict[str, Any]:
+        """As `KernelSession.profile`: it counts as an evaluation, and is told as one."""
+        behind = _behind(self)
+        session, told = behind.session, behind.told
+        spent = session.spent
+        data = session.profile(case)
+        if told is not None and session.spent > spent:
+            told(behind.entry(session.log[-1]))
+        return data
+
     # The session as a whole.
 
     @_shut

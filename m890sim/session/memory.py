@@ -6,6 +6,7 @@ share it; two that ask for the same thing at once both work it out and get equal
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from m890sim.kernel import computed, digest
 from m890sim.kernel.ir import Kernel
 from m890sim.language import check_built, check_size
 from m890sim.messages import described
+from m890sim.profile import profile_kernel
 from m890sim.schedule import Context, Edit, EditError, check_edit
 from m890sim.schedule.growth import statements_of
 from m890sim.schedule.macros import MOST_STATEMENTS, MacroActions
@@ -66,6 +68,7 @@ class State:
         "offered",
         "outcome",
         "performed",
+        "profiles",
         "refusals",
         "sound",
         "successors",
@@ -88,6 +91,7 @@ class State:
         self.verdicts: dict[GateSettings, Verdict] = {}
         self.extras: dict[Hashable, Any] = {}
         self.traced: tuple[Case, Timing] | None = None  # of a watched case, until it is taken
+        self.profiles: dict[Case, str] = {}  # as JSON, which nobody can change
         self._digest = self._values = ""
         # What a digest is taken of, as it was: to compare these takes no time.
         self._digested = (kernel.name, kernel.params, kernel.body)
@@ -99,6 +103,7 @@ class State:
         # Links too: one state would keep all others alive.
         self.successors, self.performed = {}, {}
         self.edits, self.named, self.refusals, self.extras = None, {}, {}, {}
+        self.profiles = {}
         self.traced = None
 
     @property
@@ -207,6 +212,20 @@ class Memory:
         if kept is not None and kept[0] == case:
             return kept[1]
         return simulate_checked(state.kernel, case, space.chip, trace=True)
+
+    def profile(self, space: Space, state: State, case: Case) -> str:
+        """A kernel's profile on a case as JSON, without what-ifs, which are timings of their own.
+
+        Raises: BindError, LimitError, LanguageError; TypeError.
+        """
+        _check_parts(space, state)
+        if not isinstance(case, Case):
+            raise TypeError(f"a case must be a Case, not {described(case)}")
+        found = state.profiles.get(case)
+        if found is None:
+            data = profile_kernel(state.kernel, case, space.chip).to_json(what_if=False)
+            found = state.profiles[case] = json.dumps(data)
+        return found
 
     def space(self, task: Task, chip: ChipSpec, cases: tuple[Case, ...]) -> Space:
         """The space of a task, chip and cases; times the reference on first use.

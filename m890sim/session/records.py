@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from m890sim.schedule import Edit
@@ -89,8 +89,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfileNote:
+    """What an entry notes of a profile that was given out."""
+
+    case: str
+    digest: str  # SHA-256 of what was given (`digests.digest_of`)
+
+
+@dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One evaluation of a session."""
+    """One evaluation of a session, or one profile: it counts as much, and says what was seen."""
 
     index: int  # 0, 1, ...: its place in the log
     digest: str  # of the kernel
@@ -101,6 +109,7 @@ class LogEntry:
     accepted: bool  # may count as best: passed the gate, or verify was "never" and nothing failed
     code: str = ""  # a key of errors.CODES, or WRONG; "" where nothing is known to be wrong
     message: str = ""
+    profile: ProfileNote | None = None  # None: an evaluation
 
     @property
     def failed(self) -> bool:
@@ -131,8 +140,12 @@ class LogEntry:
         return {entry.case: entry.cycles for entry in self.outcome.cases}
 
     def as_dict(self, since: int = 0) -> dict[str, Any]:
-        """Plain data for JSON, keys named as the attributes; edits: those from `since` on."""
-        return {
+        """Plain data for JSON, keys named as the attributes; edits: those from `since` on.
+
+        Only what was a profile has the key `profile`.
+        """
+        noted = {} if self.profile is None else {"profile": asdict(self.profile)}
+        return noted | {
             "index": self.index,
             "digest": self.digest,
             "start": self.start,

@@ -5,6 +5,7 @@ Gym-free: environments, search agents and language-model loops are thin layers o
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from m890sim.chip import ChipSpec
+from m890sim.digests import digest_of
 from m890sim.errors import BelowLowerBoundError, M890Error
 from m890sim.judge.arguments import cases_of, distributions_of
 from m890sim.judge.evaluation import package_version
@@ -24,7 +26,7 @@ from m890sim.session.arguments import chip_of, choice_of, count_of, kernel_of, s
 from m890sim.session.copies import Copies
 from m890sim.session.edits import edit_to_data
 from m890sim.session.memory import GateSettings, Memory, Space, State
-from m890sim.session.records import LogEntry
+from m890sim.session.records import LogEntry, ProfileNote
 from m890sim.timing import TIMING_VERSION, Timing
 from m890sim.workloads import DISTRIBUTIONS, Case, Task
 
@@ -68,6 +70,7 @@ class KernelSession:
     What counts: every `evaluate()` of a kernel that this session has not evaluated before (kernels
     are the same where their digests are: comments do not matter), also of one that fails and of
     one that `memory` knows. Asking again about the same kernel is free and adds nothing to the log.
+    So does every `profile()` of a kernel and case that was not asked for before.
 
     verify, whether the functional gate (`judge.evaluate` on every case) runs:
     - "best": when a kernel would be the best so far; it counts as best only if it passes;
@@ -95,6 +98,7 @@ class KernelSession:
         "_log",
         "_memory",
         "_path",
+        "_profiled",
         "_seen",
         "_space",
         "_verify",
@@ -126,6 +130,7 @@ class KernelSession:
         self._space = self._memory.space(chosen, spec, cases_of(chosen, cases))
         self._log: list[LogEntry] = []
         self._seen: dict[str, int] = {}  # digest -> index in the log
+        self._profiled: set[tuple[str, str]] = set()  # digest, case: profiles that were counted
         self._accepted: dict[int, Kernel] = {}  # index in the log -> kernel that may be the best
         self._best: int | None = None  # index in the log
         self._path: _Path = ()
@@ -389,11 +394,7 @@ class KernelSession:
         state = _end(self._path)
         index = self._seen.get(state.digest)
         if index is None:
-            if self._budget is not None and len(self._log) >= self._budget:
-                raise BudgetError(
-                    f"the budget of {self._budget} evaluations is spent; "
-                    "start a session with a larger budget"
-                )
+            self._check_budget()
             outcome = self.memory.outcome(self._space, state)
             entry = LogEntry(
                 index=len(self._log),
@@ -425,6 +426,43 @@ class KernelSession:
         if settled.accepted or entry.accepted:
             self._keep_best(settled, state.kernel)
         return settled
+
+    def profile(self, case: Case | str) -> dict[str, Any]:
+        """Where the kernel's cycles go on a case: the object of docs/profile.md, without what-ifs.
+
+        Of a kernel that was evaluated. It counts as one evaluation more and is noted in the log, by
+        its digest; asked for again it is free. What-ifs are left out as each of them is a timing of
+        its own. Lines are those of `print_kernel(kernel)`.
+        Raises: ValueError where the kernel was not evaluated yet, or for what is none of the
+        session's cases; BudgetError where nothing is left; BindError, LimitError, LanguageError
+        where the kernel cannot be timed, which costs nothing; TypeError.
+        """
+        chosen, state = self.own_case(case), _end(self._path)
+        index = self._seen.get(state.digest)
+        if index is None:
+            raise ValueError(
+                "a profile explains a timing, and this kernel was not evaluated yet; call "
+                "evaluate() first"
+            )
+        key, known = (state.digest, chosen.name), self._log[index]
+        if key not in self._profiled:
+            self._check_budget()
+        data: dict[str, Any] = json.loads(self.memory.profile(self._space, state, chosen))
+        if key not in self._profiled:
+            self._profiled.add(key)
+            note = ProfileNote(chosen.name, digest_of(data))
+            start = _end(self._path[:1]).digest
+            entry = replace(known, index=len(self._log), start=start, edits=self._edits)
+            self._log.append(replace(entry, accepted=False, profile=note))
+        return data
+
+    def _check_budget(self) -> None:
+        """Raises: BudgetError where nothing is left."""
+        if self._budget is not None and len(self._log) >= self._budget:
+            raise BudgetError(
+                f"the budget of {self._budget} evaluations is spent; "
+                "start a session with a larger budget"
+            )
 
     def _settle(self, entry: LogEntry, state: State, mode: str) -> LogEntry:
         """The entry, with the gate's verdict where the mode asks for it."""
@@ -483,6 +521,7 @@ class KernelSession:
         other._budget = self._budget if budget is None else count_of("budget", budget, 0)
         other._gate, other._space = self._gate, self._space
         other._log, other._seen = self._log.copy(), self._seen.copy()
+        other._profiled = self._profiled.copy()
         other._accepted, other._best = self._accepted.copy(), self._best
         other._path, other._edits = self._path, self._edits
         return other
@@ -520,7 +559,8 @@ class KernelSession:
             None if kernel is None else made.memory.state(made._space, kernel) for kernel in path
         )
         made._edits, made._log, made._accepted, made._best = edits, list(log), accepted, best
-        made._seen = {entry.digest: entry.index for entry in log}
+        made._seen = {entry.digest: entry.index for entry in log if entry.profile is None}
+        made._profiled = {(e.digest, e.profile.case) for e in log if e.profile is not None}
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
