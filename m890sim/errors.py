@@ -23,6 +23,10 @@ class TaskError(M890Error):
     """An unknown task, case or kernel, or a kernel whose parameters do not fit the task."""
 
 
+class ExerciseError(M890Error):
+    """An unknown exercise, a student's name that is none, or a hand-in that cannot be graded."""
+
+
 class BelowLowerBoundError(M890Error):
     """A right kernel took fewer cycles than any kernel can.
 

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
 from m890_envs.font import HEIGHT, WIDTH, write_text
-from m890_envs.program import last_core
+from m890sim.drawing.lanes import last_core
 from m890sim.errors import BindError, LimitError
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import parse

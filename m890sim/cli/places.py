@@ -22,7 +22,7 @@ MOST_ARGUMENTS = 3  # of one place
 
 
 @dataclass(slots=True)
-class Place:
+class EditPlace:
     """A statement where an edit is legal; line None and "the kernel" for one of the whole."""
 
     line: int | None
@@ -92,27 +92,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def places_of(kernel: Kernel, edits: Iterable[Edit]) -> list[Place]:
+def places_of(kernel: Kernel, edits: Iterable[Edit]) -> list[EditPlace]:
     """The places of edits of one kind, in the order of the text."""
     from m890sim.kernel.printer import print_head
     from m890sim.schedule.core.tree import sites
 
     known = {site: stmt for site, stmt in sites(kernel)}
-    found: dict[Site, Place] = {}
+    found: dict[Site, EditPlace] = {}
     for edit in edits:
         if edit.site not in found:
             stmt = known.get(edit.site)
             found[edit.site] = (
-                Place(None, "the kernel")
+                EditPlace(None, "the kernel")
                 if stmt is None
-                else Place(stmt.loc.line or None, print_head(stmt))
+                else EditPlace(stmt.loc.line or None, print_head(stmt))
             )
         if edit.argument is not None:
             found[edit.site].arguments.append(edit.argument)
     return [found[site] for site in sorted(found)]
 
 
-def _print(places: dict[str, list[Place]], args: argparse.Namespace) -> None:
+def _print(places: dict[str, list[EditPlace]], args: argparse.Namespace) -> None:
     from m890sim.cli.profile import fit_last
 
     each = ALONE if args.kind is not None else EACH
@@ -133,7 +133,7 @@ def _print(places: dict[str, list[Place]], args: argparse.Namespace) -> None:
         print(f"Legal nowhere: {', '.join(none)}.")
 
 
-def _arguments(place: Place) -> str:
+def _arguments(place: EditPlace) -> str:
     shown = ", ".join(map(repr, place.arguments[:MOST_ARGUMENTS]))
     rest = len(place.arguments) - MOST_ARGUMENTS
     return f"{shown}, ... {rest} more" if rest > 0 else shown
