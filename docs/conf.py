@@ -24,8 +24,7 @@ include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**"]
 exclude_patterns = [".*", "**/.*", "build", "dist", "runs", "**/__pycache__"]
 root_doc = "docs/index"
 myst_heading_anchors = 4
-# Generated tables begin at their own level; a folder may have no page but its README.
-suppress_warnings = ["myst.header", "toc.empty_glob"]
+suppress_warnings = ["myst.header"]  # generated tables begin at their own level
 
 html_theme = "furo"
 html_title = "m890sim"
@@ -44,6 +43,7 @@ autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 80
 
+ROOT = Path(__file__).resolve().parents[1]
 _HEADING = re.compile(r"^## (.+)$")
 _LINK = re.compile(r"^- \[([^\]]+)\]\(([^)#]+)\)")
 _API = re.compile(r"^<!-- api: (\S+)(?: without (\S+))? -->$", re.MULTILINE)
@@ -62,11 +62,15 @@ def navigation(page: str, text: str) -> str:
             links = groups.setdefault(heading, [])
             links.append(f"{found[1]} </{target.removesuffix('.md')}>")
             if target.endswith("/README.md"):
-                links.append(f"/{posixpath.dirname(target)}/**")  # the rest of its folder
+                folder = posixpath.dirname(target)  # the rest of it follows
+                pages = sorted((ROOT / folder).rglob("*.md"))
+                links += [
+                    f"/{p.relative_to(ROOT).with_suffix('')}"
+                    for p in pages
+                    if p.name != "README.md"
+                ]
     return "\n".join(
-        "\n".join(
-            ["```{toctree}", ":hidden:", ":glob:", f":caption: {caption}", "", *links, "```", ""]
-        )
+        "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *links, "```", ""])
         for caption, links in groups.items()
     )
 
