@@ -177,7 +177,7 @@ def register(commands: Any) -> None:
 
 def documents(root: Path) -> list[Path]:
     """The documents that may hold generated tables, in a fixed order."""
-    candidates = (root / "README.md", *sorted((root / "docs").glob("*.md")))
+    candidates = (root / "README.md", *sorted((root / "docs").rglob("*.md")))
     return [path for path in candidates if path.is_file()]
 
 

@@ -81,7 +81,7 @@ function choose(index) {
   const verdict = one.correct === false ? "failed" : ratio(one.speedup) +
     (one.correct === null ? ", not checked: not the fastest" : ", right by the gate of the search");
   box.replaceChildren(element("p", "evaluation " + one.index + ": " + verdict),
-    element("p", "made " + (one.how || "by nothing: it is the start"), {class: "mono"}),
+    element("p", (one.how || "the start kernel"), {class: "mono"}),
     element("p", one.correct === false ? one.code + " " + one.message : "cycles: " + cycles.join(", ")));
   curve();
 }
