@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import show
 from m890sim.cli.case_tables import case_rows, level_rows, more_rows, other_rows
+from m890sim.cli.settings import add_set_option
 from m890sim.errors import M890Error, TaskError
 from m890sim.messages import shown
 
@@ -29,6 +30,7 @@ def register(commands: Any) -> None:
         description="Print kernels in canonical form; comments stay.",
     )
     fmt.add_argument("kernel", nargs="+", metavar="KERNEL", help="a file, a built-in name, or -")
+    add_set_option(fmt)
     how = fmt.add_mutually_exclusive_group()
     how.add_argument("--write", action="store_true", help="write the files instead of printing")
     how.add_argument(
@@ -134,7 +136,7 @@ def _fmt(args: argparse.Namespace) -> int:
             raise M890Error(
                 f"--write needs a file; {name!r} is {'built in' if builtin else 'none'}"
             )
-        text = print_kernel(load(name))
+        text = print_kernel(load(name, settings=args.settings))
         if not (args.write or args.check):
             sys.stdout.write(text)
             continue

@@ -126,6 +126,7 @@ def _created(args: argparse.Namespace) -> Path:
     from m890sim.agents.registry import DEFAULT_AGENT, get_agent
     from m890sim.chip import get_chip
     from m890sim.cli.files import load
+    from m890sim.cli.fit import require
     from m890sim.judge import check_fits
     from m890sim.workloads import get_task, register_task
 
@@ -140,6 +141,7 @@ def _created(args: argparse.Namespace) -> Path:
     start = load(args.start, chip) if args.start else task.reference_on(chip)
     check_fits(start, task)
     names = list(dict.fromkeys(args.cases or [case.name for case in task.cases]))
+    require(start, chip, [task.case(name) for name in names])
     seed = SEED if args.seed is None else args.seed
     plan = Plan(
         task,
@@ -170,7 +172,7 @@ def _watched(path: Path, quiet: bool) -> RunOutcome:
     total = read_manifest(path).get("evaluations")
     every = max(1, total // PARTS) if isinstance(total, int) else 1
     plain = not quiet and not sys.stderr.isatty()
-    with show.progress(path.name, quiet) as tell:
+    with show.progress(path.name, quiet, plain=False) as tell:
 
         def told(entry: LogEntry, best: float) -> None:
             done = entry.index + 1

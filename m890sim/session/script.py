@@ -11,6 +11,7 @@ Blank lines and comments (#) say nothing.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from m890sim.errors import M890Error
@@ -26,7 +27,14 @@ MOST_LINE = 1000  # characters
 
 
 class ScriptError(M890Error):
-    """A line of a script that says nothing known, or that no legal edit fits."""
+    """A line of a script that says nothing known, or that no legal edit fits.
+
+    line: its number, None where it is the script as a whole that is refused.
+    """
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        self.line = line
+        super().__init__(message if line is None else f"line {line}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +56,26 @@ class ScriptLine:
 
 def parse_script(text: str) -> list[ScriptLine]:
     """The lines of a script. Raises: ScriptError with the line's number; TypeError for no text."""
+    return list(script_lines(text))
+
+
+def script_lines(text: str) -> Iterator[ScriptLine]:
+    """`parse_script`, line by line: those before a bad one can be used."""
     if not isinstance(text, str):
         raise TypeError(f"a script must be a text, not {described(text)}")
     if len(text) > MOST_SCRIPT:
         raise ScriptError(f"a script may have {MOST_SCRIPT:,} characters, not {len(text):,}")
-    found = []
     for number, full in enumerate(text.splitlines(), 1):
         if len(full) > MOST_LINE:
             raise ScriptError(
-                f"line {number}: a line may have {MOST_LINE:,} characters, not {len(full):,}"
+                f"a line may have {MOST_LINE:,} characters, not {len(full):,}", number
             )
         line = full.partition("#")[0].strip()
         if not line:
             continue
         name, _, rest = line.partition(" ")
         if name not in EDITS:
-            raise ScriptError(
-                f"line {number}: unknown edit {described(name)}; `m890 edits` lists them"
-            )
+            raise ScriptError(f"unknown edit {described(name)}; `m890 edits` lists them", number)
         rest = rest.strip()
         plain = rest.rstrip("*")
         stars = len(rest) - len(plain) if not plain or plain.endswith(" ") else 0
@@ -73,9 +83,8 @@ def parse_script(text: str) -> list[ScriptLine]:
         try:
             check_edit(Edit(name, (), argument))
         except (TypeError, EditError) as error:
-            raise ScriptError(f"line {number}: {error}") from error
-        found.append(ScriptLine(number, name, argument, where, min(stars, 2)))
-    return found
+            raise ScriptError(str(error), number) from error
+        yield ScriptLine(number, name, argument, where, min(stars, 2))
 
 
 def _argument(rest: str) -> tuple[Argument, str]:
@@ -105,8 +114,9 @@ def run_line(session: KernelSession, line: ScriptLine) -> int:
         made += more
     if not made:
         raise ScriptError(
-            f"line {line.number}: no legal edit fits `{line}`; "
-            "`m890 edits KERNEL` says what is legal where"
+            f"no legal edit fits `{line}`; `m890 edits KERNEL --kind {line.name}` says what is "
+            "legal where",
+            line.number,
         )
     return made
 
