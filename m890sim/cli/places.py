@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from m890sim.schedule.edit import Site
 
 EACH, ALONE = 3, 40  # places of an edit that are listed: among all edits, and with --kind
-MOST_ARGUMENTS = 3  # of one place
+ARGUMENT_COLUMNS = 24  # for the arguments of one place; one is always shown
 
 
 @dataclass(slots=True)
@@ -117,23 +117,29 @@ def _print(places: dict[str, list[EditPlace]], args: argparse.Namespace) -> None
 
     each = ALONE if args.kind is not None else EACH
     table = show.table("edit", "line", "arguments", "statement", text=("arguments",))
+    more: list[str] = []
     for name, found in places.items():
         shown = found if args.all else found[:each]
         for place in shown:
             table.add_row(name, str(place.line or ""), _arguments(place), place.statement)
-        rest = len(found) - len(shown)
-        if rest:
-            how = "--all" if args.kind is not None else f"--kind {name}"
-            table.add_row(name, "", "", f"... and {show.count(rest)} more; {how}")
+        if len(found) > len(shown):
+            more.append(f"{show.count(len(found) - len(shown))} of {name}")
     if table.rows:
         fit_last(table)
         show.print_whole(table)
+    if more:
+        how = "--all" if args.kind is not None else "--kind EDIT for one, --all for all"
+        show.console().print(f"... and more places: {', '.join(more)}; {how}.")
     none = [name for name, found in places.items() if not found]
     if none:
-        print(f"Legal nowhere: {', '.join(none)}.")
+        show.console().print(f"Legal nowhere: {', '.join(none)}.")
 
 
 def _arguments(place: EditPlace) -> str:
-    shown = ", ".join(map(repr, place.arguments[:MOST_ARGUMENTS]))
-    rest = len(place.arguments) - MOST_ARGUMENTS
-    return f"{shown}, ... {rest} more" if rest > 0 else shown
+    """The first few, as many as there is room for, and how many more there are."""
+    words = [repr(argument) for argument in place.arguments]
+    shown = len(words)
+    while shown > 1 and len(", ".join(words[:shown])) > ARGUMENT_COLUMNS:
+        shown -= 1
+    rest = len(words) - shown
+    return ", ".join(words[:shown]) + (f", ... {rest} more" if rest else "")

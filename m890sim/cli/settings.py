@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from m890sim.errors import TaskError
-from m890sim.messages import shown
+from m890sim.messages import described
 
 if TYPE_CHECKING:
     from m890sim.kernel.ir import Kernel
@@ -54,17 +54,17 @@ def _read(text: str, kernel: Kernel) -> tuple[str, int]:
     name, sign, number = text.partition("=")
     name, number = name.strip(), number.strip()
     if not sign or not name:
-        raise TaskError(f"--set takes NAME=NUMBER, not {shown(text)!r}; {_can_be_set(kernel)}")
+        raise TaskError(f"--set takes NAME=NUMBER, not {described(text)}; {_can_be_set(kernel)}")
     if name not in kernel.tunables:
         kinds = {param.name: param.kind for param in kernel.params}
         if name in kinds or name in kernel.symbols:
             what = f"{name!r} is no Tunable: the case gives it"
         else:
-            what = f"the kernel has no tunable {shown(name)!r}"
+            what = f"the kernel has no tunable {described(name)}"
         raise TaskError(f"--set: {what}; {_can_be_set(kernel)}")
     digits = number.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS):
-        raise TaskError(f"--set {name} takes an integer, not {shown(number)!r}")
+        raise TaskError(f"--set {name} takes an integer, not {described(number)}")
     return name, int(number)
 
 

@@ -14,6 +14,7 @@ from m890sim.session.script import (
     run_line,
     run_script,
     script_lines,
+    script_of,
 )
 from m890sim.session.session import VERIFY, BudgetError, KernelSession, Position
 
@@ -39,4 +40,5 @@ __all__ = [
     "run_line",
     "run_script",
     "script_lines",
+    "script_of",
 ]
