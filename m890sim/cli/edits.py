@@ -6,7 +6,7 @@ import argparse
 import inspect
 from typing import Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.cli.tables import unknown
 from m890sim.errors import TaskError
 
@@ -23,19 +23,33 @@ def register(commands: Any) -> None:
         "a line of the script is refused (those before it are shown and written) or the edited "
         "kernel does not fit.",
     )
-    edits.add_argument("kernel", nargs="?", metavar="KERNEL", help="a file, a built-in name, or -")
-    edits.add_argument("--task", metavar="TASK", help="take the task's dtypes (guessed by default)")
+    edits.add_argument("kernel", nargs="?", metavar="KERNEL", help=options.KERNEL)
     edits.add_argument(
-        "--chip", metavar="CHIP", default="m890", help="take this chip's queues (default: m890)"
+        "--task",
+        metavar="TASK",
+        help="the task, which says what dtypes tiles may have; named as for m890 run (default: "
+        "guessed)",
+    )
+    edits.add_argument(
+        "--chip",
+        metavar="CHIP",
+        default="m890",
+        help="the chip, which says what queues there are; named as for m890 run (default: m890)",
     )
     edits.add_argument("--kind", metavar="EDIT", help="only the places of this edit")
     edits.add_argument("--all", action="store_true", help="every place, not the first few")
     edits.add_argument(
-        "--script", metavar="FILE", help="make the edits of this file; say what each line earns"
+        "--script",
+        metavar="FILE",
+        help="make the edits of this file, written as docs/edits.md says; say what each line earns",
     )
-    edits.add_argument("--out", metavar="FILE", help="with --script: write the edited kernel here")
+    edits.add_argument(
+        "--out",
+        metavar="FILE",
+        help="with --script: write the edited kernel here, a file that is not there yet",
+    )
     edits.add_argument("--explain", metavar="EDIT", help="show one edit in full: before and after")
-    edits.add_argument("--json", action="store_true", help="print one JSON object")
+    edits.add_argument("--json", action="store_true", help=options.JSON)
     edits.set_defaults(handler=_edits)
 
 

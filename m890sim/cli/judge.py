@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import refusals, show
+from m890sim.cli import options, refusals, show
 from m890sim.cli.refusals import REFUSED, Finding
 from m890sim.cli.settings import add_set_option
 
@@ -33,14 +33,10 @@ def register(commands: Any) -> None:
         epilog="Exit status: 0 every gate passed, 1 one did not, 2 refused: the file, or a public "
         "case that the kernel does not fit or that is beyond a limit on work.",
     )
-    judge.add_argument("kernel", metavar="KERNEL", help="a file, a built-in name, or -")
-    judge.add_argument("--task", metavar="TASK", help="the task (default: the kernel's own)")
-    judge.add_argument(
-        "--case", metavar="CASE", action="append", help="only this public case; may be given again"
-    )
-    judge.add_argument(
-        "--chip", metavar="CHIP", default=DEFAULT_CHIP, help=f"the chip (default: {DEFAULT_CHIP})"
-    )
+    judge.add_argument("kernel", metavar="KERNEL", help=options.KERNEL)
+    judge.add_argument("--task", metavar="TASK", help=options.TASK)
+    judge.add_argument("--case", metavar="CASE", action="append", help=options.CASES)
+    judge.add_argument("--chip", metavar="CHIP", default=DEFAULT_CHIP, help=options.CHIP)
     judge.add_argument(
         "--hidden",
         metavar="N",
@@ -72,7 +68,7 @@ def register(commands: Any) -> None:
         help="judge in a process of its own, which is ended after so long or at 1 GB of memory",
     )
     add_set_option(judge)
-    judge.add_argument("--json", action="store_true", help="print one JSON object")
+    judge.add_argument("--json", action="store_true", help=options.JSON)
     judge.set_defaults(handler=_judge)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,9 +54,9 @@ def register(commands: Any) -> None:
         "Values are not computed: `m890 run NAME` judges a step.",
     )
     ladder.add_argument("task", nargs="*", metavar="TASK", help="only these tasks (all by default)")
-    ladder.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
-    ladder.add_argument("--markdown", action="store_true", help="print the README's table")
-    ladder.add_argument("--json", action="store_true", help="print one JSON object")
+    ladder.add_argument("--chip", metavar="CHIP", default="m890", help=options.CHIP)
+    ladder.add_argument("--markdown", action="store_true", help="print tables in Markdown")
+    ladder.add_argument("--json", action="store_true", help=options.JSON)
     ladder.set_defaults(handler=_ladder)
 
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import refusals, show
+from m890sim.cli import options, refusals, show
 from m890sim.cli.cycles import cycle_picture, legend
 from m890sim.cli.patience import OutOfTime, add_time_option, time_limit
 from m890sim.cli.refusals import Finding, RefusedInput
@@ -41,15 +41,10 @@ def register(commands: Any) -> None:
         epilog="Exit status: 0 every case right, 1 a wrong case, 2 refused: the file, or a case "
         "that the kernel does not fit, or that is beyond a limit on work or time.",
     )
-    run.add_argument("kernel", metavar="KERNEL", help="a file, a built-in name, or -")
-    run.add_argument("--task", metavar="TASK", help="the task (default: the kernel's own)")
-    run.add_argument(
-        "--case",
-        metavar="CASE",
-        action="append",
-        help="only this case; may be given again (default: all; m890 tasks TASK lists them)",
-    )
-    run.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
+    run.add_argument("kernel", metavar="KERNEL", help=options.KERNEL)
+    run.add_argument("--task", metavar="TASK", help=options.TASK)
+    run.add_argument("--case", metavar="CASE", action="append", help=options.CASES)
+    run.add_argument("--chip", metavar="CHIP", default="m890", help=options.CHIP)
     run.add_argument(
         "--seed",
         metavar="N",
@@ -59,7 +54,7 @@ def register(commands: Any) -> None:
     )
     add_set_option(run)
     add_time_option(run)
-    run.add_argument("--json", action="store_true", help="print one JSON object")
+    run.add_argument("--json", action="store_true", help=options.JSON)
     run.set_defaults(handler=_run)
 
 

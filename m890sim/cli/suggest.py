@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.cli.profile import add_run_options, fit_last, run_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def register(commands: Any) -> None:
     )
     add_run_options(parser)
     parser.add_argument("--all", action="store_true", help="list also what gains nothing")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help=options.JSON)
     parser.set_defaults(handler=_suggest)
 
 
