@@ -23,6 +23,10 @@ class TaskError(M890Error):
     """An unknown task, case or kernel, or a kernel whose parameters do not fit the task."""
 
 
+class ExerciseError(M890Error):
+    """An unknown exercise, a student's name that is none, or a hand-in that cannot be graded."""
+
+
 class BelowLowerBoundError(M890Error):
     """A right kernel took fewer cycles than any kernel can.
 
@@ -85,6 +89,16 @@ class LanguageError(M890Error):
         self.diagnostics = tuple(sorted(diagnostics, key=lambda d: (d.line, d.column, d.code)))
         super().__init__("\n".join(str(d) for d in self.diagnostics))
 
+
+# What is right and yet in vain: told by `m890 check`, refused by nothing. Stable, as the codes are.
+WARNINGS: dict[str, str] = {
+    "W101": "slots of a tile that let nothing overlap",
+    "W102": "a tile that nothing reads",
+    "W103": "a name that nothing uses",
+    "W104": "a loop with a single stage",
+    "W201": "tiles of one instruction in one bank of SRAM, on a chip and a case",
+    "W202": "slots of a tile that no core passes twice, on a chip and a case",
+}
 
 # Stable: a code is never given a second meaning. E1xx: the text. E2xx: names, types, shapes,
 # structure. E3xx: the kernel against a chip or a case. E4xx: while it runs. E5xx: limits on work.

@@ -14,6 +14,7 @@ LAYERS = {
     "numbering": "tables whose rows have explicit numbers",
     "garbage": "the collector of cyclic garbage, held back during a call",
     "digests": "digests of plain data, by which records name things",
+    "drawing": "pictures and pages: canvas, curve, lanes, the parts of HTML files",
     "chip": "ChipSpec, every number of the machine; presets, families, files",
     "isa": "OPS: one row an instruction, operands beside meaning",
     "kernel": "the IR, its digest, printer and transformer",
@@ -28,6 +29,8 @@ LAYERS = {
     "session": "KernelSession, and the boundary around agents",
     "agents": "search agents, which use the public API alone",
     "evidence": "runs and submissions verified, packed and ranked",
+    "report": "runs told: steps of the best kernel, refusals, time",
+    "exercises": "steps of a course, drawn for a student, and their grades",
     "cli": "the command line `m890`",
 }
 FACADE = {"__init__", "__main__"}  # the public API, which may name every layer
@@ -36,9 +39,8 @@ STANDALONE = {"lang"}  # names for editors: imported by kernel files, by nothing
 
 def modules() -> list[Path]:
     """Every source file of the package; kernel files are data."""
-    kernels = ROOT / "m890sim" / "workloads" / "kernels"
     found = sorted((ROOT / "m890sim").rglob("*.py"))
-    return [path for path in found if kernels not in path.parents]
+    return [path for path in found if "kernels" not in path.relative_to(ROOT).parts]
 
 
 def part_of(path: Path) -> str:

@@ -22,6 +22,7 @@ from m890_envs.fields import (
     STATEMENTS,
 )
 from m890sim.chip import ChipSpec
+from m890sim.drawing.lanes import last_core
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import evaluate
@@ -246,14 +247,6 @@ def _measure(
     found[:, 4] = 0
     found[rows, 4] = np.where(waits.any(axis=0), 1 + waits.argmax(axis=0), 0)
     return found
-
-
-def last_core(trace: Integers) -> Integers:
-    """The rows of the core whose work ends last: what it waits for is what the kernel waits for."""
-    if not len(trace):
-        return trace
-    rows: Integers = trace[trace[:, 0] == trace[trace[:, 6].argmax(), 0]]
-    return rows
 
 
 def _split_evenly(start: Integers, end: Integers) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -32,7 +32,7 @@ except ImportError:  # not on Windows; there two processes must not share a run 
     fcntl = None  # type: ignore[assignment]
 
 MANIFEST, EVALUATIONS, BEST = "manifest.json", "evaluations.jsonl", "best.py"
-RESULT, PICTURE = "result.json", "speedup.png"
+RESULT, PICTURE, TIMES = "result.json", "speedup.png", "times.json"
 TEMPORARY = ".tmp"  # suffix of what is not whole yet
 NOTHING = type(None)
 # What a line holds, by key; besides, `edits` since the parent, or the kernel's `source`; and

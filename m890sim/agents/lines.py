@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from m890sim.agents.chain import CHAIN
+from m890sim.agents.clock import Clock
 from m890sim.agents.differences import difference
 from m890sim.schedule import Edit
 from m890sim.session import LogEntry, Memory, Verdict, edit_from_data
 from m890sim.session.memory import GateSettings, Space, State
+from m890sim.session.records import Outcome
 
 
 class _Node:
@@ -93,8 +95,9 @@ class Verdicts(Memory):
     works them out.
     """
 
-    def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, lines: Sequence[Mapping[str, Any]], clock: Clock | None = None) -> None:
         super().__init__()
+        self._clock = Clock() if clock is None else clock
         self._logged: dict[str, Verdict] = {}
         accepted = [line for line in lines[1:] if line["correct"] is True and "profile" not in line]
         for line in accepted[:-1]:
@@ -105,4 +108,12 @@ class Verdicts(Memory):
     def verdict(self, space: Space, state: State, gate: GateSettings) -> Verdict:
         """As `Memory.verdict`, without the gate where the log has its verdict."""
         found = self._logged.get(state.digest)
-        return super().verdict(space, state, gate) if found is None else found
+        if found is not None:
+            return found
+        with self._clock.during("gate"):
+            return super().verdict(space, state, gate)
+
+    def outcome(self, space: Space, state: State) -> Outcome:
+        """As `Memory.outcome`."""
+        with self._clock.during("timing"):
+            return super().outcome(space, state)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from m890sim.agents.agent import AgentSession, run_agent
 from m890sim.agents.chain import CHAIN, broken_link, head_of
+from m890sim.agents.clock import Times
 from m890sim.agents.files import (
     BEST,
     EVALUATIONS,
@@ -62,7 +63,8 @@ class Recorder:
                 f"before it (its {CHAIN}): the file was changed, or {MANIFEST} was; nothing was "
                 "changed here"
             )
-        self._memory: Memory = Verdicts(self._logged)
+        self.times = Times(path, len(self._logged))
+        self._memory: Memory = Verdicts(self._logged, self.times.clock)
         self._told = told
         self._lines = Lines()
         self.saved: LogEntry | None = None  # the entry whose kernel is in best.py
@@ -122,9 +124,11 @@ class Recorder:
                 raise self._other(entry.index, text)
         else:
             try:
-                self._forget_result()
-                self._log.append(line)
-                self._keep_best()
+                with self.times.clock.during("record"):
+                    self._forget_result()
+                    self._log.append(line)
+                    self._keep_best()
+                    self.times.evaluated(self._log.count)
             except RunError as error:
                 raise self._stopped(error) from error
         if self._told is not None:
@@ -187,6 +191,7 @@ def optimize(path: Path | str, told: Told | None = None) -> RunOutcome:
             outcome = _finish(recorder, interrupted=True)
         write_json(path / RESULT, outcome.as_dict())
         draw(path / PICTURE, outcome.plan, outcome.log)
+        recorder.times.save()
     finally:
         recorder.close()
     return outcome
@@ -205,15 +210,16 @@ def _finish(recorder: Recorder, interrupted: bool) -> RunOutcome:
             session.apply(edit)
         return session.kernel
 
-    outcome = finish(
-        recorder.plan,
-        recorder.path,
-        session.log,
-        session.best,
-        kernel_of,
-        recorder.head,
-        interrupted,
-    )
+    with recorder.times.clock.during("judgement"):
+        outcome = finish(
+            recorder.plan,
+            recorder.path,
+            session.log,
+            session.best,
+            kernel_of,
+            recorder.head,
+            interrupted,
+        )
     if outcome.best is not None and outcome.kernel is not None:
         recorder.save_best(outcome.best, outcome.kernel)
     return outcome

@@ -92,6 +92,24 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
     return addresses
 
 
+def misplaced(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[BindError]:
+    """Every reason why `place` refuses: each tile that cannot be, then each memory that is full."""
+    found = []
+    for tile in tiles:
+        try:
+            place([tile], chip)
+        except BindError as error:
+            if error.code not in ("E301", "E302"):  # those are told of all tiles together
+                found.append(error)
+    if not found:
+        for space in ("acc", "sram"):
+            try:
+                place([tile for tile in tiles if tile.space == space], chip)
+            except BindError as error:
+                found.append(error)
+    return found
+
+
 Size = tuple[int, int]  # rows and columns
 # Of a tile: space, bytes an element, slots, and the first bank or None.
 Fixed = tuple[str, int, int, int | None]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from m890sim.bind import scalars as s
-from m890sim.bind.memory import Size, TileSpace, place
+from m890sim.bind.memory import Size, TileSpace, misplaced, place
 from m890sim.bind.recipes import Declaration, LaunchValues, Recipes
 from m890sim.bind.scalars import Value
 from m890sim.chip import ChipSpec
@@ -44,6 +44,15 @@ class TileInfo(NamedTuple):
     def where(self) -> str:
         """file:line:column."""
         return f"{self.filename}:{self.stmt.loc.line}:{self.stmt.loc.column}"
+
+
+class PhaseRoom(NamedTuple):
+    """What the tiles of a phase take on a case, bytes a core, and why they have no room."""
+
+    phase: int
+    sram_bytes: int
+    acc_bytes: int
+    refusals: tuple[BindError, ...]  # E301, E302, E305, E307
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,41 @@ class BoundProgram:
         symbols: every name of `kernel.symbols`. tables: every table parameter, 1-D integer arrays.
         Raises: BindError E301, E302 or E304 to E308; TypeError for what is no integer.
         """
+        case, arrays = self._known(symbols, tables)
+        known = case.values
+        registers = np.zeros(self.n_registers, dtype=np.int64)
+        registers[: len(self.kernel_values)] = [*map(known.__getitem__, self.kernel_values)]
+        for name, table in zip(self.table_numbers, arrays, strict=True):
+            declared = known[self.table_lengths[name]]
+            if len(table) != declared:
+                raise BindError(
+                    "E304",
+                    f"table {name} has {len(table)} elements, the kernel declares {declared}; "
+                    "make them agree",
+                )
+        return BoundLaunch(registers, case.tables, case.spans, self._places(known))
+
+    def rooms(self, symbols: Mapping[str, int], tables: Mapping[str, Any]) -> list[PhaseRoom]:
+        """What every phase's tiles take on a case, whether or not they have room.
+
+        Raises: BindError E304 or E306; TypeError, as `launch`.
+        """
+        known = self._known(symbols, tables)[0].values
+        key = tuple([(known[rows], known[cols]) for rows, cols in self.shapes])
+        found = []
+        for phase in range(len(self.kernel.phases)):
+            tiles = self._spaces(phase, key)
+            taken = {"sram": 0, "acc": 0}
+            for tile in tiles:
+                taken[tile.space] += tile.slot_bytes * tile.slots
+            refusals = tuple(misplaced(tiles, self.chip))
+            found.append(PhaseRoom(phase, taken["sram"], taken["acc"], refusals))
+        return found
+
+    def _known(
+        self, symbols: Mapping[str, int], tables: Mapping[str, Any]
+    ) -> tuple[LaunchValues, list[IntArray]]:
+        """Every scalar that a case fixes, and its tables. Raises: as `launch`."""
         for what, mapping in (("symbols", symbols), ("tables", tables)):
             if type(mapping) is not dict and not isinstance(mapping, Mapping):
                 raise TypeError(f"{what} must be a mapping of names, not {described(mapping)}")
@@ -114,17 +158,7 @@ class BoundProgram:
         for scalar in self.kernel_values:
             if scalar not in known:
                 known[scalar] = _computed(scalar, [known[a] for a in scalar.args], arrays)
-        registers = np.zeros(self.n_registers, dtype=np.int64)
-        registers[: len(self.kernel_values)] = [*map(known.__getitem__, self.kernel_values)]
-        for name, table in zip(self.table_numbers, arrays, strict=True):
-            declared = known[self.table_lengths[name]]
-            if len(table) != declared:
-                raise BindError(
-                    "E304",
-                    f"table {name} has {len(table)} elements, the kernel declares {declared}; "
-                    "make them agree",
-                )
-        return BoundLaunch(registers, case.tables, case.spans, self._places(known))
+        return case, arrays
 
     def _case(self, given: list[int], arrays: list[IntArray]) -> LaunchValues:
         """What is known of a case: kernels that edits make compute nearly the same scalars."""
@@ -189,17 +223,21 @@ class BoundProgram:
 
     def _no_room(self, phase: int, sizes: tuple[Size, ...]) -> BindError:
         """Why the tiles of a phase cannot be placed."""
+        try:
+            place(self._spaces(phase, sizes), self.chip)
+        except BindError as error:
+            return error.with_traceback(None)
+        raise AssertionError(f"the tiles of phase {phase} have room, but were not placed")
+
+    def _spaces(self, phase: int, sizes: tuple[Size, ...]) -> list[TileSpace]:
+        """The tiles of a phase with their sizes on a case."""
         spaces = []
         for tile, (rows, cols) in zip(self.tiles, sizes, strict=True):
             space, itemsize, slots, at = tile.declaration.fixed
             if tile.phase == phase:
                 name, where = tile.stmt.name, tile.where
                 spaces.append(TileSpace(name, space, rows, cols, itemsize, slots, at, where))
-        try:
-            place(spaces, self.chip)
-        except BindError as error:
-            return error.with_traceback(None)
-        raise AssertionError(f"the tiles of phase {phase} have room, but were not placed")
+        return spaces
 
 
 def _computed(value: Value, args: list[int], arrays: list[IntArray]) -> int:

@@ -1,7 +1,8 @@
 """`m890`, the command line: one file a command group, every import of weight inside its handler.
 
 Exit status: 0 right, 1 a wrong result, 2 refused input (message on stderr), 3 a fault of the
-simulator itself, 130 interrupted. Set M890_TRACEBACK=1 to see where a fault came from.
+simulator itself, 130 interrupted. With --json all but the first two put the message into an object
+on stdout too (`refusals`). Set M890_TRACEBACK=1 to see where a fault came from.
 """
 
 from __future__ import annotations
@@ -16,18 +17,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from m890sim.cli import (
+    check,
     compare,
     docs,
     edits,
+    exercises,
     files,
+    grade,
     judge,
     ladder,
     leaderboard,
     notes,
     optimize,
     profile,
+    refusals,
+    report,
     run,
-    show,
     submit,
     suggest,
     tables,
@@ -35,7 +40,8 @@ from m890sim.cli import (
 )
 from m890sim.errors import M890Error
 
-RIGHT, WRONG, REFUSED, FAULT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
+RIGHT, WRONG, FAULT, INTERRUPTED, BROKEN_PIPE = 0, 1, 3, 130, 141
+REFUSED = refusals.REFUSED
 
 # Objects that are made, less those that are freed, before the cyclic collector looks at the young
 # ones; its passes over the young before one over the middle-aged, and of those before one over all.
@@ -45,14 +51,18 @@ COLLECT_AFTER = (50_000, 20, 20)
 
 GROUPS = (
     run,
+    check,
     profile,
     suggest,
     compare,
     judge,
     optimize,
+    report,
     verify,
     submit,
     leaderboard,
+    exercises,
+    grade,
     files,
     ladder,
     tables,
@@ -77,10 +87,13 @@ class _Version(argparse.Action):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; each group adds its commands."""
-    parser = argparse.ArgumentParser(
+    parser = refusals.CommandParser(
         prog="m890",
         description="Simulate, check and judge kernels on a fictional accelerator.",
-        epilog="Exit status: 0 right, 1 wrong result, 2 refused input.",
+        epilog="To begin with: m890 tasks, m890 run vector_add_reference, m890 profile "
+        "vector_add_reference. m890 COMMAND --help explains one command. Exit status: 0 right, 1 a "
+        "wrong result, 2 refused input, with the message on stderr, 3 a fault of the simulator, "
+        "130 after Ctrl-C. With --json a command prints one JSON object, also where it refuses.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -97,34 +110,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A terminal that lacks a glyph shows a "?", not a traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
+    given = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in given
     try:
-        args = build_parser().parse_args(argv)
+        args = build_parser().parse_args(given)
+        as_json = getattr(args, "json", False)
         with _collecting_rarely():
             status: int = args.handler(args)
         sys.stdout.flush()
+    except refusals.UsageExit as stop:
+        return _refuse(stop, as_json, told=True)
     except SystemExit as stop:
-        # argparse: 0 after --help, 2 after a usage error that it has already explained.
-        return stop.code if isinstance(stop.code, int) else RIGHT
+        return stop.code if isinstance(stop.code, int) else RIGHT  # 0 after --help
     except M890Error as error:
-        return _refuse(show.harmless(str(error)))
+        return _refuse(error, as_json)
     except BrokenPipeError:
         # The reader has gone; what is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        name = show.harmless(f"{error.filename}: ") if error.filename else ""
-        return _refuse(f"{name}{error.strerror or error}")
+        name = f"{error.filename}: " if error.filename else ""
+        return _refuse(M890Error(f"{name}{error.strerror or error}"), as_json)
     except KeyboardInterrupt:
-        return _interrupted(last=argv is None)
+        return _interrupted(last=argv is None, as_json=as_json)
     except MemoryError:
-        return _refuse("out of memory; run fewer or smaller cases (--case)")
+        message = "out of memory; run fewer or smaller cases (--case)"
+        return _refuse(M890Error(message), as_json)
     except Exception as error:
         if os.environ.get("M890_TRACEBACK"):
             raise
+        message = f"fault of the simulator: {type(error).__name__}: {error}"
         notes.tell(
-            f"m890: fault of the simulator: {type(error).__name__}: {error}\n"
+            f"m890: {message}\n"
             "This is a bug, please report it; M890_TRACEBACK=1 shows where it happened."
         )
+        if as_json:
+            refusals.print_refusal([refusals.Finding(message)], FAULT)
         return FAULT
     return status
 
@@ -141,13 +162,22 @@ def _collecting_rarely() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _refuse(message: str) -> int:
-    # Messages that name a file and a line stand alone, so that editors can jump to them.
-    notes.tell(message if _has_place(message) else f"m890: {message}")
+def _refuse(error: BaseException, as_json: bool, told: bool = False) -> int:
+    """Say on stderr what is refused, and on stdout for --json; told: stderr has it already."""
+    found = (
+        [refusals.Finding(error.message)]
+        if isinstance(error, refusals.UsageExit)
+        else refusals.findings_of(error)
+    )
+    if not told:
+        for finding in found:
+            refusals.tell(finding)
+    if as_json:
+        refusals.print_refusal(found)
     return REFUSED
 
 
-def _interrupted(last: bool) -> int:
+def _interrupted(last: bool, as_json: bool) -> int:
     """Say so, undisturbed by more Ctrl-C; where this is the process's last word, until it ends."""
     before = None
     while True:
@@ -158,11 +188,8 @@ def _interrupted(last: bool) -> int:
         except KeyboardInterrupt:
             continue  # one more, before the line above took hold
     notes.tell("\nm890: interrupted")
+    if as_json:
+        refusals.print_refusal([refusals.Finding("interrupted")], INTERRUPTED)
     if before is not None and not last:
         signal.signal(signal.SIGINT, before)
     return INTERRUPTED
-
-
-def _has_place(message: str) -> bool:
-    parts = message.split("\n", 1)[0].split(":")
-    return len(parts) > 3 and parts[1].isdigit() and parts[2].isdigit()

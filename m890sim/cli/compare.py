@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.cli.profile import fit_last, run_of
 
 if TYPE_CHECKING:
@@ -23,13 +24,16 @@ def register(commands: Any) -> None:
         description="Profile two kernels on one case and say what each line gained or lost on the "
         "critical path, and which waits moved.",
     )
-    parser.add_argument("kernel", metavar="A", help="a file, a built-in name, or -")
-    parser.add_argument("other", metavar="B", help="another one")
-    parser.add_argument("--task", metavar="TASK", help="the task (default: the kernels' own)")
-    parser.add_argument("--case", metavar="CASE", help="the case (default: the task's first)")
-    parser.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
+    parser.add_argument("kernel", metavar="A", help=options.KERNEL)
+    parser.add_argument("other", metavar="B", help="another one, named so too")
+    parser.add_argument("--task", metavar="TASK", help=options.TASK)
+    parser.add_argument("--case", metavar="CASE", help=options.CASE)
+    parser.add_argument("--chip", metavar="CHIP", default="m890", help=options.CHIP)
     parser.add_argument("--all", action="store_true", help="show every line")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write both side by side as one HTML file here"
+    )
+    parser.add_argument("--json", action="store_true", help=options.JSON)
     parser.set_defaults(handler=_compare)
 
 
@@ -47,6 +51,10 @@ def _compare(args: argparse.Namespace) -> int:
     first = profile_kernel(kernel, case, args.chip, source=source)
     second = profile_kernel(other, case, args.chip, source=text)
     found = compare_profiles(first, second)
+    if args.html is not None:
+        from m890sim.profile.compare_page import comparison_page
+
+        args.html.write_text(comparison_page(first, second), encoding="utf-8")
     if args.json:
         names = {"kernels": [kernel.name, other.name], "case": case.name, "chip": first.chip.name}
         show.print_json(names | asdict(found) | {"saved": found.saved})

@@ -1,16 +1,17 @@
-"""`m890 check`, `fmt`, `kernels` and `tasks`: kernel files, and what they are written for."""
+"""`m890 fmt`, `kernels` and `tasks`: kernel files, and what they are written for."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import notes, show
+from m890sim.cli import options, show
 from m890sim.cli.case_tables import case_rows, level_rows, more_rows, other_rows
-from m890sim.errors import CodedError, LanguageError, M890Error, TaskError
+from m890sim.cli.settings import add_set_option
+from m890sim.errors import M890Error, TaskError
 from m890sim.messages import shown
 
 if TYPE_CHECKING:
@@ -23,59 +24,51 @@ STDIN = "-"
 
 def register(commands: Any) -> None:
     """Add the commands of this group."""
-    check = commands.add_parser(
-        "check",
-        help="check kernel files and list every error",
-        description="Parse and check kernels; every error of a file is listed, none is run.",
-    )
-    check.add_argument("kernel", nargs="+", metavar="KERNEL", help="a file, a built-in name, or -")
-    check.add_argument("--chip", metavar="CHIP", help="check against this chip too")
-    check.add_argument("--task", metavar="TASK", help="check against every case of this task too")
-    check.add_argument("--json", action="store_true", help="print one JSON object")
-    check.set_defaults(handler=_check)
-
     fmt = commands.add_parser(
         "fmt",
         help="print kernels in their one canonical form",
         description="Print kernels in canonical form; comments stay.",
+        epilog="Exit status: 0, with --check 1 where a file differs, 2 refused input.",
     )
-    fmt.add_argument("kernel", nargs="+", metavar="KERNEL", help="a file, a built-in name, or -")
+    fmt.add_argument("kernel", nargs="+", metavar="KERNEL", help=options.KERNEL)
+    add_set_option(fmt)
     how = fmt.add_mutually_exclusive_group()
     how.add_argument("--write", action="store_true", help="write the files instead of printing")
-    how.add_argument(
-        "--check", action="store_true", help="only say which files differ; exit status 1 if any"
-    )
+    how.add_argument("--check", action="store_true", help="only say which files differ")
     fmt.set_defaults(handler=_fmt)
 
     kernels = commands.add_parser(
         "kernels", help="the built-in kernels", description="The built-in kernels by task and step."
     )
-    kernels.add_argument("--json", action="store_true", help="print one JSON object")
+    kernels.add_argument("--json", action="store_true", help=options.JSON)
     kernels.set_defaults(handler=_kernels)
 
     tasks = commands.add_parser(
         "tasks", help="the tasks and their cases", description="The tasks and their cases."
     )
     tasks.add_argument("task", nargs="*", metavar="TASK", help="only these tasks (all by default)")
-    tasks.add_argument("--json", action="store_true", help="print one JSON object")
+    tasks.add_argument("--json", action="store_true", help=options.JSON)
     tasks.set_defaults(handler=_tasks)
 
 
-def load(name: str, chip: ChipSpec | str = "") -> Kernel:
+def load(name: str, chip: ChipSpec | str = "", settings: Sequence[str] = ()) -> Kernel:
     """The checked kernel of a file, of a built-in name, or of standard input (`-`).
 
-    chip: a built-in kernel comes with the tunables that it has there.
-    Raises: TaskError for an unknown name, LanguageError or LimitError for a refused text, OSError.
+    chip: a built-in kernel comes with the tunables that it has there. settings: of --set, which
+    count more. Raises: TaskError for an unknown name, LanguageError or LimitError for a refused
+    text, OSError.
     """
+    from m890sim.cli.settings import with_settings
     from m890sim.workloads import load_kernel
 
     if name != STDIN:
-        return load_kernel(name, chip)
+        return with_settings(load_kernel(name, chip), settings)
     from m890sim.language import DEFAULT_LIMITS, parse
 
     if sys.stdin is None:
         raise TaskError("standard input is closed; give the path of a kernel file")
-    return parse(sys.stdin.buffer.read(DEFAULT_LIMITS.source_bytes + 1), filename="<stdin>")
+    text = sys.stdin.buffer.read(DEFAULT_LIMITS.source_bytes + 1)
+    return with_settings(parse(text, filename="<stdin>"), settings)
 
 
 def take_task(spec: str) -> None:
@@ -131,91 +124,6 @@ def task_of(kernel: Kernel, name: str, task: str | None) -> tuple[Task, str]:
     )
 
 
-def _check(args: argparse.Namespace) -> int:
-    from m890sim.chip import get_chip
-    from m890sim.workloads import get_task
-
-    chip = get_chip(args.chip or "m890") if args.chip or args.task else None
-    task = get_task(args.task) if args.task else None
-    results = []
-    for name in args.kernel:
-        errors: list[dict[str, Any]] = []
-        result: dict[str, Any] = {"kernel": name, "ok": True, "errors": errors}
-        try:
-            kernel = load(name, chip or "")
-            _check_fit(kernel, task, chip)
-            result |= _facts(kernel)
-        except M890Error as error:
-            result["ok"] = False
-            errors.extend(_as_data(error))
-            notes.tell(_shown(error, name))
-        results.append(result)
-    refused = [result for result in results if not result["ok"]]
-    if args.json:
-        show.print_json({"ok": not refused, "kernels": results})
-        return 2 if refused else 0
-    for result in results:
-        if result["ok"]:
-            instructions = show.some(result["instructions"], "instruction")
-            phases = show.some(result["phases"], "phase")
-            print(f"{result['kernel']}: right ({instructions}, {phases})")
-    count = sum(len(result["errors"]) for result in refused)
-    if count > 1:
-        notes.tell(f"m890: {count} errors")
-    return 2 if refused else 0
-
-
-def _check_fit(kernel: Kernel, task: Task | None, chip: ChipSpec | None) -> None:
-    """Raises: BindError or TaskError where the kernel does not fit the chip, the task or a case."""
-    from m890sim.bind import bind
-    from m890sim.judge.signature import check_fits
-
-    if task is not None:
-        check_fits(kernel, task)
-    if chip is not None:
-        program = bind(kernel, chip)
-        for case in task.cases if task else ():
-            program.launch(case.symbols, case.tables)
-
-
-def _facts(kernel: Kernel) -> dict[str, Any]:
-    from m890sim.kernel import digest
-    from m890sim.kernel.ir import Instr, walk
-
-    instructions = sum(isinstance(stmt, Instr) for stmt in walk(kernel.body))
-    return {
-        "name": kernel.name,
-        "phases": len(kernel.phases),
-        "instructions": instructions,
-        "digest": digest(kernel),
-    }
-
-
-def _as_data(error: M890Error) -> list[dict[str, Any]]:
-    if isinstance(error, LanguageError):
-        return [
-            {"code": d.code, "line": d.line, "column": d.column, "message": d.message}
-            for d in error.diagnostics
-        ]
-    if isinstance(error, CodedError):
-        line, column = (error.where.split(":")[1:3] if error.where else (None, None))[:2]
-        return [
-            {
-                "code": error.code,
-                "line": int(line) if line else None,
-                "column": int(column) if column else None,
-                "message": error.detail,
-            }
-        ]
-    return [{"code": None, "line": None, "column": None, "message": str(error)}]
-
-
-def _shown(error: M890Error, name: str) -> str:
-    if isinstance(error, LanguageError) or (isinstance(error, CodedError) and error.where):
-        return str(error)  # begins with the file and the place
-    return f"m890: {name}: {error}" if isinstance(error, CodedError) else f"m890: {error}"
-
-
 def _fmt(args: argparse.Namespace) -> int:
     from m890sim.kernel import print_kernel
     from m890sim.workloads import KERNELS
@@ -227,7 +135,7 @@ def _fmt(args: argparse.Namespace) -> int:
             raise M890Error(
                 f"--write needs a file; {name!r} is {'built in' if builtin else 'none'}"
             )
-        text = print_kernel(load(name))
+        text = print_kernel(load(name, settings=args.settings))
         if not (args.write or args.check):
             sys.stdout.write(text)
             continue

@@ -174,7 +174,7 @@ def judge_case(
             cycles, instructions = timing.cycles, timing.instructions
         checker = Checker(kernel, task, case, tolerance)
         for step, distribution in enumerate(distributions):
-            tell(step, distribution)
+            tell(step, f"{distribution}, {instructions:,} instructions")
             found = checker.check(distribution, seed, count)
             checks.append(Check(distribution, found.error, found.rows, found.message))
             error = found.error if error is None else max(error, found.error)

@@ -29,7 +29,7 @@ class GateResult:
 
 
 def row_errors(actual: Array, expected: Array) -> Array:
-    """Relative L2 error of each row, |actual - expected| / |expected|; inf where not finite.
+    """L2 error of each row, norm(actual - expected) / norm(expected); inf where not finite.
 
     actual, expected: [..., D]; returns float64 [...]. Raises: TypeError, ValueError.
     """

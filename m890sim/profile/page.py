@@ -1,22 +1,20 @@
-"""A report as one HTML file: no network, no further files. The page itself is page.html."""
+"""A report of profiles, or a comparison of two, as one HTML file: no network, no further files."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from importlib.resources import files
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from m890sim.drawing.page import page
 from m890sim.errors import BindError
 from m890sim.judge.evaluation import task_cycles
 from m890sim.profile.data import as_data
 from m890sim.profile.measure import Profile
 from m890sim.workloads import TASKS, Task, known_bound, ladder, load_kernel
 from m890sim.workloads.run import simulate_checked
-
-_PLACE = "/*DATA*/"
 
 
 def html_report(profiles: Sequence[Profile], task: Task) -> str:
@@ -27,35 +25,42 @@ def html_report(profiles: Sequence[Profile], task: Task) -> str:
     if not profiles:
         raise ValueError("a report shows one profile at least")
     data = {"runs": [_run(profile, task) for profile in profiles]}
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    # Nothing in a kernel's text may end the element that it stands in.
-    text = text.replace("<", "\\u003c")
-    page = files("m890sim.profile").joinpath("page.html").read_text("utf-8")
-    before, after = page.split(_PLACE)
-    return before + text + after
+    return page("profile", f"m890 profile: {profiles[0].kernel.name}", data)
+
+
+def timeline_data(profile: Profile) -> dict[str, Any]:
+    """What the timeline of a page shows of a run."""
+    rows = profile.rows
+    return {
+        "cycles": profile.cycles,
+        "engines": [asdict(engine) for engine in profile.engines],
+        "path": _path(profile),
+        "numbers": [one.line for one in rows.instructions],
+        "ops": [one.stmt.op for one in rows.instructions],
+        "slices": _slices(profile),
+        "last_core": profile.critical_path[-1].core,
+    }
 
 
 def _run(profile: Profile, task: Task) -> dict[str, Any]:
     data = as_data(profile, what_if=True)
     rows = profile.rows
     path = data.pop("critical_path")
-    latest = profile.critical_path[-1].core
-    return data | {
-        "cores": rows.chip.cores,
-        "path": _path(profile),
-        "path_lines": path["lines"],
-        "path_kinds": path["kinds"],
-        "source": profile.source.splitlines(),
-        "numbers": [one.line for one in rows.instructions],
-        "ops": [one.stmt.op for one in rows.instructions],
-        "slices": _slices(profile),
-        "last_core": latest,
-        "banks": rows.chip.sram_banks,
-        "sram": rows.chip.sram_bytes,
-        "reference": _reference(profile, task),
-        "bound": known_bound(profile.case, profile.chip),
-        "ladder": _ladder(profile, task),
-    }
+    return (
+        data
+        | timeline_data(profile)
+        | {
+            "cores": rows.chip.cores,
+            "path_lines": path["lines"],
+            "path_kinds": path["kinds"],
+            "source": profile.source.splitlines(),
+            "banks": rows.chip.sram_banks,
+            "sram": rows.chip.sram_bytes,
+            "reference": _reference(profile, task),
+            "bound": known_bound(profile.case, profile.chip),
+            "ladder": _ladder(profile, task),
+        }
+    )
 
 
 def _slices(profile: Profile) -> list[list[list[int]]]:

@@ -1,8 +1,10 @@
 """A run as a trace that Perfetto and chrome://tracing open: JSON, one microsecond a cycle.
 
 A process for each core, in it a track for each engine; arrows from what an instruction waited for;
-counters of the bytes that HBM moves a cycle. Source: the trace event format, in which `X` is a
-slice, `s` and `f` are the ends of an arrow, `C` is a counter, `M` names tracks.
+counters of the bytes that HBM moves a cycle and that tiles hold in SRAM. Source: the trace event
+format, in which `X` is a slice, `s` and `f` are the ends of an arrow, `C` is a counter, `M` names
+tracks. Numbers of processes and tracks are those of an operating system for Perfetto: 0 stands for
+its idle thread, and a track with the number of its process for the process's main thread.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from m890sim.profile.measure import Profile
 from m890sim.profile.rows import IntArray, Rows
 
-HBM = "HBM bytes a cycle"
+HBM, SRAM = "HBM", "SRAM of a core"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ def timeline(profile: Profile, window: Excerpt | None = None) -> str:
     rows = profile.rows
     window = Excerpt() if window is None else window
     _check(window, rows)
-    events = [*_names(rows, window), *_events(rows, window), *_hbm(rows, window)]
+    counters = [*_hbm(rows, window), *_sram(profile, window)]
+    events = [*_names(rows, window), *_events(rows, window), *counters]
     about = {
         "kernel": profile.kernel.name,
         "case": profile.case.name,
@@ -66,23 +69,38 @@ def _check(window: Excerpt, rows: Rows) -> None:
         raise ValueError(f"core {unknown[0]} is none of the run's, 0 to {rows.chip.cores - 1}")
 
 
+def process_of(core: int) -> int:
+    """The number of a core's process; that of the counters is the one after the last core's.
+
+    Viewers show it behind the name, so its last digits are those of the core.
+    """
+    return 1000 + core
+
+
+def track_of(core: int, engine: int) -> int:
+    """The number of an engine's track, which no process has."""
+    return 100 * process_of(core) + engine
+
+
 def _names(rows: Rows, window: Excerpt) -> Iterator[str]:
+    chip = process_of(rows.chip.cores)
+    yield _named("process_name", chip, 0, "name", "memory")
+    yield _named("process_sort_index", chip, 0, "sort_index", 0)
+    digits = len(str(rows.chip.cores - 1))  # viewers sort by name
     for core in range(rows.chip.cores):
         if window.cores is None or core in window.cores:
-            yield _named("process_name", core, 0, f"core {core}")
+            process = process_of(core)
+            yield _named("process_name", process, 0, "name", f"core {core:0{digits}}")
+            yield _named("process_sort_index", process, 0, "sort_index", process)
             for number, name in enumerate(rows.engines):
-                yield _named("thread_name", core, number, name)
-                yield (
-                    f'{{"ph":"M","name":"thread_sort_index","pid":{core},"tid":{number},'
-                    f'"args":{{"sort_index":{number}}}}}'
-                )
+                track = track_of(core, number)
+                yield _named("thread_name", process, track, "name", name)
+                yield _named("thread_sort_index", process, track, "sort_index", number)
 
 
-def _named(what: str, core: int, track: int, name: str) -> str:
-    return (
-        f'{{"ph":"M","name":"{what}","pid":{core},"tid":{track},'
-        f'"args":{{"name":{json.dumps(name)}}}}}'
-    )
+def _named(what: str, process: int, track: int, key: str, value: str | int) -> str:
+    at = f'"pid":{process},"tid":{track},' if track else f'"pid":{process},'
+    return f'{{"ph":"M","name":"{what}",{at}"args":{{"{key}":{json.dumps(value)}}}}}'
 
 
 def _events(rows: Rows, window: Excerpt) -> Iterator[str]:
@@ -96,24 +114,31 @@ def _events(rows: Rows, window: Excerpt) -> Iterator[str]:
     why = rows.why
     more = (rows.ready, why["hbm"], why["port"], why["amount"], rows.waited, why["cause"])
     drawn = {int(row) for row in shown}
+    places = [
+        [
+            f'"pid":{process_of(core)},"tid":{track_of(core, engine)}'
+            for engine in range(len(rows.engines))
+        ]
+        for core in range(rows.chip.cores)
+    ]
     table = np.stack([*columns, *more], axis=1)[shown].tolist()
     for row, entry in zip(shown.tolist(), table, strict=True):
         core, engine, number, dispatch, start, finish, ready, hbm, port, amount, wait, cause = entry
         waited = f',"waited":{wait},"for":"{rows.causes[cause]}"' if wait and cause else ""
         yield (
-            f'{{"ph":"X","pid":{core},"tid":{engine},"ts":{start},"dur":{finish - start},'
+            f'{{"ph":"X",{places[core][engine]},"ts":{start},"dur":{finish - start},'
             f'{heads[number]},"dispatched":{dispatch},"ready":{ready},"hbm_wait":{hbm},'
             f'"port_wait":{port},"amount":{amount}{waited}}}}}'
         )
         if wait and cause:
             source = rows.source(row)
             if source in drawn:
-                at = f'"pid":{core},"tid":{int(rows.engine[source])}'
+                at = places[core][int(rows.engine[source])]
                 # An arrow begins inside the slice that it leaves.
                 end = max(int(rows.start[source]), int(rows.finish[source]) - 1)
                 same = f'"cat":"wait","name":"{rows.causes[cause]}","id":{row}'
                 yield f'{{"ph":"s",{same},{at},"ts":{end}}}'
-                yield f'{{"ph":"f","bp":"e",{same},"pid":{core},"tid":{engine},"ts":{start}}}'
+                yield f'{{"ph":"f","bp":"e",{same},{places[core][engine]},"ts":{start}}}'
 
 
 def _hbm(rows: Rows, window: Excerpt) -> Iterator[str]:
@@ -132,7 +157,24 @@ def _hbm(rows: Rows, window: Excerpt) -> Iterator[str]:
     stop = rows.timing.cycles if window.end is None else window.end
     for number in range(window.begin // width, min(len(moved), -(-stop // width))):
         value = round(float(moved[number]) / width, 1)
-        yield (
-            f'{{"ph":"C","name":"{HBM}","pid":{rows.chip.cores},"ts":{number * width},'
-            f'"args":{{"bytes":{value}}}}}'
-        )
+        yield _counted(rows, HBM, "bytes a cycle", number * width, value)
+
+
+def _sram(profile: Profile, window: Excerpt) -> Iterator[str]:
+    """Bytes that the tiles of a phase hold in each core's SRAM, from its begin to its end."""
+    rows = profile.rows
+    stop = rows.timing.cycles if window.end is None else window.end
+    for phase in profile.memory:
+        begin, end = rows.begin(phase.phase), rows.timing.phase_ends[phase.phase]
+        if begin < stop and end > window.begin:
+            held = rows.chip.sram_bytes - phase.sram_free
+            yield _counted(rows, SRAM, "bytes held", max(begin, window.begin), held)
+            if end < stop:
+                yield _counted(rows, SRAM, "bytes held", end, 0)
+
+
+def _counted(rows: Rows, name: str, unit: str, time: int, value: float) -> str:
+    return (
+        f'{{"ph":"C","name":"{name}","pid":{process_of(rows.chip.cores)},"ts":{time},'
+        f'"args":{{"{unit}":{value}}}}}'
+    )

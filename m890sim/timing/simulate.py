@@ -95,7 +95,7 @@ def time_bound(
 ) -> Timing:
     """`simulate_program` for a program that is bound already; `reasons` with the trace."""
     launch = program.launch(symbols, tables)
-    _check_items(program, launch, limits)
+    check_launch(program, launch, limits)
     windows = _CALENDAR
     trace = trace or reasons
     rows = _TRACED if trace else 0
@@ -325,7 +325,9 @@ class _Run:
         spaces[self.key] = self.space
 
 
-def _check_items(program: BoundProgram, launch: BoundLaunch, limits: Limits) -> None:
+def check_launch(
+    program: BoundProgram, launch: BoundLaunch, limits: Limits = DEFAULT_LIMITS
+) -> None:
     """Refuse before anything runs what the numbers of work items show. Raises: LimitError."""
     items = instructions = 0
     for _, register, _, certain in program.phases.tolist():

@@ -10,7 +10,7 @@ from pathlib import Path
 from m890sim.agents.files import BEST, EVALUATIONS, MANIFEST, PICTURE, RESULT
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = (BEST, EVALUATIONS, RESULT, PICTURE)
+FILES = (BEST, EVALUATIONS, RESULT, PICTURE)  # that two runs of one plan have alike
 
 SCRIPT = """
 import sys

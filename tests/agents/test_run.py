@@ -16,6 +16,7 @@ from m890sim.agents.files import (
     MANIFEST,
     PICTURE,
     RESULT,
+    TIMES,
     read_lines,
     read_manifest,
 )
@@ -31,7 +32,7 @@ from tests.agents.toys import CASE, TASK, made
 
 
 def test_run_leaves_its_files(finished: Path) -> None:
-    assert {entry.name for entry in finished.iterdir()} == {MANIFEST, *FILES}
+    assert {entry.name for entry in finished.iterdir()} == {MANIFEST, TIMES, *FILES}
     lines, whole = read_lines(finished)
     assert len(lines) == 12 and whole == (finished / EVALUATIONS).stat().st_size
     assert lines[0]["edits"] == [] and lines[0]["parent"] is None
@@ -122,7 +123,11 @@ def test_killed_run_resumes_to_the_same_result(finished: Path, tmp_path: Path, a
     process.wait()
     optimize(path)
     assert contents(path) == contents(finished)
-    assert {entry.name for entry in path.iterdir() if entry.suffix != ".tmp"} == {MANIFEST, *FILES}
+    assert {entry.name for entry in path.iterdir() if entry.suffix != ".tmp"} == {
+        MANIFEST,
+        TIMES,
+        *FILES,
+    }
 
 
 def test_interrupt_ends_cleanly_and_can_be_resumed(finished: Path, tmp_path: Path) -> None:

@@ -70,4 +70,7 @@ def test_what_a_judging_process_refuses_is_refused(
     for more in ([], ["--json"]):
         assert main([*ONE, "--isolate", "60", *more]) == 2
         captured = capsys.readouterr()
-        assert captured.err == "m890: no such thing\n" and captured.out == ""
+        assert captured.err == "m890: no such thing\n"
+        assert bool(captured.out) == bool(more)
+        if more:
+            assert json.loads(captured.out)["error"]["message"] == "no such thing"

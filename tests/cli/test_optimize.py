@@ -18,7 +18,14 @@ from m890sim.cli.optimize import best_label
 Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("vector_add", "--cases", "add-600x96", "--evaluations", "8")
-FILES = {"manifest.json", "evaluations.jsonl", "best.py", "result.json", "speedup.png"}
+FILES = {
+    "manifest.json",
+    "evaluations.jsonl",
+    "best.py",
+    "result.json",
+    "speedup.png",
+    "times.json",
+}
 
 
 def test_optimize_shows_the_result_against_what_it_was_measured(

@@ -64,21 +64,44 @@ def test_arrows_lead_from_a_slice_to_the_start_of_another() -> None:
 def test_the_counter_adds_up_to_the_bytes_of_the_run() -> None:
     rows = profile().rows
     width = rows.chip.hbm_window_cycles
-    total = sum(one["args"]["bytes"] * width for one in events()["C"])
-    assert total == pytest.approx(profile().hbm_bytes, rel=0.01)
+    moved = [one["args"]["bytes a cycle"] for one in events()["C"] if one["name"] == "HBM"]
+    assert sum(moved) * width == pytest.approx(profile().hbm_bytes, rel=0.01)
+
+
+def test_the_counter_of_sram_follows_the_phases() -> None:
+    split = profile_kernel(load_kernel("decode_5_split"), get_task("decode").cases[0])
+    counted = [
+        (one["ts"], one["args"]["bytes held"])
+        for one in json.loads(timeline(split))["traceEvents"]
+        if one["ph"] == "C" and one["name"] == "SRAM of a core"
+    ]
+    timing, chip = split.rows.timing, split.rows.chip
+    first, second = (chip.sram_bytes - phase.sram_free for phase in split.memory)
+    start = chip.launch_cycles + chip.core_start_cycles
+    barrier = timing.phase_ends[0]
+    assert counted == [(start, first), (barrier, 0), (barrier + chip.barrier_cycles, second)]
+
+
+def test_no_track_has_the_number_of_a_process_or_of_another_track() -> None:
+    """Perfetto takes these for one track, and drops slices that overlap on it."""
+    found = events()["M"]
+    processes = [one["pid"] for one in found if one["name"] == "process_name"]
+    tracks = [one["tid"] for one in found if one["name"] == "thread_name"]
+    assert 0 not in processes + tracks
+    assert len(set(processes + tracks)) == len(processes + tracks)
 
 
 def test_tracks_have_names() -> None:
     names = Counter(one["name"] for one in events()["M"])
     chip = profile().rows.chip
-    assert names["process_name"] == chip.cores
+    assert names["process_name"] == chip.cores + 1  # and one for the counters
     assert names["thread_name"] == chip.cores * len(profile().rows.engines)
 
 
 def test_a_window_shows_its_part() -> None:
     window = Excerpt(3000, 6000, (1, 2))
     found = events(window)
-    assert {one["pid"] for one in found["X"]} == {1, 2}
+    assert {one["pid"] for one in found["X"]} == {1001, 1002}
     assert all(one["ts"] < 6000 and one["ts"] + one["dur"] > 3000 for one in found["X"])
     assert 0 < len(found["X"]) < len(events()["X"])
 

@@ -1,0 +1,31 @@
+# Exercise 7, operands in time. The blocks are good, and the matrix unit waits for nearly all of the
+# run. How many bytes come in one run of HBM, through how many queues, and when are they asked for?
+# predict: speedup=? bottleneck=?
+
+from m890sim.lang import *
+
+
+@kernel
+def operands(
+    a: Tensor["M", "K"],
+    b: Tensor["K", "N"],
+    c: Tensor["M", "N"],
+    BM: Tunable = 64,
+    BN: Tunable = 64,
+    BK: Tunable = 128,
+):
+    for i, j in cores(ceil_div(M, BM), ceil_div(N, BN)):
+        rows = min(BM, M - i * BM)
+        cols = min(BN, N - j * BN)
+        ct = sram(BM, BN, bf16)
+        s = acc(BM, BN)
+        fill(s[:rows, :cols], 0.0)
+        for k in range(0, K, BK):
+            inner = min(BK, K - k)
+            at = sram(BM, BK, bf16)
+            bt = sram(BK, BN, bf16)
+            load(at[:rows, :inner], a[i * BM : i * BM + rows, k : k + inner])
+            load(bt[:inner, :cols], b[k : k + inner, j * BN : j * BN + cols])
+            matmul(s[:rows, :cols], at[:rows, :inner], bt[:inner, :cols], accumulate=True)
+        copy(ct[:rows, :cols], s[:rows, :cols])
+        store(c[i * BM : i * BM + rows, j * BN : j * BN + cols], ct[:rows, :cols])
