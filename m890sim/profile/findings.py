@@ -35,7 +35,7 @@ Data = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProfileFinding:
     """One reason why a run is as slow as it is.
 
     saved: cycles that its end would save at most. lines: of the source, the most concerned first.
@@ -52,7 +52,7 @@ class Finding:
         return f"{share}: {REASONS[self.reason]}" + (f" (line {lines})" if lines else "")
 
 
-def findings(data: Data) -> list[Finding]:
+def findings(data: Data) -> list[ProfileFinding]:
     """All that a profile shows, the most cycles first. data: what `Profile.to_json` gives."""
     reading = _Reading(data)
     found = []
@@ -61,7 +61,7 @@ def findings(data: Data) -> list[Finding]:
         if cycles >= 1:
             ordered = [line for line, much in lines.most_common() if line and much > 0]
             most = int(data["cycles"]) - reading.kinds["launch"]
-            found.append(Finding(reason, min(int(cycles), most), tuple(ordered)))
+            found.append(ProfileFinding(reason, min(int(cycles), most), tuple(ordered)))
     return sorted(found, key=lambda one: -one.saved)
 
 
