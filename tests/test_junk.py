@@ -138,6 +138,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "check": (language.check, {"kernel": KERNEL, "limits": language.DEFAULT_LIMITS}),
     "check_built": (language.check_built, {"kernel": KERNEL}),
+    "find_warnings": (language.find_warnings, {"kernel": KERNEL}),
     "language.load_kernel": (
         language.load_kernel,
         {"path": "no/such", "limits": language.DEFAULT_LIMITS},

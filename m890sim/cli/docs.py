@@ -69,6 +69,28 @@ def codes() -> str:
     return show.markdown(["code", "what it means"], rows)
 
 
+def warnings() -> str:
+    """Every warning of `m890 check`."""
+    from m890sim.errors import WARNINGS
+
+    return show.markdown(["code", "what it means"], [[f"`{c}`", t] for c, t in WARNINGS.items()])
+
+
+def idioms() -> str:
+    """What numpy, torch and triton have, as lines of the language."""
+    from m890sim.language.idioms import IDIOMS
+
+    rows = [
+        [
+            ", ".join(f"`{name.lstrip('.')}`" for name in idiom.names),
+            "; ".join(f"`{line}`" for line in idiom.lines),
+            idiom.note,
+        ]
+        for idiom in IDIOMS
+    ]
+    return show.markdown(["name", "lines", "note"], rows)
+
+
 def tasks() -> str:
     """Every case of every task."""
     from m890sim.cli.case_tables import case_rows
@@ -150,6 +172,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sanity": sanity,
     "isa": isa,
     "codes": codes,
+    "warnings": warnings,
+    "idioms": idioms,
     "tasks": tasks,
     "more": more,
     "ladder": ladder,
