@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -50,7 +51,8 @@ def aligned(first: Profile, second: Profile, found: Comparison) -> list[dict[str
         elif change.before is None and change.after:
             news.setdefault(change.after, []).append(change)
     rows = []
-    for before, after, how in _pairs(first.source.splitlines(), second.source.splitlines()):
+    sources = first.source.splitlines(), second.source.splitlines()
+    for before, after, how in _pairs(*sources, _anchors(found)):
         changes = [*olds.get(before or 0, ()), *news.get(after or 0, ())]
         rows.append(
             {
@@ -64,17 +66,44 @@ def aligned(first: Profile, second: Profile, found: Comparison) -> list[dict[str
     return rows
 
 
-def _pairs(one: list[str], other: list[str]) -> Iterator[tuple[int | None, int | None, str]]:
-    """Line numbers side by side, those of equal text together."""
-    texts = [[line.strip() for line in side] for side in (one, other)]
+def _anchors(found: Comparison) -> list[tuple[int, int]]:
+    """Lines that the comparison matched, as many as stand in one order in both sources."""
+    matched = sorted(
+        (change.before, change.after) for change in found.lines if change.before and change.after
+    )
+    chains: list[list[tuple[int, int]]] = []  # by length, the one that ends earliest
+    for pair in matched:
+        at = bisect_left(chains, pair[1], key=lambda chain: chain[-1][1])
+        chain = [*chains[at - 1], pair] if at else [pair]
+        chains[at : at + 1] = [chain]
+    return chains[-1] if chains else []
+
+
+def _pairs(
+    one: list[str], other: list[str], anchors: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int | None, int | None, str]]:
+    """Line numbers side by side: the anchors, and between them those of equal text together."""
+    begin = start = 0
+    for before, after in (*anchors, (len(one) + 1, len(other) + 1)):
+        yield from _between(one, other, range(begin, before - 1), range(start, after - 1))
+        if before <= len(one):
+            same = one[before - 1].strip() == other[after - 1].strip()
+            yield before, after, "same" if same else "changed"
+        begin, start = before, after
+
+
+def _between(
+    one: list[str], other: list[str], olds: range, news: range
+) -> Iterator[tuple[int | None, int | None, str]]:
+    texts = [[side[at].strip() for at in places] for side, places in ((one, olds), (other, news))]
     matcher = SequenceMatcher(None, texts[0], texts[1], autojunk=False)
     for what, begin, end, start, stop in matcher.get_opcodes():
-        olds, news = range(begin + 1, end + 1), range(start + 1, stop + 1)
-        for before, after in zip_longest(olds, news):
+        for before, after in zip_longest(olds[begin:end], news[start:stop]):
             how = "same" if what == "equal" else "changed"
             if before is None or after is None:
                 how = "added" if before is None else "gone"
-            yield before, after, how
+            lines = [None if at is None else at + 1 for at in (before, after)]
+            yield lines[0], lines[1], how
 
 
 def _side(profile: Profile) -> dict[str, Any]:

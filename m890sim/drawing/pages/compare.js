@@ -17,8 +17,9 @@ function rows() {
     row.append(gain);
     ["before", "after"].forEach((side, n) => {
       const line = one[side];
+      const text = line === null ? "" : sides[n].source[line - 1], start = text.search(/\S|$/);
       row.append(element("span", line === null ? "" : line, {class: "number line " + side}),
-        element("span", line === null ? "" : sides[n].source[line - 1], {class: "text " + side}));
+        element("span", text.slice(start), {class: "text " + side, style: "--indent:" + start}));
     });
     if (one.changes.length) {
       row.classList.add("known");

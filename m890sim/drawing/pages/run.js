@@ -103,9 +103,11 @@ function steps() {
         one.speedup === null ? "does not fit" : ratio(one.speedup),
         one.evaluation === null ? "" : one.evaluation, element("code", one.what + places)];
     }));
+  for (const cell of [2, 4]) byId("lineage").tHead.rows[0].cells[cell].className = "wide";
   shown.forEach((number, n) => {
     const row = body.rows[n];
     row.className = "known"; row.id = "step-" + number;
+    for (const cell of [2, 4]) row.cells[cell].className = "wide";
     row.addEventListener("click", () => select(number));
   });
   if (step >= 0) byId("step-" + step)?.classList.add("chosen");
