@@ -103,18 +103,22 @@ class Canvas:
         left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
         reach = int(radius + 2)
         height, width = self.pixels.shape[:2]
-        shares = np.zeros((height + 2 * reach, width + 2 * reach))
         near = (left >= 0) & (top >= 0) & (left < width) & (top < height)
+        if not near.any():
+            return
         x, y, left, top = x[near], y[near], left[near], top[near]
+        # The part of the picture that they reach into; shares has what lies outside as well.
+        first, above = int(left.min()) - reach, int(top.min()) - reach
+        left, top = left - first, top - above
+        shares = np.zeros((int(top.max()) + reach + 1, int(left.max()) + reach + 1))
         for down in range(-reach, reach + 1):
             for across in range(-reach, reach + 1):
-                away = np.hypot(left + across + 0.5 - x, top + down + 0.5 - y)
+                away = np.hypot(left + first + across + 0.5 - x, top + above + down + 0.5 - y)
                 own = np.clip(radius + 0.5 - away, 0, 1)
-                np.maximum.at(shares, (top + down + reach, left + across + reach), own)
-        if len(left):
-            rows = slice(max(0, int(top.min()) - reach), int(top.max()) + reach + 1)
-            inside = shares[reach : reach + height, reach : reach + width]
-            _mix(self.pixels[rows], inside[rows], colour)
+                np.maximum.at(shares, (top + down, left + across), own)
+        shares = shares[max(0, -above) :, max(0, -first) :]
+        part = self.pixels[max(0, above) :, max(0, first) :][: shares.shape[0], : shares.shape[1]]
+        _mix(part, shares[: part.shape[0], : part.shape[1]], colour)
 
     def cross(self, x: float, y: float, radius: float, colour: Colour) -> None:
         """A cross of two diagonals."""

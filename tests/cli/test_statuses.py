@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from m890sim.cli import build_parser, main
+from m890sim.cli.refusals import findings_of
+from m890sim.errors import M890Error
 from m890sim.workloads import KERNELS
 
 Capture = pytest.CaptureFixture[str]
@@ -105,6 +107,16 @@ def test_right_kernel_has_status_0(command: str, tmp_path: Path, capsys: Capture
         given += ["--evaluations", "2", "--agent", "greedy", "--hidden", "0"]
     assert main(given) == 0
     assert not capsys.readouterr().err.startswith("m890: ")
+
+
+def test_text_of_a_process_of_its_own_keeps_its_places() -> None:
+    found = findings_of(M890Error("k.py:1:2: E102 no\nk.py:3:4: E201 nor that"))
+    assert [(one.code, one.line, one.message) for one in found] == [
+        ("E102", 1, "no"),
+        ("E201", 3, "nor that"),
+    ]
+    for text in ("", "k.py:1:2: E102 no\nand more", "E102 without a place"):
+        assert [one.message for one in findings_of(M890Error(text))] == [text]
 
 
 def with_json() -> list[str]:
