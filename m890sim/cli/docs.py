@@ -122,6 +122,20 @@ def levels() -> str:
     return markdown_levels()
 
 
+def level_ladders() -> str:
+    """The ladders of the levels on two presets."""
+    from m890sim.cli.levels import markdown_level_ladders
+
+    return markdown_level_ladders()
+
+
+def worked() -> str:
+    """A run of vector_add, instruction by instruction, as it is added up by hand."""
+    from m890sim.cli.worked import markdown_worked
+
+    return markdown_worked()
+
+
 def lessons() -> str:
     """What each level computes, and what there is to learn."""
     from m890sim.cli.levels import lesson_rows
@@ -154,6 +168,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "more": more,
     "ladder": ladder,
     "levels": levels,
+    "level-ladders": level_ladders,
+    "worked": worked,
     "lessons": lessons,
     "lengths": lengths,
     "bounds": bounds,
@@ -177,7 +193,11 @@ def register(commands: Any) -> None:
 
 def documents(root: Path) -> list[Path]:
     """The documents that may hold generated tables, in a fixed order."""
-    candidates = (root / "README.md", *sorted((root / "docs").glob("*.md")))
+    candidates = (
+        root / "README.md",
+        *sorted((root / "docs").glob("*.md")),
+        *sorted((root / "docs" / "exercises").rglob("*.md")),
+    )
     return [path for path in candidates if path.is_file()]
 
 

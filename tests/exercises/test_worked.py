@@ -1,0 +1,21 @@
+"""The run that docs/exercises/by_hand.md adds up: every number is the engine's."""
+
+from __future__ import annotations
+
+from m890sim import simulate
+from m890sim.exercises import student_chip
+from m890sim.exercises.exercise import kernel_of
+from m890sim.exercises.worked import worked_case, worked_steps
+
+
+def test_every_number_of_the_worked_run_is_the_engines() -> None:
+    for chip in (
+        student_chip("m890-mini"),
+        *(student_chip("m890-mini", f"s{n}") for n in range(9)),
+    ):
+        timing = simulate(kernel_of("worked.py"), worked_case(), chip, trace=True)
+        steps = worked_steps(chip)
+        expected = [[s.dispatch, s.start, s.finish, s.ready] for s in steps]
+        assert timing.trace is not None
+        assert timing.trace[:, 3:].tolist() == expected
+        assert timing.cycles == max(step.ready for step in steps)
