@@ -136,6 +136,27 @@ def worked() -> str:
     return markdown_worked()
 
 
+def steps() -> str:
+    """The exercises."""
+    from m890sim.cli.exercise_tables import step_rows
+
+    return show.markdown(*step_rows())
+
+
+def drawn() -> str:
+    """What a student gets of their own."""
+    from m890sim.cli.exercise_tables import drawn_rows
+
+    return show.markdown(*drawn_rows())
+
+
+def solutions() -> str:
+    """What the model solutions of the exercises take."""
+    from m890sim.cli.exercise_tables import solution_rows
+
+    return show.markdown(*solution_rows())
+
+
 def lessons() -> str:
     """What each level computes, and what there is to learn."""
     from m890sim.cli.levels import lesson_rows
@@ -170,6 +191,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "levels": levels,
     "level-ladders": level_ladders,
     "worked": worked,
+    "steps": steps,
+    "drawn": drawn,
+    "solutions": solutions,
     "lessons": lessons,
     "lengths": lengths,
     "bounds": bounds,

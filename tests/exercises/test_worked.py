@@ -6,6 +6,7 @@ from m890sim import simulate
 from m890sim.exercises import student_chip
 from m890sim.exercises.exercise import kernel_of
 from m890sim.exercises.worked import worked_case, worked_steps
+from tests.layers import ROOT
 
 
 def test_every_number_of_the_worked_run_is_the_engines() -> None:
@@ -19,3 +20,11 @@ def test_every_number_of_the_worked_run_is_the_engines() -> None:
         assert timing.trace is not None
         assert timing.trace[:, 3:].tolist() == expected
         assert timing.cycles == max(step.ready for step in steps)
+
+
+def test_prose_says_what_the_table_says() -> None:
+    first, second, total, last = worked_steps()
+    work = [step.finish - step.start for step in (second, total, last)]
+    prose = (ROOT / "docs" / "exercises" / "by_hand.md").read_text("utf-8")
+    assert f"of the {last.ready} cycles only {work[0]} + {work[1]} + {work[2]} are work" in prose
+    assert f"would not take {last.ready} cycles more" in prose and first.ready < second.ready
