@@ -69,6 +69,28 @@ def codes() -> str:
     return show.markdown(["code", "what it means"], rows)
 
 
+def warnings() -> str:
+    """Every warning of `m890 check`."""
+    from m890sim.errors import WARNINGS
+
+    return show.markdown(["code", "what it means"], [[f"`{c}`", t] for c, t in WARNINGS.items()])
+
+
+def idioms() -> str:
+    """What numpy, torch and triton have, as lines of the language."""
+    from m890sim.language.idioms import IDIOMS
+
+    rows = [
+        [
+            ", ".join(f"`{name.lstrip('.')}`" for name in idiom.names),
+            "; ".join(f"`{line}`" for line in idiom.lines),
+            idiom.note,
+        ]
+        for idiom in IDIOMS
+    ]
+    return show.markdown(["name", "lines", "note"], rows)
+
+
 def tasks() -> str:
     """Every case of every task."""
     from m890sim.cli.case_tables import case_rows
@@ -185,6 +207,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sanity": sanity,
     "isa": isa,
     "codes": codes,
+    "warnings": warnings,
+    "idioms": idioms,
     "tasks": tasks,
     "more": more,
     "ladder": ladder,
@@ -217,11 +241,7 @@ def register(commands: Any) -> None:
 
 def documents(root: Path) -> list[Path]:
     """The documents that may hold generated tables, in a fixed order."""
-    candidates = (
-        root / "README.md",
-        *sorted((root / "docs").glob("*.md")),
-        *sorted((root / "docs" / "exercises").rglob("*.md")),
-    )
+    candidates = (root / "README.md", *sorted((root / "docs").rglob("*.md")))
     return [path for path in candidates if path.is_file()]
 
 

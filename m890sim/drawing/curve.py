@@ -184,7 +184,7 @@ def _ticks(low: float, high: float, height: float) -> list[float]:
     unit = height / math.log(high / low)
     least = math.floor(math.log10(low))
     powers = range(least, math.ceil(math.log10(high)) + 1)
-    for factors in ((1,), (2, 5), (3, 7), (1.5,)):
+    for factors in ((1,), (2, 5), (3, 7), (1.5,), (1.2,)):
         for power in powers:
             for factor in factors:
                 value = factor * 10.0**power

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from m890sim.isa import OPS, OpSpec
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import is_default
+from m890sim.language.advice import called, mentions, remedy
 from m890sim.language.expressions import Expressions, Names
 from m890sim.language.report import Report
 from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS
@@ -52,7 +53,7 @@ class Calls(Expressions):
             self._poison(node)
             return None
         if not isinstance(call.func, ast.Name):
-            self.refuse(call.func)
+            self._method(call)
             return None
         name = call.func.id
         if name in DECLARATIONS or (name in FUNCTIONS and name not in OPS):
@@ -75,6 +76,28 @@ class Calls(Expressions):
         pairs = self._settings(row, keywords) if row else ()
         return ir.Instr(name, operands, pairs, self.notes(node), self.loc(node))
 
+    def _method(self, call: ast.Call) -> None:
+        """Reports a call of something behind a dot, as in `np.add(a, a, b)` or `a.fill(0)`."""
+        name = called(call)
+        arguments = [shown(ast.unparse(argument), 48) for argument in call.args]
+        if isinstance(call.func, ast.Attribute) and mentions(call.func.value, self.names.here):
+            arguments.insert(0, shown(ast.unparse(call.func.value), 48))
+        row = OPS.get(name)
+        if not isinstance(call.func, ast.Attribute):
+            self.refuse(call.func)
+            return
+        if row is not None:
+            fits = len(arguments) == sum(not operand.keyword for operand in row.operands)
+            text = f"{name}({', '.join(arguments)})" if fits else row.signature
+            advice = f"write `{text}`: instructions are called by their names"
+        else:
+            advice = remedy(name, arguments, True)
+        if not advice:
+            self.refuse(call.func)
+            return
+        found = f"`{shown(ast.unparse(call.func), 40)}` is not part of the language"
+        self.report.add("E104", f"{found}; {advice}", self.loc(call))
+
     def _settings(
         self, row: OpSpec, keywords: dict[str, ast.expr]
     ) -> tuple[tuple[str, ir.Keyword], ...]:
@@ -84,6 +107,7 @@ class Calls(Expressions):
             + [s.name for s in row.settings]
             + ["engine"]
         )
+        offered = [name for name in names if name != "engine" or len(row.engines) > 1]
         for key, value in keywords.items():
             if key not in names:
                 positional = [o.name for o in row.operands if not o.keyword]
@@ -91,7 +115,7 @@ class Calls(Expressions):
                     found = f"`{key}` of {row.name} is written with its name"
                     self.report.add("E207", f"{found}; write {row.signature}", self.loc(value))
                 else:
-                    self._unknown_keyword(row.name, key, tuple(names), value)
+                    self._unknown_keyword(row.name, key, tuple(offered), value)
         pairs: list[tuple[str, ir.Keyword]] = []
         for operand in row.operands:
             if operand.keyword and operand.name in keywords:

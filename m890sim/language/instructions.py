@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from m890sim import isa
+from m890sim.chip import M890
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form
 from m890sim.kernel.printer import print_operand
 from m890sim.kernel.transform import name_of
+from m890sim.language.advice import remedy
 from m890sim.language.report import HOLE
 from m890sim.language.reserved import MAX_QUEUE
 from m890sim.language.scalars import ScalarChecker
 from m890sim.language.scopes import KINDS, TUNABLE, Binding
 from m890sim.messages import shown
 
+_QUEUES = M890.dma_queues
 _SPACES = {"sram": "SRAM", "acc": "ACC", "hbm": "HBM"}
 
 
@@ -61,7 +64,10 @@ class Instructions:
         row = isa.OPS.get(stmt.op)
         if row is None:
             if stmt.op not in self.report.unknown:
-                hint = self.report.suggest(stmt.op, isa.OPS) or "; `m890 isa` lists them"
+                texts = [shown(print_operand(value), 48) for value in stmt.operands]
+                advice = remedy(stmt.op, texts)
+                hint = f"; {advice}" if advice else self.report.suggest(stmt.op, isa.OPS)
+                hint = hint or "; `m890 isa` lists them, and the language has no functions"
                 self.report.add("E205", f"`{shown(stmt.op)}` is no instruction{hint}", stmt.loc)
             return []
         positional = [operand for operand in row.operands if not operand.keyword]
@@ -146,8 +152,9 @@ class Instructions:
             return
         form = self.scalars.integer(value, loc, TUNABLE, what, "E217")
         if form.value is not None and not 0 <= form.value <= MAX_QUEUE:
-            found = f"{what} is {form.value}, queues have the numbers 0 to {MAX_QUEUE}"
-            self.report.add("E217", f"{found}; use one of these", place)
+            found = f"{what} is {form.value}, no chip has more than queues 0 to {MAX_QUEUE}"
+            few = f"how many there are depends on the chip: m890 has 0 to {_QUEUES - 1}"
+            self.report.add("E217", f"{found}; {few}, `m890 chips` lists others", place)
 
     def _operand(
         self, row: isa.OpSpec, spec: isa.Operand, value: ir.Operand, stmt: ir.Instr
