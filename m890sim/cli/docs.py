@@ -91,6 +91,27 @@ def idioms() -> str:
     return show.markdown(["name", "lines", "note"], rows)
 
 
+def slots() -> str:
+    """Cycles of the kernels `ring` and `two_slots` of docs/language.md."""
+    from m890sim.chip import CHIPS
+    from m890sim.language import parse
+    from m890sim.timing import simulate_program
+
+    text = (find_root() / "docs" / "language.md").read_text("utf-8")
+    kernels = {
+        kernel.name: kernel for kernel in map(parse, re.findall(r"```python\n(.*?)```", text, re.S))
+    }
+    rows = []
+    for name, length in (("m890", 4096), ("m890-mini", 1024)):
+        cycles = [
+            simulate_program(kernels[kernel], CHIPS[name], {"T": length}, {}).cycles
+            for kernel in ("ring", "two_slots")
+        ]
+        times = f"{cycles[0] / cycles[1]:.2f}x"
+        rows.append([name, str(length), *map(show.count, cycles), times])
+    return show.markdown(["chip", "T", "`ring`, cycles", "`two_slots`, cycles", "faster"], rows)
+
+
 def tasks() -> str:
     """Every case of every task."""
     from m890sim.cli.case_tables import case_rows
@@ -209,6 +230,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "codes": codes,
     "warnings": warnings,
     "idioms": idioms,
+    "slots": slots,
     "tasks": tasks,
     "more": more,
     "ladder": ladder,
