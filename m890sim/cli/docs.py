@@ -165,6 +165,41 @@ def levels() -> str:
     return markdown_levels()
 
 
+def level_ladders() -> str:
+    """The ladders of the levels on two presets."""
+    from m890sim.cli.levels import markdown_level_ladders
+
+    return markdown_level_ladders()
+
+
+def worked() -> str:
+    """A run of vector_add, instruction by instruction, as it is added up by hand."""
+    from m890sim.cli.worked import markdown_worked
+
+    return markdown_worked()
+
+
+def steps() -> str:
+    """The exercises."""
+    from m890sim.cli.exercise_tables import step_rows
+
+    return show.markdown(*step_rows())
+
+
+def drawn() -> str:
+    """What a student gets of their own."""
+    from m890sim.cli.exercise_tables import drawn_rows
+
+    return show.markdown(*drawn_rows())
+
+
+def solutions() -> str:
+    """What the model solutions of the exercises take."""
+    from m890sim.cli.exercise_tables import solution_rows
+
+    return show.markdown(*solution_rows())
+
+
 def lessons() -> str:
     """What each level computes, and what there is to learn."""
     from m890sim.cli.levels import lesson_rows
@@ -200,6 +235,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "more": more,
     "ladder": ladder,
     "levels": levels,
+    "level-ladders": level_ladders,
+    "worked": worked,
+    "steps": steps,
+    "drawn": drawn,
+    "solutions": solutions,
     "lessons": lessons,
     "lengths": lengths,
     "bounds": bounds,
