@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import options, show
 from m890sim.cli.profile import fit_last, run_of
+from m890sim.cli.settings import add_set_option
 
 if TYPE_CHECKING:
     from m890sim.profile.compare import Comparison
@@ -29,6 +30,8 @@ def register(commands: Any) -> None:
     parser.add_argument("--task", metavar="TASK", help=options.TASK)
     parser.add_argument("--case", metavar="CASE", help=options.CASE)
     parser.add_argument("--chip", metavar="CHIP", default="m890", help=options.CHIP)
+    add_set_option(parser, kernel="A")
+    add_set_option(parser, "--set-b", "B")
     parser.add_argument("--all", action="store_true", help="show every line")
     parser.add_argument(
         "--html", metavar="FILE", type=Path, help="write both side by side as one HTML file here"
@@ -46,7 +49,7 @@ def _compare(args: argparse.Namespace) -> int:
     if args.kernel == args.other == STDIN:
         raise M890Error("standard input holds one kernel; give the other as a file")
     kernel, source, task, case = run_of(args)
-    args.kernel, args.task = args.other, args.task or task.name
+    args.kernel, args.task, args.settings = args.other, args.task or task.name, args.settings_b
     other, text, _, _ = run_of(args)
     first = profile_kernel(kernel, case, args.chip, source=source)
     second = profile_kernel(other, case, args.chip, source=text)

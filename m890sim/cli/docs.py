@@ -91,6 +91,27 @@ def idioms() -> str:
     return show.markdown(["name", "lines", "note"], rows)
 
 
+def slots() -> str:
+    """Cycles of the kernels `ring` and `two_slots` of docs/language.md."""
+    from m890sim.chip import CHIPS
+    from m890sim.language import parse
+    from m890sim.timing import simulate_program
+
+    text = (find_root() / "docs" / "language.md").read_text("utf-8")
+    kernels = {
+        kernel.name: kernel for kernel in map(parse, re.findall(r"```python\n(.*?)```", text, re.S))
+    }
+    rows = []
+    for name, length in (("m890", 4096), ("m890-mini", 1024)):
+        cycles = [
+            simulate_program(kernels[kernel], CHIPS[name], {"T": length}, {}).cycles
+            for kernel in ("ring", "two_slots")
+        ]
+        times = f"{cycles[0] / cycles[1]:.2f}x"
+        rows.append([name, str(length), *map(show.count, cycles), times])
+    return show.markdown(["chip", "T", "`ring`, cycles", "`two_slots`, cycles", "faster"], rows)
+
+
 def tasks() -> str:
     """Every case of every task."""
     from m890sim.cli.case_tables import case_rows
@@ -156,6 +177,41 @@ def levels() -> str:
     return markdown_levels()
 
 
+def level_ladders() -> str:
+    """The ladders of the levels on two presets."""
+    from m890sim.cli.levels import markdown_level_ladders
+
+    return markdown_level_ladders()
+
+
+def worked() -> str:
+    """A run of vector_add, instruction by instruction, as it is added up by hand."""
+    from m890sim.cli.worked import markdown_worked
+
+    return markdown_worked()
+
+
+def steps() -> str:
+    """The exercises."""
+    from m890sim.cli.exercise_tables import step_rows
+
+    return show.markdown(*step_rows())
+
+
+def drawn() -> str:
+    """What a student gets of their own."""
+    from m890sim.cli.exercise_tables import drawn_rows
+
+    return show.markdown(*drawn_rows())
+
+
+def solutions() -> str:
+    """What the model solutions of the exercises take."""
+    from m890sim.cli.exercise_tables import solution_rows
+
+    return show.markdown(*solution_rows())
+
+
 def lessons() -> str:
     """What each level computes, and what there is to learn."""
     from m890sim.cli.levels import lesson_rows
@@ -186,10 +242,16 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "codes": codes,
     "warnings": warnings,
     "idioms": idioms,
+    "slots": slots,
     "tasks": tasks,
     "more": more,
     "ladder": ladder,
     "levels": levels,
+    "level-ladders": level_ladders,
+    "worked": worked,
+    "steps": steps,
+    "drawn": drawn,
+    "solutions": solutions,
     "lessons": lessons,
     "lengths": lengths,
     "bounds": bounds,

@@ -80,7 +80,7 @@ def run_of(args: argparse.Namespace) -> tuple[Kernel, str | None, Task, Case]:
     from m890sim.judge import check_fits
 
     chip = get_chip(args.chip)
-    kernel = load(args.kernel, chip, getattr(args, "settings", ()))
+    kernel = load(args.kernel, chip, args.settings)
     task, _ = task_of(kernel, args.kernel, args.task)
     case = task.case(args.case) if args.case else task.cases[0]
     check_fits(kernel, task)

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 MOST_DIGITS = 20  # more is beyond every limit, and Python refuses to read thousands
 
 
-def add_set_option(parser: argparse.ArgumentParser) -> None:
-    """The option of commands that read a kernel."""
+def add_set_option(
+    parser: argparse.ArgumentParser, flag: str = "--set", kernel: str = "the kernel"
+) -> None:
+    """The option of commands that read a kernel; `settings`, or `settings_x` of `--set-x`."""
     parser.add_argument(
-        "--set",
+        flag,
         metavar="NAME=N",
         action="append",
         default=[],
-        dest="settings",
-        help="give a Tunable of the kernel another value; may be given again; the file stays",
+        dest=flag.removeprefix("--").replace("set", "settings", 1).replace("-", "_"),
+        help=f"give a Tunable of {kernel} another value; may be given again; the file stays",
     )
 
 

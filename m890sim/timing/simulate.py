@@ -343,7 +343,8 @@ def _too_many(limits: Limits) -> LimitError:
     return LimitError(
         "E505",
         f"the launch dispatches more than {limits.instructions} instructions; "
-        "use larger tiles or a smaller case, or raise Limits.instructions",
+        "use larger tiles or a smaller case, or give more from Python: "
+        "limits=Limits(instructions=...)",
     )
 
 
@@ -357,8 +358,8 @@ def _raise_for(status: int, limits: Limits) -> None:
         raise LimitError(
             "E506",
             f"the launch runs through more than {work_limit(limits)} loop trips, operations on "
-            "integers (eight count as one) and HBM windows; use fewer, larger steps, or raise "
-            "Limits.instructions",
+            "integers (eight count as one) and HBM windows; use fewer, larger steps, or give "
+            "more from Python: limits=Limits(instructions=...)",
         )
     if status == engine.CALENDAR_FULL:
         raise LimitError(

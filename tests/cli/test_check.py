@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from m890sim.bind import bind
 from m890sim.chip import get_chip
 from m890sim.cli import main
 from m890sim.cli.fit import fit
 from m890sim.errors import BindError
+from m890sim.kernel import print_kernel
+from m890sim.language import parse
 from m890sim.profile import profile_kernel
 from m890sim.workloads import KERNELS, get_task, load_kernel
 from tests.cli.kernels import SMALL, with_queues
+from tests.generators import random_program
 
 Capture = pytest.CaptureFixture[str]
 
@@ -182,3 +189,33 @@ def test_warnings_of_a_chip_need_no_task_where_nothing_is_given_at_launch(
     path.write_text(text.replace("R - i", "64 - i").replace("B, C, ", "B, 64, "), encoding="utf-8")
     assert main(["check", str(path), "--chip", "m890"]) == 0
     assert "W201" in capsys.readouterr().err
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10_000), queues=st.integers(1, 4), share=st.sampled_from([1, 8, 64]))
+def test_generated_kernel_fits_exactly_where_it_can_be_launched(
+    seed: int, queues: int, share: int
+) -> None:
+    program = random_program(seed)
+    kernel = parse(print_kernel(program.kernel))
+    sram, acc = (max(64, n // share) for n in (program.chip.sram_bytes, program.chip.acc_bytes))
+    banks = max(1, program.chip.sram_banks // share)
+    chip = replace(
+        program.chip,
+        dma_queues=queues,
+        sram_banks=banks,
+        sram_bytes=sram // banks * banks,
+        acc_bytes=acc,
+    )
+    case = SimpleNamespace(name="case", symbols=program.symbols, tables=program.tables)
+    found = fit(kernel, chip, [case])
+    try:
+        launch = bind(kernel, chip).launch(program.symbols, program.tables)
+    except BindError as error:
+        assert not found.cases[0].fits
+        assert error.code in {finding.code for finding in found.findings}
+    else:
+        assert found.cases[0].fits and not found.findings
+        free = [phase["sram_free"] for phase in found.cases[0].phases]
+        assert len(free) == len(kernel.phases) and min(free, default=0) >= 0
+        assert launch.places.size

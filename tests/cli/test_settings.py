@@ -10,6 +10,7 @@ import pytest
 from m890sim.chip import get_chip
 from m890sim.cli import main
 from m890sim.workloads import KERNELS, get_task, load_kernel, simulate
+from m890sim.workloads.fitting import with_tunables
 from tests.cli.kernels import SMALL
 
 Capture = pytest.CaptureFixture[str]
@@ -92,3 +93,12 @@ def test_judge_repeats_the_settings(capsys: Capture) -> None:
     assert main(given) == 0
     again = capsys.readouterr().out.split("To do it again: ")[1].split()
     assert "--set BR=8" in " ".join(again)
+
+
+def test_compare_sets_either_kernel(capsys: Capture) -> None:
+    case = get_task("vector_add").case(CASE)
+    given = ["compare", NAME, NAME, "--case", CASE, "--set", "BR=8", "--set-b", "BR=32", "--json"]
+    assert main(given) == 0
+    found = json.loads(capsys.readouterr().out)
+    kernels = [with_tunables(load_kernel(NAME), {"BR": value}) for value in (8, 32)]
+    assert found["cycles"] == [simulate(kernel, case).cycles for kernel in kernels]
