@@ -35,6 +35,7 @@ html_copy_source = False
 pygments_style, pygments_dark_style = "friendly", "monokai"
 html_theme_options = {"top_of_page_buttons": [], "navigation_with_keys": True}
 highlight_language = "none"
+smartquotes = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -90,8 +91,13 @@ def read_source(app: Sphinx, page: str, source: list[str]) -> None:
 def read_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Docstrings mark code by single backticks, as Markdown does."""
-    lines[:] = [_LITERAL.sub(r"``\1``", line) for line in lines]
+    """Docstrings mark code by single backticks, as Markdown does; errors get a paragraph."""
+    marked: list[str] = []
+    for line in lines:
+        if line.startswith("Raises:") and marked and marked[-1]:
+            marked.append("")
+        marked.append(_LITERAL.sub(r"``\1``", line))
+    lines[:] = marked
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:

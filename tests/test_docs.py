@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import architecture_plot, ladder_plot
+from benchmarks import architecture_plot, ladder_plot, machine_plot
 from m890sim.chip import get_chip
 from m890sim.cli import build_parser, main
 from m890sim.cli.docs import BLOCKS, blocks, documents, renew
@@ -80,8 +80,23 @@ def test_codes_table_lists_every_code() -> None:
 def test_links_lead_to_files(path: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text("utf-8"))
     local = [target for target in targets if "://" not in target]
-    missing = [target for target in local if not (path.parent / target).exists()]
-    assert not missing
+    missing = [target for target in local if not (path.parent / target).is_file()]
+    assert not missing  # the site has no pages for folders
+
+
+def anchors(text: str) -> set[str]:
+    """The names of a page's headings in links, as the repository's view makes them."""
+    fenced = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    titles = re.findall(r"^#+ (.+)$", fenced, re.M)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", PROSE, ids=name_of)
+def test_links_lead_to_headings(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for target, anchor in re.findall(r"\]\(([^)#\s:]*\.md|)#([^)]+)\)", text):
+        page = path.parent / target if target else path
+        assert anchor in anchors(page.read_text("utf-8")), f"{target}#{anchor}"
 
 
 def test_every_page_is_in_the_site_s_navigation() -> None:
@@ -184,3 +199,7 @@ def test_ladder_picture_is_fresh(golden: Callable[[Path, str], None]) -> None:
 
 def test_picture_of_the_layers_is_fresh(golden: Callable[[Path, str], None]) -> None:
     golden(ROOT / "docs" / "architecture.svg", architecture_plot.draw())
+
+
+def test_picture_of_the_machine_is_fresh(golden: Callable[[Path, str], None]) -> None:
+    golden(ROOT / "docs" / "machine.svg", machine_plot.draw(get_chip("m890")))
