@@ -59,6 +59,14 @@ def find_idiom(name: str, dotted: bool = False) -> Idiom | None:
     return (BY_NAME.get(f".{name}") if dotted else None) or BY_NAME.get(name)
 
 
+def written(node: ast.AST, most: int = 40) -> str:
+    """The text of a piece of syntax, on one line of at most so many characters."""
+    try:
+        return shown(ast.unparse(node), most)
+    except (ValueError, RecursionError):  # f-strings that Python itself cannot write down
+        return "..."
+
+
 def gives(node: ast.Call) -> bool:
     """Whether a call is of something that an instruction or an idiom does."""
     name, dotted = called(node), isinstance(node.func, ast.Attribute)
@@ -289,7 +297,7 @@ class AdviceWriter:
         return isinstance(node, ast.Name) and node.id in self.arrays
 
     def name(self, node: ast.expr) -> str:
-        return shown(ast.unparse(node), _TEXT)
+        return self.short(node)
 
     def value(self, node: ast.expr) -> str:
         """The text of a float. Raises: _NoWay for what no float is written as."""
@@ -298,8 +306,15 @@ class AdviceWriter:
             raise _NoWay
         inner = node.operand if isinstance(node, ast.UnaryOp) else node
         if isinstance(inner, ast.Constant) and type(inner.value) is int:
-            return f"{ast.unparse(node)}.0"
-        return shown(ast.unparse(node), _TEXT)
+            return f"{self.short(node)}.0"
+        return self.short(node)
+
+    def short(self, node: ast.expr) -> str:
+        """The text of an operand. Raises: _NoWay where it would make no readable line."""
+        text = written(node, _TEXT)
+        if text.endswith("..."):
+            raise _NoWay
+        return text
 
 
 def _is_product(node: ast.expr) -> bool:

@@ -6,7 +6,16 @@ import ast
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.language.advice import base_of, called, find_idiom, gives, mentions, remedy, write
+from m890sim.language.advice import (
+    base_of,
+    called,
+    find_idiom,
+    gives,
+    mentions,
+    remedy,
+    write,
+    written,
+)
 from m890sim.language.calls import Calls
 from m890sim.language.idioms import ABSENT, INTEGERS
 from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS
@@ -31,7 +40,7 @@ class Assignments(Calls):
     def _condition(self, node: ast.expr) -> ir.Expr:
         if not mentions(node, self.names.here):
             return self.expression(node)
-        found = f"the condition `{shown(ast.unparse(node), 40)}` asks for values in a tile"
+        found = f"the condition `{written(node)}` asks for values in a tile"
         remedy = "values never decide what runs: compute both sides and choose by a mask, as in "
         return self.hole("E204", f"{found}; {remedy}`where` of docs/language.md, Idioms", node)
 
@@ -63,7 +72,7 @@ class Assignments(Calls):
     def _tile_assignment(self, node: ast.stmt, target: ast.expr, value: ast.expr) -> None:
         """Reports an assignment of values to a tile: instructions write tiles."""
         writer = self.writer()
-        name = shown(ast.unparse(target), 48)
+        name = written(target, 48)
         tensor = base_of(target) in self.names.tensors
         place = writer.scratch() if tensor else name
         if tensor and isinstance(value, ast.Name) and value.id in self.names.here:
@@ -77,7 +86,7 @@ class Assignments(Calls):
         if base_of(value) in {*self.names.here, *self.names.tensors} and not isinstance(
             value, ast.Attribute
         ):
-            found = f"`{shown(ast.unparse(value), 40)}` cannot be assigned: a name is no copy"
+            found = f"`{written(value)}` cannot be assigned: a name is no copy"
         elif isinstance(value, ast.Constant | ast.Name | ast.Subscript):
             found = "a tile is not assigned to: an instruction fills it"
         else:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from m890sim.isa import OPS, OpSpec
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import is_default
-from m890sim.language.advice import called, mentions, remedy
+from m890sim.language.advice import called, mentions, remedy, written
 from m890sim.language.expressions import Expressions, Names
 from m890sim.language.report import Report
 from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS
@@ -79,9 +79,9 @@ class Calls(Expressions):
     def _method(self, call: ast.Call) -> None:
         """Reports a call of something behind a dot, as in `np.add(a, a, b)` or `a.fill(0)`."""
         name = called(call)
-        arguments = [shown(ast.unparse(argument), 48) for argument in call.args]
+        arguments = [written(argument, 48) for argument in call.args]
         if isinstance(call.func, ast.Attribute) and mentions(call.func.value, self.names.here):
-            arguments.insert(0, shown(ast.unparse(call.func.value), 48))
+            arguments.insert(0, written(call.func.value, 48))
         row = OPS.get(name)
         if not isinstance(call.func, ast.Attribute):
             self.refuse(call.func)
@@ -95,7 +95,7 @@ class Calls(Expressions):
         if not advice:
             self.refuse(call.func)
             return
-        found = f"`{shown(ast.unparse(call.func), 40)}` is not part of the language"
+        found = f"`{written(call.func)}` is not part of the language"
         self.report.add("E104", f"{found}; {advice}", self.loc(call))
 
     def _settings(
@@ -149,7 +149,7 @@ class Calls(Expressions):
     def _engine(self, row: OpSpec, node: ast.expr) -> str:
         if isinstance(node, ast.Name) and node.id in row.engines:
             return node.id
-        found = f"{row.name} cannot run on `{shown(ast.unparse(node))}`"
+        found = f"{row.name} cannot run on `{written(node)}`"
         remedy = f"its engines are: {', '.join(row.engines)}"
         self.report.add("E217", f"{found}; {remedy}", self.loc(node))
         return row.engines[0]

@@ -8,6 +8,7 @@ import re
 
 from m890sim.errors import LimitError
 from m890sim.kernel import ir
+from m890sim.language.advice import written
 from m890sim.language.comments import place_comments
 from m890sim.language.expressions import Names, expression_depth
 from m890sim.language.idioms import DTYPE_NAMES
@@ -273,7 +274,7 @@ class _Reader:
             found = f"the parameter `{shown(node.arg)}` has no annotation"
             whole = isinstance(default, ast.Constant) and type(default.value) is int
             if whole and default is not None:
-                remedy = f"write `{shown(node.arg, 40)}: Tunable = {ast.unparse(default)}`"
+                remedy = f"write `{shown(node.arg, 40)}: Tunable = {written(default)}`"
             else:
                 remedy = f'write one of {kinds} after a colon, as in `x: Tensor["T", "D"]`'
             self.report.add("E107", f"{found}; {remedy}", loc)
@@ -282,7 +283,7 @@ class _Reader:
         head = annotation.value if isinstance(annotation, ast.Subscript) else annotation
         kind = head.id if isinstance(head, ast.Name) else ""
         if kind not in ANNOTATIONS:
-            found = f"`{shown(ast.unparse(annotation))}` is no kind of parameter"
+            found = f"`{written(annotation)}` is no kind of parameter"
             hint = _kind_hint(head, default is not None) or (
                 f"use one of {kinds}{self.report.suggest(kind, ANNOTATIONS)}"
             )
@@ -391,7 +392,7 @@ class _Reader:
             _DIM.fullmatch(value) if isinstance(value, str) and len(value) <= DIMENSION else None
         )
         if match is None or keyword.iskeyword(match[1]):
-            found = f"`{shown(ast.unparse(node))}` is no dimension"
+            found = f"`{written(node)}` is no dimension"
             self.report.add(
                 "E107", f'{found}; write an integer, "NAME", "NAME + 1" or "NAME - 1"', loc
             )
