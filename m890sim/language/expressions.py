@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.language.advice import AdviceWriter, called, gives, mentions, remedy, write, written
 from m890sim.language.idioms import ABSENT, INTEGERS
@@ -138,6 +139,9 @@ class Expressions:
                 return self.hole(
                     "E104", "`...` is not part of the language; complete the code", node
                 )
+            if isinstance(value, str) and value.isidentifier() and len(value) < 40:
+                found = "a string cannot stand here"
+                return self.hole("E110", f"{found}; write {value} without quotes", node)
             kind = {str: "a string", bytes: "a string", complex: "a complex number"}.get(
                 type(value), f"`{value}`"
             )
@@ -180,6 +184,13 @@ class Expressions:
         if isinstance(node.func, ast.Attribute) and node.func.attr in INTEGERS:
             found = f"`{written(node.func)}` is not part of the language"
             return self.hole("E104", f"{found}; {INTEGERS[node.func.attr]}", node)
+        if isinstance(node.func, ast.Attribute):
+            name, found = node.func.attr, f"`{written(node.func)}` is not part of the language"
+            advice = remedy(name, (), True)
+            if name in OPS and not real:
+                advice = f"write {OPS[name].signature} on a line of its own"
+            if advice:
+                return self.hole("E104", f"{found}; {advice}", node)
         if not isinstance(node.func, ast.Name):
             return self.refuse(node.func)
         name = node.func.id

@@ -97,6 +97,18 @@ def _function(module: ast.Module, source: Source, report: Report) -> ast.Functio
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             found = "text outside the kernel is not part of the language"
             report.add("E106", f"{found}; write a comment, or a docstring inside the kernel", loc)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            report.unknown.add(name)
+            found = "a statement outside the kernel is not part of the language"
+            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            remedy = "compute it in the kernel"
+            if type(value) is int:
+                remedy = f"write a parameter, `{shown(name, 40)}: Tunable = {written(node.value)}`"
+            elif type(value) is float:
+                remedy = f"write the number where it is used, or a parameter `{shown(name, 40)}: "
+                remedy += "Scalar`"
+            report.add("E106", f"{found}; {remedy}", loc)
         else:
             found = "a statement outside the kernel is not part of the language"
             report.add("E106", f"{found}; move it into the kernel or delete it", loc)
