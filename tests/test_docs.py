@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import architecture_plot, ladder_plot
+from benchmarks import architecture_plot, ladder_plot, machine_plot
 from m890sim.chip import get_chip
 from m890sim.cli import build_parser, main
 from m890sim.cli.docs import BLOCKS, blocks, documents, renew
@@ -199,3 +199,7 @@ def test_ladder_picture_is_fresh(golden: Callable[[Path, str], None]) -> None:
 
 def test_picture_of_the_layers_is_fresh(golden: Callable[[Path, str], None]) -> None:
     golden(ROOT / "docs" / "architecture.svg", architecture_plot.draw())
+
+
+def test_picture_of_the_machine_is_fresh(golden: Callable[[Path, str], None]) -> None:
+    golden(ROOT / "docs" / "machine.svg", machine_plot.draw(get_chip("m890")))

@@ -147,6 +147,18 @@ def scripts() -> str:
     return markdown_scripts(find_root() / "docs" / "scripts")
 
 
+def findings() -> str:
+    """What a profile finds, and the remedies it speaks for."""
+    from m890sim.profile.findings import REASONS
+    from m890sim.profile.remedies import REMEDIES
+
+    rows = []
+    for reason, text in REASONS.items():
+        found = dict.fromkeys(one.text for one in REMEDIES if reason in one.reasons)
+        rows.append((f"`{reason}`", text, "; ".join(found) or "no edit computes less"))
+    return show.markdown(("finding", "what it means", "what it speaks for"), rows)
+
+
 def agents() -> str:
     """Every search agent."""
     from m890sim.agents.registry import AGENTS, DEFAULT_AGENT
@@ -163,6 +175,41 @@ def levels() -> str:
     from m890sim.cli.levels import markdown_levels
 
     return markdown_levels()
+
+
+def level_ladders() -> str:
+    """The ladders of the levels on two presets."""
+    from m890sim.cli.levels import markdown_level_ladders
+
+    return markdown_level_ladders()
+
+
+def worked() -> str:
+    """A run of vector_add, instruction by instruction, as it is added up by hand."""
+    from m890sim.cli.worked import markdown_worked
+
+    return markdown_worked()
+
+
+def steps() -> str:
+    """The exercises."""
+    from m890sim.cli.exercise_tables import step_rows
+
+    return show.markdown(*step_rows())
+
+
+def drawn() -> str:
+    """What a student gets of their own."""
+    from m890sim.cli.exercise_tables import drawn_rows
+
+    return show.markdown(*drawn_rows())
+
+
+def solutions() -> str:
+    """What the model solutions of the exercises take."""
+    from m890sim.cli.exercise_tables import solution_rows
+
+    return show.markdown(*solution_rows())
 
 
 def lessons() -> str:
@@ -200,11 +247,17 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "more": more,
     "ladder": ladder,
     "levels": levels,
+    "level-ladders": level_ladders,
+    "worked": worked,
+    "steps": steps,
+    "drawn": drawn,
+    "solutions": solutions,
     "lessons": lessons,
     "lengths": lengths,
     "bounds": bounds,
     "edits": edits,
     "agents": agents,
+    "findings": findings,
     "scripts": scripts,
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from m890sim.cli import options, show
 from m890sim.cli.case_tables import case_rows, level_rows, more_rows, other_rows
 from m890sim.cli.settings import add_set_option
+from m890sim.cli.withheld import check_kernel
 from m890sim.errors import M890Error, TaskError
 from m890sim.messages import shown
 
@@ -62,6 +63,7 @@ def load(name: str, chip: ChipSpec | str = "", settings: Sequence[str] = ()) -> 
     from m890sim.workloads import load_kernel
 
     if name != STDIN:
+        check_kernel(name)
         return with_settings(load_kernel(name, chip), settings)
     from m890sim.language import DEFAULT_LIMITS, parse
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import options, show
+from m890sim.cli.withheld import check_ladder, withheld_tasks
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -141,7 +142,11 @@ def _ladder(args: argparse.Namespace) -> int:
     from m890sim.workloads import TASKS, get_task
 
     chip = get_chip(args.chip)
-    tasks = [get_task(name) for name in dict.fromkeys(args.task or TASKS)]
+    for name in args.task:
+        check_ladder(name)
+    hidden = withheld_tasks()
+    names = dict.fromkeys(args.task or TASKS)
+    tasks = [get_task(name) for name in names if name not in hidden]
     found = {task.name: climb(task, chip, quiet=args.json) for task in tasks}
     if args.json:
         data = {name: [_as_data(rung) for rung in rungs] for name, rungs in found.items()}

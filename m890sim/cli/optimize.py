@@ -220,8 +220,9 @@ def _print(outcome: RunOutcome) -> None:
     out.print(
         f"\n{show.some(spent, 'evaluation')} of {show.count(plan.evaluations)} spent, {failed} of "
         f"them on kernels that failed. In {path}: best.py, evaluations.jsonl, result.json, "
-        "speedup.png, manifest.json"
+        "speedup.png, times.json, manifest.json"
     )
+    out.print(f"Step by step: {shlex.join(['m890', 'report', str(path)])}", soft_wrap=True)
     if outcome.interrupted:
         again = shlex.join(["m890", "optimize", "--resume", str(path)])
         # A command must stay one line, however narrow the terminal: it is copied.

@@ -84,9 +84,8 @@ function tables() {
     }
   });
   found.sort((a, b) => Math.abs(b[3] - b[2]) - Math.abs(a[3] - a[2]));
-  const body = fill(byId("causes"), ["engine", "what", "A", "B", "difference"], found.slice(0, 18).map(
+  fill(byId("causes"), ["engine", "what", "A", "B", "difference"], found.slice(0, 18).map(
     ([engine, cause, before, after]) => line([engine, cause], before, after)));
-  for (const row of body.rows) row.cells[1].className = "left";
 }
 const [before, after] = data.cycles;
 byId("title").textContent = data.kernels.join(" and ");
