@@ -35,6 +35,7 @@ html_copy_source = False
 pygments_style, pygments_dark_style = "friendly", "monokai"
 html_theme_options = {"top_of_page_buttons": [], "navigation_with_keys": True}
 highlight_language = "none"
+smartquotes = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -147,6 +147,18 @@ def scripts() -> str:
     return markdown_scripts(find_root() / "docs" / "scripts")
 
 
+def findings() -> str:
+    """What a profile finds, and the remedies it speaks for."""
+    from m890sim.profile.findings import REASONS
+    from m890sim.profile.remedies import REMEDIES
+
+    rows = []
+    for reason, text in REASONS.items():
+        found = dict.fromkeys(one.text for one in REMEDIES if reason in one.reasons)
+        rows.append((f"`{reason}`", text, "; ".join(found) or "no edit computes less"))
+    return show.markdown(("finding", "what it means", "what it speaks for"), rows)
+
+
 def agents() -> str:
     """Every search agent."""
     from m890sim.agents.registry import AGENTS, DEFAULT_AGENT
@@ -245,6 +257,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "bounds": bounds,
     "edits": edits,
     "agents": agents,
+    "findings": findings,
     "scripts": scripts,
 }
 

@@ -50,17 +50,24 @@ class Remedy:
         return sum(part.perform(used, weights) for part in self.parts)
 
 
+_SIZES = {
+    "double": "larger blocks",
+    "next": "another size of blocks",
+    "halve": "smaller blocks, and more of them",
+}
+
+
 def _remedies() -> Iterator[Remedy]:
     everything = EachPlace("remove_fence", again=True)
     yield Remedy(
         "no fences", ("fences",), "remove the fences: results are waited for", (everything,)
     )
-    for name in ("double", "next", "halve"):
+    for name in _SIZES:
         why = ("balance",) if name == "halve" else ("overhead", "bytes")
         yield Remedy(
             f"blocks {name}",
             why,
-            f"the sizes of blocks: {name}",
+            _SIZES[name],
             (EachPlace("set_tunable", ("", name)),),
         )
     for how in ("keep", "grow"):
@@ -87,7 +94,7 @@ def _remedies() -> Iterator[Remedy]:
         yield Remedy(
             f"order {order}",
             ("balance",),
-            f"work items in {order} order",
+            "work items in another order, or to whichever core is free",
             (EachPlace("set_order", order),),
         )
     for variable in range(4):
@@ -121,13 +128,13 @@ def _remedies() -> Iterator[Remedy]:
         yield Remedy(
             f"{slots} slots",
             ("slots", "serial"),
-            f"{slots} slots for tiles that are loaded: the next load does not wait for the reader",
+            "more slots for tiles that are loaded: the next load does not wait for the reader",
             (sink, EachPlace("set_slots", slots, only="loaded tile")),
         )
         yield Remedy(
             f"{slots} slots everywhere",
             ("slots",),
-            f"{slots} slots for every tile",
+            "more slots for every tile",
             (sink, EachPlace("set_slots", slots)),
         )
     yield Remedy(
@@ -201,7 +208,7 @@ def _remedies() -> Iterator[Remedy]:
         yield Remedy(
             f"tiles in {dtype}",
             ("arithmetic", "ports") if dtype == "bf16" else ("ports",),
-            f"keep tiles in {dtype}",
+            "another dtype for tiles that are neither loaded nor stored",
             (EachPlace("set_dtype", dtype, only="other tile"),),
         )
 

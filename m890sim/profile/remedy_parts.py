@@ -66,7 +66,8 @@ class EachPlace:
         return [
             edit
             for edit in used.legal_edits(self.name)
-            if self._means(kernel, edit) and (not self.only or self.only in kinds[edit.site])
+            if self._means(kernel, edit)
+            and (not self.only or self.only in kinds.get(edit.site, ()))
         ]
 
     def _means(self, kernel: ir.Kernel, edit: Edit) -> bool:
