@@ -59,6 +59,14 @@ def find_idiom(name: str, dotted: bool = False) -> Idiom | None:
     return (BY_NAME.get(f".{name}") if dotted else None) or BY_NAME.get(name)
 
 
+def written(node: ast.AST, most: int = 40) -> str:
+    """The text of a piece of syntax, on one line of at most so many characters."""
+    try:
+        return shown(ast.unparse(node), most)
+    except (ValueError, RecursionError):  # f-strings that Python itself cannot write down
+        return "..."
+
+
 def gives(node: ast.Call) -> bool:
     """Whether a call is of something that an instruction or an idiom does."""
     name, dotted = called(node), isinstance(node.func, ast.Attribute)
@@ -84,6 +92,8 @@ def remedy(name: str, arguments: Sequence[str] = (), dotted: bool = False) -> st
     idiom = find_idiom(name, dotted)
     if idiom is None:
         return ABSENT.get(name, "")
+    if len(arguments) == 1 and idiom.takes == ("dst", "a"):
+        arguments = [*arguments, *arguments]  # meant in place
     given = dict(zip(idiom.takes, arguments, strict=False))
     if len(arguments) != len(idiom.takes):
         given = {}
@@ -113,7 +123,10 @@ class AdviceWriter:
     def text(self, note: str = "") -> str:
         """The lines as advice, with what their scratch tiles are."""
         lines = ", ".join(f"`{line}`" for line in self.lines)
-        notes = [f"{name} is {what}" for name, what in self.legend.items()]
+        alike: dict[str, list[str]] = {}
+        for name, what in self.legend.items():
+            alike.setdefault(what, []).append(name)
+        notes = [f"{', '.join(names)}: {what}" for what, names in alike.items()]
         notes += [note] if note else []
         return f"write {lines}" + (f" ({'; '.join(notes)})" if notes else "")
 
@@ -197,6 +210,10 @@ class AdviceWriter:
         elif mentions(left, self.arrays):
             texts = self.operand(left), self.operand(right)
             self.emit(_BINARY[type(op)], target, *texts)
+        elif isinstance(op, ast.Div) and isinstance(right, ast.Call) and called(right) == "sqrt":
+            self.emit("rsqrt", target, self.operand(right.args[0], True))
+            if self.value(left) != "1.0":
+                self.emit("mul", target, target, self.value(left))
         elif isinstance(op, ast.Sub):
             self.emit("fma", target, self.operand(right), "-1.0", self.value(left))
         else:
@@ -275,6 +292,8 @@ class AdviceWriter:
         if self.is_leaf(node) and base_of(node) in self.tiles:
             return self.name(node)
         name = self.scratch()
+        if self.is_leaf(node) and base_of(node) in self.tensors:
+            self.legend[name] = "a tile of the piece's shape and dtype"
         self.into(node, name)
         return name
 
@@ -289,7 +308,15 @@ class AdviceWriter:
         return isinstance(node, ast.Name) and node.id in self.arrays
 
     def name(self, node: ast.expr) -> str:
-        return shown(ast.unparse(node), _TEXT)
+        """The text of a tile or tensor; of a tile with slices for its indices."""
+        if not isinstance(node, ast.Subscript) or base_of(node) not in self.tiles:
+            return self.short(node)
+        index = node.slice
+        parts = list(index.elts) if isinstance(index, ast.Tuple) else [index]
+        texts = [
+            self.short(part) if isinstance(part, ast.Slice) else _as_slice(part) for part in parts
+        ]
+        return f"{self.short(node.value)}[{', '.join(texts)}]"
 
     def value(self, node: ast.expr) -> str:
         """The text of a float. Raises: _NoWay for what no float is written as."""
@@ -298,8 +325,23 @@ class AdviceWriter:
             raise _NoWay
         inner = node.operand if isinstance(node, ast.UnaryOp) else node
         if isinstance(inner, ast.Constant) and type(inner.value) is int:
-            return f"{ast.unparse(node)}.0"
-        return shown(ast.unparse(node), _TEXT)
+            return f"{self.short(node)}.0"
+        return self.short(node)
+
+    def short(self, node: ast.expr) -> str:
+        """The text of an operand. Raises: _NoWay where it would make no readable line."""
+        text = written(node, _TEXT)
+        if text.endswith("..."):
+            raise _NoWay
+        return text
+
+
+def _as_slice(node: ast.expr) -> str:
+    """An index as the slice of one."""
+    text = written(node, 20)
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return f"{node.value}:{node.value + 1}"
+    return f"{text} : {text} + 1"
 
 
 def _is_product(node: ast.expr) -> bool:

@@ -6,11 +6,25 @@ import ast
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.language.advice import base_of, called, find_idiom, gives, mentions, remedy, write
+from m890sim.language.advice import (
+    base_of,
+    called,
+    find_idiom,
+    gives,
+    mentions,
+    remedy,
+    write,
+    written,
+)
 from m890sim.language.calls import Calls
-from m890sim.language.idioms import ABSENT, INTEGERS
-from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS
+from m890sim.language.idioms import ABSENT, DTYPE_NAMES, INTEGERS
+from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS, RESERVED
 from m890sim.messages import shown
+
+
+def free(name: str) -> str:
+    """A name for messages that proposes no word of the language."""
+    return f"{name}_tile" if name in RESERVED else shown(name, 48)
 
 
 class Assignments(Calls):
@@ -28,10 +42,34 @@ class Assignments(Calls):
         literal = isinstance(value, ast.Constant) and type(value.value) in (int, float)
         return (literal and target.id in self.names.here) or self._is_tile_value(value)
 
+    def _misdeclared(self, name: str, space: str, call: ast.Call) -> bool:
+        """Reports a declaration with a tuple for its shape, or with names for its arguments."""
+        keywords = {keyword.arg or "": keyword.value for keyword in call.keywords}
+        first = call.args[0] if call.args else keywords.get("shape")
+        shape, rest = [*call.args[:2]], [*call.args[2:]]
+        if isinstance(first, ast.Tuple | ast.List):
+            shape, rest = list(first.elts), [*call.args[1:]]
+        named = [keywords[key] for key in ("rows", "cols", "columns") if key in keywords]
+        dtypes = [*rest, *([keywords["dtype"]] if "dtype" in keywords else [])]
+        usual = (
+            not named and "dtype" not in keywords and not isinstance(first, ast.Tuple | ast.List)
+        )
+        if usual or space == "hbm":
+            return False
+        sizes = [written(each) for each in (*shape, *named)] or ["rows", "columns"]
+        dtype = [written(each) for each in dtypes] if space == "sram" else []
+        dtype = [DTYPE_NAMES.get(each.split(".")[-1], each) for each in dtype]
+        others = [f"{key}={written(keywords[key])}" for key in ("slots", "at") if key in keywords]
+        dtype = dtype or (["bf16"] if space == "sram" else [])
+        text = f"{shown(name, 40)} = {space}({', '.join([*sizes, *dtype, *others])})"
+        found = f"`{shown(name, 40)}` is declared with names or a tuple for its arguments"
+        self.report.add("E108", f"{found}; write `{text}`", self.loc(call))
+        return True
+
     def _condition(self, node: ast.expr) -> ir.Expr:
         if not mentions(node, self.names.here):
             return self.expression(node)
-        found = f"the condition `{shown(ast.unparse(node), 40)}` asks for values in a tile"
+        found = f"the condition `{written(node)}` asks for values in a tile"
         remedy = "values never decide what runs: compute both sides and choose by a mask, as in "
         return self.hole("E204", f"{found}; {remedy}`where` of docs/language.md, Idioms", node)
 
@@ -63,35 +101,46 @@ class Assignments(Calls):
     def _tile_assignment(self, node: ast.stmt, target: ast.expr, value: ast.expr) -> None:
         """Reports an assignment of values to a tile: instructions write tiles."""
         writer = self.writer()
-        name = shown(ast.unparse(target), 48)
+        name = free(written(target, 48))
         tensor = base_of(target) in self.names.tensors
         place = writer.scratch() if tensor else name
-        if tensor and isinstance(value, ast.Name) and value.id in self.names.here:
+        new = not self._of_arrays(target)
+        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Subscript):
+            known = False
+        elif tensor and isinstance(value, ast.Name) and value.id in self.names.here:
             writer.legend.clear()
             place = value.id
             known = True
         else:
-            known = write(writer, value, place)
+            target_text = place
+            if not tensor and isinstance(target, ast.Subscript):
+                target_text = writer.name(target)
+            known = write(writer, value, target_text)
         if tensor:
             writer.lines.append(f"store({name}, {place})")
         if base_of(value) in {*self.names.here, *self.names.tensors} and not isinstance(
             value, ast.Attribute
         ):
-            found = f"`{shown(ast.unparse(value), 40)}` cannot be assigned: a name is no copy"
-        elif isinstance(value, ast.Constant | ast.Name | ast.Subscript):
+            found = f"`{written(value)}` cannot be assigned: a name is no copy"
+        elif not mentions(value, {*self.names.here, *self.names.tensors}):
             found = "a tile is not assigned to: an instruction fills it"
         else:
             found = self.working(value)
         code = "E108" if isinstance(value, ast.Call) else "E204"
-        new = not self._of_arrays(target)
         kind = f"sram({writer.shape}, {writer.dtype})"
         declare = f"declare `{name} = {kind}` first, then " if new else ""
         self._poison_new(node)
+        if isinstance(target, ast.Name) and new:
+            self.names.here.add(name)  # meant as a tile: what follows is read so
         if known:
             self.report.add(code, f"{found}; {declare}{writer.text()}", self.loc(value))
             return
         advice = ""
-        if isinstance(value, ast.Call):
+        if isinstance(value, ast.IfExp) and not mentions(value.test, self.names.here):
+            branches = [f"`copy({name}, {written(each)})`" for each in (value.body, value.orelse)]
+            advice = f"write `if {written(value.test)}:` with {branches[0]} in it, "
+            advice += f"and {branches[1]} below `else:`"
+        elif isinstance(value, ast.Call):
             advice = remedy(called(value), (), isinstance(value.func, ast.Attribute))
             row = OPS.get(called(value))
             if row is not None and not advice:
@@ -108,10 +157,19 @@ class Assignments(Calls):
     def _call_assignment(self, node: ast.Assign, name: str, call: ast.Call) -> None:
         """Reports the assignment of a call that gives no integer and is of no tile."""
         function = called(call)
+        idiom = find_idiom(function)
+        if idiom is not None and idiom.takes == ("dst",):
+            lines = remedy(function, [free(name)])
+            found = f"`{shown(function)}(...)` gives no value"
+            declare = f"declare `{free(name)} = sram(rows, columns, f32)` first, then {lines}"
+            self.report.add("E108", f"{found}; {declare}", self.loc(call))
+            self._poison_new(node)
+            self.names.here.add(name)
+            return
         known = (*DECLARATIONS, *FUNCTIONS)
         hint = self.report.suggest(function, known)
         advice = INTEGERS.get(function) or ABSENT.get(function)
-        if advice is None and find_idiom(function) is not None:
+        if advice is None and idiom is not None:
             advice = f"declare the tile `{shown(name)}` first, then {remedy(function)}"
         if advice is None:
             advice = f"what can is {', '.join(known)}{hint}"

@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.language.advice import AdviceWriter, called, gives, mentions, remedy, write
+from m890sim.language.advice import AdviceWriter, called, gives, mentions, remedy, write, written
 from m890sim.language.idioms import ABSENT, INTEGERS
 from m890sim.language.report import HOLE, Report
 from m890sim.language.source import Source
@@ -138,6 +139,9 @@ class Expressions:
                 return self.hole(
                     "E104", "`...` is not part of the language; complete the code", node
                 )
+            if isinstance(value, str) and value.isidentifier() and len(value) < 40:
+                found = "a string cannot stand here"
+                return self.hole("E110", f"{found}; write {value} without quotes", node)
             kind = {str: "a string", bytes: "a string", complex: "a complex number"}.get(
                 type(value), f"`{value}`"
             )
@@ -178,8 +182,15 @@ class Expressions:
 
     def _call(self, node: ast.Call, real: bool) -> ir.Expr:
         if isinstance(node.func, ast.Attribute) and node.func.attr in INTEGERS:
-            found = f"`{shown(ast.unparse(node.func), 40)}` is not part of the language"
+            found = f"`{written(node.func)}` is not part of the language"
             return self.hole("E104", f"{found}; {INTEGERS[node.func.attr]}", node)
+        if isinstance(node.func, ast.Attribute):
+            name, found = node.func.attr, f"`{written(node.func)}` is not part of the language"
+            advice = remedy(name, (), True)
+            if name in OPS and not real:
+                advice = f"write {OPS[name].signature} on a line of its own"
+            if advice:
+                return self.hole("E104", f"{found}; {advice}", node)
         if not isinstance(node.func, ast.Name):
             return self.refuse(node.func)
         name = node.func.id
@@ -248,13 +259,13 @@ class Expressions:
     def working(self, node: ast.expr) -> str:
         """What is wrong with an expression on tiles, in words."""
         if isinstance(node, ast.Call):
-            name = shown(ast.unparse(node.func), 40)
+            name = written(node.func)
             if not gives(node):
                 return f"`{name}(...)` is not part of the language"
             return f"`{name}(...)` gives no value: an instruction leaves its result in a tile"
         if isinstance(node, ast.Attribute):
-            return f"`{shown(ast.unparse(node), 40)}` is not part of the language"
-        return f"`{shown(ast.unparse(node), 40)}` works on tiles, and tiles have no operators"
+            return f"`{written(node)}` is not part of the language"
+        return f"`{written(node)}` works on tiles, and tiles have no operators"
 
     def _computed(self, node: ast.expr) -> ir.Name:
         """Reports an operand that must first be computed into a tile."""
@@ -303,7 +314,7 @@ class Expressions:
         if isinstance(node, ast.Slice):
             return self.slice(node)
         found = f"`{shown(name)}` has an index that is no slice"
-        at = shown(ast.unparse(node), 24)
+        at = written(node, 24)
         plain = isinstance(node, ast.Constant | ast.Name)
         example = f"`{at} : {at} + 1`" if plain else "`start : stop`"
         self.hole("E109", f"{found}; a piece of a tile is written with slices: {example}", node)

@@ -324,7 +324,8 @@ IDIOMS = (
             "fma(i, i, -1.0, 64.0)",
         ),
         ("i",),
-        "t is square, 64 stands for its size; an input of 0, 1, 2, ... is cheaper",
+        "t is square, 64 stands for its size; an input of 0, 1, 2, ... is cheaper; pieces of "
+        "tensors need no offsets: x[i * B : i * B + B, :]",
     ),
     Idiom(("zeros", "zeros_like", "zero", "clear"), ("fill(dst, 0.0)",), ("dst",)),
     Idiom(("ones", "ones_like"), ("fill(dst, 1.0)",), ("dst",)),
@@ -447,3 +448,16 @@ DTYPE_NAMES = {
 }
 
 BY_NAME = {name: idiom for idiom in IDIOMS for name in idiom.names}
+
+# Keywords of others, and what stands for them.
+_AXIS = "row_max and row_sum go along rows (axis 1), col_max and col_sum along columns (axis 0)"
+KEYWORDS = {
+    **dict.fromkeys(("axis", "dim"), _AXIS),
+    **dict.fromkeys(("keepdims", "keepdim"), "leave it out: a result keeps its two dimensions"),
+    **dict.fromkeys(("transpose_b", "trans_b"), "write `.T` behind the right operand"),
+    **dict.fromkeys(("transpose_a", "trans_a"), "write `.T` behind the left operand"),
+    **dict.fromkeys(("mask", "where"), "slice the pieces to the rows that there are: `a[:rows]`"),
+    "out": "the result is the first operand",
+    **dict.fromkeys(("acc", "accum", "beta"), "write accumulate=True"),
+    "dtype": "the result has the dtype of its tile; copy converts",
+}

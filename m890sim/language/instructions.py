@@ -168,7 +168,7 @@ class Instructions:
                     f"`{shown(print_operand(value))}` is no tile, "
                     f"`{spec.name}` of {row.name} must be one"
                 )
-                self.report.add("E204", f"{found}; fill a tile with the value first", loc)
+                self.report.add("E204", f"{found}; {_float_first(row, stmt)}", loc)
             else:
                 self.scalars.real(value, loc)
             return None
@@ -189,6 +189,8 @@ class Instructions:
                 f"`{spec.name}` of {row.name} must be {due}"
             )
             remedy = "load it into a tile first" if binding.kind in ("tensor", "hbm") else "use one"
+            if binding.kind == "scalar" and spec.spaces != ("hbm",):
+                remedy = _float_first(row, stmt)
             self.report.add(code, f"{found}; {remedy}", loc)
             return None
         if binding.space not in spec.spaces:
@@ -197,11 +199,7 @@ class Instructions:
                 f"`{shown(name)}` lies in {_SPACES[binding.space]}, "
                 f"`{spec.name}` of {row.name} must lie in {allowed}"
             )
-            remedy = (
-                "copy it over"
-                if "hbm" not in (binding.space, *spec.spaces)
-                else "use load and store"
-            )
+            remedy = _where_to(row, spec, binding.space)
             self.report.add("E208", f"{found}; {remedy}", loc)
         if isinstance(value, ir.TileRef):
             shape = self._tile_shape(value, binding, loc)
@@ -230,7 +228,11 @@ class Instructions:
                 f"`{shown(ref.tensor)}` has {len(tensor.dims)} dimensions, "
                 f"here it has {len(ref.index)} indices"
             )
-            self.report.add("E213", f"{found}; write one index or `:` for each", loc)
+            entries = [*ref.index, *[ir.FULL] * len(tensor.dims)][: len(tensor.dims)]
+            text = print_operand(ir.TensorRef(ref.tensor, tuple(entries)))
+            few = len(ref.index) < len(tensor.dims) and HOLE not in text and len(text) < 60
+            remedy = f"write `{shown(text)}`" if few else "write one index or `:` for each"
+            self.report.add("E213", f"{found}; {remedy}", loc)
             return self.forms.unknown(), self.forms.unknown()
         if ir.Name(HOLE) in ref.index:
             return self.forms.unknown(), self.forms.unknown()
@@ -378,3 +380,31 @@ class Instructions:
                 self.report.add(
                     "E209", f"{found}; declare both alike and convert with copy", piece.loc
                 )
+
+
+def _float_first(row: isa.OpSpec, stmt: ir.Instr) -> str:
+    """What to write where a float stands for an operand that must be a tile."""
+    if row.name in ("add", "mul", "max", "min") and len(stmt.operands) == 3:
+        dst, a, b = (shown(print_operand(value), 40) for value in stmt.operands)
+        if isinstance(stmt.operands[2], ir.TileRef):
+            return f"write the tile first: `{row.name}({dst}, {b}, {a})`"
+    if row.name == "sub" and len(stmt.operands) == 3:
+        dst, a, b = (shown(print_operand(value), 40) for value in stmt.operands)
+        return f"write `fma({dst}, {b}, -1.0, {a})`"
+    if row.name == "div":
+        return "write `recip(dst, b)`, then `mul(dst, dst, a)` with the float for a"
+    return "fill a tile with the value first"
+
+
+def _where_to(row: isa.OpSpec, spec: isa.Operand, space: str) -> str:
+    """How an operand that lies in the wrong memory gets to where it must be."""
+    if row.family == "dma" and "hbm" in (space, *spec.spaces):
+        order = "the tile first, then the tensor" if row.name == "load" else "the tensor first"
+        return f"{row.name}(dst, src) takes {order}"
+    if space == "hbm":
+        return "load it into a tile first"
+    if spec.role == "read":
+        return "copy it into a tile of sram(...) first"
+    if spec.spaces == ("acc",):
+        return "declare it with acc(rows, columns)"
+    return "load into a tile of sram(...), then copy"

@@ -8,6 +8,7 @@ import re
 
 from m890sim.errors import LimitError
 from m890sim.kernel import ir
+from m890sim.language.advice import written
 from m890sim.language.comments import place_comments
 from m890sim.language.expressions import Names, expression_depth
 from m890sim.language.idioms import DTYPE_NAMES
@@ -96,6 +97,18 @@ def _function(module: ast.Module, source: Source, report: Report) -> ast.Functio
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             found = "text outside the kernel is not part of the language"
             report.add("E106", f"{found}; write a comment, or a docstring inside the kernel", loc)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            report.unknown.add(name)
+            found = "a statement outside the kernel is not part of the language"
+            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            remedy = "compute it in the kernel"
+            if type(value) is int:
+                remedy = f"write a parameter, `{shown(name, 40)}: Tunable = {written(node.value)}`"
+            elif type(value) is float:
+                remedy = f"write the number where it is used, or a parameter `{shown(name, 40)}: "
+                remedy += "Scalar`"
+            report.add("E106", f"{found}; {remedy}", loc)
         else:
             found = "a statement outside the kernel is not part of the language"
             report.add("E106", f"{found}; move it into the kernel or delete it", loc)
@@ -273,7 +286,7 @@ class _Reader:
             found = f"the parameter `{shown(node.arg)}` has no annotation"
             whole = isinstance(default, ast.Constant) and type(default.value) is int
             if whole and default is not None:
-                remedy = f"write `{shown(node.arg, 40)}: Tunable = {ast.unparse(default)}`"
+                remedy = f"write `{shown(node.arg, 40)}: Tunable = {written(default)}`"
             else:
                 remedy = f'write one of {kinds} after a colon, as in `x: Tensor["T", "D"]`'
             self.report.add("E107", f"{found}; {remedy}", loc)
@@ -282,7 +295,7 @@ class _Reader:
         head = annotation.value if isinstance(annotation, ast.Subscript) else annotation
         kind = head.id if isinstance(head, ast.Name) else ""
         if kind not in ANNOTATIONS:
-            found = f"`{shown(ast.unparse(annotation))}` is no kind of parameter"
+            found = f"`{written(annotation)}` is no kind of parameter"
             hint = _kind_hint(head, default is not None) or (
                 f"use one of {kinds}{self.report.suggest(kind, ANNOTATIONS)}"
             )
@@ -391,7 +404,7 @@ class _Reader:
             _DIM.fullmatch(value) if isinstance(value, str) and len(value) <= DIMENSION else None
         )
         if match is None or keyword.iskeyword(match[1]):
-            found = f"`{shown(ast.unparse(node))}` is no dimension"
+            found = f"`{written(node)}` is no dimension"
             self.report.add(
                 "E107", f'{found}; write an integer, "NAME", "NAME + 1" or "NAME - 1"', loc
             )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import math
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.language.assignments import Assignments
+from m890sim.language.advice import written
+from m890sim.language.assignments import Assignments, free
 from m890sim.language.report import HOLE
 from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS, MAX_STAGE
 from m890sim.messages import shown
@@ -97,10 +99,9 @@ class Statements(Assignments):
             )
             if isinstance(target, ast.Tuple | ast.List):
                 found = "an assignment to several names"
-            self.report.add(
-                "E104", f"{found} is not part of the language; write `name = value`", self.loc(node)
-            )
-            self._poison(node)
+            each = "write `name = value`, one a line"
+            self.report.add("E104", f"{found} is not part of the language; {each}", self.loc(node))
+            self._poison_new(node)
             return None
         value, name = node.value, target.id
         if (
@@ -119,6 +120,15 @@ class Statements(Assignments):
                 return None
             self._call_assignment(node, name, value)
             return None
+        number = value.value if isinstance(value, ast.Constant) else None
+        if isinstance(number, float) and math.isfinite(number):
+            found = f"the float {written(value)} stands in an integer expression"
+            tile = f"`{free(name)} = sram(rows, 1, f32)`"
+            advice = f"write an integer, or, for values that change, declare {tile} and fill it"
+            self.report.add("E227", f"{found}; {advice}", self.loc(value))
+            self._poison_new(node)
+            self.names.here.add(name)
+            return None
         return ir.Let(name, self.expression(value), self.notes(node), self.loc(node))
 
     def _declaration(self, name: str, call: ast.Call, node: ast.Assign) -> ir.Stmt | None:
@@ -126,6 +136,10 @@ class Statements(Assignments):
         arguments = self._positional(call)
         keywords = self._keywords(call)
         if arguments is None or keywords is None:
+            self._poison(node)
+            return None
+        if self._misdeclared(name, space, call):
+            self.names.here.add(name)
             self._poison(node)
             return None
         dtype = "f32" if space == "acc" else ""
@@ -243,9 +257,10 @@ class Statements(Assignments):
                     order = "block"
             else:
                 found = "the order of work must be written as a string"
-                self.report.add(
-                    "E224", f"{found}; use one of {', '.join(ir.ORDERS)}", self.loc(value)
-                )
+                advice = f"use one of {', '.join(ir.ORDERS)}"
+                if isinstance(value, ast.Name) and value.id in ir.ORDERS:
+                    advice = f'write order="{value.id}"'
+                self.report.add("E224", f"{found}; {advice}", self.loc(value))
         if len(arguments) != variables or not arguments:
             found = f"cores has {len(arguments)} extents and {variables} loop variables"
             self.report.add("E108", f"{found}; write one extent for each variable", self.loc(call))

@@ -54,6 +54,11 @@ class RunReport:
         return sum(line["correct"] is False and "profile" not in line for line in self.lines)
 
     @property
+    def profiles(self) -> int:
+        """Evaluations that went into profiles, of kernels that were evaluated before."""
+        return sum("profile" in line for line in self.lines)
+
+    @property
     def curve(self) -> Speedups:
         """The speedup over the evaluations."""
         return Speedups(
@@ -80,6 +85,7 @@ class RunReport:
             "evaluations": plan.evaluations,
             "spent": len(self.lines),
             "failed": self.failed,
+            "profiles": self.profiles,
             "judged": self.judged,
             "speedup": self.speedup,
             "hidden_speedup": self.hidden,

@@ -191,7 +191,7 @@ def test_warnings_of_a_chip_need_no_task_where_nothing_is_given_at_launch(
     assert "W201" in capsys.readouterr().err
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10_000), queues=st.integers(1, 4), share=st.sampled_from([1, 8, 64]))
 def test_generated_kernel_fits_exactly_where_it_can_be_launched(
     seed: int, queues: int, share: int

@@ -24,7 +24,7 @@ def edited(folder: Path, value: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("value", [8, 32])
+@pytest.mark.parametrize("value", [32])
 def test_set_is_the_same_as_the_value_in_the_file(
     value: int, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -112,7 +112,8 @@ function steps() {
   });
   if (step >= 0) byId("step-" + step)?.classList.add("chosen");
 }
-const signedShare = (x) => (x < 0 ? "−" : "+") + Math.abs(100 * x).toFixed(1) + "%";
+const signedShare = (x) => (Math.abs(x) < 0.0005 ? "" : x < 0 ? "−" : "+") +
+  Math.abs(100 * x).toFixed(1) + "%";
 function select(number) {
   step = number;
   const one = data.lineage[number];
@@ -159,7 +160,7 @@ tiles(byId("tiles"), [
   [ratio(data.speedup), "over " + data.reference],
   [data.hidden_speedup === null ? "-" : ratio(data.hidden_speedup), "on hidden cases, as recorded"],
   [data.spent + " of " + data.evaluations, "evaluations spent"],
-  [count(data.failed), "of them failed"],
+  [count(data.failed), "of them failed" + (data.profiles ? ", " + data.profiles + " profiles" : "")],
   [data.best === null ? "-" : data.best, "evaluation of the best kernel"],
 ]);
 byId("standing").textContent = data.judged ? "" :
