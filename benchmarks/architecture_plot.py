@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.layers import FACADE, LAYERS, ROOT, STANDALONE, imports, modules, part_of
 
-LEFT, TOP, CELL, TEXT = 118, 92, 27, 400
+LEFT, TOP, CELL, SIZE = 118, 92, 27, 13
+LETTER = 7.4  # width of one, on average, in DejaVu Sans of that size
 INK, FAINT, GRID, DOT = "#1f2328", "#656d76", "#d8dee4", "#2f6feb"
 
 
@@ -48,7 +49,8 @@ def draw() -> str:
     middle = {part: LEFT + CELL * (n + 0.5) for n, part in enumerate(layers)}
     row = {part: TOP + CELL * (n + 0.5) for n, part in enumerate(layers)}
     right, bottom = LEFT + CELL * len(layers), TOP + CELL * len(layers)
-    width, height = right + 70 + TEXT, bottom + 34
+    longest = round(LETTER * max(len(LAYERS[part]) for part in layers))
+    width, height = right + 70 + longest, bottom + 34
     parts: list[str] = []
 
     def text(x: float, y: float, words: str, color: str = INK, **more: str) -> None:
@@ -84,7 +86,7 @@ def draw() -> str:
         FAINT,
     )
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    font = 'font-family="system-ui, \'DejaVu Sans\', sans-serif" font-size="13"'
+    font = f'font-family="system-ui, \'DejaVu Sans\', sans-serif" font-size="{SIZE}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>'
     background = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
     return "\n".join([head, background, *parts, "</svg>", ""])

@@ -90,6 +90,16 @@ class LanguageError(M890Error):
         super().__init__("\n".join(str(d) for d in self.diagnostics))
 
 
+# What is right and yet in vain: told by `m890 check`, refused by nothing. Stable, as the codes are.
+WARNINGS: dict[str, str] = {
+    "W101": "slots of a tile that let nothing overlap",
+    "W102": "a tile that nothing reads",
+    "W103": "a name that nothing uses",
+    "W104": "a loop with a single stage",
+    "W201": "tiles of one instruction in one bank of SRAM, on a chip and a case",
+    "W202": "slots of a tile that no core passes twice, on a chip and a case",
+}
+
 # Stable: a code is never given a second meaning. E1xx: the text. E2xx: names, types, shapes,
 # structure. E3xx: the kernel against a chip or a case. E4xx: while it runs. E5xx: limits on work.
 CODES: dict[str, str] = {

@@ -104,7 +104,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "evaluate": (
         m890sim.evaluate,
         {"kernel": KERNEL, "task": TASK, "chip": CHIP, **TINY}
-        | {"seed": 0, "rows": 1, "thorough": False, "progress": None},
+        | {"seed": 0, "rows": 1, "thorough": False, "progress": None, "limits": None},
     ),
     "define_task": (m890sim.define_task, OWN["OPTIONS"] | {"sampled": False, "limits": None}),
     "register_task": (m890sim.register_task, {"task": TASK, "replace_known": False}),
@@ -114,7 +114,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "execute": (
         m890sim.execute,
-        {"kernel": KERNEL, "case": CASE, "inputs": INPUTS, "seed": 0},
+        {"kernel": KERNEL, "case": CASE, "inputs": INPUTS, "seed": 0, "limits": None},
     ),
     "get_chip": (m890sim.get_chip, {"name": "m890"}),
     "get_task": (m890sim.get_task, {"name": "extend"}),
@@ -134,10 +134,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "simulate": (
         m890sim.simulate,
-        {"kernel": KERNEL, "case": CASE, "chip": CHIP, "trace": False},
+        {"kernel": KERNEL, "case": CASE, "chip": CHIP, "trace": False, "limits": None},
     ),
     "check": (language.check, {"kernel": KERNEL, "limits": language.DEFAULT_LIMITS}),
     "check_built": (language.check_built, {"kernel": KERNEL}),
+    "find_warnings": (language.find_warnings, {"kernel": KERNEL}),
     "language.load_kernel": (
         language.load_kernel,
         {"path": "no/such", "limits": language.DEFAULT_LIMITS},

@@ -266,6 +266,11 @@ def draw(groups: Groups, path: Path) -> None:
         panel.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda y, _: f"{y:g}x"))
         panel.grid(alpha=0.25)
         panel.set_xlabel("evaluations", fontsize=9)
+        # The bars stand beyond the last evaluation: no number may be read there.
+        limits = panel.get_xlim()
+        panel.set_xticks([tick for tick in panel.get_xticks() if 0 <= tick <= most])
+        panel.set_xlim(limits)
+        panel.axvline(most * 1.015, color="0.75", lw=0.8)
     panels.flat[0].set_ylabel("best verified speedup", fontsize=9)
     handles: dict[str, Any] = {}
     for panel in panels.flat[: len(groups)]:

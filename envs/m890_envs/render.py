@@ -1,4 +1,7 @@
-"""Pictures of a kernel being edited: its text with the hottest lines, a timeline of the engines."""
+"""Pictures of a kernel being edited: its text with the hottest lines; its engines, its speedup.
+
+Drawn with what reports are drawn with (m890sim.drawing).
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,19 @@ from typing import Any
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
-from m890_envs.font import HEIGHT, WIDTH, write_text
-from m890sim.drawing.lanes import last_core
+from m890sim.agents.picture import best_so_far
+from m890sim.drawing.canvas import Box, Canvas
+from m890sim.drawing.curve import Speedups, draw_curve, sparkline, speedup_text
+from m890sim.drawing.fonts import shortened
+from m890sim.drawing.lanes import (
+    NAMES,
+    ROW,
+    EngineLanes,
+    draw_lanes,
+    draw_lanes_key,
+    lanes_height,
+)
+from m890sim.drawing.palette import DARK
 from m890sim.errors import BindError, LimitError
 from m890sim.kernel import ir, print_kernel
 from m890sim.language import parse
@@ -20,16 +34,10 @@ from m890sim.workloads import simulate
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 HOTTEST = 5  # lines that are marked
-_TEXT, _GRID, _BACK, _LANE = (225, 228, 232), (70, 76, 86), (24, 27, 33), (38, 43, 51)
-_HELD = (190, 130, 40)
-_COLOURS = {
-    "dma": (86, 156, 214),
-    "matrix": (120, 200, 120),
-    "vector": (200, 120, 200),
-    "sfu": (230, 110, 100),
-}
-_LEGEND = "bright: working   dark: result under way   amber: held by an operand or a slot"
-_WIDTH, _LEFT, _TOP, _ROW, _BOTTOM, _SCALE = 960, 70, 60, 30, 46, 2
+COLUMNS = 72  # of the timeline in text
+WIDTH, MARGIN, HEADER, KEY, CURVE = 960, 10, 78, 22, 176  # of a picture, from top to bottom
+FAILED = "failed"
+MOST_AHEAD = 4  # times the evaluations so far, that the axis of the curve spans at most
 
 
 def headline(session: KernelSession, entry: LogEntry, case: int) -> str:
@@ -65,7 +73,19 @@ def report(
             mark = ">" if place in hottest else " "
             margins[lines[place]] = f"{mark}{100 * share:5.1f}% "
     body = [margins.get(n, " " * 8) + line for n, line in enumerate(text.splitlines(), 1)]
-    return "\n".join([*body, "", headline(session, entry, case), _said(last), ""]) + entry.message
+    found = [*body, "", headline(session, entry, case), _said(last), "", *_progress(session)]
+    lanes = _lanes(session, entry, case)
+    if lanes is not None:
+        found += [f"engines on {session.cases[case].name}:", *lanes.as_text(COLUMNS)]
+    return "\n".join([*found, ""]) + entry.message
+
+
+def _progress(session: KernelSession) -> list[str]:
+    """The best speedup over the evaluations, as one line."""
+    best = best_so_far(session.log)
+    line = sparkline(best, COLUMNS - 20)
+    ends = (f"{speedup_text(value)}" for value in (best[0], best[-1]))
+    return [f"best so far: {f' {line} '.join(ends)}"] if best else []
 
 
 def _said(last: str) -> str:
@@ -73,86 +93,73 @@ def _said(last: str) -> str:
 
 
 def picture(session: KernelSession, entry: LogEntry, number: int, last: str) -> Picture:
-    """What the engines do on a case, on the core that ends last: uint8 (height, width, 3).
+    """A frame: uint8 (height, 960, 3), the same for equal sessions.
 
-    Above it the cycles, the speedup and the last edit. One lane an engine, cycles from left to
-    right. Bright: the engine works. Dark: it is done, the result is under way. Amber, below: it
-    stands idle while its next instruction waits for an operand or a slot.
+    Above the cycles of a case, the speedup and the last edit; then what the engines do on the case,
+    on the core that ends last; below the speedup over the session's evaluations. number: of the
+    case. last: the last edit in words, "" where none was made.
     """
+    return frame(session, entry, number, last).pixels
+
+
+def frame(session: KernelSession, entry: LogEntry, number: int, last: str) -> Canvas:
+    """The canvas of a frame."""
     names = engine_names(session.chip)
-    height = _TOP + _ROW * len(names) + _BOTTOM
-    canvas = np.full((height, _WIDTH, 3), _BACK, dtype=np.uint8)
-    first, case = entry.cases[number], session.cases[number]
-    write_text(canvas, 8, 8, f"{session.task.name} {case.name} {session.chip.name}", _TEXT, _SCALE)
-    cycles = "not timed" if first.cycles is None else f"{first.cycles} cycles"
-    line = f"{cycles}   speedup {entry.speedup:.2f}×   best {session.best_speedup:.2f}×"
-    write_text(canvas, 8, 24, f"{line}   {session.spent} evaluations", _TEXT, _SCALE)
-    write_text(canvas, 8, 40, _said(last), _TEXT, _SCALE)
-    for lane, name in enumerate(names):
-        top = _TOP + lane * _ROW
-        canvas[top : top + _ROW - 6, _LEFT:-8] = _LANE
-        write_text(canvas, 8, top + 7, name, _TEXT, _SCALE)
-    try:
-        timing = simulate(session.kernel, case, session.chip, trace=True)
-    except (BindError, LimitError):
-        return canvas
-    assert timing.trace is not None
-    edges = np.linspace(0, timing.cycles, _WIDTH - 8 - _LEFT + 1)
-    own = last_core(timing.trace)
-    for lane, name in enumerate(names):
-        rows = own[own[:, 1] == lane]
-        dispatch, start, end, ready = rows[:, 3:].T
-        free = _shifted(end)
-        top = _TOP + lane * _ROW
-        kind = name.rstrip("0123456789")
-        bright = _COLOURS[kind]
-        until = np.maximum.accumulate(ready)
-        _blend(
-            canvas,
-            top,
-            top + _ROW - 12,
-            _coverage(np.maximum(end, _shifted(until)), until, edges),
-            tuple(part // 3 for part in bright),
-        )
-        _blend(canvas, top, top + _ROW - 12, _coverage(start, end, edges), bright)
-        held = _coverage(np.maximum(dispatch, free), start, edges)
-        _blend(canvas, top + _ROW - 12, top + _ROW - 6, held, _HELD)
-    _axis(canvas, timing.cycles, height - _BOTTOM)
+    below = HEADER + lanes_height(names)
+    canvas = Canvas(WIDTH, below + KEY + CURVE, DARK.back)
+    room = WIDTH - 2 * MARGIN
+    _header(canvas, session, entry, number, last, room)
+    lanes = _lanes(session, entry, number)
+    draw_lanes(canvas, Box(MARGIN, HEADER, WIDTH - MARGIN, below), lanes, names, DARK)
+    draw_lanes_key(canvas, MARGIN, below + 8, DARK)
+    if entry.failed:
+        why = shortened(f"{entry.code} {entry.message}", 12, room - NAMES - 16)
+        canvas.text(MARGIN + NAMES + 8, HEADER + ROW / 2, why, DARK.loss, 12)
+    curve = Box(MARGIN - 4, below + KEY, WIDTH - 2, below + KEY + CURVE - 2)
+    draw_curve(canvas, curve, _speedups(session, entry), DARK)
     return canvas
 
 
-def _shifted(times: Any) -> Any:
-    """The time before each one; 0 before the first."""
-    return np.concatenate((np.zeros(min(1, len(times)), dtype=np.int64), times[:-1]))
+def _header(
+    canvas: Canvas, session: KernelSession, entry: LogEntry, number: int, last: str, room: int
+) -> None:
+    first = entry.cases[number]
+    cycles = "not timed" if first.cycles is None else f"{first.cycles:,} cycles"
+    title = f"{session.task.name} on {session.chip.name}, case {session.cases[number].name}"
+    spent = f"{session.spent} evaluation{'' if session.spent == 1 else 's'}"
+    canvas.text(MARGIN, 16, shortened(title, 14, room, True), DARK.ink, 14, bold=True)
+    at = MARGIN
+    for text, colour, bold in (
+        (cycles, DARK.ink, False),
+        (f"speedup {entry.speedup:.2f}×", DARK.ink, True),
+        (f"best {session.best_speedup:.2f}×", DARK.best, True),
+        (spent, DARK.dim, False),
+        (FAILED if entry.failed else "", DARK.loss, True),
+    ):
+        at = round(canvas.text(at, 37, text, colour, 13, bold=bold).right) + 18
+    canvas.text(MARGIN, 58, shortened(_said(last), 13, room), DARK.yardstick, 13)
 
 
-def _coverage(start: Any, end: Any, edges: Any) -> Any:
-    """How much of every pixel the intervals cover, 0 to 1; they rise and don't overlap."""
-    if not len(start):
-        return np.zeros(len(edges) - 1)
-    lengths = np.maximum(end - start, 0)
-    before = np.cumsum(lengths) - lengths
-    times = np.stack((start, start + lengths), axis=1).ravel()
-    sums = np.stack((before, before + lengths), axis=1).ravel()
-    return np.diff(np.interp(edges, times, sums)) / (edges[1] - edges[0])
+def _speedups(session: KernelSession, entry: LogEntry) -> Speedups:
+    """The curve of a session so far, over its whole budget; the shown evaluation is marked."""
+    log = session.log
+    found = [None if one.failed else one.speedup for one in log]
+    marks = () if entry.failed or entry.index >= len(log) else (entry.index,)
+    end = session.budget if session.budget is not None else len(log)
+    return Speedups(found, best_so_far(log), max(2, min(end, MOST_AHEAD * len(log))), (), marks)
 
 
-def _blend(canvas: Picture, top: int, bottom: int, share: Any, colour: tuple[int, ...]) -> None:
-    lane = canvas[top:bottom, _LEFT:-8]
-    mixed = lane + share[None, :, None] * (np.array(colour) - lane.astype(np.float64))
-    lane[:] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-
-
-def _axis(canvas: Picture, cycles: int, top: int) -> None:
-    span = _WIDTH - 8 - _LEFT - 1
-    for quarter in range(5):
-        x = _LEFT + quarter * span // 4
-        canvas[_TOP - 2 : top + 4, x] = _GRID
-        label = str(quarter * cycles // 4)
-        left = min(x, _WIDTH - 8 - len(label) * WIDTH * _SCALE)
-        write_text(canvas, left, top + 6, label, _TEXT, _SCALE)
-    legend = top + 8 + HEIGHT * _SCALE + 4
-    write_text(canvas, _LEFT, legend, _LEGEND, _TEXT, _SCALE)
+def _lanes(session: KernelSession, entry: LogEntry, number: int) -> EngineLanes | None:
+    """What the engines do on a case; None where the kernel cannot be timed on it."""
+    if entry.cases[number].cycles is None:
+        return None
+    case, names = session.cases[number], engine_names(session.chip)
+    try:
+        timing = simulate(session.kernel, case, session.chip, trace=True)
+    except (BindError, LimitError):
+        return None
+    assert timing.trace is not None
+    return EngineLanes.of(timing.trace, names, timing.cycles)
 
 
 class Window:

@@ -18,7 +18,7 @@ from m890sim.agents.reading import RunError, parse_object, read_bounded
 # Part -> what it is. The agent's own time is all that is none of the others.
 PARTS = {
     "search": "the agent chooses and makes edits",
-    "timing": "kernels are timed on the cases",
+    "timing": "kernels are timed on the cases, or profiled",
     "gate": "values are checked during the search",
     "record": "the log and the best kernel are written",
     "judgement": "the best kernel is judged by every gate and on hidden cases",

@@ -12,10 +12,12 @@ from typing import Any
 from m890sim.agents.chain import CHAIN
 from m890sim.agents.clock import Clock
 from m890sim.agents.differences import difference
+from m890sim.chip import ChipSpec
 from m890sim.schedule import Edit
 from m890sim.session import LogEntry, Memory, Verdict, edit_from_data
 from m890sim.session.memory import GateSettings, Space, State
 from m890sim.session.records import Outcome
+from m890sim.workloads import Case, Task
 
 
 class _Node:
@@ -112,6 +114,16 @@ class Verdicts(Memory):
             return found
         with self._clock.during("gate"):
             return super().verdict(space, state, gate)
+
+    def space(self, task: Task, chip: ChipSpec, cases: tuple[Case, ...]) -> Space:
+        """As `Memory.space`."""
+        with self._clock.during("timing"):
+            return super().space(task, chip, cases)
+
+    def profile(self, space: Space, state: State, case: Case) -> str:
+        """As `Memory.profile`."""
+        with self._clock.during("timing"):
+            return super().profile(space, state, case)
 
     def outcome(self, space: Space, state: State) -> Outcome:
         """As `Memory.outcome`."""

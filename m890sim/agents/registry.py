@@ -7,12 +7,21 @@ from m890sim.agents.annealing import Annealing
 from m890sim.agents.baselines import RandomSearch, RandomWalk
 from m890sim.agents.climbing import Greedy
 from m890sim.agents.population import Beam, Evolution
+from m890sim.agents.reader import ProfileReader
 from m890sim.errors import M890Error
 from m890sim.messages import described
 
 AGENTS: dict[str, Agent] = {
     agent.name: agent
-    for agent in (RandomWalk(), RandomSearch(), Greedy(), Annealing(), Beam(), Evolution())
+    for agent in (
+        RandomWalk(),
+        RandomSearch(),
+        Greedy(),
+        Annealing(),
+        Beam(),
+        Evolution(),
+        ProfileReader(),
+    )
 }
 DEFAULT_AGENT = Annealing.name
 

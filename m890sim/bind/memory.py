@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from m890sim.chip import ChipSpec
 from m890sim.errors import BindError
@@ -93,20 +93,27 @@ def place(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[list[int]]:
 
 
 def misplaced(tiles: Sequence[TileSpace], chip: ChipSpec) -> list[BindError]:
-    """Every reason why `place` refuses: each tile that cannot be, then each memory that is full."""
-    found = []
+    """Every reason why `place` refuses: each tile that cannot be, then each memory that is full.
+
+    A tile that asks for a bank that is not there takes its room wherever there is some.
+    """
+    found, possible = [], []
     for tile in tiles:
         try:
             place([tile], chip)
         except BindError as error:
             if error.code not in ("E301", "E302"):  # those are told of all tiles together
                 found.append(error)
-    if not found:
-        for space in ("acc", "sram"):
-            try:
-                place([tile for tile in tiles if tile.space == space], chip)
-            except BindError as error:
-                found.append(error)
+            if error.code == "E307":
+                continue
+            if error.code == "E305":
+                tile = replace(tile, at=None)
+        possible.append(tile)
+    for space in ("acc", "sram"):
+        try:
+            place([tile for tile in possible if tile.space == space], chip)
+        except BindError as error:
+            found.append(error)
     return found
 
 

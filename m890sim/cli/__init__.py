@@ -54,8 +54,8 @@ REFUSED = refusals.REFUSED
 COLLECT_AFTER = (50_000, 20, 20)
 
 GROUPS = (
-    check,
     run,
+    check,
     profile,
     suggest,
     compare,
@@ -98,8 +98,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = refusals.CommandParser(
         prog="m890",
         description="Simulate, check and judge kernels on a fictional accelerator.",
-        epilog="Exit status: 0 right, 1 wrong result, 2 refused input. With --json a command "
-        "prints one JSON object, also where it refuses.",
+        epilog="To begin with: m890 tasks, m890 run vector_add_reference, m890 profile "
+        "vector_add_reference. m890 COMMAND --help explains one command. Exit status: 0 right, 1 a "
+        "wrong result, 2 refused input, with the message on stderr, 3 a fault of the simulator, "
+        "130 after Ctrl-C. With --json a command prints one JSON object, also where it refuses.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

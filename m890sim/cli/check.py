@@ -6,7 +6,8 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import notes, show
+from m890sim.cli import notes, options, show
+from m890sim.cli.advice import warnings_of
 from m890sim.cli.files import load
 from m890sim.cli.refusals import REFUSED, Finding, as_data, findings_of, tell
 from m890sim.cli.settings import add_set_option
@@ -30,18 +31,25 @@ def register(commands: Any) -> None:
         description="Read kernels and list every error of each file. With --chip also the queues "
         "and slots that the chip does not have; with --task also whether the parameters are the "
         "task's, and for each of its cases whether the tiles have room, with the bytes that stay "
-        "free. Nothing is run: m890 run finds wrong values, m890 judge more of them.",
+        "free. Warnings (W...) tell what is right and yet in vain. Nothing is run: m890 run finds "
+        "wrong values, m890 judge more of them.",
         epilog="Exit status: 0 well formed, and fitting what was named; 2 refused.",
     )
-    check.add_argument("kernel", nargs="+", metavar="KERNEL", help="a file, a built-in name, or -")
-    check.add_argument("--task", metavar="TASK", help="check against every case of this task too")
+    check.add_argument("kernel", nargs="+", metavar="KERNEL", help=options.KERNEL)
+    check.add_argument(
+        "--task",
+        metavar="TASK",
+        help="check against every case of this task too: a name that m890 tasks lists, or "
+        "FILE.py:NAME",
+    )
     check.add_argument(
         "--chip",
         metavar="CHIP",
-        help=f"check against this chip too (with --task: {DEFAULT_CHIP} where not given)",
+        help=f"check against this chip too, as m890 chips names it (with --task: {DEFAULT_CHIP} "
+        "where not given)",
     )
     add_set_option(check)
-    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument("--json", action="store_true", help=options.JSON)
     check.set_defaults(handler=_check)
 
 
@@ -63,6 +71,10 @@ def _check(args: argparse.Namespace) -> int:
             result |= _facts(kernel)
         if fits is not None:
             result["fit"] = fits.as_dict()
+        advice = [] if kernel is None else warnings_of(kernel, chip, task.cases if task else ())
+        result["warnings"] = [one.as_dict() for one in advice]
+        for warning in advice:
+            tell(warning)
         results.append(result)
         if not args.json:
             _print(result, fits, task)

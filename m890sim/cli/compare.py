@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.cli.profile import fit_last, run_of
+from m890sim.cli.settings import add_set_option
 
 if TYPE_CHECKING:
     from m890sim.profile.compare import Comparison
@@ -23,13 +25,18 @@ def register(commands: Any) -> None:
         description="Profile two kernels on one case and say what each line gained or lost on the "
         "critical path, and which waits moved.",
     )
-    parser.add_argument("kernel", metavar="A", help="a file, a built-in name, or -")
-    parser.add_argument("other", metavar="B", help="another one")
-    parser.add_argument("--task", metavar="TASK", help="the task (default: the kernels' own)")
-    parser.add_argument("--case", metavar="CASE", help="the case (default: the task's first)")
-    parser.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
+    parser.add_argument("kernel", metavar="A", help=options.KERNEL)
+    parser.add_argument("other", metavar="B", help="another one, named so too")
+    parser.add_argument("--task", metavar="TASK", help=options.TASK)
+    parser.add_argument("--case", metavar="CASE", help=options.CASE)
+    parser.add_argument("--chip", metavar="CHIP", default="m890", help=options.CHIP)
+    add_set_option(parser, kernel="A")
+    add_set_option(parser, "--set-b", "B")
     parser.add_argument("--all", action="store_true", help="show every line")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write both side by side as one HTML file here"
+    )
+    parser.add_argument("--json", action="store_true", help=options.JSON)
     parser.set_defaults(handler=_compare)
 
 
@@ -42,11 +49,15 @@ def _compare(args: argparse.Namespace) -> int:
     if args.kernel == args.other == STDIN:
         raise M890Error("standard input holds one kernel; give the other as a file")
     kernel, source, task, case = run_of(args)
-    args.kernel, args.task = args.other, args.task or task.name
+    args.kernel, args.task, args.settings = args.other, args.task or task.name, args.settings_b
     other, text, _, _ = run_of(args)
     first = profile_kernel(kernel, case, args.chip, source=source)
     second = profile_kernel(other, case, args.chip, source=text)
     found = compare_profiles(first, second)
+    if args.html is not None:
+        from m890sim.profile.compare_page import comparison_page
+
+        args.html.write_text(comparison_page(first, second), encoding="utf-8")
     if args.json:
         names = {"kernels": [kernel.name, other.name], "case": case.name, "chip": first.chip.name}
         show.print_json(names | asdict(found) | {"saved": found.saved})

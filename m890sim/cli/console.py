@@ -16,7 +16,14 @@ class PlainConsole(Console):
     def __init__(self, stderr: bool) -> None:
         stream = sys.stderr if stderr else sys.stdout
         width = None if stream.isatty() or "COLUMNS" in os.environ else PIPED_COLUMNS
-        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+        super().__init__(
+            stderr=stderr,
+            width=width,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            force_jupyter=False,  # in a notebook too, what is printed is text, in its order
+        )
 
     def on_broken_pipe(self) -> None:
         # Rich would leave with status 1, which says "wrong result" here.

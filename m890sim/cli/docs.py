@@ -69,6 +69,49 @@ def codes() -> str:
     return show.markdown(["code", "what it means"], rows)
 
 
+def warnings() -> str:
+    """Every warning of `m890 check`."""
+    from m890sim.errors import WARNINGS
+
+    return show.markdown(["code", "what it means"], [[f"`{c}`", t] for c, t in WARNINGS.items()])
+
+
+def idioms() -> str:
+    """What numpy, torch and triton have, as lines of the language."""
+    from m890sim.language.idioms import IDIOMS
+
+    rows = [
+        [
+            ", ".join(f"`{name.lstrip('.')}`" for name in idiom.names),
+            "; ".join(f"`{line}`" for line in idiom.lines),
+            idiom.note,
+        ]
+        for idiom in IDIOMS
+    ]
+    return show.markdown(["name", "lines", "note"], rows)
+
+
+def slots() -> str:
+    """Cycles of the kernels `ring` and `two_slots` of docs/language.md."""
+    from m890sim.chip import CHIPS
+    from m890sim.language import parse
+    from m890sim.timing import simulate_program
+
+    text = (find_root() / "docs" / "language.md").read_text("utf-8")
+    kernels = {
+        kernel.name: kernel for kernel in map(parse, re.findall(r"```python\n(.*?)```", text, re.S))
+    }
+    rows = []
+    for name, length in (("m890", 4096), ("m890-mini", 1024)):
+        cycles = [
+            simulate_program(kernels[kernel], CHIPS[name], {"T": length}, {}).cycles
+            for kernel in ("ring", "two_slots")
+        ]
+        times = f"{cycles[0] / cycles[1]:.2f}x"
+        rows.append([name, str(length), *map(show.count, cycles), times])
+    return show.markdown(["chip", "T", "`ring`, cycles", "`two_slots`, cycles", "faster"], rows)
+
+
 def tasks() -> str:
     """Every case of every task."""
     from m890sim.cli.case_tables import case_rows
@@ -104,6 +147,18 @@ def scripts() -> str:
     return markdown_scripts(find_root() / "docs" / "scripts")
 
 
+def findings() -> str:
+    """What a profile finds, and the remedies it speaks for."""
+    from m890sim.profile.findings import REASONS
+    from m890sim.profile.remedies import changes_for
+
+    rows = [
+        (f"`{reason}`", text, "; ".join(changes_for(reason)) or "no edit computes less")
+        for reason, text in REASONS.items()
+    ]
+    return show.markdown(("finding", "what it means", "what it speaks for"), rows)
+
+
 def agents() -> str:
     """Every search agent."""
     from m890sim.agents.registry import AGENTS, DEFAULT_AGENT
@@ -120,6 +175,41 @@ def levels() -> str:
     from m890sim.cli.levels import markdown_levels
 
     return markdown_levels()
+
+
+def level_ladders() -> str:
+    """The ladders of the levels on two presets."""
+    from m890sim.cli.levels import markdown_level_ladders
+
+    return markdown_level_ladders()
+
+
+def worked() -> str:
+    """A run of vector_add, instruction by instruction, as it is added up by hand."""
+    from m890sim.cli.worked import markdown_worked
+
+    return markdown_worked()
+
+
+def steps() -> str:
+    """The exercises."""
+    from m890sim.cli.exercise_tables import step_rows
+
+    return show.markdown(*step_rows())
+
+
+def drawn() -> str:
+    """What a student gets of their own."""
+    from m890sim.cli.exercise_tables import drawn_rows
+
+    return show.markdown(*drawn_rows())
+
+
+def solutions() -> str:
+    """What the model solutions of the exercises take."""
+    from m890sim.cli.exercise_tables import solution_rows
+
+    return show.markdown(*solution_rows())
 
 
 def lessons() -> str:
@@ -187,15 +277,24 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sanity": sanity,
     "isa": isa,
     "codes": codes,
+    "warnings": warnings,
+    "idioms": idioms,
+    "slots": slots,
     "tasks": tasks,
     "more": more,
     "ladder": ladder,
     "levels": levels,
+    "level-ladders": level_ladders,
+    "worked": worked,
+    "steps": steps,
+    "drawn": drawn,
+    "solutions": solutions,
     "lessons": lessons,
     "lengths": lengths,
     "bounds": bounds,
     "edits": edits,
     "agents": agents,
+    "findings": findings,
     "scripts": scripts,
     "tools": tools,
     "terms": terms,
@@ -216,7 +315,7 @@ def register(commands: Any) -> None:
 
 def documents(root: Path) -> list[Path]:
     """The documents that may hold generated tables, in a fixed order."""
-    candidates = (root / "README.md", *sorted((root / "docs").glob("*.md")))
+    candidates = (root / "README.md", *sorted((root / "docs").rglob("*.md")))
     return [path for path in candidates if path.is_file()]
 
 

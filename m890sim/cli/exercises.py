@@ -36,6 +36,17 @@ def register(commands: Any) -> None:
         "--out", metavar="DIR", type=Path, default=Path(), help="the folder (default: this one)"
     )
     start.set_defaults(handler=_start)
+    solutions = actions.add_parser(
+        "solutions",
+        help="write the model solutions and what they take (for instructors)",
+        description="Write the model solutions, and what they take as results.csv. No file is "
+        "overwritten.",
+    )
+    solutions.add_argument(
+        "--student", metavar="NAME", help="on the chip and shapes of this student"
+    )
+    solutions.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder")
+    solutions.set_defaults(handler=_solutions)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -80,4 +91,14 @@ def _start(args: argparse.Namespace) -> int:
         print(f"   first write your prediction into {kernel}; then")
         print(f"   m890 grade {exercise.number} {kernel}{student}")
         print(f"   m890 profile {kernel} --task {task}:TASK --chip {chip}")
+    return 0
+
+
+def _solutions(args: argparse.Namespace) -> int:
+    from m890sim.exercises import EXERCISES
+    from m890sim.exercises.starting import solution_files, write_new
+
+    files = solution_files(list(EXERCISES.values()), args.student)
+    for path in write_new({args.out / name: text for name, text in files.items()}):
+        print(f"wrote {show.harmless(str(path))}")
     return 0

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.cli.case_tables import case_rows, level_rows, more_rows, other_rows
+from m890sim.cli.settings import add_set_option
+from m890sim.cli.withheld import check_kernel
 from m890sim.errors import M890Error, TaskError
 from m890sim.messages import shown
 
@@ -27,26 +29,26 @@ def register(commands: Any) -> None:
         "fmt",
         help="print kernels in their one canonical form",
         description="Print kernels in canonical form; comments stay.",
+        epilog="Exit status: 0, with --check 1 where a file differs, 2 refused input.",
     )
-    fmt.add_argument("kernel", nargs="+", metavar="KERNEL", help="a file, a built-in name, or -")
+    fmt.add_argument("kernel", nargs="+", metavar="KERNEL", help=options.KERNEL)
+    add_set_option(fmt)
     how = fmt.add_mutually_exclusive_group()
     how.add_argument("--write", action="store_true", help="write the files instead of printing")
-    how.add_argument(
-        "--check", action="store_true", help="only say which files differ; exit status 1 if any"
-    )
+    how.add_argument("--check", action="store_true", help="only say which files differ")
     fmt.set_defaults(handler=_fmt)
 
     kernels = commands.add_parser(
         "kernels", help="the built-in kernels", description="The built-in kernels by task and step."
     )
-    kernels.add_argument("--json", action="store_true", help="print one JSON object")
+    kernels.add_argument("--json", action="store_true", help=options.JSON)
     kernels.set_defaults(handler=_kernels)
 
     tasks = commands.add_parser(
         "tasks", help="the tasks and their cases", description="The tasks and their cases."
     )
     tasks.add_argument("task", nargs="*", metavar="TASK", help="only these tasks (all by default)")
-    tasks.add_argument("--json", action="store_true", help="print one JSON object")
+    tasks.add_argument("--json", action="store_true", help=options.JSON)
     tasks.set_defaults(handler=_tasks)
 
 
@@ -61,6 +63,7 @@ def load(name: str, chip: ChipSpec | str = "", settings: Sequence[str] = ()) -> 
     from m890sim.workloads import load_kernel
 
     if name != STDIN:
+        check_kernel(name)
         return with_settings(load_kernel(name, chip), settings)
     from m890sim.language import DEFAULT_LIMITS, parse
 
@@ -134,7 +137,7 @@ def _fmt(args: argparse.Namespace) -> int:
             raise M890Error(
                 f"--write needs a file; {name!r} is {'built in' if builtin else 'none'}"
             )
-        text = print_kernel(load(name))
+        text = print_kernel(load(name, settings=args.settings))
         if not (args.write or args.check):
             sys.stdout.write(text)
             continue

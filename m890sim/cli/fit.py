@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli.refusals import Finding, finding_of
-from m890sim.errors import BindError
+from m890sim.cli.refusals import Finding, RefusedInput, finding_of
+from m890sim.errors import BindError, LimitError
 from m890sim.kernel import ir
 from m890sim.kernel.transform import Transformer
 
@@ -79,6 +79,17 @@ def fit(kernel: ir.Kernel, chip: ChipSpec, cases: Iterable[Case] = ()) -> Fit:
     return Fit(chip.name, tuple(findings), tuple(fits))
 
 
+def require(kernel: ir.Kernel, chip: ChipSpec, cases: Iterable[Case], some: bool = False) -> Fit:
+    """`fit`, where the kernel fits every case, or `some` of them.
+
+    Raises: RefusedInput with every finding.
+    """
+    found = fit(kernel, chip, cases)
+    if found.findings and not (some and any(one.fits for one in found.cases)):
+        raise RefusedInput(found.findings)
+    return found
+
+
 def _phase(kernel: ir.Kernel, chip: ChipSpec, room: PhaseRoom) -> dict[str, int]:
     return {
         "line": kernel.phases[room.phase].loc.line,
@@ -91,12 +102,16 @@ def _phase(kernel: ir.Kernel, chip: ChipSpec, room: PhaseRoom) -> dict[str, int]
 
 def _launched(program: BoundProgram, case: Case) -> tuple[list[str], list[PhaseRoom]]:
     """Every reason why a case cannot be launched, and what its phases take."""
+    from m890sim.timing.simulate import check_launch
+
     refusals: list[str] = []
     rooms: list[PhaseRoom] = []
     try:
         rooms = program.rooms(case.symbols, case.tables)
         refusals = [str(error) for room in rooms for error in room.refusals]
-        program.launch(case.symbols, case.tables)
+        check_launch(program, program.launch(case.symbols, case.tables))
+    except LimitError as error:
+        refusals.append(str(error))
     except BindError as error:
         if not any(room.refusals for room in rooms) or error.code == "E308":
             refusals.append(str(error))

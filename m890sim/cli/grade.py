@@ -108,6 +108,8 @@ def _print(exercise: Exercise, found: Grade) -> None:
             goal += f", and you began with {show.count(found.start_cycles)}"
         out.print(f"right, in {show.count(found.cycles)} cycles{goal}")
         _print_marks(found)
+    if found.known:
+        out.print(f"This is {found.known}, but for names.")
     for hint in found.hints:
         out.print(f"- {hint}")
     style = "green" if found.reached else ""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, refusals, show
+from m890sim.cli.refusals import REFUSED, Finding
+from m890sim.cli.run import case_verdict
+from m890sim.cli.settings import add_set_option
 
 if TYPE_CHECKING:
     from m890sim.chip import ChipSpec
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CHIP = "m890"
 MOST_LINES = 10  # that tell which code did not run
+REFUTING = ("maxima", "equivalence")  # gates that fail by an answer alone
 HIDDEN = 12  # cases that are drawn where nothing is said
 MOST_SECONDS = 86_400
 
@@ -27,16 +32,13 @@ def register(commands: Any) -> None:
         help="judge a kernel by every gate, hidden cases included",
         description="Judge a kernel by every gate: rows of every distribution on the public cases, "
         "structure, and cases that are drawn now, after the kernel is fixed.",
-        epilog="Exit status: 0 every gate passed, 1 one did not, 2 refused input.",
+        epilog="Exit status: 0 every gate passed, 1 one did not, 2 refused: the file, or a public "
+        "case that the kernel does not fit or that is beyond a limit on work.",
     )
-    judge.add_argument("kernel", metavar="KERNEL", help="a file, a built-in name, or -")
-    judge.add_argument("--task", metavar="TASK", help="the task (default: the kernel's own)")
-    judge.add_argument(
-        "--case", metavar="CASE", action="append", help="only this public case; may be given again"
-    )
-    judge.add_argument(
-        "--chip", metavar="CHIP", default=DEFAULT_CHIP, help=f"the chip (default: {DEFAULT_CHIP})"
-    )
+    judge.add_argument("kernel", metavar="KERNEL", help=options.KERNEL)
+    judge.add_argument("--task", metavar="TASK", help=options.TASK)
+    judge.add_argument("--case", metavar="CASE", action="append", help=options.CASES)
+    judge.add_argument("--chip", metavar="CHIP", default=DEFAULT_CHIP, help=options.CHIP)
     judge.add_argument(
         "--hidden",
         metavar="N",
@@ -67,21 +69,26 @@ def register(commands: Any) -> None:
         type=show.integer(1, MOST_SECONDS),
         help="judge in a process of its own, which is ended after so long or at 1 GB of memory",
     )
-    judge.add_argument("--json", action="store_true", help="print one JSON object")
+    add_set_option(judge)
+    judge.add_argument("--json", action="store_true", help=options.JSON)
     judge.set_defaults(handler=_judge)
 
 
 def _judge(args: argparse.Namespace) -> int:
     from m890sim.chip import get_chip
     from m890sim.cli.files import load, task_of
-    from m890sim.judge import judge_kernel
+    from m890sim.cli.fit import require
+    from m890sim.judge import check_fits, judge_kernel
 
     chip = get_chip(args.chip)
-    kernel = load(args.kernel, chip)
+    kernel = load(args.kernel, chip, args.settings)
     task, remark = task_of(kernel, args.kernel, args.task)
     cases = list(dict.fromkeys(args.case)) if args.case else None
+    check_fits(kernel, task)
+    public = task.cases if cases is None else [task.case(name) for name in cases]
+    fits = require(kernel, chip, public, some=True)
     if args.isolate is not None:
-        return _isolated(args, kernel, task, chip, cases)
+        return _isolated(args, kernel, task, chip, cases, fits.findings)
     with show.progress(f"{kernel.name} on {chip.name}", quiet=args.json) as tell:
         found = judge_kernel(
             kernel,
@@ -94,16 +101,45 @@ def _judge(args: argparse.Namespace) -> int:
             rows=args.rows,
             progress=tell,
         )
+    data = found.as_dict()
+    findings = refused(data, fits.findings)
     if args.json:
-        show.print_json(found.as_dict())
+        show.print_json(data | refusals.as_data(findings))
     else:
         if remark:
             print(remark)
-        _print(found, args)
-    return 0 if found.correct else 1
+        _print(found, args, bool(findings))
+    return status(found.correct, findings)
 
 
-def _print(found: Judgement, args: argparse.Namespace) -> None:
+def refused(data: dict[str, Any], fits: Sequence[Finding]) -> list[Finding]:
+    """What a judgement's data say of refused input; nothing where an answer is wrong.
+
+    A kernel that does not fit a hidden case fails a gate: nobody handed in that case.
+    """
+    if any(not gate["passed"] for gate in data["gates"] if gate["gate"] in REFUTING):
+        return []
+    found = [*fits]
+    hidden = data["hidden"]["results"] if data["hidden"] else []
+    for case in (*data["cases"], *hidden):
+        if case["correct"]:
+            continue
+        finding = refusals.finding_of(case["message"], (case["case"],))
+        if (finding.code or "")[:2] not in ("E3", "E5"):
+            return []
+        if finding.code is not None and finding.code.startswith("E5") and case not in hidden:
+            found.append(finding)
+    return found
+
+
+def status(correct: bool, findings: Sequence[Finding]) -> int:
+    """The exit status, once stderr says what was refused."""
+    for finding in findings:
+        refusals.tell(finding)
+    return 0 if correct else REFUSED if findings else 1
+
+
+def _print(found: Judgement, args: argparse.Namespace, refused: bool) -> None:
     basis = found.evaluation.basis
     assert basis is not None
     about = f"task {found.evaluation.task}, chip {found.evaluation.chip} (fictional)"
@@ -121,7 +157,7 @@ def _print(found: Judgement, args: argparse.Namespace) -> None:
     if found.algebraic is not None:
         _print_algebra(found)
     out = show.console()
-    verdict = "right by every gate" if found.correct else "WRONG"
+    verdict = "right by every gate" if found.correct else "refused" if refused else "WRONG"
     text = f"\n{found.evaluation.kernel} is {verdict}: {show.ratio(found.speedup)} on public cases"
     if found.hidden is not None:
         text += (
@@ -141,6 +177,8 @@ def _again(args: argparse.Namespace, seed: int) -> str:
         words += ["--case", case]
     if args.chip != DEFAULT_CHIP:
         words += ["--chip", args.chip]
+    for setting in args.settings:
+        words += ["--set", setting]
     words += ["--hidden", str(args.hidden), "--seed", str(seed)]
     if args.rows is not None:
         words += ["--rows", str(args.rows)]
@@ -157,6 +195,7 @@ def _isolated(
     task: Task,
     chip: ChipSpec,
     cases: list[str] | None,
+    fits: Sequence[Finding],
 ) -> int:
     """Judge in a child process; a crash or a limit there is a verdict."""
     from m890sim.errors import M890Error
@@ -177,11 +216,13 @@ def _isolated(
     )
     if found.ended == REFUSED:
         raise M890Error(found.reason)
+    findings = refused(found.answer, fits) if found.answer else []
     if args.json:
-        show.print_json(found.answer or {"correct": False, "speedup": 1.0} | found.as_dict())
+        data = found.answer or {"correct": False, "speedup": 1.0} | found.as_dict()
+        show.print_json(data | refusals.as_data(findings))
     else:
         out = show.console()
-        out.print(show.verdict(found.correct))
+        out.print("refused" if findings else show.verdict(found.correct))
         if found.answer is None:
             out.print(f"The judging process {found.ended}: {found.reason}")
         else:
@@ -191,7 +232,7 @@ def _isolated(
                     out.print(f"{gate['gate']}: {gate['reason']}")
             out.print(f"speedup {show.ratio(found.answer['speedup'])} on public cases")
             out.print(f"To do it again: {_again(args, found.answer['seed'])}", soft_wrap=True)
-    return 0 if found.correct else 1
+    return status(found.correct, findings)
 
 
 def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> None:
@@ -217,7 +258,7 @@ def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> N
             "-" if case.error is None else f"{case.error:.4f}",
             show.share(case.share),
             show.share(case.seen),
-            show.verdict(case.correct),
+            case_verdict(case),
         )
     if len(cases) > 1:
         table.add_section()

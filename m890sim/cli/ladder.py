@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
+from m890sim.cli.withheld import check_ladder, withheld_tasks
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +39,7 @@ class Rung:
 
     @property
     def limiter(self) -> str:
-        """The engine that limits most cases, with a count where it is not all of them."""
+        """What limits most cases, with a count where it is not all of them."""
         ranked = Counter(self.limiters.values()).most_common()
         if len(ranked) == 1:
             return ranked[0][0]
@@ -54,9 +55,9 @@ def register(commands: Any) -> None:
         "Values are not computed: `m890 run NAME` judges a step.",
     )
     ladder.add_argument("task", nargs="*", metavar="TASK", help="only these tasks (all by default)")
-    ladder.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
-    ladder.add_argument("--markdown", action="store_true", help="print the README's table")
-    ladder.add_argument("--json", action="store_true", help="print one JSON object")
+    ladder.add_argument("--chip", metavar="CHIP", default="m890", help=options.CHIP)
+    ladder.add_argument("--markdown", action="store_true", help="print tables in Markdown")
+    ladder.add_argument("--json", action="store_true", help=options.JSON)
     ladder.set_defaults(handler=_ladder)
 
 
@@ -85,7 +86,7 @@ def climb(task: Task, chip: ChipSpec, quiet: bool = True) -> list[Rung]:
                     refusal = str(error)
                     break
                 cycles[case.name] = timing.cycles
-                limiters[case.name] = timing.attribution.limiter
+                limiters[case.name] = timing.attribution.limited_by().short
             if refusal:
                 none = math.nan
                 rungs.append(Rung(entry.step, entry.name, entry.idea, {}, {}, none, none, refusal))
@@ -141,7 +142,11 @@ def _ladder(args: argparse.Namespace) -> int:
     from m890sim.workloads import TASKS, get_task
 
     chip = get_chip(args.chip)
-    tasks = [get_task(name) for name in dict.fromkeys(args.task or TASKS)]
+    for name in args.task:
+        check_ladder(name)
+    hidden = withheld_tasks()
+    names = dict.fromkeys(args.task or TASKS)
+    tasks = [get_task(name) for name in names if name not in hidden]
     found = {task.name: climb(task, chip, quiet=args.json) for task in tasks}
     if args.json:
         data = {name: [_as_data(rung) for rung in rungs] for name, rungs in found.items()}
@@ -162,7 +167,8 @@ def _ladder(args: argparse.Namespace) -> int:
 
 NOTE = (
     "speedup: geometric mean against step 0. to bound: share of the way to the lower bounds, "
-    "log scale. limited by: the engine that works most, and in how many cases."
+    "log scale. limited by: the engine that works most, or what it waits for "
+    "longest where that one works less than a third of the time, and in how many cases."
 )
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.cli.files import add_task_option, take_task
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def register(commands: Any) -> None:
     board.add_argument(
         "--out", metavar="DIR", type=Path, help="where the two files go (default: the folder)"
     )
-    board.add_argument("--json", action="store_true", help="print one JSON object")
+    board.add_argument("--json", action="store_true", help=options.JSON)
     add_task_option(board)
     board.set_defaults(handler=_leaderboard)
 

@@ -60,6 +60,20 @@ def markdown_levels() -> str:
     return "\n\n".join(parts)
 
 
+def markdown_level_ladders() -> str:
+    """The ladder of every level on m890, and on m890-mini, whose numbers add up by hand."""
+    from m890sim.chip import M890, M890_MINI
+    from m890sim.cli.ladder import climb, ladder_rows
+    from m890sim.workloads import LEVELS
+
+    parts = []
+    for task in LEVELS.values():
+        for chip in (M890, M890_MINI):
+            table = show.markdown(*ladder_rows(task, chip, climb(task, chip)))
+            parts.append(f"`{task.name}`, chip `{chip.name}`, cycles:\n\n{table}")
+    return "\n\n".join(parts)
+
+
 def lesson_rows() -> tuple[list[str], list[list[str]]]:
     """Columns and rows: what each level computes, and what there is to learn."""
     from m890sim.workloads import LEVELS

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import notes, show
+from m890sim.cli import notes, options, show
 from m890sim.cli.cycles import cycle_picture, legend
 from m890sim.cli.files import take_task
 from m890sim.errors import M890Error
@@ -42,9 +42,14 @@ def register(commands: Any) -> None:
         "input or an unwritable directory, 130 after Ctrl-C with the best so far saved.",
     )
     optimize.add_argument(
-        "task", nargs="?", metavar="TASK", help=f"what kernels compute (default: {TASK})"
+        "task",
+        nargs="?",
+        metavar="TASK",
+        help=f"a name that m890 tasks lists, or FILE.py:NAME (default: {TASK})",
     )
-    optimize.add_argument("--agent", metavar="NAME", help="how to search (`--agent list` shows)")
+    optimize.add_argument(
+        "--agent", metavar="NAME", help="the search agent (--agent list says which there are)"
+    )
     optimize.add_argument(
         "--evaluations",
         metavar="N",
@@ -57,9 +62,11 @@ def register(commands: Any) -> None:
         type=show.integer(0),
         help=f"of the agent's choices (default: {SEED})",
     )
-    optimize.add_argument("--chip", metavar="CHIP", help=f"the chip (default: {CHIP})")
+    optimize.add_argument("--chip", metavar="CHIP", help=options.CHIP)
     optimize.add_argument(
-        "--start", metavar="KERNEL", help="a file or built-in name (default: the reference)"
+        "--start",
+        metavar="KERNEL",
+        help="where it begins: a file, a built-in name or - (default: the task's reference)",
     )
     optimize.add_argument(
         "--cases",
@@ -82,7 +89,7 @@ def register(commands: Any) -> None:
     where.add_argument(
         "--resume", metavar="DIR", type=Path, help="go on with the run of this directory"
     )
-    optimize.add_argument("--json", action="store_true", help="print one JSON object")
+    optimize.add_argument("--json", action="store_true", help=options.JSON)
     optimize.set_defaults(handler=_optimize)
 
 
@@ -126,6 +133,7 @@ def _created(args: argparse.Namespace) -> Path:
     from m890sim.agents.registry import DEFAULT_AGENT, get_agent
     from m890sim.chip import get_chip
     from m890sim.cli.files import load
+    from m890sim.cli.fit import require
     from m890sim.judge import check_fits
     from m890sim.workloads import get_task, register_task
 
@@ -140,6 +148,7 @@ def _created(args: argparse.Namespace) -> Path:
     start = load(args.start, chip) if args.start else task.reference_on(chip)
     check_fits(start, task)
     names = list(dict.fromkeys(args.cases or [case.name for case in task.cases]))
+    require(start, chip, [task.case(name) for name in names])
     seed = SEED if args.seed is None else args.seed
     plan = Plan(
         task,
@@ -170,7 +179,7 @@ def _watched(path: Path, quiet: bool) -> RunOutcome:
     total = read_manifest(path).get("evaluations")
     every = max(1, total // PARTS) if isinstance(total, int) else 1
     plain = not quiet and not sys.stderr.isatty()
-    with show.progress(path.name, quiet) as tell:
+    with show.progress(path.name, quiet, plain=False) as tell:
 
         def told(entry: LogEntry, best: float) -> None:
             done = entry.index + 1
@@ -211,8 +220,9 @@ def print_outcome(outcome: RunOutcome) -> None:
     out.print(
         f"\n{show.some(spent, 'evaluation')} of {show.count(plan.evaluations)} spent, {failed} of "
         f"them on kernels that failed. In {path}: best.py, evaluations.jsonl, result.json, "
-        "speedup.png, manifest.json"
+        "speedup.png, times.json, manifest.json"
     )
+    out.print(f"Step by step: {shlex.join(['m890', 'report', str(path)])}", soft_wrap=True)
     if outcome.interrupted:
         again = shlex.join(["m890", "optimize", "--resume", str(path)])
         # A command must stay one line, however narrow the terminal: it is copied.

@@ -7,8 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.cli.cycles import cycle_picture, legend
+from m890sim.cli.settings import add_set_option
 
 if TYPE_CHECKING:
     from m890sim.kernel.ir import Kernel
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from m890sim.workloads import Case, Task
 
 COLUMNS = 100  # what the text fits into
-SHOWN_LINES, SHOWN_PATH, SHOWN_WHAT_IFS = 16, 10, 10
+SHOWN_LINES, SHOWN_PATH, SHOWN_WHAT_IFS, SHOWN_FINDINGS = 16, 10, 10, 6
 
 
 def register(commands: Any) -> None:
@@ -30,7 +31,7 @@ def register(commands: Any) -> None:
     )
     add_run_options(parser)
     parser.add_argument("--all", action="store_true", help="show every line, path and what-if")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help=options.JSON)
     parser.add_argument(
         "--trace", metavar="FILE", help="write the run as a trace for ui.perfetto.dev here"
     )
@@ -41,8 +42,21 @@ def register(commands: Any) -> None:
         "--more-cases", metavar="CASE", nargs="+", default=[], help="further cases of the report"
     )
     limits = parser.add_argument_group("of the trace")
-    limits.add_argument("--from", metavar="CYCLE", type=show.integer(0), default=0, dest="begin")
-    limits.add_argument("--to", metavar="CYCLE", type=show.integer(1), dest="end")
+    limits.add_argument(
+        "--from",
+        metavar="CYCLE",
+        type=show.integer(0),
+        default=0,
+        dest="begin",
+        help="leave out what ends before (default: 0)",
+    )
+    limits.add_argument(
+        "--to",
+        metavar="CYCLE",
+        type=show.integer(1),
+        dest="end",
+        help="leave out what begins after (default: the run's end)",
+    )
     limits.add_argument(
         "--cores", metavar="N", nargs="+", type=show.integer(0), help="only these cores"
     )
@@ -50,22 +64,27 @@ def register(commands: Any) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """KERNEL, --task, --case and --chip: one run."""
-    parser.add_argument("kernel", metavar="KERNEL", help="a file, a built-in name, or -")
-    parser.add_argument("--task", metavar="TASK", help="the task (default: the kernel's own)")
-    parser.add_argument("--case", metavar="CASE", help="the case (default: the task's first)")
-    parser.add_argument("--chip", metavar="CHIP", default="m890", help="the chip (default: m890)")
+    """KERNEL, --task, --case, --chip and --set: one run."""
+    parser.add_argument("kernel", metavar="KERNEL", help=options.KERNEL)
+    parser.add_argument("--task", metavar="TASK", help=options.TASK)
+    parser.add_argument("--case", metavar="CASE", help=options.CASE)
+    parser.add_argument("--chip", metavar="CHIP", default="m890", help=options.CHIP)
+    add_set_option(parser)
 
 
 def run_of(args: argparse.Namespace) -> tuple[Kernel, str | None, Task, Case]:
     """The kernel, its text where that is a file's, the task and the case that are named."""
     from m890sim.chip import get_chip
     from m890sim.cli.files import STDIN, load, task_of
+    from m890sim.cli.fit import require
+    from m890sim.judge import check_fits
 
     chip = get_chip(args.chip)
-    kernel = load(args.kernel, chip)
+    kernel = load(args.kernel, chip, args.settings)
     task, _ = task_of(kernel, args.kernel, args.task)
     case = task.case(args.case) if args.case else task.cases[0]
+    check_fits(kernel, task)
+    require(kernel, chip, [case])
     source = None
     if args.kernel != STDIN and Path(args.kernel).is_file():
         source = Path(args.kernel).read_text("utf-8")  # it was parsed: it is of some size
@@ -121,6 +140,7 @@ def _print(profile: Profile, everything: bool) -> None:
     )
     out.print(legend())
     _print_rates(profile)
+    _print_findings(profile, None if everything else SHOWN_FINDINGS)
     _print_path(profile, None if everything else SHOWN_PATH)
     _print_lines(profile, None if everything else SHOWN_LINES)
     _print_memory(profile)
@@ -145,6 +165,20 @@ def _print_rates(profile: Profile) -> None:
             f"{roof.intensity:.1f} products a byte, where the chip turns at {roof.ridge:.1f}: "
             f"{side} is the roof; {show.share(roof.achieved / roof.attainable)} of it is reached."
         )
+
+
+def _print_findings(profile: Profile, most: int | None) -> None:
+    found = profile.to_json(what_if=False)["findings"]
+    table = show.table("up to", "lines", "what is slow", text=("lines", "what is slow"))
+    whole = max(1, profile.cycles)
+    for one in found[:most]:
+        lines = ", ".join(map(str, one["lines"][:3])) + (", ..." if len(one["lines"]) > 3 else "")
+        table.add_row(show.share(one["saved"] / whole), lines, one["text"])
+    note = (
+        "up to: what the run would be shorter by, were that gone and nothing else in its place. "
+        "What each speaks for: --json, docs/profile.md."
+    )
+    show.print_whole(table, "What is slow, the most first", note + _left_out(found, most))
 
 
 def _print_path(profile: Profile, most: int | None) -> None:

@@ -82,7 +82,9 @@ def findings_of(error: BaseException) -> list[Finding]:
         return [Finding(d.message, d.code, d.filename, d.line, d.column) for d in error.diagnostics]
     if isinstance(error, CodedError):
         return [finding_of(str(error))]
-    return [Finding(str(error))]
+    # What a process of its own refused comes as text.
+    found = [finding_of(line) for line in str(error).splitlines()]
+    return found if found and all(one.line for one in found) else [Finding(str(error))]
 
 
 def finding_of(text: str, cases: tuple[str, ...] = ()) -> Finding:

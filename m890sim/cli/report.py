@@ -76,7 +76,8 @@ def _print(report: RunReport, everything: bool) -> None:
     )
     spent = f"{show.count(len(report.lines))} of {show.some(plan.evaluations, 'evaluation')} spent"
     hidden = "" if report.hidden is None else f"; {show.ratio(report.hidden)} on hidden cases"
-    out.print(f"{spent}, {show.count(report.failed)} of them failed{hidden}.")
+    profiles = f", {show.count(report.profiles)} went into profiles" if report.profiles else ""
+    out.print(f"{spent}, {show.count(report.failed)} of them failed{profiles}{hidden}.")
     if not report.judged:
         out.print("The run has not ended: its best kernel was not judged in full.", style="yellow")
     if report.lines:
@@ -105,6 +106,7 @@ def _print_climbs(report: RunReport) -> None:
 
 
 def _print_steps(report: RunReport, everything: bool) -> None:
+    from m890sim.report.lineage import gain_text
     from m890sim.report.picture import main_steps
 
     if len(report.lineage) < 2:
@@ -118,7 +120,7 @@ def _print_steps(report: RunReport, everything: bool) -> None:
         table.add_row(
             str(number),
             "-" if step.evaluation is None else str(step.evaluation),
-            "-" if step.gain is None else f"{100 * (step.gain - 1):+.1f}%",
+            "-" if step.gain is None else gain_text(step.gain),
             "does not fit" if step.speedup is None else show.ratio(step.speedup),
             show.harmless(step.what) + places,
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from m890sim.errors import TaskError
-from m890sim.messages import shown
+from m890sim.messages import described
 
 if TYPE_CHECKING:
     from m890sim.kernel.ir import Kernel
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 MOST_DIGITS = 20  # more is beyond every limit, and Python refuses to read thousands
 
 
-def add_set_option(parser: argparse.ArgumentParser) -> None:
-    """The option of commands that read a kernel."""
+def add_set_option(
+    parser: argparse.ArgumentParser, flag: str = "--set", kernel: str = "the kernel"
+) -> None:
+    """The option of commands that read a kernel; `settings`, or `settings_x` of `--set-x`."""
     parser.add_argument(
-        "--set",
+        flag,
         metavar="NAME=N",
         action="append",
         default=[],
-        dest="settings",
-        help="give a Tunable of the kernel another value; may be given again; the file stays",
+        dest=flag.removeprefix("--").replace("set", "settings", 1).replace("-", "_"),
+        help=f"give a Tunable of {kernel} another value; may be given again; the file stays",
     )
 
 
@@ -54,17 +56,17 @@ def _read(text: str, kernel: Kernel) -> tuple[str, int]:
     name, sign, number = text.partition("=")
     name, number = name.strip(), number.strip()
     if not sign or not name:
-        raise TaskError(f"--set takes NAME=NUMBER, not {shown(text)!r}; {_can_be_set(kernel)}")
+        raise TaskError(f"--set takes NAME=NUMBER, not {described(text)}; {_can_be_set(kernel)}")
     if name not in kernel.tunables:
         kinds = {param.name: param.kind for param in kernel.params}
         if name in kinds or name in kernel.symbols:
             what = f"{name!r} is no Tunable: the case gives it"
         else:
-            what = f"the kernel has no tunable {shown(name)!r}"
+            what = f"the kernel has no tunable {described(name)}"
         raise TaskError(f"--set: {what}; {_can_be_set(kernel)}")
     digits = number.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS):
-        raise TaskError(f"--set {name} takes an integer, not {shown(number)!r}")
+        raise TaskError(f"--set {name} takes an integer, not {described(number)}")
     return name, int(number)
 
 

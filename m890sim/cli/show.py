@@ -119,10 +119,19 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 @contextmanager
-def progress(title: str, quiet: bool = False) -> Iterator[Progress]:
-    """A bar on stderr, on a terminal and while work goes on; yields the function to tell."""
-    if quiet or not sys.stderr.isatty():
+def progress(title: str, quiet: bool = False, plain: bool = True) -> Iterator[Progress]:
+    """A bar on stderr, on a terminal and while work goes on; yields the function to tell.
+
+    Elsewhere work of several seconds gets a line now and then, unless `plain` is False.
+    """
+    if quiet or not (plain or sys.stderr.isatty()):
         yield lambda done, total, label: None
+        return
+    if not sys.stderr.isatty():
+        from m890sim.cli.patience import patient
+
+        with patient(harmless(title)) as told:
+            yield told
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar

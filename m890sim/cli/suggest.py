@@ -6,11 +6,13 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.cli.profile import add_run_options, fit_last, run_of
 
 if TYPE_CHECKING:
+    from m890sim.kernel.ir import Kernel
     from m890sim.profile.suggest import Suggestion
+    from m890sim.schedule import Context
 
 SHOWN = 12
 WIDE_COLUMNS = 120  # a narrower terminal leaves out columns that follow from others
@@ -28,19 +30,20 @@ def register(commands: Any) -> None:
     )
     add_run_options(parser)
     parser.add_argument("--all", action="store_true", help="list also what gains nothing")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help=options.JSON)
     parser.set_defaults(handler=_suggest)
 
 
 def _suggest(args: argparse.Namespace) -> int:
     from m890sim.profile import profile_kernel
-    from m890sim.profile.suggest import suggestions
+    from m890sim.profile.suggest import context_for, suggestions
 
     kernel, source, task, case = run_of(args)
     profile = profile_kernel(kernel, case, args.chip, source=source)
     with show.progress(f"edits of {kernel.name}", quiet=args.json) as tell:
         found = suggestions(profile, task, tell)
     if args.json:
+        context = context_for(profile, task)
         show.print_json(
             {
                 "kernel": kernel.name,
@@ -48,7 +51,7 @@ def _suggest(args: argparse.Namespace) -> int:
                 "chip": profile.chip.name,
                 "cycles": profile.cycles,
                 "timed": len(found),
-                "suggestions": [_data(one) for one in found],
+                "suggestions": [_data(one, kernel, context) for one in found],
             }
         )
         return 0
@@ -56,8 +59,11 @@ def _suggest(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data(one: Suggestion) -> dict[str, Any]:
-    return asdict(one) | {"edits": [str(edit) for edit in one.edits]}
+def _data(one: Suggestion, kernel: Kernel, context: Context) -> dict[str, Any]:
+    from m890sim.session import script_of
+
+    script = script_of(kernel, one.edits, context) if one.saved > 0 else []
+    return asdict(one) | {"edits": [str(edit) for edit in one.edits], "script": script}
 
 
 def _print(found: list[Suggestion], cycles: int, everything: bool) -> None:

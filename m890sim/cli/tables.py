@@ -10,7 +10,7 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.errors import ChipError
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def register(commands: Any) -> None:
     how = chips.add_mutually_exclusive_group()
     how.add_argument("--families", action="store_true", help="the families and their ranges")
     how.add_argument("--draw", metavar="CHIP", help="print a chip as TOML, to save and change")
-    chips.add_argument("--json", action="store_true", help="print one JSON object")
+    chips.add_argument("--json", action="store_true", help=options.JSON)
     chips.set_defaults(handler=_chips)
     isa = commands.add_parser(
         "isa", help="the instruction set", description="The instructions, or one of them in full."
     )
     isa.add_argument("op", nargs="?", metavar="INSTRUCTION", help="show one instruction in full")
-    isa.add_argument("--json", action="store_true", help="print one JSON object")
+    isa.add_argument("--json", action="store_true", help=options.JSON)
     isa.set_defaults(handler=_isa)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from m890sim.cli import show
+from m890sim.cli import options, show
 from m890sim.cli.files import add_task_option, take_task
 
 
@@ -20,7 +20,7 @@ def register(commands: Any) -> None:
         epilog="Exit status: 0 verified, 1 not verified, 2 refused input.",
     )
     verify.add_argument("path", metavar="PATH", type=Path, help="a run directory or a submission")
-    verify.add_argument("--json", action="store_true", help="print one JSON object")
+    verify.add_argument("--json", action="store_true", help=options.JSON)
     add_task_option(verify)
     verify.set_defaults(handler=_verify)
 

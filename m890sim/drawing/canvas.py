@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -93,15 +94,34 @@ class Canvas:
         for at in np.arange(left, right, 9.0).tolist():
             self.rectangle(Box(at, y - 0.5, min(at + 5, right), y + 0.5), colour)
 
-    def dot(self, x: float, y: float, radius: float, colour: Colour) -> None:
-        """A filled circle."""
-        self._stamp(x, y, radius, colour, ring=False)
+    def dots(self, places: Sequence[tuple[float, float]], radius: float, colour: Colour) -> None:
+        """Filled circles around the places (x, y), as one shape: where they overlap is no edge."""
+        if not places:
+            return
+        x, y = np.array(places).T * self.scale
+        radius *= self.scale
+        left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+        reach = int(radius + 2)
+        height, width = self.pixels.shape[:2]
+        near = (left >= 0) & (top >= 0) & (left < width) & (top < height)
+        if not near.any():
+            return
+        x, y, left, top = x[near], y[near], left[near], top[near]
+        # The part of the picture that they reach into; shares has what lies outside as well.
+        first, above = int(left.min()) - reach, int(top.min()) - reach
+        left, top = left - first, top - above
+        shares = np.zeros((int(top.max()) + reach + 1, int(left.max()) + reach + 1))
+        for down in range(-reach, reach + 1):
+            for across in range(-reach, reach + 1):
+                away = np.hypot(left + first + across + 0.5 - x, top + above + down + 0.5 - y)
+                own = np.clip(radius + 0.5 - away, 0, 1)
+                np.maximum.at(shares, (top + down, left + across), own)
+        shares = shares[max(0, -above) :, max(0, -first) :]
+        part = self.pixels[max(0, above) :, max(0, first) :][: shares.shape[0], : shares.shape[1]]
+        _mix(part, shares[: part.shape[0], : part.shape[1]], colour)
 
     def cross(self, x: float, y: float, radius: float, colour: Colour) -> None:
         """A cross of two diagonals."""
-        self._stamp(x, y, radius, colour, ring=True)
-
-    def _stamp(self, x: float, y: float, radius: float, colour: Colour, ring: bool) -> None:
         x, y, radius = x * self.scale, y * self.scale, radius * self.scale
         left, top = int(x - radius - 1), int(y - radius - 1)
         size = int(2 * radius + 3)
@@ -110,14 +130,9 @@ class Canvas:
         part = self.pixels[top : top + size, left : left + size]
         down = (np.arange(part.shape[0]) + top + 0.5 - y)[:, None]
         across = (np.arange(part.shape[1]) + left + 0.5 - x)[None, :]
-        if ring:
-            thin = 0.6 * self.scale
-            near = np.minimum(abs(down - across), abs(down + across)) / np.sqrt(2)
-            inside = np.maximum(abs(down), abs(across)) <= radius
-            shares = np.clip(thin + 0.5 - near, 0, 1) * inside
-        else:
-            shares = np.clip(radius + 0.5 - np.hypot(down, across), 0, 1)
-        _mix(part, shares, colour)
+        near = np.minimum(abs(down - across), abs(down + across)) / np.sqrt(2)
+        inside = np.maximum(abs(down), abs(across)) <= radius
+        _mix(part, np.clip(0.6 * self.scale + 0.5 - near, 0, 1) * inside, colour)
 
     def text(
         self,

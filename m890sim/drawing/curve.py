@@ -69,14 +69,19 @@ def draw_curve(canvas: Canvas, box: Box, shown: Speedups, palette: Palette) -> N
     lines = [value for value in shown.yardsticks if low < value < high]
     for value in lines:
         canvas.dashes(plot.left, plot.right, y(value), palette.yardstick)
-    for index, speedup in enumerate(shown.found):
-        if speedup is None:
-            canvas.cross(x(index), plot.bottom - 6, 2.5, palette.mark)
-        else:
-            canvas.dot(x(index), y(speedup), 1.7, palette.mark)
-    canvas.curve(_line([(x(n), y(value)) for n, value in enumerate(shown.best)]), palette.best)
-    for index in shown.marks:
-        canvas.dot(x(index), y(shown.best[index]), 3.6, palette.best)
+    timed = [(x(n), y(speedup)) for n, speedup in enumerate(shown.found) if speedup is not None]
+    canvas.dots(timed, 1.7, palette.mark)
+    # Of failures at one pixel one is drawn: a long log has more evaluations than pixels.
+    failed = {round(x(n)): x(n) for n, speedup in enumerate(shown.found) if speedup is None}
+    for at in failed.values():
+        canvas.cross(at, plot.bottom - 6, 2.5, palette.mark)
+    turns = [
+        n
+        for n, value in enumerate(shown.best)
+        if n in (0, len(shown.best) - 1) or value != shown.best[n - 1]
+    ]
+    canvas.curve(_line([(x(n), y(shown.best[n])) for n in turns]), palette.best)
+    canvas.dots([(x(n), y(shown.best[n])) for n in shown.marks], 3.6, palette.best)
     labels: list[tuple[float, str, Colour, bool]] = [
         (y(value), f"{value:g}x", palette.yardstick, False) for value in lines
     ]
@@ -101,7 +106,7 @@ def draw_key(
         elif kind == "yardstick":
             canvas.dashes(x, x + 16, y, palette.yardstick)
         elif kind == "mark":
-            canvas.dot(x + 8, y, 1.7, palette.mark)
+            canvas.dots([(x + 8, y)], 1.7, palette.mark)
         else:
             canvas.cross(x + 8, y, 2.5, palette.mark)
         colour = palette.yardstick if kind == "yardstick" else palette.dim
@@ -184,7 +189,7 @@ def _ticks(low: float, high: float, height: float) -> list[float]:
     unit = height / math.log(high / low)
     least = math.floor(math.log10(low))
     powers = range(least, math.ceil(math.log10(high)) + 1)
-    for factors in ((1,), (2, 5), (3, 7), (1.5,)):
+    for factors in ((1,), (2, 5), (3, 7), (1.5,), (1.2,)):
         for power in powers:
             for factor in factors:
                 value = factor * 10.0**power

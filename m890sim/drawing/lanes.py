@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ def last_core(trace: IntArray) -> IntArray:
     return rows
 
 
-def lanes_height(names: Sequence[str]) -> int:
+def lanes_height(names: Sized) -> int:
     """How high lanes and axis are."""
     return ROW * len(names) + AXIS
 

@@ -34,8 +34,8 @@ class Work:
         if self.instructions > limit:
             raise LimitError(
                 "E505",
-                f"the run comes to more than {limit:,} instructions; use larger tiles or raise "
-                f"limits.{name}",
+                f"the run comes to more than {limit:,} instructions; use larger tiles, or give "
+                f"more from Python: limits=Limits({name}=...)",
             )
         if self.trips > limit:
             raise LimitError(
@@ -52,7 +52,7 @@ class Work:
             raise LimitError(
                 "E509",
                 f"{what} brings the functional run to {self.bytes:,} bytes of at most {limit:,}; "
-                "use a smaller case or raise limits.memory_bytes",
+                "use a smaller case, or give more from Python: limits=Limits(memory_bytes=...)",
             )
 
     def touch(self, shape: tuple[int, ...]) -> None:
@@ -74,8 +74,8 @@ class Work:
             )
             raise LimitError(
                 "E510",
-                f"the run comes to more than {found}; compute less, run fewer items, or raise "
-                f"limits.{name}",
+                f"the run comes to more than {found}; compute less, run fewer items, or "
+                f"give more from Python: limits=Limits({name}=...)",
             )
 
     def restart(self) -> None:

@@ -24,7 +24,8 @@ COLUMNS = (
     "student", "exercise", "name", "file", "points", "reached", "correct", "cycles", "goal_cycles",
     "start_cycles", "marks_goal", "marks_cycles", "marks_speedup", "marks_bottleneck",
     "predicted_cycles", "predicted_speedup", "predicted_bottleneck", "cycles_measured",
-    "speedup_measured", "bottleneck_measured", "digest", "same_as", "problem",
+    "speedup_measured", "bottleneck_measured", "digest",
+    "known", "same_as", "problem",
 )  # fmt: skip
 
 
@@ -67,6 +68,7 @@ class CourseRow:
                 "goal_cycles": found.goal_cycles,
                 "start_cycles": found.start_cycles,
                 "digest": found.digest,
+                "known": found.known,
             }
             row |= {f"marks_{name}": marks for name, marks in found.marks.items()}
             row |= {f"predicted_{name}": said for name, said in found.predicted.items()}

@@ -128,6 +128,11 @@ def _text(file: str) -> str:
     return (resources.files("m890sim.exercises") / FOLDER / file).read_text("utf-8")
 
 
+def kernel_of(file: str) -> Kernel:
+    """The kernel of a file of the package."""
+    return _parsed(_text(file), file)
+
+
 def _parsed(text: str, file: str) -> Kernel:
     from m890sim.language import parse
 

@@ -39,7 +39,8 @@ class Grade:
     """What a hand-in earned. marks: part -> marks, of `most`; points: their sum, of 100.
 
     goal_cycles and true: None where the kernel is wrong. true: what was predicted, as measured.
-    digest: the same for copies with other names.
+    digest: the same for copies with other names. known: the built-in kernel or model solution that
+    it is, but for names.
     """
 
     exercise: int
@@ -59,6 +60,7 @@ class Grade:
     hints: list[str] = field(default_factory=list)
     digest: str = ""
     changed: bool = True  # another kernel than the one to begin with
+    known: str = ""
 
     @property
     def reached(self) -> bool:
@@ -142,6 +144,7 @@ def grade_here(
         "predicted": {name: getattr(prediction, name) for name in exercise.asks},
         "digest": digest,
         "changed": changed,
+        "known": known_as(exercise, digest) if changed else "",
     }
     if changed and not exercise.changes:
         message = "the kernel of this exercise stays as it is: only the prediction counts"
@@ -150,6 +153,18 @@ def grade_here(
     if not result.correct or result.cycles is None:
         return _wrong(common, result.message, _mend(result.code, exercise))
     return _right(common, kernel, text, draw, prediction)
+
+
+def known_as(exercise: Exercise, digest: str) -> str:
+    """The built-in kernel of the task, or the model solution, with a digest; "" for neither."""
+    from m890sim.workloads import KERNELS, load_kernel
+
+    if digest == canonical_digest(exercise.model):
+        return exercise.model.name
+    for name, entry in KERNELS.items():
+        if entry.task == exercise.task and digest == canonical_digest(load_kernel(name)):
+            return name
+    return ""
 
 
 def _wrong(common: Mapping[str, Any], message: str, found: list[str]) -> Grade:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m890sim.exercises.bottleneck import BOTTLENECKS, bottlenecks, shares_of
+from m890sim.exercises.reruns import MoreSlots, OtherQueue, SpreadQueues, saved_by
 from m890sim.kernel import ir
 
 if TYPE_CHECKING:
@@ -88,103 +89,153 @@ def _queues(profile: Profile) -> Iterator[Hint]:
     queues = [engine for engine in profile.engines if engine.name.startswith("dma")]
     busiest = max(queues, key=lambda engine: engine.busy)
     idle = [engine.name for engine in queues if not engine.busy]
-    on_path = sum(
-        part.cycles
-        for part in profile.critical_path
-        if part.engine == busiest.name and part.kind == "busy"
-    )
-    if idle and busiest.busy:
+    saved = saved_by(profile, SpreadQueues(len(queues))) if idle and busiest.busy else 0
+    if saved:
         yield Hint(
             "queues",
-            on_path * len(idle) // len(queues),
-            f"{busiest.name} is at work {busiest.busy:.0%} of the run, and {on_path:,} cycles of "
-            f"the critical path are its transfers, while {', '.join(idle)} move nothing. Give "
-            "some transfers another queue=.",
+            saved,
+            f"{busiest.name} is at work {busiest.busy:.0%} of the run while {', '.join(idle)} "
+            f"move{'s' if len(idle) == 1 else ''} nothing. With the transfers on all queues in "
+            f"turn (queue=) it would take {profile.cycles - saved:,} cycles.",
         )
 
 
 def _behind(profile: Profile) -> Iterator[Hint]:
     """Stores that wait for their operand at the head of a queue with loads behind them."""
     loads = {line.engine for line in profile.lines if line.op == "load"}
-    waiting = {
-        line.line: sum(n for cause, n in line.stalls.items() if cause.startswith("operand"))
-        for line in profile.lines
-        if line.op == "store" and line.engine in loads
-    }
-    cores = max(1, sum(1 for end in profile.cores if end))
-    cycles = sum(waiting.values()) // cores
-    if cycles:
+    stores = [line for line in profile.lines if line.op == "store" and line.engine in loads]
+    free = [n for n in range(profile.rows.queues) if f"dma{n}" not in loads]
+    saved = saved_by(profile, OtherQueue(free[-1])) if stores and free else 0
+    if saved:
         yield Hint(
             "behind",
-            cycles,
-            f"{_lines(list(waiting))}: a queue does one transfer after the other. For {cycles:,} "
-            "cycles a core a store waits there for its result, and the next loads wait behind it, "
-            "though nothing else holds them. Give the store a queue= without loads.",
+            saved,
+            f"{_lines([line.line for line in stores])}: a queue does one transfer after the other. "
+            "A store waits there for its result, and the next loads wait behind it, though nothing "
+            f"else holds them. With a queue of its own the store would save {saved:,} cycles.",
         )
 
 
 def _slots(profile: Profile) -> Iterator[Hint]:
-    for one in profile.what_if:
-        if one.change.startswith("one slot more for "):
-            tile = one.change.removeprefix("one slot more for ").split(" ")[0]
-            yield Hint(
-                f"slots {tile}",
-                one.saved,
-                f"A write to `{tile}` waits until the last pass has read it: one more of its "
-                f"slots= would save {one.saved:,} cycles.",
-            )
+    ones = {
+        one.change.removeprefix("one slot more for ").split(" ")[0]: one.saved
+        for one in profile.what_if
+        if one.change.startswith("one slot more for ")
+    }
+    tile = max(ones, key=lambda name: ones[name], default="")
     waiting = {
         line.line: line.stalls["slot"] for line in profile.lines if line.stalls.get("slot", 0)
     }
-    cores = max(1, sum(1 for end in profile.cores if end))
-    if waiting:
-        lines = sorted(waiting, key=lambda line: -waiting[line])
-        cycles = sum(waiting.values()) // cores
-        text = (
-            f"{_lines(lines)}: for {cycles:,} cycles a core the engine waits until a tile is free "
-            "again (`slot`). slots=2 or more of the tiles that are written there let passes "
-            "overlap; it may take several tiles at once."
+    lines = sorted(waiting, key=lambda line: -waiting[line])
+    loaded = frozenset(
+        stmt.operands[0].tile
+        for stmt in ir.walk(profile.kernel.body)
+        if isinstance(stmt, ir.Instr)
+        and stmt.op == "load"
+        and isinstance(stmt.operands[0], ir.TileRef)
+    )
+    saved = max(saved_by(profile, MoreSlots()), saved_by(profile, MoreSlots(loaded)))
+    if lines and saved > 1.2 * ones.get(tile, 0):
+        yield Hint(
+            "slots",
+            saved,
+            f"{_lines(lines)}: the engine waits until a tile is free again (`slot`). One more "
+            f"slots= of several tiles at once would save {saved:,} cycles: passes then overlap.",
         )
-        yield Hint("slots", cycles // 2, text)
+    elif ones.get(tile, 0):
+        yield Hint(
+            f"slots {tile}",
+            ones[tile],
+            f"A write to `{tile}` waits until the last pass has read it: one more of its slots= "
+            f"would save {ones[tile]:,} cycles.",
+        )
+
+
+def _together(profile: Profile) -> Iterator[Hint]:
+    """Queues and slots at once, where each alone is held back by the other."""
+    queues = profile.rows.queues
+    alone = max(saved_by(profile, SpreadQueues(queues)), saved_by(profile, MoreSlots()))
+    both = saved_by(profile, SpreadQueues(queues), MoreSlots())
+    if both > 1.3 * alone and any(one.name.startswith("dma") for one in profile.engines):
+        yield Hint(
+            "queues and slots",
+            both,
+            "Transfers on several queues and more slots= of the tiles that they fill would save "
+            f"{both:,} cycles together, and {alone:,} alone: a block can only come early where it "
+            "has both a queue that is free and a tile that is.",
+        )
 
 
 def _runs(profile: Profile) -> Iterator[Hint]:
-    lines = [line for line in profile.lines if line.transfer and line.bound_by == "runs"]
-    on_path = sum(line.critical.get("busy", 0) for line in lines)
-    if lines:
+    lines = {line.line: line.transfer.get("runs", 0) for line in profile.lines if line.transfer}
+    short = sorted((line for line in lines if lines[line]), key=lambda line: -lines[line])
+    saved = _saved(profile, "DMA: short runs cost nothing")
+    if short and saved:
         yield Hint(
             "runs",
-            on_path // 2,
-            f"{_lines([line.line for line in lines])}: the rows moved are short pieces of HBM, "
-            "and each piece costs a least time (`runs`). Pieces that take whole rows of the "
-            "tensor, or more columns, are longer.",
+            saved,
+            f"{_lines(short)}: what is moved are short pieces of HBM, and each piece costs a least "
+            f"time (`runs`), {saved:,} cycles of this run. Blocks that take whole rows of the "
+            "tensor, or more columns, have longer pieces.",
         )
 
 
 def _unit(profile: Profile) -> Iterator[Hint]:
-    """An engine that is most of the critical path, and its dearest lines."""
-    for engine, way in _WAYS.items():
+    """An engine that is dear on the critical path, and its dearest lines."""
+    for engine, (name, changes, way) in _WAYS.items():
         lines = [line for line in profile.lines if line.engine == engine]
         on_path = {line.line: line.critical.get("busy", 0) for line in lines}
         total = sum(on_path.values())
-        if total:
+        saved = max(_saved(profile, change) for change in changes)
+        if total and saved:
             dear = sorted(on_path, key=lambda line: -on_path[line])[:3]
             yield Hint(
                 engine,
-                total // 3,
-                f"The {engine} works for {total:,} cycles of the critical path, most at "
-                f"{_lines(dear).lower()}. {way}",
+                saved,
+                f"The {name} works for {total:,} cycles of the critical path, most at "
+                f"{_lines(dear).lower()}; twice as fast, it would save {saved:,}. {way}",
             )
 
 
+# Engine -> (in words; what-ifs of twice the engine; what can be done without).
 _WAYS = {
-    "vector": "One pass of the SFU takes scale=, bias= and row_sum= with it; bf16 operands flow "
-    "twice as fast as f32; what need not be computed costs nothing.",
-    "sfu": "Each element of exp, recip, ... is one of the SFU's few a cycle: fewer of them, or "
-    "beside other engines' work.",
-    "matrix": "The array is full with 128 rows and columns of the right operand; smaller blocks "
-    "pay for all of it, and fp32 operands four times.",
+    "vector": (
+        "vector unit",
+        ("vector unit: twice the lanes",),
+        "One pass of the SFU takes scale=, bias= and row_sum= with it; bf16 operands flow twice as "
+        "fast as f32; what need not be computed costs nothing.",
+    ),
+    "sfu": (
+        "SFU",
+        ("SFU: twice as fast",),
+        "Each element of exp, recip, ... is one of the SFU's few a cycle: fewer of them, or beside "
+        "other engines' work (stages).",
+    ),
+    "matrix": (
+        "matrix unit",
+        ("matrix unit: twice the rows", "matrix unit: twice the columns"),
+        "The array takes 128 rows and columns of the right operand at a time, however few there "
+        "are; matmul(..., accumulate=True) sums up by itself; the next product could run beside "
+        "other engines' work (stages).",
+    ),
 }
+
+
+def _turns(profile: Profile) -> Iterator[Hint]:
+    """Engines that compute one after the other in a loop without stages."""
+    if any(isinstance(stmt, ir.Stage) for stmt in ir.walk(profile.kernel.body)):
+        return
+    path = bottlenecks(profile)
+    engines = {word: path[word] for word in _WAYS if word in path}
+    loops = any(isinstance(stmt, ir.Loop) for stmt in ir.walk(profile.kernel.body))
+    if loops and len(engines) > 1:
+        parts = ", ".join(f"{_WAYS[word][0]} {n:,}" for word, n in engines.items())
+        yield Hint(
+            "turns",
+            (sum(engines.values()) - max(engines.values())) // 2,
+            f"The engines take turns on the critical path: {parts} cycles. With stages one works "
+            "on the next pass of the loop while another is at this one.",
+        )
 
 
 def _startups(profile: Profile) -> Iterator[Hint]:
@@ -206,7 +257,7 @@ def _latency(profile: Profile) -> Iterator[Hint]:
     begin = profile.rows.begin(0)
     yield Hint(
         "latency",
-        cycles // 3,
+        cycles // 6,
         f"{cycles:,} of the {profile.cycles - begin:,} cycles after the launch pass while a "
         "transfer's data are on their way (`latency`). Ask earlier for what comes next, or for "
         "more at once.",
@@ -228,7 +279,8 @@ def _ports(profile: Profile) -> Iterator[Hint]:
 
 Rule = Callable[["Profile"], Iterator[Hint]]
 RULES: tuple[Rule, ...] = (
-    _fences, _cores, _queues, _behind, _slots, _runs, _unit, _startups, _latency, _ports,
+    _fences, _cores, _queues, _behind, _slots, _together, _runs, _unit, _turns, _startups,
+    _latency, _ports,
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from m890sim.workloads import Case, Output, Task, launch_arguments
 
 if TYPE_CHECKING:
     from m890sim.execute import Footprint, Prepared
+    from m890sim.language import Limits
 
 FEW_ITEMS = 24  # in any phase: fewer are run by a program that is compiled once
 
@@ -22,6 +23,7 @@ FEW_ITEMS = 24  # in any phase: fewer are run by a program that is compiled once
 class Checker:
     """One kernel on one case, checked on one input distribution after another.
 
+    limits: on work and memory; the task's where None, the usual ones where it has none.
     tolerance: largest relative error of a row; the task's where None. Where outputs have gates of
     their own, their limits change by the same factor.
     seen: by output, the rows that some distribution looked at, bool of the output's shape without
@@ -29,7 +31,12 @@ class Checker:
     """
 
     def __init__(
-        self, kernel: Kernel, task: Task, case: Case, tolerance: float | None = None
+        self,
+        kernel: Kernel,
+        task: Task,
+        case: Case,
+        tolerance: float | None = None,
+        limits: Limits | None = None,
     ) -> None:
         share = 1.0 if tolerance is None else tolerance / task.tolerance
         self.gates = {name: (task.gate(name), share) for name in task.outputs}
@@ -37,6 +44,8 @@ class Checker:
             self.gates = {name: (Output(name, "rows", tolerance), 1.0) for name in task.outputs}
         self.kernel = kernel
         self.task = task
+        chosen = task.limits if limits is None else limits
+        self._limits: dict[str, Any] = {} if chosen is None else {"limits": chosen}
         self.case = case
         self._footprint: Footprint | None = None
         self._prepared: Prepared | None = None
@@ -93,10 +102,6 @@ class Checker:
                 break
         return result
 
-    @property
-    def _limits(self) -> dict[str, Any]:
-        return {} if self.task.limits is None else {"limits": self.task.limits}
-
     def _run(
         self,
         arguments: tuple[Any, ...],
@@ -111,7 +116,7 @@ class Checker:
             done = execute_kernel(self.kernel, *arguments, todo=todo, **self._limits)
             return {name: done.outputs[name][rows] for name, rows in wanted.items()}
         if self._prepared is None:
-            self._prepared = Prepared(self.kernel, *arguments)
+            self._prepared = Prepared(self.kernel, *arguments, **self._limits)
         return self._prepared.rows(lifted(self._prepared.dtypes), todo, wanted)
 
     def _plan(
@@ -121,7 +126,7 @@ class Checker:
         from m890sim.execute import footprint
 
         if self._footprint is None:
-            self._footprint = footprint(self.kernel, *arguments)
+            self._footprint = footprint(self.kernel, *arguments, **self._limits)
             self._missing = self._unwritten(self._footprint.written)
         if self._missing is not None:
             return self._missing, []

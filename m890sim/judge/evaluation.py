@@ -23,6 +23,7 @@ from m890sim.judge.rows import chosen_rows, rows_of
 from m890sim.judge.signature import check_fits
 from m890sim.kernel import digest
 from m890sim.kernel.ir import Kernel
+from m890sim.language import Limits
 from m890sim.messages import check_flag, described
 from m890sim.timing import TIMING_VERSION
 from m890sim.workloads import (
@@ -34,6 +35,7 @@ from m890sim.workloads import (
     load_kernel,
     simulate_checked,
 )
+from m890sim.workloads.run import chosen_limits
 
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
 
@@ -49,6 +51,7 @@ def evaluate(
     rows: int | None = None,
     thorough: bool = False,
     progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> Evaluation:
     """Judge a kernel on cases of a task (all where None): rows against fp64, and the cycles.
 
@@ -58,6 +61,7 @@ def evaluate(
     runs, with what it depends on, and every row must be written, whatever is drawn.
     kernel: a Kernel, a built-in name or a path. distributions: keys of `DISTRIBUTIONS`, all where
     None. thorough: go on to the other distributions where one shows that the kernel is wrong.
+    limits: on work and memory (`m890sim.language.Limits`); the task's where None.
     A kernel that does not fit the chip, breaks a limit or traps is wrong on that case, with
     the message.
     Raises: TaskError, LanguageError or ChipError for what is refused before any case runs;
@@ -71,6 +75,8 @@ def evaluate(
         check_integer("rows", rows, 1)
     check_flag("thorough", thorough)
     check_progress(progress)
+    if limits is not None:
+        limits = chosen_limits(limits)
     check_kernel(kernel, chosen_task)
     results = []
     for number, case in enumerate(chosen):
@@ -82,7 +88,10 @@ def evaluate(
                 )
 
         results.append(
-            judge_case(kernel, chosen_task, case, spec, seed, names, rows, thorough, tell)
+            judge_case(
+                *(kernel, chosen_task, case, spec, seed, names, rows, thorough, tell),
+                limits=limits,
+            )
         )
     if progress is not None:
         progress(len(chosen) * len(names), len(chosen) * len(names), "")
@@ -154,6 +163,7 @@ def judge_case(
     tell: Callable[[int, str], None] = lambda step, text: None,
     tolerance: float | None = None,
     timed: tuple[int | None, int | None] = (None, None),
+    limits: Limits | None = None,
 ) -> CaseResult:
     """One case of `evaluate`, for a kernel that was checked.
 
@@ -170,11 +180,11 @@ def judge_case(
     try:
         cycles, instructions = timed
         if cycles is None:
-            timing = simulate_checked(kernel, case, chip)
+            timing = simulate_checked(kernel, case, chip, limits=limits)
             cycles, instructions = timing.cycles, timing.instructions
-        checker = Checker(kernel, task, case, tolerance)
+        checker = Checker(kernel, task, case, tolerance, limits)
         for step, distribution in enumerate(distributions):
-            tell(step, distribution)
+            tell(step, f"{distribution}, {instructions:,} instructions")
             found = checker.check(distribution, seed, count)
             checks.append(Check(distribution, found.error, found.rows, found.message))
             error = found.error if error is None else max(error, found.error)

@@ -29,7 +29,7 @@ class GateResult:
 
 
 def row_errors(actual: Array, expected: Array) -> Array:
-    """Relative L2 error of each row, |actual - expected| / |expected|; inf where not finite.
+    """L2 error of each row, norm(actual - expected) / norm(expected); inf where not finite.
 
     actual, expected: [..., D]; returns float64 [...]. Raises: TypeError, ValueError.
     """
@@ -72,13 +72,21 @@ def check_rows(
         return GateResult(worst, count)
     at = int(errors.argmax())
     place = np.unravel_index(at if places is None else int(places[at]), shape)
-    found = f"has relative error {worst:.3g}" if np.isfinite(worst) else "is not finite"
     many = "1 row is wrong" if wrong == 1 else f"{wrong} of {count} rows are wrong"
-    return GateResult(
-        worst,
-        count,
-        f"{many}: {row_name(name, place)} {found}, at most {tolerance:g} is allowed",
-    )
+    found = _row_finding(actual[at], worst, tolerance)
+    return GateResult(worst, count, f"{many}: {row_name(name, place)} {found}")
+
+
+def _row_finding(row: Array, error: float, tolerance: float) -> str:
+    """What is wrong with a row, in words."""
+    if np.isfinite(error):
+        return f"has relative error {error:.3g}, at most {tolerance:g} is allowed"
+    infinite = np.flatnonzero(~np.isfinite(row))
+    if len(infinite):
+        column = int(infinite[0])
+        return f"is not finite: column {column} holds {row[column]:g}, and no value may be"
+    worst = float(row[np.abs(row).argmax()])
+    return f"must be zero throughout, and holds {worst:.9g}"
 
 
 def check_output(

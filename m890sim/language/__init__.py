@@ -16,6 +16,7 @@ from m890sim.language.limits import DEFAULT_LIMITS, Limits
 from m890sim.language.reader import read_kernel
 from m890sim.language.report import Report
 from m890sim.language.sizes import measure_known
+from m890sim.language.warnings import text_warnings
 from m890sim.messages import described, shown
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "check",
     "check_built",
     "check_size",
+    "find_warnings",
     "load_kernel",
     "parse",
 ]
@@ -80,6 +82,16 @@ def check_built(kernel: ir.Kernel) -> None:
     known = _CHECKED.get(id(kernel))
     if known is None or known[0] is not kernel or any(map(is_not, known[1], _parts(kernel))):
         check(kernel)
+
+
+def find_warnings(kernel: ir.Kernel) -> list[Diagnostic]:
+    """What a kernel says in vain, W1xx of `errors.WARNINGS`, in the order of its text.
+
+    What needs a chip and a case is found by `m890sim.bind.warnings.launch_warnings`.
+    Raises: as `check`.
+    """
+    check_built(kernel)
+    return text_warnings(kernel)
 
 
 # Kernels that were parsed or checked lately, with their fields: who walks through kernels hands in

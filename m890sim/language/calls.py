@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from m890sim.isa import OPS, OpSpec
 from m890sim.kernel import ir
 from m890sim.kernel.shapes import is_default
+from m890sim.language.advice import called, mentions, remedy, written
 from m890sim.language.expressions import Expressions, Names
+from m890sim.language.idioms import KEYWORDS
 from m890sim.language.report import Report
 from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS
 from m890sim.language.source import Source
@@ -52,7 +54,7 @@ class Calls(Expressions):
             self._poison(node)
             return None
         if not isinstance(call.func, ast.Name):
-            self.refuse(call.func)
+            self._method(call)
             return None
         name = call.func.id
         if name in DECLARATIONS or (name in FUNCTIONS and name not in OPS):
@@ -67,6 +69,8 @@ class Calls(Expressions):
         if arguments is None or keywords is None:
             return None
         row = OPS.get(name)
+        if row is not None and self._named_operands(row, call, arguments, keywords):
+            return None
         rows = [o for o in row.operands if not o.keyword] if row else []
         operands = tuple(
             self.operand(argument, rows[number].value if number < len(rows) else False)
@@ -74,6 +78,45 @@ class Calls(Expressions):
         )
         pairs = self._settings(row, keywords) if row else ()
         return ir.Instr(name, operands, pairs, self.notes(node), self.loc(node))
+
+    def _named_operands(
+        self, row: OpSpec, call: ast.Call, arguments: list[ast.expr], keywords: dict[str, ast.expr]
+    ) -> bool:
+        """Reports operands that are written with their names, where that is all that is wrong."""
+        positional = [operand.name for operand in row.operands if not operand.keyword]
+        named = [name for name in positional[len(arguments) :] if name in keywords]
+        if not named or named != positional[len(arguments) :]:
+            return False
+        texts = [written(argument) for argument in arguments]
+        texts += [written(keywords[name]) for name in named]
+        texts += [f"{key}={written(v)}" for key, v in keywords.items() if key not in named]
+        found = f"operands of {row.name} are written without names"
+        self.report.add("E207", f"{found}; write `{row.name}({', '.join(texts)})`", self.loc(call))
+        return True
+
+    def _method(self, call: ast.Call) -> None:
+        """Reports a call of something behind a dot, as in `np.add(a, a, b)` or `a.fill(0)`."""
+        name = called(call)
+        arguments = [written(argument, 48) for argument in call.args]
+        if isinstance(call.func, ast.Attribute) and mentions(call.func.value, self.names.here):
+            arguments.insert(0, written(call.func.value, 48))
+        row = OPS.get(name)
+        if not isinstance(call.func, ast.Attribute):
+            self.refuse(call.func)
+            return
+        if row is not None:
+            plain = all(isinstance(a, ast.Name | ast.Subscript | ast.Constant) for a in call.args)
+            count = sum(not operand.keyword for operand in row.operands)
+            fits = plain and len(arguments) == count
+            text = f"{name}({', '.join(arguments)})" if fits else row.signature
+            advice = f"write `{text}`: instructions are called by their names"
+        else:
+            advice = remedy(name, arguments, True)
+        if not advice:
+            self.refuse(call.func)
+            return
+        found = f"`{written(call.func)}` is not part of the language"
+        self.report.add("E104", f"{found}; {advice}", self.loc(call))
 
     def _settings(
         self, row: OpSpec, keywords: dict[str, ast.expr]
@@ -84,6 +127,7 @@ class Calls(Expressions):
             + [s.name for s in row.settings]
             + ["engine"]
         )
+        offered = [name for name in names if name != "engine" or len(row.engines) > 1]
         for key, value in keywords.items():
             if key not in names:
                 positional = [o.name for o in row.operands if not o.keyword]
@@ -91,10 +135,15 @@ class Calls(Expressions):
                     found = f"`{key}` of {row.name} is written with its name"
                     self.report.add("E207", f"{found}; write {row.signature}", self.loc(value))
                 else:
-                    self._unknown_keyword(row.name, key, tuple(names), value)
+                    self._unknown_keyword(row.name, key, tuple(offered), value)
         pairs: list[tuple[str, ir.Keyword]] = []
         for operand in row.operands:
-            if operand.keyword and operand.name in keywords:
+            given = keywords.get(operand.name) if operand.keyword else None
+            if isinstance(given, ast.Constant) and type(given.value) is bool:
+                found = f"`{operand.name}=` of {row.name} takes a tile"
+                remedy = f"write `{operand.name}=r`, r being sram(rows, 1, f32)"
+                self.report.add("E204", f"{found}; {remedy}", self.loc(given))
+            elif operand.keyword and operand.name in keywords:
                 read = self.operand(keywords[operand.name], operand.value)
                 if isinstance(read, ir.TensorRef):
                     found = f"`{operand.name}` of {row.name} is a piece of HBM"
@@ -125,7 +174,7 @@ class Calls(Expressions):
     def _engine(self, row: OpSpec, node: ast.expr) -> str:
         if isinstance(node, ast.Name) and node.id in row.engines:
             return node.id
-        found = f"{row.name} cannot run on `{shown(ast.unparse(node))}`"
+        found = f"{row.name} cannot run on `{written(node)}`"
         remedy = f"its engines are: {', '.join(row.engines)}"
         self.report.add("E217", f"{found}; {remedy}", self.loc(node))
         return row.engines[0]
@@ -155,5 +204,6 @@ class Calls(Expressions):
     def _unknown_keyword(self, name: str, key: str, known: tuple[str, ...], node: ast.expr) -> None:
         found = f"{name} has no keyword `{shown(key)}`"
         remedy = f"its keywords are: {', '.join(known)}" if known else "it takes none"
-        hint = self.report.suggest(key, known)
+        remedy = KEYWORDS.get(key, remedy)
+        hint = "" if key in KEYWORDS else self.report.suggest(key, known)
         self.report.add("E207", f"{found}; {remedy}{hint}", self.loc(node))

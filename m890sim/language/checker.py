@@ -45,6 +45,7 @@ class _KernelChecker:
         self.forms = self.scalars.forms
         self.instructions = Instructions(self.scalars)
         self.flow = AccessFlow(report)
+        self.phases = 0  # around the present statement
 
     def run(self, whole: bool) -> None:
         """`whole`: no part of the text was refused, so what nothing writes is undefined."""
@@ -63,12 +64,15 @@ class _KernelChecker:
                     )
                 self.define(stmt, LAUNCH)
             else:
+                if self.around_phases(stmt):
+                    seen += 1
+                    continue
                 self.misplaced(stmt, "outside a phase", "put it inside `for ... in cores(...)`")
                 if isinstance(stmt, ir.Loop | ir.Stage | ir.If):
                     self.nested(stmt)
                 elif isinstance(stmt, ir.TileDecl):
                     self.report.unknown.add(stmt.name)
-        if not phases and whole:
+        if not phases and not seen and whole:
             found = f"the kernel `{shown(self.kernel.name)}` has no phase"
             loc = self.report.where(self.kernel, ir.SourceLoc(1, 1))
             self.report.add(
@@ -76,6 +80,25 @@ class _KernelChecker:
             )
         if whole:
             self.flow.report_undefined_reads()
+
+    def around_phases(self, stmt: ir.Stmt) -> bool:
+        """Whether a block at the top of the kernel holds phases; reported once, and checked."""
+        if not isinstance(stmt, ir.Loop | ir.Stage | ir.If):
+            return False
+        if not any(isinstance(inner, ir.Cores) for inner in ir.walk((stmt,))):
+            return False
+        if isinstance(stmt, ir.Loop):
+            found = "a loop stands around a phase, and phases cannot repeat"
+            remedy = (
+                "write the phases out one after the other, or put the loop into the phase, "
+                "`for ... in cores(...)` around it"
+            )
+        else:
+            found = f"{_WORDS[type(stmt)]} stands around a phase, and every phase runs"
+            remedy = "put it into the phase: around what is inside `for ... in cores(...)`"
+        self.report.add("E219", f"{found}; {remedy}", stmt.loc)
+        self.nested(stmt)
+        return True
 
     def misplaced(self, stmt: ir.Stmt, where: str, remedy: str) -> None:
         self.report.add("E219", f"{_WORDS[type(stmt)]} stands {where}; {remedy}", stmt.loc)
@@ -183,11 +206,13 @@ class _KernelChecker:
 
     def phase(self, stmt: ir.Cores) -> None:
         extents = [self.scalars.integer(extent, stmt.loc) for extent in stmt.extents]
+        self.phases += 1
         self.scope.enter()
         for name, extent in zip(stmt.vars, extents, strict=False):
             self.variable(name, stmt.loc, ZERO, extent)
         self.block(stmt.body)
         self.scope.leave()
+        self.phases -= 1
 
     def variable(self, name: str, loc: ir.SourceLoc, start: Form, stop: Form) -> None:
         form = self.scalars.variable(name, start, stop)
@@ -217,9 +242,10 @@ class _KernelChecker:
             self.misplaced(stmt, "inside a phase", "declare it above the first phase")
             self.define(stmt, LAUNCH)
         else:
-            self.misplaced(
-                stmt, "inside another block", "phases follow one another, in the kernel's own block"
-            )
+            if self.phases:
+                found = "a phase stands inside a phase, and phases cannot nest"
+                remedy = "give one phase two extents, `for i, j in cores(n, m):`, or use range(...)"
+                self.report.add("E219", f"{found}; {remedy}", stmt.loc)
             self.phase(stmt)
 
     def instruction(self, stmt: ir.Instr) -> None:

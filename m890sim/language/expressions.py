@@ -7,7 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from m890sim.isa import OPS
 from m890sim.kernel import ir
+from m890sim.language.advice import AdviceWriter, called, gives, mentions, remedy, write, written
+from m890sim.language.idioms import ABSENT, INTEGERS
 from m890sim.language.report import HOLE, Report
 from m890sim.language.source import Source
 from m890sim.messages import shown
@@ -65,6 +68,8 @@ class Names:
     )  # parameters and HBM scratch -> dimensions
     tables: set[str] = field(default_factory=set)
     tiles: set[str] = field(default_factory=set)
+    bound: frozenset[str] = frozenset()  # every name that the file defines
+    here: set[str] = field(default_factory=set)  # tiles visible at the statement that is read
 
 
 class Expressions:
@@ -85,6 +90,9 @@ class Expressions:
 
     def refuse(self, node: ast.AST) -> ir.Name:
         """Reports a node that the language does not have."""
+        if isinstance(node, ast.Attribute) and node.attr in ABSENT:
+            found = f"`.{node.attr}` is not part of the language; {ABSENT[node.attr]}"
+            return self.hole("E104", found, node)
         what, instead = _REFUSED.get(
             type(node), (f"`{type(node).__name__}`", "see the language manual for what there is")
         )
@@ -131,6 +139,9 @@ class Expressions:
                 return self.hole(
                     "E104", "`...` is not part of the language; complete the code", node
                 )
+            if isinstance(value, str) and value.isidentifier() and len(value) < 40:
+                found = "a string cannot stand here"
+                return self.hole("E110", f"{found}; write {value} without quotes", node)
             kind = {str: "a string", bytes: "a string", complex: "a complex number"}.get(
                 type(value), f"`{value}`"
             )
@@ -170,12 +181,23 @@ class Expressions:
         return ir.Op(operator, (left, right))
 
     def _call(self, node: ast.Call, real: bool) -> ir.Expr:
+        if isinstance(node.func, ast.Attribute) and node.func.attr in INTEGERS:
+            found = f"`{written(node.func)}` is not part of the language"
+            return self.hole("E104", f"{found}; {INTEGERS[node.func.attr]}", node)
+        if isinstance(node.func, ast.Attribute):
+            name, found = node.func.attr, f"`{written(node.func)}` is not part of the language"
+            advice = remedy(name, (), True)
+            if name in OPS and not real:
+                advice = f"write {OPS[name].signature} on a line of its own"
+            if advice:
+                return self.hole("E104", f"{found}; {advice}", node)
         if not isinstance(node.func, ast.Name):
             return self.refuse(node.func)
         name = node.func.id
         if name not in _CALLS:
             found = f"the call of `{shown(name)}` cannot stand in an expression"
-            return self.hole("E104", f"{found}; the functions are min, max and ceil_div", node)
+            advice = INTEGERS["float"] if real else instead_of_call(name)
+            return self.hole("E104", f"{found}; {advice}", node)
         arguments = list(node.args)
         for argument in arguments:
             if isinstance(argument, ast.Starred):
@@ -204,6 +226,8 @@ class Expressions:
 
     def _operand(self, node: ast.expr, value: bool) -> ir.Operand:
         loc = self.loc(node)
+        if self.computes(node):
+            return self._computed(node)
         if isinstance(node, ast.Attribute):
             return self._transposed(node, value)
         if isinstance(node, ast.Name):
@@ -218,6 +242,44 @@ class Expressions:
         if isinstance(expression, ir.TableRef):  # pragma: no cover - a Subscript, handled above
             return ir.Name(HOLE)
         return expression
+
+    def computes(self, node: ast.expr) -> bool:
+        """Whether an expression asks for the values of tiles: an operator or a call on them."""
+        if isinstance(node, ast.Call):
+            known = gives(node) or called(node) in ABSENT
+            return known and mentions(node, self.names.here)
+        kinds = ast.UnaryOp | ast.BinOp | ast.Compare | ast.BoolOp | ast.IfExp
+        return isinstance(node, kinds) and mentions(node, self.names.here)
+
+    def writer(self) -> AdviceWriter:
+        """For advice with the names of this file."""
+        names = self.names
+        return AdviceWriter(names.here, frozenset(names.tensors), {*names.bound, *names.tiles})
+
+    def working(self, node: ast.expr) -> str:
+        """What is wrong with an expression on tiles, in words."""
+        if isinstance(node, ast.Call):
+            name = written(node.func)
+            if not gives(node):
+                return f"`{name}(...)` is not part of the language"
+            return f"`{name}(...)` gives no value: an instruction leaves its result in a tile"
+        if isinstance(node, ast.Attribute):
+            return f"`{written(node)}` is not part of the language"
+        return f"`{written(node)}` works on tiles, and tiles have no operators"
+
+    def _computed(self, node: ast.expr) -> ir.Name:
+        """Reports an operand that must first be computed into a tile."""
+        writer = self.writer()
+        target = writer.scratch()
+        found = self.working(node)
+        if write(writer, node, target):
+            return self.hole("E204", f"{found}; {writer.text()} and give `{target}`", node)
+        if isinstance(node, ast.Call):
+            known = remedy(called(node), (), isinstance(node.func, ast.Attribute))
+            if known:
+                return self.hole("E204", f"{found}; {known}", node)
+        found += "; compute it into a tile of its own by instructions (`m890 isa` lists them)"
+        return self.hole("E204", found, node)
 
     def _transposed(self, node: ast.Attribute, value: bool) -> ir.Operand:
         if node.attr != "T":
@@ -252,9 +314,10 @@ class Expressions:
         if isinstance(node, ast.Slice):
             return self.slice(node)
         found = f"`{shown(name)}` has an index that is no slice"
-        self.hole(
-            "E109", f"{found}; a piece of a tile is written with slices: `start : stop`", node
-        )
+        at = written(node, 24)
+        plain = isinstance(node, ast.Constant | ast.Name)
+        example = f"`{at} : {at} + 1`" if plain else "`start : stop`"
+        self.hole("E109", f"{found}; a piece of a tile is written with slices: {example}", node)
         return ir.Slice(ir.Name(HOLE), ir.Name(HOLE))
 
     def slice(self, node: ast.Slice) -> ir.Slice:
@@ -291,6 +354,11 @@ class Expressions:
         result = ir.Gather(table, start, self.expression(node.upper))
         self.report.place(result, self.loc(whole))
         return result
+
+
+def instead_of_call(name: str) -> str:
+    """What to do instead of calling a name in an expression, where no tile stands."""
+    return INTEGERS.get(name) or ABSENT.get(name) or "the functions are min, max and ceil_div"
 
 
 def expression_depth(node: ast.AST) -> tuple[int, ast.AST]:

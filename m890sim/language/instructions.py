@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from m890sim import isa
+from m890sim.chip import M890
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ONE, ZERO, Form
 from m890sim.kernel.printer import print_operand
 from m890sim.kernel.transform import name_of
+from m890sim.language.advice import remedy
 from m890sim.language.report import HOLE
 from m890sim.language.reserved import MAX_QUEUE
 from m890sim.language.scalars import ScalarChecker
 from m890sim.language.scopes import KINDS, TUNABLE, Binding
 from m890sim.messages import shown
 
+_QUEUES = M890.dma_queues
 _SPACES = {"sram": "SRAM", "acc": "ACC", "hbm": "HBM"}
 
 
@@ -61,7 +64,10 @@ class Instructions:
         row = isa.OPS.get(stmt.op)
         if row is None:
             if stmt.op not in self.report.unknown:
-                hint = self.report.suggest(stmt.op, isa.OPS) or "; `m890 isa` lists them"
+                texts = [shown(print_operand(value), 48) for value in stmt.operands]
+                advice = remedy(stmt.op, texts)
+                hint = f"; {advice}" if advice else self.report.suggest(stmt.op, isa.OPS)
+                hint = hint or "; `m890 isa` lists them, and the language has no functions"
                 self.report.add("E205", f"`{shown(stmt.op)}` is no instruction{hint}", stmt.loc)
             return []
         positional = [operand for operand in row.operands if not operand.keyword]
@@ -146,8 +152,9 @@ class Instructions:
             return
         form = self.scalars.integer(value, loc, TUNABLE, what, "E217")
         if form.value is not None and not 0 <= form.value <= MAX_QUEUE:
-            found = f"{what} is {form.value}, queues have the numbers 0 to {MAX_QUEUE}"
-            self.report.add("E217", f"{found}; use one of these", place)
+            found = f"{what} is {form.value}, no chip has more than queues 0 to {MAX_QUEUE}"
+            few = f"how many there are depends on the chip: m890 has 0 to {_QUEUES - 1}"
+            self.report.add("E217", f"{found}; {few}, `m890 chips` lists others", place)
 
     def _operand(
         self, row: isa.OpSpec, spec: isa.Operand, value: ir.Operand, stmt: ir.Instr
@@ -161,7 +168,7 @@ class Instructions:
                     f"`{shown(print_operand(value))}` is no tile, "
                     f"`{spec.name}` of {row.name} must be one"
                 )
-                self.report.add("E204", f"{found}; fill a tile with the value first", loc)
+                self.report.add("E204", f"{found}; {_float_first(row, stmt)}", loc)
             else:
                 self.scalars.real(value, loc)
             return None
@@ -182,6 +189,8 @@ class Instructions:
                 f"`{spec.name}` of {row.name} must be {due}"
             )
             remedy = "load it into a tile first" if binding.kind in ("tensor", "hbm") else "use one"
+            if binding.kind == "scalar" and spec.spaces != ("hbm",):
+                remedy = _float_first(row, stmt)
             self.report.add(code, f"{found}; {remedy}", loc)
             return None
         if binding.space not in spec.spaces:
@@ -190,11 +199,7 @@ class Instructions:
                 f"`{shown(name)}` lies in {_SPACES[binding.space]}, "
                 f"`{spec.name}` of {row.name} must lie in {allowed}"
             )
-            remedy = (
-                "copy it over"
-                if "hbm" not in (binding.space, *spec.spaces)
-                else "use load and store"
-            )
+            remedy = _where_to(row, spec, binding.space)
             self.report.add("E208", f"{found}; {remedy}", loc)
         if isinstance(value, ir.TileRef):
             shape = self._tile_shape(value, binding, loc)
@@ -223,7 +228,11 @@ class Instructions:
                 f"`{shown(ref.tensor)}` has {len(tensor.dims)} dimensions, "
                 f"here it has {len(ref.index)} indices"
             )
-            self.report.add("E213", f"{found}; write one index or `:` for each", loc)
+            entries = [*ref.index, *[ir.FULL] * len(tensor.dims)][: len(tensor.dims)]
+            text = print_operand(ir.TensorRef(ref.tensor, tuple(entries)))
+            few = len(ref.index) < len(tensor.dims) and HOLE not in text and len(text) < 60
+            remedy = f"write `{shown(text)}`" if few else "write one index or `:` for each"
+            self.report.add("E213", f"{found}; {remedy}", loc)
             return self.forms.unknown(), self.forms.unknown()
         if ir.Name(HOLE) in ref.index:
             return self.forms.unknown(), self.forms.unknown()
@@ -371,3 +380,31 @@ class Instructions:
                 self.report.add(
                     "E209", f"{found}; declare both alike and convert with copy", piece.loc
                 )
+
+
+def _float_first(row: isa.OpSpec, stmt: ir.Instr) -> str:
+    """What to write where a float stands for an operand that must be a tile."""
+    if row.name in ("add", "mul", "max", "min") and len(stmt.operands) == 3:
+        dst, a, b = (shown(print_operand(value), 40) for value in stmt.operands)
+        if isinstance(stmt.operands[2], ir.TileRef):
+            return f"write the tile first: `{row.name}({dst}, {b}, {a})`"
+    if row.name == "sub" and len(stmt.operands) == 3:
+        dst, a, b = (shown(print_operand(value), 40) for value in stmt.operands)
+        return f"write `fma({dst}, {b}, -1.0, {a})`"
+    if row.name == "div":
+        return "write `recip(dst, b)`, then `mul(dst, dst, a)` with the float for a"
+    return "fill a tile with the value first"
+
+
+def _where_to(row: isa.OpSpec, spec: isa.Operand, space: str) -> str:
+    """How an operand that lies in the wrong memory gets to where it must be."""
+    if row.family == "dma" and "hbm" in (space, *spec.spaces):
+        order = "the tile first, then the tensor" if row.name == "load" else "the tensor first"
+        return f"{row.name}(dst, src) takes {order}"
+    if space == "hbm":
+        return "load it into a tile first"
+    if spec.role == "read":
+        return "copy it into a tile of sram(...) first"
+    if spec.spaces == ("acc",):
+        return "declare it with acc(rows, columns)"
+    return "load into a tile of sram(...), then copy"

@@ -48,5 +48,6 @@ def check_items(items: int, limits: Limits) -> None:
         raise LimitError(
             "E506",
             f"the launch has {items:,} work items, the most is {limits.items:,}; "
-            "use larger blocks or a smaller case, or raise Limits.items",
+            "use larger blocks or a smaller case, or give more from Python: "
+            "limits=Limits(items=...)",
         )

@@ -13,6 +13,7 @@ from m890sim.kernel.printer import print_expr, text_of
 from m890sim.kernel.shapes import is_default, keyword_defaults
 from m890sim.kernel.structure import check_structure
 from m890sim.kernel.transform import expressions
+from m890sim.language.idioms import DTYPE_NAMES
 from m890sim.language.limits import DIMENSION, Limits
 from m890sim.language.report import HOLE, Report
 from m890sim.language.reserved import MAX_STAGE
@@ -143,7 +144,10 @@ class NormalForm:
         if isinstance(stmt, ir.TileDecl | ir.HbmDecl) and stmt.dtype not in (*ir.DTYPES, HOLE):
             hint = self.report.suggest(str(stmt.dtype), ir.DTYPES)
             found = f"`{shown(str(stmt.dtype))}` is no dtype"
-            self.report.add("E230", f"{found}; use one of {', '.join(ir.DTYPES)}{hint}", stmt.loc)
+            advice = f"use one of {', '.join(ir.DTYPES)}{hint}"
+            if str(stmt.dtype) in DTYPE_NAMES:
+                advice = f"write {DTYPE_NAMES[str(stmt.dtype)]}"
+            self.report.add("E230", f"{found}; {advice}", stmt.loc)
         if isinstance(stmt, ir.TileDecl) and (
             stmt.space not in ("sram", "acc") or (stmt.space == "acc" and stmt.at is not None)
         ):

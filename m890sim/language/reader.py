@@ -8,8 +8,10 @@ import re
 
 from m890sim.errors import LimitError
 from m890sim.kernel import ir
+from m890sim.language.advice import written
 from m890sim.language.comments import place_comments
 from m890sim.language.expressions import Names, expression_depth
+from m890sim.language.idioms import DTYPE_NAMES
 from m890sim.language.limits import DIMENSION, Limits
 from m890sim.language.report import HOLE, Report
 from m890sim.language.reserved import ANNOTATIONS
@@ -67,13 +69,20 @@ def _function(module: ast.Module, source: Source, report: Report) -> ast.Functio
     """The file's one kernel; reports everything else at the top of the file."""
     functions: list[ast.FunctionDef] = []
     imports = 0
+    kernel = _kernel_of(module)
     for node in module.body:
         loc = source.loc(node)
         if isinstance(node, ast.FunctionDef):
-            if functions:
-                found = "the file has a second function, the limit is one kernel a file"
+            if node is kernel:
+                functions.append(node)
+            elif any(isinstance(d, ast.Name) and d.id == "kernel" for d in node.decorator_list):
+                found = "the file has a second kernel, the limit is one a file"
                 report.add("E106", f"{found}; move it to a file of its own", loc)
-            functions.append(node)
+            else:
+                found = f"the language has no functions, and `{shown(node.name)}` is one"
+                remedy = "write its instructions where it is called"
+                report.add("E106", f"{found}; {remedy}", loc)
+                report.unknown.add(node.name)
         elif _is_import(node):
             imports += 1
             if imports > 1 or functions:
@@ -88,6 +97,18 @@ def _function(module: ast.Module, source: Source, report: Report) -> ast.Functio
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             found = "text outside the kernel is not part of the language"
             report.add("E106", f"{found}; write a comment, or a docstring inside the kernel", loc)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            report.unknown.add(name)
+            found = "a statement outside the kernel is not part of the language"
+            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            remedy = "compute it in the kernel"
+            if type(value) is int:
+                remedy = f"write a parameter, `{shown(name, 40)}: Tunable = {written(node.value)}`"
+            elif type(value) is float:
+                remedy = f"write the number where it is used, or a parameter `{shown(name, 40)}: "
+                remedy += "Scalar`"
+            report.add("E106", f"{found}; {remedy}", loc)
         else:
             found = "a statement outside the kernel is not part of the language"
             report.add("E106", f"{found}; move it into the kernel or delete it", loc)
@@ -104,6 +125,16 @@ def _function(module: ast.Module, source: Source, report: Report) -> ast.Functio
     return functions[0]
 
 
+def _kernel_of(module: ast.Module) -> ast.FunctionDef | None:
+    """The function that is the file's kernel: the first with a decorator, else the first."""
+    functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
+    marked = [node for node in functions if node.decorator_list]
+    for node in functions:
+        if any(isinstance(d, ast.Name) and d.id == "kernel" for d in node.decorator_list):
+            return node
+    return next(iter(marked or functions), None)
+
+
 def _is_import(node: ast.stmt) -> bool:
     return (
         isinstance(node, ast.ImportFrom)
@@ -111,6 +142,30 @@ def _is_import(node: ast.stmt) -> bool:
         and node.level == 0
         and [(alias.name, alias.asname) for alias in node.names] == [("*", None)]
     )
+
+
+_KINDS = {
+    "int": "write Size for an integer that the launch gives, Tunable for a constant with a default",
+    "float": "write Scalar for a float that the launch gives",
+    "bool": "write Size, 0 being false",
+    "list": 'write Table["N"] for integers, or Tensor["N"] for values in HBM',
+    **dict.fromkeys(
+        ("ndarray", "array", "Array", "NDArray", "DeviceArray", "pointer", "ptr"),
+        'write Tensor["T", "D"], its dimensions as strings',
+    ),
+    "constexpr": "write Tunable, with a default: `B: Tunable = 128`",
+}
+
+
+def _kind_hint(head: ast.expr, default: bool) -> str:
+    """What a parameter's annotation from elsewhere stands for."""
+    if isinstance(head, ast.Attribute):
+        name = "ndarray" if head.attr == "Tensor" else head.attr
+    else:
+        name = head.id if isinstance(head, ast.Name) else ""
+    if default and name == "int":
+        name = "constexpr"
+    return _KINDS.get(name, "")
 
 
 class _Reader:
@@ -135,7 +190,7 @@ class _Reader:
         self.declare(params, body)
         comments = place_comments(self.source, function, body)
         statements = Statements(self.source, self.report, self.names, comments.statements)
-        statements.bound = (
+        self.names.bound = (
             frozenset(
                 child.id
                 for child in ast.walk(function)
@@ -229,16 +284,23 @@ class _Reader:
         kinds = ", ".join(ANNOTATIONS)
         if annotation is None:
             found = f"the parameter `{shown(node.arg)}` has no annotation"
-            self.report.add("E107", f"{found}; write one of {kinds} after a colon", loc)
+            whole = isinstance(default, ast.Constant) and type(default.value) is int
+            if whole and default is not None:
+                remedy = f"write `{shown(node.arg, 40)}: Tunable = {written(default)}`"
+            else:
+                remedy = f'write one of {kinds} after a colon, as in `x: Tensor["T", "D"]`'
+            self.report.add("E107", f"{found}; {remedy}", loc)
+            self.report.lost_symbols |= default is None
             return None
         head = annotation.value if isinstance(annotation, ast.Subscript) else annotation
         kind = head.id if isinstance(head, ast.Name) else ""
         if kind not in ANNOTATIONS:
-            found = f"`{shown(ast.unparse(annotation))}` is no kind of parameter"
-            hint = self.report.suggest(kind, ANNOTATIONS)
-            self.report.add(
-                "E107", f"{found}; use one of {kinds}{hint}", self.source.loc(annotation)
+            found = f"`{written(annotation)}` is no kind of parameter"
+            hint = _kind_hint(head, default is not None) or (
+                f"use one of {kinds}{self.report.suggest(kind, ANNOTATIONS)}"
             )
+            self.report.add("E107", f"{found}; {hint}", self.source.loc(annotation))
+            self._lose(annotation)
             return None
         shaped = kind in ("Tensor", "Table")
         if shaped != isinstance(annotation, ast.Subscript):
@@ -251,6 +313,7 @@ class _Reader:
             )
             found = f"{kind} is written {'without its dimensions' if shaped else 'with brackets'}"
             self.report.add("E107", f"{found}; write {example}", self.source.loc(annotation))
+            self._lose(annotation)
             return None
         if (kind == "Tunable") != (default is not None):
             found = f"`{shown(node.arg)}` has {'no default' if default is None else 'a default'}"
@@ -267,6 +330,12 @@ class _Reader:
         if kind == "Tunable" and default is not None:
             return ir.Param(node.arg, "tunable", default=self.default(default), loc=loc)
         return ir.Param(node.arg, kind.lower(), loc=loc)
+
+    def _lose(self, annotation: ast.expr) -> None:
+        """Of a refused parameter no symbol is known: their uses are no further errors."""
+        self.report.lost_symbols |= not isinstance(annotation, ast.Name) or (
+            annotation.id not in ("int", "float", "bool")
+        )
 
     def default(self, node: ast.expr) -> int:
         sign = 1
@@ -296,6 +365,7 @@ class _Reader:
         if kind == "Tensor" and isinstance(last, ast.Name):
             if last.id not in ir.DTYPES:
                 self.bad_name(last)
+                self._lose(annotation)
                 return None
             dtype = last.id
             entries.pop()
@@ -306,6 +376,7 @@ class _Reader:
             return None
         dims = [self.dim(entry) for entry in entries]
         if any(dim is None for dim in dims):
+            self._lose(annotation)
             return None
         return ir.Param(
             node.arg, kind.lower(), tuple(d for d in dims if d is not None), dtype, loc=loc
@@ -314,9 +385,12 @@ class _Reader:
     def bad_name(self, node: ast.Name) -> None:
         hint = self.report.suggest(node.id, ir.DTYPES)
         found = f"`{shown(node.id)}` is neither a dtype ({', '.join(ir.DTYPES)}) nor a dimension"
-        self.report.add(
-            "E230", f"{found}; write dimensions as strings{hint}", self.source.loc(node)
-        )
+        remedy = f'write dimensions as strings, as in "{shown(node.id, 40)}"{hint}'
+        if node.id in DTYPE_NAMES:
+            remedy = f"write {DTYPE_NAMES[node.id]}"
+        elif re.fullmatch(r"u?int\d*|long|bool", node.id):
+            remedy = 'values in HBM are floats; integers come in a launch table: `Table["N"]`'
+        self.report.add("E230", f"{found}; {remedy}", self.source.loc(node))
 
     def dim(self, node: ast.expr) -> ir.Expr | None:
         loc = self.source.loc(node)
@@ -330,7 +404,7 @@ class _Reader:
             _DIM.fullmatch(value) if isinstance(value, str) and len(value) <= DIMENSION else None
         )
         if match is None or keyword.iskeyword(match[1]):
-            found = f"`{shown(ast.unparse(node))}` is no dimension"
+            found = f"`{written(node)}` is no dimension"
             self.report.add(
                 "E107", f'{found}; write an integer, "NAME", "NAME + 1" or "NAME - 1"', loc
             )

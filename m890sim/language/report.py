@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from m890sim.errors import Diagnostic, LanguageError
@@ -21,6 +20,7 @@ class Report:
         self._places: dict[
             int, tuple[object, ir.SourceLoc]
         ] = {}  # id -> (the node, kept alive; its place)
+        self.lost_symbols = False  # a refused parameter may have had dimensions with names
         self._suggestions = 0
 
     def add(self, code: str, message: str, loc: ir.SourceLoc) -> None:
@@ -41,11 +41,40 @@ class Report:
         self._suggestions += 1
         if self._suggestions > 50 or len(word) > 40:
             return ""
-        candidates = [name for name in known if len(name) <= 40][:400]
-        close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
-        return f"; did you mean `{close[0]}`?" if close else ""
+        candidates = [name for name in known if len(name) <= 40 and name != word][:400]
+        close = [(slips(word, name), name) for name in candidates]
+        most = 2 if len(word) > 8 else 1
+        slip, name = min(close, key=lambda pair: pair[0], default=(most + 1, ""))
+        # Another letter in a short word is another word: `sin` is not meant to be `min`.
+        other = len(word) <= 3 and len(word) == len(name) and sorted(word) != sorted(name)
+        if slip > most or (other and slip) or (len(word) < 3 and slip):
+            return ""
+        return f"; did you mean `{name}`?"
 
     def raise_errors(self) -> None:
         """Raises: LanguageError, where there is any error."""
         if self.diagnostics:
             raise LanguageError(self.diagnostics)
+
+
+def slips(word: str, name: str) -> int:
+    """Typing slips between two words: letters wrong, missing, too many or swapped; case is none.
+
+    The optimal string alignment distance, over letters of one case without underscores.
+    """
+    first, second = (text.lower().replace("_", "") for text in (word, name))
+    if abs(len(first) - len(second)) > 2:
+        return 3
+    before: list[int] = []
+    last = list(range(len(second) + 1))
+    for row, letter in enumerate(first, 1):
+        line = [row]
+        for column, other in enumerate(second, 1):
+            least = min(
+                last[column] + 1, line[column - 1] + 1, last[column - 1] + (letter != other)
+            )
+            if row > 1 and column > 1 and letter == second[column - 2] and first[row - 2] == other:
+                least = min(least, before[column - 2] + 1)
+            line.append(least)
+        before, last = last, line
+    return last[-1]

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from m890sim.isa import ENGINES, OPS
 from m890sim.kernel import ir
 from m890sim.kernel.forms import ZERO, Form
+from m890sim.kernel.ir import DTYPES, FLOAT_NAMES
 from m890sim.language.report import Report
 from m890sim.language.reserved import RESERVED
 from m890sim.messages import shown
 
 # How early an integer is known: with the kernel's text, at launch, or only inside a phase.
 TUNABLE, LAUNCH, LOCAL = 0, 1, 2
+_WORDS = {
+    "cores": (
+        "how many cores there are belongs to the chip, and no kernel needs it: `for i in cores(n):`"
+        " spreads n work items over them"
+    ),
+    "range": "write `for i in range(n):`",
+    "stage": "write `with stage(n):`",
+    "kernel": "it stands above the function, as `@kernel`",
+    "min": "write min(a, b) of integers, or the instruction min(dst, a, b)",
+    "max": "write max(a, b) of integers, or the instruction max(dst, a, b)",
+    "ceil_div": "write ceil_div(a, b)",
+    **dict.fromkeys(("sram", "acc", "hbm"), "declare memory: `name = sram(rows, columns, bf16)`"),
+    **dict.fromkeys(ENGINES, "an engine stands only in `engine=`"),
+    **dict.fromkeys(DTYPES, "a dtype is the last argument of a declaration"),
+}
 KINDS = {
     "tensor": "a tensor",
     "hbm": "HBM scratch",
@@ -94,7 +111,10 @@ class Scope:
         binding = self.visible.get(name)
         if binding is None and name not in self.report.unknown:
             place = self.elsewhere.get(name)
-            if place is not None and place.line:
+            if name in RESERVED:
+                found = f"`{name}` is a word of the language and has no value here"
+                self.report.add("E201", f"{found}; {_WORDS.get(name) or _word(name)}", loc)
+            elif place is not None and place.line:
                 found = (
                     f"`{shown(name)}` is not visible here: it belongs "
                     "to another block or comes later"
@@ -104,8 +124,15 @@ class Scope:
                     "before, in a block around this one"
                 )
                 self.report.add("E201", f"{found}; {remedy}", loc)
-            else:
-                hint = self.report.suggest(name, (*self.visible, *RESERVED))
+            elif not self.report.lost_symbols:
+                hint = self.report.suggest(name, (*self.visible, *FLOAT_NAMES))
                 found = f"`{shown(name)}` is not defined"
                 self.report.add("E201", f"{found}{hint or '; define it before this line'}", loc)
         return binding
+
+
+def _word(name: str) -> str:
+    """What to do with a word of the language where a value is due."""
+    if name in OPS:
+        return f"it is an instruction: write {OPS[name].signature} on a line of its own"
+    return "see docs/language.md for its place"

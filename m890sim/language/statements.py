@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import math
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.language.calls import Calls
+from m890sim.language.advice import written
+from m890sim.language.assignments import Assignments, free
 from m890sim.language.report import HOLE
 from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS, MAX_STAGE
 from m890sim.messages import shown
@@ -17,7 +19,10 @@ _REFUSED: dict[type[ast.AST], tuple[str, str]] = {
     ast.Break: ("`break`", "compute the loop's bounds before it"),
     ast.Continue: ("`continue`", "use `if`"),
     ast.Return: ("`return`", "store results with store()"),
-    ast.FunctionDef: ("a function inside the kernel", "write its body where it is called"),
+    ast.FunctionDef: (
+        "a function inside the kernel",
+        "the language has no functions: write its instructions where it is called",
+    ),
     ast.AsyncFunctionDef: ("`async`", "the sequencer overlaps instructions by itself"),
     ast.AsyncFor: ("`async`", "the sequencer overlaps instructions by itself"),
     ast.AsyncWith: ("`async`", "the sequencer overlaps instructions by itself"),
@@ -40,14 +45,14 @@ _REFUSED: dict[type[ast.AST], tuple[str, str]] = {
 }
 
 
-class Statements(Calls):
+class Statements(Assignments):
     """Reads blocks of statements."""
-
-    bound: frozenset[str] = frozenset()  # every name that the file defines
 
     def block(self, body: list[ast.stmt]) -> tuple[ir.Stmt, ...]:
         """The statements of a block, less `pass` and those that were refused."""
-        statements = (self.statement(node) for node in body if not isinstance(node, ast.Pass))
+        outside = set(self.names.here)
+        statements = [self.statement(node) for node in body if not isinstance(node, ast.Pass)]
+        self.names.here = outside
         return tuple(stmt for stmt in statements if stmt is not None)
 
     def statement(self, node: ast.stmt) -> ir.Stmt | None:
@@ -58,9 +63,13 @@ class Statements(Calls):
             return self._for(node)
         if isinstance(node, ast.With):
             return self._with(node)
+        if isinstance(node, ast.AugAssign) and self._of_arrays(node.target):
+            value = ast.BinOp(node.target, node.op, node.value)
+            self._tile_assignment(node, node.target, ast.copy_location(value, node))
+            return None
         if isinstance(node, ast.If):
             return ir.If(
-                self.expression(node.test),
+                self._condition(node.test),
                 self.block(node.body),
                 self.block(node.orelse),
                 self.notes(node),
@@ -72,11 +81,16 @@ class Statements(Calls):
             type(node), (f"`{type(node).__name__}`", "see the language manual for what there is")
         )
         self.report.add("E104", f"{what} is not part of the language; {instead}", self.loc(node))
+        if isinstance(node, ast.FunctionDef):
+            self.report.unknown.add(node.name)
         self._poison(node)
         return None
 
     def _assign(self, node: ast.Assign) -> ir.Stmt | None:
         target = node.targets[0]
+        if len(node.targets) == 1 and self._assigns_tile(target, node.value):
+            self._tile_assignment(node, target, node.value)
+            return None
         if len(node.targets) > 1 or not isinstance(target, ast.Name):
             found = (
                 "an assignment to several names"
@@ -85,10 +99,9 @@ class Statements(Calls):
             )
             if isinstance(target, ast.Tuple | ast.List):
                 found = "an assignment to several names"
-            self.report.add(
-                "E104", f"{found} is not part of the language; write `name = value`", self.loc(node)
-            )
-            self._poison(node)
+            each = "write `name = value`, one a line"
+            self.report.add("E104", f"{found} is not part of the language; {each}", self.loc(node))
+            self._poison_new(node)
             return None
         value, name = node.value, target.id
         if (
@@ -105,11 +118,16 @@ class Statements(Calls):
                 )
                 self._poison(node)
                 return None
-            found = f"`{shown(value.func.id)}(...)` cannot be assigned"
-            hint = self.report.suggest(value.func.id, (*DECLARATIONS, *FUNCTIONS))
-            known = ", ".join((*DECLARATIONS, *FUNCTIONS))
-            self.report.add("E104", f"{found}; what can is {known}{hint}", self.loc(value))
-            self._poison(node)
+            self._call_assignment(node, name, value)
+            return None
+        number = value.value if isinstance(value, ast.Constant) else None
+        if isinstance(number, float) and math.isfinite(number):
+            found = f"the float {written(value)} stands in an integer expression"
+            tile = f"`{free(name)} = sram(rows, 1, f32)`"
+            advice = f"write an integer, or, for values that change, declare {tile} and fill it"
+            self.report.add("E227", f"{found}; {advice}", self.loc(value))
+            self._poison_new(node)
+            self.names.here.add(name)
             return None
         return ir.Let(name, self.expression(value), self.notes(node), self.loc(node))
 
@@ -118,6 +136,10 @@ class Statements(Calls):
         arguments = self._positional(call)
         keywords = self._keywords(call)
         if arguments is None or keywords is None:
+            self._poison(node)
+            return None
+        if self._misdeclared(name, space, call):
+            self.names.here.add(name)
             self._poison(node)
             return None
         dtype = "f32" if space == "acc" else ""
@@ -146,6 +168,7 @@ class Statements(Calls):
             self.report.add("E108", f"{found}; write {space}(rows, columns, dtype)", self.loc(call))
             dims = (_HOLE, _HOLE)
         slots = self.expression(keywords["slots"]) if "slots" in keywords else ir.Const(1)
+        self.names.here.add(name)
         at = self.expression(keywords["at"]) if "at" in keywords and space == "sram" else None
         return ir.TileDecl(name, space, dims[0], dims[1], dtype, slots, at, notes, loc)
 
@@ -156,7 +179,7 @@ class Statements(Calls):
         misplaced = (
             len(arguments) == 3
             if space != "hbm"
-            else node.id not in self.bound and len(arguments) > 1
+            else node.id not in self.names.bound and len(arguments) > 1
         )
         return misplaced
 
@@ -234,9 +257,10 @@ class Statements(Calls):
                     order = "block"
             else:
                 found = "the order of work must be written as a string"
-                self.report.add(
-                    "E224", f"{found}; use one of {', '.join(ir.ORDERS)}", self.loc(value)
-                )
+                advice = f"use one of {', '.join(ir.ORDERS)}"
+                if isinstance(value, ast.Name) and value.id in ir.ORDERS:
+                    advice = f'write order="{value.id}"'
+                self.report.add("E224", f"{found}; {advice}", self.loc(value))
         if len(arguments) != variables or not arguments:
             found = f"cores has {len(arguments)} extents and {variables} loop variables"
             self.report.add("E108", f"{found}; write one extent for each variable", self.loc(call))

@@ -23,7 +23,7 @@ _SAID = 0.01  # of the path or of an engine's time: less is no reason
 class Suggestion:
     """One edit, or one macro action: an edit at all its places.
 
-    what: the edit as a line of a script, or the macro. edits: those that lead to the kernel, in
+    what: the edit with site and argument, or the macro. edits: those that lead to the kernel, in
     their order. lines: of the source, where they act. cycles: None where the kernel no longer fits.
     saved: cycles less than now. reason: what the profile says of these lines.
     """
@@ -107,15 +107,20 @@ def candidates(profile: Profile, task: Task) -> list[Candidate]:
     return sorted(found, key=lambda one: (-one.weight, not one.macro))
 
 
-def _candidates(
-    kernel: ir.Kernel, task: Task, profile: Profile
-) -> Iterator[tuple[str, bool, tuple[Edit, ...], ir.Kernel]]:
-    context = Context(
+def context_for(profile: Profile, task: Task) -> Context:
+    """What edits may use on the profile's chip for the task."""
+    return Context(
         dtypes=task.allowed_dtypes,
         queues=profile.chip.dma_queues,
         banks=profile.chip.sram_banks,
         positive=task.positive,
     )
+
+
+def _candidates(
+    kernel: ir.Kernel, task: Task, profile: Profile
+) -> Iterator[tuple[str, bool, tuple[Edit, ...], ir.Kernel]]:
+    context = context_for(profile, task)
     legal = legal_edits(kernel, context)
     for edit in legal:
         yield str(edit), False, (edit,), rewrite(kernel, edit, context)

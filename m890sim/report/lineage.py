@@ -45,6 +45,12 @@ class LineageStep:
     message: str = ""
 
 
+def gain_text(gain: float) -> str:
+    """A gain in per cent, with its sign where it is not nothing."""
+    text = f"{100 * (gain - 1):+.1f}%"
+    return "0.0%" if text in ("+0.0%", "-0.0%") else text
+
+
 def lineage(
     plan: Plan, lines: Sequence[dict[str, Any]], index: int, told: Told | None = None
 ) -> list[LineageStep]:

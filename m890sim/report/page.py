@@ -41,6 +41,8 @@ def report_page(report: RunReport) -> str:
 
 def how(line: dict[str, Any]) -> str:
     """How an evaluation's kernel was made, in one line; "" for the start itself."""
+    if "profile" in line:
+        return f"a profile, on {line['profile']['case']}, of a kernel that was evaluated before"
     if "source" in line:
         return "from a text that was handed in"
     try:

@@ -8,6 +8,7 @@ from m890sim.agents.picture import HEIGHT, SCALE, WIDTH, run_picture
 from m890sim.drawing.canvas import Box, Canvas
 from m890sim.drawing.fonts import shortened
 from m890sim.drawing.palette import LIGHT
+from m890sim.report.lineage import gain_text
 from m890sim.report.run import RunReport
 
 STEPS = 12  # that are shown
@@ -46,7 +47,7 @@ def _steps(canvas: Canvas, report: RunReport, told: list[int], top: float) -> No
     for place, (number, gain) in enumerate(zip(told, gains, strict=True)):
         step, y = report.lineage[number], top + place * ROW
         canvas.text(34, y, str(number), LIGHT.dim, 12, "right")
-        canvas.text(104, y, f"{100 * (gain - 1):+.1f}%", LIGHT.ink, 12, "right")
+        canvas.text(104, y, gain_text(gain), LIGHT.ink, 12, "right")
         assert step.speedup is not None
         canvas.text(170, y, f"{step.speedup:.2f}x", LIGHT.ink, 12, "right")
         wide = (WHAT - 20 - BAR) * abs(math.log(gain)) / largest

@@ -42,7 +42,7 @@ def refusals(lines: Sequence[dict[str, Any]], rejected: Iterable[Any] = ()) -> l
     """By reason, the most frequent first. rejected: what the final judgement refused."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
-        if line["correct"] is False:
+        if line["correct"] is False and "profile" not in line:
             groups.setdefault(line["code"] or WRONG, []).append(line)
     found = [
         Refusal(

@@ -51,7 +51,12 @@ class RunReport:
     @property
     def failed(self) -> int:
         """Evaluations of kernels that do not fit, trap, or are wrong."""
-        return sum(line["correct"] is False for line in self.lines)
+        return sum(line["correct"] is False and "profile" not in line for line in self.lines)
+
+    @property
+    def profiles(self) -> int:
+        """Evaluations that went into profiles, of kernels that were evaluated before."""
+        return sum("profile" in line for line in self.lines)
 
     @property
     def curve(self) -> Speedups:
@@ -80,6 +85,7 @@ class RunReport:
             "evaluations": plan.evaluations,
             "spent": len(self.lines),
             "failed": self.failed,
+            "profiles": self.profiles,
             "judged": self.judged,
             "speedup": self.speedup,
             "hidden_speedup": self.hidden,

@@ -118,6 +118,7 @@ class EditSpec:
     whether each value is computed and rounded as before; else it is that of before within rounding.
 
     The rest makes `legal_edits` fast and changes no result:
+
     - scope: objects on which arguments and legality at a statement depend, and on nothing else but
       the context; compared by identity, as edited kernels share nodes. None, or where it gives
       None: on the whole kernel.

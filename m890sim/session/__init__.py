@@ -7,7 +7,15 @@ from m890sim.session.edits import apply, context_of, edit_from_data, edit_to_dat
 from m890sim.session.facade import Facade, Place
 from m890sim.session.memory import Memory
 from m890sim.session.records import CaseCycles, LogEntry, Verdict
-from m890sim.session.script import ScriptError, ScriptLine, parse_script, run_line, run_script
+from m890sim.session.script import (
+    ScriptError,
+    ScriptLine,
+    parse_script,
+    run_line,
+    run_script,
+    script_lines,
+    script_of,
+)
 from m890sim.session.session import VERIFY, BudgetError, KernelSession, Position
 
 __all__ = [
@@ -31,4 +39,6 @@ __all__ = [
     "parse_script",
     "run_line",
     "run_script",
+    "script_lines",
+    "script_of",
 ]

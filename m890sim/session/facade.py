@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
+from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -99,6 +100,7 @@ def _shut(method: Callable[P, R]) -> Callable[P, R]:
         raise shut
 
     del call.__wrapped__  # it would raise with all frames
+    call.__signature__ = signature(method)  # type: ignore[attr-defined] # for help() and editors
     return call
 
 

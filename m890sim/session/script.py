@@ -11,12 +11,23 @@ Blank lines and comments (#) say nothing.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from m890sim.errors import M890Error
+from m890sim.kernel import ir
 from m890sim.kernel.printer import print_head
 from m890sim.messages import described
-from m890sim.schedule import EDITS, Argument, Edit, EditError, Site, check_edit
+from m890sim.schedule import (
+    EDITS,
+    Argument,
+    Context,
+    Edit,
+    EditError,
+    Site,
+    check_edit,
+    rewrite,
+)
 from m890sim.schedule.core.tree import sites
 from m890sim.session.session import KernelSession
 
@@ -26,7 +37,14 @@ MOST_LINE = 1000  # characters
 
 
 class ScriptError(M890Error):
-    """A line of a script that says nothing known, or that no legal edit fits."""
+    """A line of a script that says nothing known, or that no legal edit fits.
+
+    line: its number, None where it is the script as a whole that is refused.
+    """
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        self.line = line
+        super().__init__(message if line is None else f"line {line}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +66,26 @@ class ScriptLine:
 
 def parse_script(text: str) -> list[ScriptLine]:
     """The lines of a script. Raises: ScriptError with the line's number; TypeError for no text."""
+    return list(script_lines(text))
+
+
+def script_lines(text: str) -> Iterator[ScriptLine]:
+    """`parse_script`, line by line: those before a bad one can be used."""
     if not isinstance(text, str):
         raise TypeError(f"a script must be a text, not {described(text)}")
     if len(text) > MOST_SCRIPT:
         raise ScriptError(f"a script may have {MOST_SCRIPT:,} characters, not {len(text):,}")
-    found = []
     for number, full in enumerate(text.splitlines(), 1):
         if len(full) > MOST_LINE:
             raise ScriptError(
-                f"line {number}: a line may have {MOST_LINE:,} characters, not {len(full):,}"
+                f"a line may have {MOST_LINE:,} characters, not {len(full):,}", number
             )
         line = full.partition("#")[0].strip()
         if not line:
             continue
         name, _, rest = line.partition(" ")
         if name not in EDITS:
-            raise ScriptError(
-                f"line {number}: unknown edit {described(name)}; `m890 edits` lists them"
-            )
+            raise ScriptError(f"unknown edit {described(name)}; `m890 edits` lists them", number)
         rest = rest.strip()
         plain = rest.rstrip("*")
         stars = len(rest) - len(plain) if not plain or plain.endswith(" ") else 0
@@ -73,9 +93,8 @@ def parse_script(text: str) -> list[ScriptLine]:
         try:
             check_edit(Edit(name, (), argument))
         except (TypeError, EditError) as error:
-            raise ScriptError(f"line {number}: {error}") from error
-        found.append(ScriptLine(number, name, argument, where, min(stars, 2)))
-    return found
+            raise ScriptError(str(error), number) from error
+        yield ScriptLine(number, name, argument, where, min(stars, 2))
 
 
 def _argument(rest: str) -> tuple[Argument, str]:
@@ -105,8 +124,9 @@ def run_line(session: KernelSession, line: ScriptLine) -> int:
         made += more
     if not made:
         raise ScriptError(
-            f"line {line.number}: no legal edit fits `{line}`; "
-            "`m890 edits KERNEL` says what is legal where"
+            f"no legal edit fits `{line}`; `m890 edits KERNEL --kind {line.name}` says what is "
+            "legal where",
+            line.number,
         )
     return made
 
@@ -128,8 +148,7 @@ def _check_session(session: object) -> None:
 
 def _pass(session: KernelSession, line: ScriptLine) -> int:
     """One edit at the first place that fits, or one at each; how many there were."""
-    places: list[tuple[Site, str]] = [((), "")]
-    places += [(site, print_head(stmt)) for site, stmt in sites(session.kernel)]
+    places = list(_places(session.kernel).items())
     if line.stars:
         places.reverse()  # what an edit changes or adds stands behind the places still to come
     made = 0
@@ -143,3 +162,53 @@ def _pass(session: KernelSession, line: ScriptLine) -> int:
             if not line.stars:
                 break
     return made
+
+
+def script_of(kernel: ir.Kernel, edits: Sequence[Edit], context: Context) -> list[str]:
+    """The lines of a script that make these edits: one for each, or one with a star for all.
+
+    Empty where no line names a place: an equal statement before it takes the edit too.
+    """
+    lines = []
+    changed = kernel
+    for edit in edits:
+        texts = _places(changed)
+        text = texts[edit.site]
+        like = (site for site, other in texts.items() if text in other)
+        found = next(
+            (
+                (site, result)
+                for site in like
+                if (result := _made(changed, Edit(edit.name, site, edit.argument), context))
+            ),
+            None,
+        )
+        if found is None or (found[0] != edit.site and len(edits) == 1):
+            return []
+        named = found[0] == edit.site
+        changed = found[1] if named else rewrite(changed, edit, context)
+        lines.append(str(ScriptLine(0, edit.name, edit.argument, text)) if named else "")
+    kinds = {(edit.name, edit.argument) for edit in edits}
+    if len(edits) > 1 and len(kinds) == 1:
+        every = kernel
+        (name, argument) = kinds.pop()
+        for site in reversed(_places(kernel)):
+            every = _made(every, Edit(name, site, argument), context) or every
+        if every == changed:
+            return [str(ScriptLine(0, name, argument, "", 1))]
+    return lines if all(lines) else []
+
+
+def _places(kernel: ir.Kernel) -> dict[Site, str]:
+    """Every place that a line may name, and what it says."""
+    texts: dict[Site, str] = {(): ""}
+    texts.update((site, print_head(stmt)) for site, stmt in sites(kernel))
+    return texts
+
+
+def _made(kernel: ir.Kernel, edit: Edit, context: Context) -> ir.Kernel | None:
+    """The changed kernel; None where the edit is not legal."""
+    try:
+        return rewrite(kernel, edit, context)
+    except EditError:
+        return None

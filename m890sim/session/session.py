@@ -73,11 +73,13 @@ class KernelSession:
     So does every `profile()` of a kernel and case that was not asked for before.
 
     verify, whether the functional gate (`judge.evaluate` on every case) runs:
+
     - "best": when a kernel would be the best so far; it counts as best only if it passes;
     - "gains": the same, but that only kernels faster than the task's reference count as best, so
       that no others are asked: the reference is right, and its check takes most of a short episode;
     - "always": at every evaluation;
     - "never": no kernel is checked, and one that can be timed may count as best.
+
     seed, distributions (all where None): the inputs of the gate. rows: how many rows of output it
     looks at on each distribution, drawn from case, seed and distribution; None for every row.
 

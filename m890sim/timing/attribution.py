@@ -29,6 +29,49 @@ def engine_names(chip: ChipSpec) -> tuple[str, ...]:
     return (*(f"dma{q}" for q in range(chip.dma_queues)), "matrix", "vector", "sfu")
 
 
+@dataclass(frozen=True, slots=True)
+class Limiter:
+    """The engine that works most, and what it waits for longest; shares of the time, 0 to 1."""
+
+    engine: str
+    share: float  # at work: busy, port, HBM wait
+    mostly: str  # "busy", "port" or "hbm": what most of that is
+    cause: str  # of waiting, as `Attribution.causes` names it; "" where it never waits
+    waits: float
+
+    def __str__(self) -> str:
+        kind = {"port": " (ports)", "hbm": " (HBM)"}.get(self.mostly, "")
+        text = f"{self.engine} {100 * self.share:.0f}%{kind}"
+        if self.waits < _TOLD:
+            return text
+        return f"{text}, waits {100 * self.waits:.0f}% for {self.cause_in_words}"
+
+    @property
+    def cause_in_words(self) -> str:
+        """The cause as it follows "waits for"."""
+        if self.cause.startswith("operand from "):
+            return self.cause.removeprefix("operand from ")
+        return _WORDS.get(self.cause, self.cause)
+
+    @property
+    def short(self) -> str:
+        """One word or two, to count cases by."""
+        if self.share < _WORKS:
+            return f"wait for {self.cause_in_words}"
+        engine = "dma" if self.engine.startswith("dma") else self.engine
+        return {"port": "ports", "hbm": "hbm"}.get(self.mostly, engine)
+
+
+_TOLD = 0.05  # of the time: a shorter wait is not told
+_WORKS = 1 / 3  # of the time: an engine that works less limits nothing
+_WORDS = {
+    "slot": "a free slot",
+    "in flight": "transfers in flight",
+    "queue full": "a full queue",
+    "nothing left": "the phase's end",
+}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
     """Cycles by core, engine and cause.
@@ -93,6 +136,26 @@ class Attribution:
             if parts.get("hbm", 0) > parts.get("busy", 0):
                 return "hbm"
         return best
+
+    def limited_by(self) -> Limiter:
+        """The engine that works most, the first of equal ones, and its longest wait."""
+        sums = self.cycles.sum(axis=0)
+        work = [self.causes.index(cause) for cause in ("busy", "port", "hbm")]
+        worked = sums[:, work].sum(axis=1)
+        number = int(worked.argmax())
+        row = sums[number].copy()
+        whole = max(1, int(row.sum()))
+        mostly = self.causes[work[int(row[work].argmax())]]
+        row[work] = 0
+        longest = int(row.argmax())
+        waited = int(row[longest])
+        return Limiter(
+            self.engines[number],
+            int(worked[number]) / whole,
+            mostly,
+            self.causes[longest] if waited else "",
+            waited / whole,
+        )
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """Engine -> cause -> cycles, summed over the cores."""

@@ -95,7 +95,7 @@ def time_bound(
 ) -> Timing:
     """`simulate_program` for a program that is bound already; `reasons` with the trace."""
     launch = program.launch(symbols, tables)
-    _check_items(program, launch, limits)
+    check_launch(program, launch, limits)
     windows = _CALENDAR
     trace = trace or reasons
     rows = _TRACED if trace else 0
@@ -325,7 +325,9 @@ class _Run:
         spaces[self.key] = self.space
 
 
-def _check_items(program: BoundProgram, launch: BoundLaunch, limits: Limits) -> None:
+def check_launch(
+    program: BoundProgram, launch: BoundLaunch, limits: Limits = DEFAULT_LIMITS
+) -> None:
     """Refuse before anything runs what the numbers of work items show. Raises: LimitError."""
     items = instructions = 0
     for _, register, _, certain in program.phases.tolist():
@@ -341,7 +343,8 @@ def _too_many(limits: Limits) -> LimitError:
     return LimitError(
         "E505",
         f"the launch dispatches more than {limits.instructions} instructions; "
-        "use larger tiles or a smaller case, or raise Limits.instructions",
+        "use larger tiles or a smaller case, or give more from Python: "
+        "limits=Limits(instructions=...)",
     )
 
 
@@ -355,8 +358,8 @@ def _raise_for(status: int, limits: Limits) -> None:
         raise LimitError(
             "E506",
             f"the launch runs through more than {work_limit(limits)} loop trips, operations on "
-            "integers (eight count as one) and HBM windows; use fewer, larger steps, or raise "
-            "Limits.instructions",
+            "integers (eight count as one) and HBM windows; use fewer, larger steps, or give "
+            "more from Python: limits=Limits(instructions=...)",
         )
     if status == engine.CALENDAR_FULL:
         raise LimitError(

@@ -17,7 +17,12 @@ from m890sim.workloads.outputs import Output
 from m890sim.workloads.outside import register_task, registered
 from m890sim.workloads.own import Draw, define_task
 from m890sim.workloads.registry import KERNELS, KernelEntry, get_kernel, ladder, load_kernel
-from m890sim.workloads.run import execute, launch_arguments, simulate, simulate_checked
+from m890sim.workloads.run import (
+    execute,
+    launch_arguments,
+    simulate,
+    simulate_checked,
+)
 from m890sim.workloads.task import Task, scalar, size, table, tensor
 from m890sim.workloads.tasks import SUITE, TASKS, get_task, known_task
 

@@ -14,9 +14,19 @@ from m890sim.workloads.task import Task
 Definition = Callable[[Mapping[str, Any]], list[list[float]]]
 
 
+@dataclass(frozen=True)
+class LevelStep:
+    """A kernel between a level's reference and its expert, one idea from the step before."""
+
+    name: str  # the kernel's is LEVEL_NUMBER_name
+    idea: str
+    # Chip -> tunables there; the kernel file has those of m890.
+    tuned: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Level(Task):
-    """A small task for a first hour and for fast training: a file of `levels/` and two kernels.
+    """A small task for a first hour and for fast training: a file of `levels/` and its kernels.
 
     Nothing else is written by hand: LEVELS, the kernels' rows, `M890/<Name>-v1` and its neighbours,
     the tests of all levels and the tables of the documents follow from this record.
@@ -26,6 +36,7 @@ class Level(Task):
     formula: str  # what it computes, as a document says it
     lesson: str  # what there is to learn
     ideas: tuple[str, str]  # what the reference and the expert are, one line each
+    steps: tuple[LevelStep, ...]  # what lies between them on the level's ladder
     speedup: float  # the expert's least geometric mean of the cases on the chip m890
     tiny: Case  # for loops in Python: blocks of one row and in part, fewer rows than cores
     definition: Definition = field(compare=False)  # every element by itself, in Python's floats

@@ -1,6 +1,6 @@
 """KERNELS: the built-in kernels. They are text files in `kernels/`, read and never imported.
 
-The rows of a level's two kernels follow from the level.
+The rows of a level's kernels follow from the level.
 """
 
 from __future__ import annotations
@@ -68,11 +68,15 @@ def _step(task: str, step: int, name: str, idea: str) -> KernelEntry:
     return KernelEntry(name, f"{name}.py", task, idea, ladder=task, step=step)
 
 
-def _ends(level: Level) -> tuple[KernelEntry, KernelEntry]:
-    """The reference and the expert of a level, which are all of its ladder."""
+def _level_ladder(level: Level) -> list[KernelEntry]:
+    """The ladder of a level: its reference, the steps between, its expert."""
     first, last = level.ideas
-    expert = _step(level.name, 1, level.expert_name, last)
-    return _step(level.name, 0, level.reference_name, first), replace(expert, tuned=level.tuned)
+    rows = [_step(level.name, 0, level.reference_name, first)]
+    for number, step in enumerate(level.steps, 1):
+        row = _step(level.name, number, f"{level.name}_{number}_{step.name}", step.idea)
+        rows.append(replace(row, tuned=step.tuned))
+    expert = _step(level.name, len(rows), level.expert_name, last)
+    return [*rows, replace(expert, tuned=level.tuned)]
 
 
 _EXTEND_LADDER = (
@@ -129,7 +133,7 @@ _ROWS = (
     ),
     *(_step("extend", step, name, idea) for step, (name, idea) in enumerate(_EXTEND_LADDER)),
     *(_step("decode", step, name, idea) for step, (name, idea) in enumerate(_DECODE_LADDER)),
-    *(row for level in LEVELS.values() for row in _ends(level)),
+    *(row for level in LEVELS.values() for row in _level_ladder(level)),
 )
 
 KERNELS: dict[str, KernelEntry] = {row.name: row for row in _ROWS}

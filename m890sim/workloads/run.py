@@ -18,14 +18,21 @@ from m890sim.workloads.case import (
 )
 
 if TYPE_CHECKING:
+    from m890sim.language import Limits
     from m890sim.timing import Timing
 
 
 def simulate(
-    kernel: Kernel, case: Case, chip: ChipSpec | str = "m890", *, trace: bool = False
+    kernel: Kernel,
+    case: Case,
+    chip: ChipSpec | str = "m890",
+    *,
+    trace: bool = False,
+    limits: Limits | None = None,
 ) -> Timing:
     """Cycles of a kernel on a case: no values are computed. `trace` records every instruction.
 
+    limits: on its work, `DEFAULT_LIMITS` of `m890sim.language` where None.
     A case that is given fewer cores than the chip has (`Case.cores`) runs on that part of it.
     Raises: ChipError for an unknown chip, BindError where the kernel does not fit chip or case,
     LimitError, LanguageError for a kernel that the language refuses; TypeError for what is no
@@ -34,10 +41,17 @@ def simulate(
     _check_kernel(kernel)
     _check_case(case)
     check_flag("trace", trace)
-    return simulate_checked(kernel, case, chip_of(chip), trace=trace)
+    return simulate_checked(kernel, case, chip_of(chip), trace=trace, limits=limits)
 
 
-def simulate_checked(kernel: Kernel, case: Case, chip: ChipSpec, *, trace: bool = False) -> Timing:
+def simulate_checked(
+    kernel: Kernel,
+    case: Case,
+    chip: ChipSpec,
+    *,
+    trace: bool = False,
+    limits: Limits | None = None,
+) -> Timing:
     """`simulate` for a kernel and a chip that were checked, as a search does once for many runs.
 
     Raises: BindError, LimitError; TypeError for what is no case.
@@ -46,18 +60,40 @@ def simulate_checked(kernel: Kernel, case: Case, chip: ChipSpec, *, trace: bool 
 
     if not isinstance(case, Case):
         _check_case(case)
-    return simulate_program(kernel, case.part_of(chip), case.symbols, case.tables, trace=trace)
+    part = case.part_of(chip)
+    if limits is None:
+        return simulate_program(kernel, part, case.symbols, case.tables, trace=trace)
+    chosen = chosen_limits(limits)
+    return simulate_program(kernel, part, case.symbols, case.tables, trace=trace, limits=chosen)
+
+
+def chosen_limits(limits: Limits | None) -> Limits:
+    """The limits on work, the usual ones where None. Raises: TypeError."""
+    from m890sim.language import DEFAULT_LIMITS, Limits
+
+    if limits is None:
+        return DEFAULT_LIMITS
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits must be a Limits or None, not {described(limits)}")
+    return limits
 
 
 def execute(
-    kernel: Kernel, case: Case, inputs: Mapping[str, Any] | None = None, seed: int = 0
+    kernel: Kernel,
+    case: Case,
+    inputs: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    *,
+    limits: Limits | None = None,
 ) -> dict[str, Array]:
     """Outputs of a kernel on a case, float32 arrays by parameter name: no cycles are counted.
 
     inputs: as `case.make_inputs` gives them (its arrays may be changed before); None:
-    `case.make_inputs(seed)`.
+    `case.make_inputs(seed)`. limits: on its work and memory, `DEFAULT_LIMITS` of `m890sim.language`
+    where None.
     Raises: ExecutionError where the kernel traps, BindError, LimitError, LanguageError for a kernel
-    that the language refuses; TypeError or ValueError for what is no kernel, case, input or seed.
+    that the language refuses; TypeError or ValueError for what is no kernel, case, input, seed or
+    limits.
     """
     from m890sim.execute import run_kernel
 
@@ -67,7 +103,8 @@ def execute(
         whole_number("seed", seed, SEED_LIMIT)
         _check_inputs(kernel, case, inputs)
     chosen = case.make_inputs(seed) if inputs is None else inputs
-    return run_kernel(kernel, *launch_arguments(kernel, case, chosen))
+    arguments = launch_arguments(kernel, case, chosen)
+    return run_kernel(kernel, *arguments, limits=chosen_limits(limits))
 
 
 def _check_kernel(kernel: object) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m890sim.bind.memory import Placement, TileSpace, banks, place
+from m890sim.bind.memory import Placement, TileSpace, banks, misplaced, place
 from m890sim.chip import M890, M890_MINI
 from m890sim.errors import BindError
 
@@ -133,6 +135,19 @@ def test_slots_lie_apart_and_banks_cover_their_bytes(tiles: list[TileSpace]) -> 
             assert banks(address, space.tile_bytes, M890_MINI) == expected
             if space.at is not None:
                 assert address >= space.at * M890_MINI.bank_bytes
+
+
+@given(tiles=TILES, banks=st.integers(1, 8))
+def test_every_reason_is_found_where_one_is(tiles: list[TileSpace], banks: int) -> None:
+    """`misplaced` names what `place` stops at, and nothing where `place` goes through."""
+    chip = replace(M890, sram_banks=banks, sram_bytes=banks * M890.bank_bytes, acc_bytes=2**14)
+    found = [error.code for error in misplaced(tiles, chip)]
+    try:
+        place(tiles, chip)
+    except BindError as error:
+        assert error.code in found
+    else:
+        assert found == []
 
 
 @given(tiles=TILES)

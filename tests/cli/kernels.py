@@ -20,8 +20,8 @@ def twice(x: Tensor["T", "D"], y: Tensor["T", "D"]):
 
 def with_queues(folder: Path, load: int, store: int) -> Path:
     """SMALL with these queues, in a file."""
-    text = SMALL.replace("32, :])\n", f"32, :], queue={load})\n", 1)
-    text = text.replace("32, :], t[:rows])", f"32, :], t[:rows], queue={store})")
+    text = SMALL.replace("rows, :])\n", f"rows, :], queue={load})\n", 1)
+    text = text.replace("rows, :], t[:rows])", f"rows, :], t[:rows], queue={store})")
     path = folder / "queues.py"
     path.write_text(text, encoding="utf-8")
     return path

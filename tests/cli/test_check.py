@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from m890sim.bind import bind
 from m890sim.chip import get_chip
 from m890sim.cli import main
 from m890sim.cli.fit import fit
 from m890sim.errors import BindError
+from m890sim.kernel import print_kernel
+from m890sim.language import parse
 from m890sim.profile import profile_kernel
 from m890sim.workloads import KERNELS, get_task, load_kernel
 from tests.cli.kernels import SMALL, with_queues
+from tests.generators import random_program
 
 Capture = pytest.CaptureFixture[str]
 
@@ -125,3 +132,90 @@ def test_parameters_of_another_task_are_all_named(capsys: Capture) -> None:
 def test_chip_alone_says_what_it_leaves_open(small: Path, capsys: Capture) -> None:
     assert main(["check", str(small), "--chip", "m890"]) == 0
     assert "whether its tiles have room depends on the case: --task TASK" in capsys.readouterr().out
+
+
+SPARE = """from m890sim.lang import *
+
+
+@kernel
+def spare(x: Tensor["R", "C"], y: Tensor["R", "C"], z: Tensor["R", "C"], B: Tunable = 64):
+    for i in cores(ceil_div(R, B)):
+        rows = min(B, R - i * B)
+        a = sram(B, C, bf16, slots=2)
+        b = sram(B, C, bf16)
+        c = sram(B, C, bf16)
+        load(a[:rows], x[i * B : i * B + rows, :])
+        load(b[:rows], y[i * B : i * B + rows, :])
+        add(a[:rows], a[:rows], b[:rows])
+        store(z[i * B : i * B + rows, :], a[:rows])
+"""
+
+
+def test_warnings_are_told_and_change_no_status(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "spare.py"
+    path.write_text(SPARE, encoding="utf-8")
+    assert main(["check", str(path)]) == 0
+    captured = capsys.readouterr()
+    unused = "W102 nothing uses the tile `c`: it only takes memory"
+    assert captured.err.splitlines() == [f"{path}:10:9: {unused}"]
+    assert main(["check", str(path), "--task", "vector_add", "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["ok"] and "error" not in found
+    warnings = found["kernels"][0]["warnings"]
+    assert [(one["code"], one["line"], one["cases"]) for one in warnings] == [
+        ("W202", 8, []),
+        ("W102", 10, []),
+    ]
+    assert captured.err.count("W102") == 1
+
+
+def test_slots_that_one_case_needs_are_no_warning(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "needed.py"
+    path.write_text(SPARE.replace("= 64):", "= 32):"), encoding="utf-8")
+    assert main(["check", str(path), "--task", "vector_add"]) == 0
+    told = capsys.readouterr().err
+    assert "W202" not in told
+    banks = [line for line in told.splitlines() if "W201" in line]
+    assert len(banks) == 1 and banks[0].startswith(f"{path}:13:9: W201 `a` and `b` share bank 0")
+    assert banks[0].endswith("(add-600x96)")
+
+
+def test_warnings_of_a_chip_need_no_task_where_nothing_is_given_at_launch(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "fixed.py"
+    text = SPARE.replace('"R", "C"', "64, 64").replace("ceil_div(R, B)", "1")
+    path.write_text(text.replace("R - i", "64 - i").replace("B, C, ", "B, 64, "), encoding="utf-8")
+    assert main(["check", str(path), "--chip", "m890"]) == 0
+    assert "W201" in capsys.readouterr().err
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), queues=st.integers(1, 4), share=st.sampled_from([1, 8, 64]))
+def test_generated_kernel_fits_exactly_where_it_can_be_launched(
+    seed: int, queues: int, share: int
+) -> None:
+    program = random_program(seed)
+    kernel = parse(print_kernel(program.kernel))
+    sram, acc = (max(64, n // share) for n in (program.chip.sram_bytes, program.chip.acc_bytes))
+    banks = max(1, program.chip.sram_banks // share)
+    chip = replace(
+        program.chip,
+        dma_queues=queues,
+        sram_banks=banks,
+        sram_bytes=sram // banks * banks,
+        acc_bytes=acc,
+    )
+    case = SimpleNamespace(name="case", symbols=program.symbols, tables=program.tables)
+    found = fit(kernel, chip, [case])
+    try:
+        launch = bind(kernel, chip).launch(program.symbols, program.tables)
+    except BindError as error:
+        assert not found.cases[0].fits
+        assert error.code in {finding.code for finding in found.findings}
+    else:
+        assert found.cases[0].fits and not found.findings
+        free = [phase["sram_free"] for phase in found.cases[0].phases]
+        assert len(free) == len(kernel.phases) and min(free, default=0) >= 0
+        assert launch.places.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import io
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from m890sim.chip import CHIPS
-from m890sim.cli import COLLECT_AFTER, main
+from m890sim.cli import COLLECT_AFTER, build_parser, main
 from m890sim.errors import M890Error
 from m890sim.isa import OPS
 from m890sim.workloads import KERNELS, TASKS
@@ -44,6 +45,21 @@ def test_help_names_every_command(capsys: Capture) -> None:
 def test_help_of_a_command(command: str, capsys: Capture) -> None:
     assert main([command, "--help"]) == 0
     assert f"usage: m890 {command}" in capsys.readouterr().out
+
+
+def test_every_option_of_every_command_is_explained() -> None:
+    """Also those of commands in commands; a group of commands explains itself."""
+    parsers = [build_parser()]
+    names = []
+    while parsers:
+        parser = parsers.pop()
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+            elif action.help is None:
+                names.append(f"{parser.prog} {action.option_strings or action.dest}")
+        assert parser.description, parser.prog
+    assert not names
 
 
 @pytest.mark.parametrize(

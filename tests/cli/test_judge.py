@@ -9,7 +9,8 @@ import pytest
 
 from m890sim.agents import plan
 from m890sim.cli import judge as command
-from m890sim.cli import main, optimize, show
+from m890sim.cli import main, optimize, refusals, show
+from m890sim.cli.judge import refused, status
 from m890sim.judge import isolation, judgement
 
 Capture = pytest.CaptureFixture[str]
@@ -70,4 +71,46 @@ def test_what_a_judging_process_refuses_is_refused(
     for more in ([], ["--json"]):
         assert main([*ONE, "--isolate", "60", *more]) == 2
         captured = capsys.readouterr()
-        assert captured.err == "m890: no such thing\n" and captured.out == ""
+        assert captured.err == "m890: no such thing\n"
+        assert bool(captured.out) == bool(more)
+        if more:
+            assert json.loads(captured.out)["error"]["message"] == "no such thing"
+
+
+def case(name: str, message: str = "") -> dict[str, object]:
+    return {"case": name, "correct": not message, "message": message}
+
+
+NO_ROOM, LIMIT = "k.py:1:1: E301 no room", "E510 the run comes to more"
+UNFIT = refusals.finding_of(NO_ROOM, ("a",))
+
+
+@pytest.mark.parametrize(
+    ("public", "hidden", "gates", "fits", "expected"),
+    [
+        ([case("a"), case("b")], [], {}, [], []),
+        ([case("a", NO_ROOM), case("b")], [], {}, [UNFIT], ["a"]),
+        ([case("a", NO_ROOM), case("b", LIMIT)], [], {}, [UNFIT], ["a", "b"]),
+        ([case("a", NO_ROOM), case("b", "3 rows are wrong")], [], {}, [UNFIT], []),
+        ([case("a", NO_ROOM)], [case("h", "E404 beyond")], {}, [UNFIT], []),
+        ([case("a", NO_ROOM)], [case("h", NO_ROOM)], {}, [UNFIT], ["a"]),
+        ([case("a")], [case("h", NO_ROOM)], {}, [], []),  # a gate that failed: nobody gave it
+        ([case("a", NO_ROOM)], [], {"equivalence": False}, [UNFIT], []),
+        ([case("a", NO_ROOM)], [], {"structure": False}, [UNFIT], ["a"]),
+    ],
+)
+def test_a_wrong_answer_counts_before_a_refusal(
+    public: list[dict[str, object]],
+    hidden: list[dict[str, object]],
+    gates: dict[str, bool],
+    fits: list[refusals.Finding],
+    expected: list[str],
+) -> None:
+    data = {
+        "cases": public,
+        "hidden": {"results": hidden} if hidden else None,
+        "gates": [{"gate": name, "passed": passed} for name, passed in gates.items()],
+    }
+    found = refused(data, fits)
+    assert [name for finding in found for name in finding.cases] == expected
+    assert status(False, found) == (2 if expected else 1)

@@ -17,7 +17,7 @@ def test_commands(name, tmp_path, monkeypatch, capsys):
     drawn = ["--hidden", "1", "--seed", "1", "--rows", "16"]
     for command, shown in (
         (["tasks", name], reference),
-        (["check", reference, "--task", name], "right"),
+        (["check", reference, "--task", name], "well formed"),
         (["run", reference, "--task", name, *case], "right"),
         (["edits", reference, "--task", name], f"legal edits of {reference}"),
         (["judge", reference, "--task", name, *drawn, *case], "every gate"),

@@ -28,7 +28,7 @@ TASK = "mine.py:TASK"
     ("command", "shown"),
     [
         (["run", "kernel.py", "--task", TASK], "task doubled"),
-        (["check", "kernel.py", "--task", TASK], "right"),
+        (["check", "kernel.py", "--task", TASK], "fits m890 on all 2 cases of doubled"),
         (["edits", "kernel.py", "--task", TASK], "legal edits of doubled"),
         (["judge", "kernel.py", "--task", TASK, "--hidden", "2", "--seed", "1"], "every gate"),
         (["tasks", TASK], "output z: every element equal: indices, counts"),

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from m890sim import KernelSession, get_task, load_kernel, simulate
 from m890sim.cli import main
+from m890sim.session import run_script
 
 Capture = pytest.CaptureFixture[str]
 KERNEL = "attention_head_reference"
@@ -30,9 +32,30 @@ def test_json_holds_what_a_script_of_edits_needs(capsys: Capture) -> None:
     assert captured.err == ""
     assert found["timed"] == len(found["suggestions"]) > 50
     for one in found["suggestions"]:
-        assert set(one) == {"what", "macro", "edits", "lines", "cycles", "saved", "reason"}
+        keys = {"what", "macro", "edits", "script", "lines", "cycles", "saved", "reason"}
+        assert set(one) == keys
         if not one["macro"]:
             assert one["edits"] == [one["what"]]
+
+
+def test_a_suggestion_s_script_leads_to_its_cycles(capsys: Capture) -> None:
+    kernel, task = "row_softmax_reference", "row_softmax"
+    assert main(["suggest", kernel, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    named = 0
+    for one in found["suggestions"]:
+        if one["saved"] <= 0:
+            assert one["script"] == []
+        elif not one["script"]:
+            assert "fence" in one["what"]  # no text tells one fence from another
+        else:
+            session = KernelSession(task, start=load_kernel(kernel))
+            run_script(session, "\n".join(one["script"]))
+            named += 1
+            case = get_task(task).case(found["case"])
+            assert simulate(session.kernel, case, "m890").cycles == one["cycles"], one["what"]
+    assert named > 10
+    assert {"remove_fence *"} <= {line for one in found["suggestions"] for line in one["script"]}
 
 
 def test_all_lists_what_gains_nothing(capsys: Capture) -> None:

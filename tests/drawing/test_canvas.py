@@ -28,7 +28,7 @@ def test_a_rectangle_fills_its_pixels_and_no_others() -> None:
 def test_what_lies_outside_is_cut_off(at: float) -> None:
     canvas = Canvas(8, 8, BLACK)
     canvas.rectangle(Box(at, at, at + 4, at + 4), RED)
-    canvas.dot(at, at, 3, RED)
+    canvas.dots([(at, at), (4.0, at)], 3, RED)
     canvas.cross(at, at, 3, RED)
     canvas.text(at, at, "cut off", RED)
     canvas.dashes(at, at + 20, at, RED)
@@ -41,6 +41,19 @@ def test_columns_blend_by_their_share() -> None:
     canvas.columns(Box(0, 0, 3, 1), np.array([0.0, 0.5, 1.0]), (200, 100, 0))
     assert canvas.pixels[0].tolist() == [[0, 0, 0], [100, 50, 0], [200, 100, 0]]
     assert not canvas.pixels[1].any()
+
+
+def test_dots_are_circles_of_their_size() -> None:
+    canvas = Canvas(64, 64, BLACK)
+    places = [(20.3, 20.0), (40.0, 41.5)]
+    canvas.dots(places, 6, (255, 255, 0))
+    shares = canvas.pixels[:, :, 0] / 255.0
+    assert shares.sum() == pytest.approx(2 * np.pi * 36, rel=0.02)
+    for x, y in places:
+        assert shares[int(y), int(x)] == 1 and shares[int(y) + 8, int(x)] == 0
+    once = Canvas(64, 64, BLACK)
+    once.dots(places * 3, 6, (255, 255, 0))
+    assert np.array_equal(once.pixels, canvas.pixels)
 
 
 def test_a_text_stands_where_its_box_says() -> None:
@@ -72,7 +85,7 @@ def test_png_holds_the_pixels() -> None:
     from matplotlib.image import imread
 
     canvas = Canvas(31, 17, LIGHT.back)
-    canvas.dot(10, 8, 5, RED)
+    canvas.dots([(10, 8), (20, 9)], 5, RED)
     read = np.round(imread(io.BytesIO(canvas.png()))[:, :, :3] * 255).astype(np.uint8)
     assert np.array_equal(read, canvas.pixels)
 

@@ -42,6 +42,7 @@ def test_course_becomes_a_table(course: Path, capsys: pytest.CaptureFixture[str]
     assert [row["reached"] for row in rows] == ["yes", "yes", "no"]
     assert [row["same_as"] for row in rows] == ["bob", "ada", ""]
     assert rows[0]["digest"] == rows[1]["digest"] and len(rows[0]["digest"]) == 64
+    assert [row["known"] for row in rows] == ["fences_model", "fences_model", ""]
     assert rows[0]["cycles"] != rows[1]["cycles"]  # chips of their own
     assert rows[2]["points"] == "0" and "E1" in rows[2]["problem"]
     for name, reason in [("=cmd", "no name"), ("eve", "a link"), ("fay", "no file as")]:

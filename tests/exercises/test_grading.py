@@ -11,9 +11,10 @@ from m890sim.cli import main
 from m890sim.errors import ExerciseError
 from m890sim.exercises import EXERCISES, canonical_digest, get_exercise, grade
 from m890sim.exercises.bottleneck import BOTTLENECKS
-from m890sim.exercises.grading import grade_here, tier
+from m890sim.exercises.grading import grade_here, known_as, tier
 from m890sim.exercises.predictions import closeness, named_well, read_prediction
 from m890sim.language import parse
+from m890sim.workloads import load_kernel
 
 QUEUES = get_exercise("queues")
 
@@ -41,6 +42,12 @@ def test_nothing_is_measured_before_it_is_predicted() -> None:
         grade(3, QUEUES.start_text)
     with pytest.raises(ExerciseError, match="asks for bottleneck"):
         grade(3, predicted(QUEUES.start_text, "speedup=2"))
+
+
+def test_a_step_of_the_ladder_is_known_under_another_name() -> None:
+    digest = canonical_digest(load_kernel("attention_4_tiles"))
+    assert known_as(EXERCISES[10], digest) == "attention_4_tiles"
+    assert known_as(EXERCISES[10], "0" * 64) == ""
 
 
 def test_the_kernel_to_begin_with_earns_only_what_was_predicted() -> None:

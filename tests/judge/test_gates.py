@@ -48,7 +48,17 @@ def test_check_rows_looks_at_the_chosen_rows_alone():
     assert check_rows("o", actual[rows], expected[rows], 0.01, rows).correct
     rows[2, 1] = True
     found = check_rows("o", actual[rows], expected[rows], 0.01, rows)
-    assert found.message.startswith("1 row is wrong: o[2, 1, :] is not finite")
+    assert found.message == (
+        "1 row is wrong: o[2, 1, :] is not finite: column 0 holds nan, and no value may be"
+    )
+
+
+def test_check_rows_names_what_must_be_zero():
+    actual = np.zeros((2, 4))
+    actual[1, 2] = -0.25
+    found = check_rows("o", actual, np.zeros((2, 4)), 0.01)
+    assert found.error == np.inf
+    assert found.message == ("1 row is wrong: o[1, :] must be zero throughout, and holds -0.25")
 
 
 def test_check_rows_allows_exactly_the_tolerance():

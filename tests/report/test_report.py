@@ -13,13 +13,16 @@ import pytest
 
 from m890sim.agents.chain import CHAIN, first_link, next_link
 from m890sim.agents.files import BEST, EVALUATIONS, MANIFEST, RESULT, TIMES
+from m890sim.agents.optimize import optimize
 from m890sim.agents.reading import RunError
 from m890sim.cli import main
 from m890sim.evidence import submit
 from m890sim.report import report_of
+from m890sim.report.lineage import gain_text
 from m890sim.report.page import how, report_page
 from m890sim.report.picture import main_steps, report_picture
 from m890sim.report.refusals import refusals
+from tests.agents.toys import made
 
 Capture = pytest.CaptureFixture[str]
 
@@ -227,3 +230,22 @@ def test_the_picture_names_the_main_steps(run: Path) -> None:
     for label in canvas.labels:
         assert label.box.left >= 0 and label.box.right <= wide, label.text
         assert label.box.top >= 0 and label.box.bottom <= high, label.text
+
+
+@pytest.mark.parametrize(
+    ("gain", "text"),
+    [(1.0, "0.0%"), (0.99999, "0.0%"), (1.0004, "0.0%"), (1.176, "+17.6%"), (0.98, "-2.0%")],
+)
+def test_gains_have_a_sign_where_they_are_something(gain: float, text: str) -> None:
+    assert gain_text(gain) == text
+
+
+def test_a_profile_that_counts_is_told_as_one(tmp_path: Path, capsys: Capture) -> None:
+    path = made(tmp_path / "run", agent="reader", evaluations=6)
+    optimize(path)
+    report = report_of(path)
+    profiles = [line for line in report.lines if "profile" in line]
+    assert report.profiles == len(profiles) > 0
+    assert all(how(line).startswith("a profile, on add-600x96") for line in profiles)
+    assert main(["report", str(path)]) == 0
+    assert f"{len(profiles)} went into profiles" in capsys.readouterr().out

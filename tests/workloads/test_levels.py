@@ -16,9 +16,17 @@ from m890sim import evaluate, execute, get_chip, load_kernel, parse, print_kerne
 from m890sim.chip import CHIPS, M890_MINI
 from m890sim.errors import BindError, TaskError
 from m890sim.judge import row_errors
-from m890sim.kernel.ir import Kernel, walk
+from m890sim.kernel.ir import Instr, Kernel, walk
 from m890sim.session import KernelSession, legal_edits
-from m890sim.workloads import DISTRIBUTIONS, KERNELS, LEVELS, Case, lower_bound, lower_bound_cycles
+from m890sim.workloads import (
+    DISTRIBUTIONS,
+    KERNELS,
+    LEVELS,
+    Case,
+    ladder,
+    lower_bound,
+    lower_bound_cycles,
+)
 from m890sim.workloads.inputs import round_bf16
 from m890sim.workloads.levels import find_level
 from m890sim.workloads.levels.attention_head import AttentionHeadCase
@@ -28,6 +36,7 @@ from m890sim.workloads.levels.vector_add import VectorAddCase
 from tests.level_cases import TINY_LEVELS
 
 NAMES = [name for task in LEVELS.values() for name in (task.reference_name, task.expert_name)]
+STEPS = [entry.name for task in LEVELS for entry in ladder(task)[1:-1]]
 CASES = [case for task in LEVELS.values() for case in task.cases]
 
 
@@ -66,7 +75,28 @@ def test_kernel_is_right_on_every_case_and_distribution(name: str, chip: str) ->
     assert max(case.error for case in found.cases) <= 0.006  # the gate allows 0.01
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STEPS)
+def test_step_is_right_and_fits_every_preset(name: str) -> None:
+    task = LEVELS[KERNELS[name].task]
+    one = replace(task, cases=(task.tiny,))
+    assert evaluate(name, one, distributions=["normal", "needle", "large_maxima"]).correct
+    assert all(cycles(name, case, chip) for case in task.cases for chip in CHIPS)
+    operations = {s.op for s in walk(load_kernel(name).body) if isinstance(s, Instr)}
+    assert "fence" not in operations and f"step {KERNELS[name].step}" in KERNELS[name].text
+
+
+@pytest.mark.parametrize("task", LEVELS.values(), ids=LEVELS)
+def test_every_step_earns_its_place(task) -> None:
+    means = [
+        math.prod(
+            cycles(task.reference_name, case) / cycles(entry.name, case) for case in task.cases
+        )
+        for entry in ladder(task.name)
+    ]
+    assert means == sorted(set(means)) and len(means) == 6
+
+
+@pytest.mark.parametrize("name", [*NAMES, *STEPS])
 def test_kernel_is_stored_as_printed(name: str) -> None:
     text = KERNELS[name].text
     assert print_kernel(parse(text)) == text

@@ -103,12 +103,14 @@ function roofline() {
   text += `<text x="${x(found.ridge)}" y="${high - foot + 14}" text-anchor="middle">${found.ridge.toFixed(1)}</text>`;
   if (found.achieved > 0) {
     text += `<circle cx="${x(found.intensity)}" cy="${y(found.achieved)}" r="5" fill="var(--path)"/>`;
-    const anchor = x(found.intensity) > wide / 2 ? "end" : "start";
-    text += `<text x="${x(found.intensity) + (anchor === "end" ? -9 : 9)}" y="${y(found.achieved) + 4}" text-anchor="${anchor}">this run: ${count(found.achieved)}</text>`;
   }
   text += `<text x="${wide - 10}" y="${high - 4}" text-anchor="end">products a byte of HBM</text></svg>`;
   byId("roofline").innerHTML = text;
-  if (!found.achieved) byId("roofline").append(element("p", "No matmul in this kernel."));
+  // In words below: beside the point they would cross the roof.
+  byId("roofline").append(element("p", found.achieved ? "This run (the point): " +
+    count(found.achieved) + " products a cycle, " + found.intensity.toFixed(1) + " a byte; " +
+    share(found.achieved / found.attainable) + " of what the roof allows there."
+    : "No matmul in this kernel.", {class: "dim"}));
 }
 function memory() {
   const place = byId("memory");
@@ -120,6 +122,7 @@ function memory() {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", `0 0 ${banks * 60} ${high + 16}`);
     svg.setAttribute("width", "100%");
+    svg.style.minWidth = banks * 36 + "px";
     const add = (tag, attributes, title) => {
       const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
       for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -145,7 +148,9 @@ function memory() {
         at = end;
       }
     }
-    place.append(svg);
+    const box = element("div", undefined, {class: "scroll"});
+    box.append(svg);
+    place.append(box);
   }
 }
 function show(name) {

@@ -81,7 +81,7 @@ function choose(index) {
   const verdict = one.correct === false ? "failed" : ratio(one.speedup) +
     (one.correct === null ? ", not checked: not the fastest" : ", right by the gate of the search");
   box.replaceChildren(element("p", "evaluation " + one.index + ": " + verdict),
-    element("p", "made " + (one.how || "by nothing: it is the start"), {class: "mono"}),
+    element("p", (one.how || "the start kernel"), {class: "mono"}),
     element("p", one.correct === false ? one.code + " " + one.message : "cycles: " + cycles.join(", ")));
   curve();
 }
@@ -103,14 +103,17 @@ function steps() {
         one.speedup === null ? "does not fit" : ratio(one.speedup),
         one.evaluation === null ? "" : one.evaluation, element("code", one.what + places)];
     }));
+  for (const cell of [2, 4]) byId("lineage").tHead.rows[0].cells[cell].className = "wide";
   shown.forEach((number, n) => {
     const row = body.rows[n];
     row.className = "known"; row.id = "step-" + number;
+    for (const cell of [2, 4]) row.cells[cell].className = "wide";
     row.addEventListener("click", () => select(number));
   });
   if (step >= 0) byId("step-" + step)?.classList.add("chosen");
 }
-const signedShare = (x) => (x < 0 ? "−" : "+") + Math.abs(100 * x).toFixed(1) + "%";
+const signedShare = (x) => (Math.abs(x) < 0.0005 ? "" : x < 0 ? "−" : "+") +
+  Math.abs(100 * x).toFixed(1) + "%";
 function select(number) {
   step = number;
   const one = data.lineage[number];
@@ -157,7 +160,7 @@ tiles(byId("tiles"), [
   [ratio(data.speedup), "over " + data.reference],
   [data.hidden_speedup === null ? "-" : ratio(data.hidden_speedup), "on hidden cases, as recorded"],
   [data.spent + " of " + data.evaluations, "evaluations spent"],
-  [count(data.failed), "of them failed"],
+  [count(data.failed), "of them failed" + (data.profiles ? ", " + data.profiles + " profiles" : "")],
   [data.best === null ? "-" : data.best, "evaluation of the best kernel"],
 ]);
 byId("standing").textContent = data.judged ? "" :

@@ -21,7 +21,7 @@ from m890sim.workloads.hidden import (
     drawn_scale,
     largest_of,
 )
-from m890sim.workloads.level import Level, dot, plain_softmax
+from m890sim.workloads.level import Level, LevelStep, dot, plain_softmax
 from m890sim.workloads.specification import attend
 from m890sim.workloads.task import tensor
 
@@ -155,6 +155,14 @@ LEVEL = Level(
     ideas=(
         "a first port: 64 x 64 blocks, online softmax, a fence after each step",
         "the expert: all keys in SRAM, one softmax a query block, four stages",
+    ),
+    steps=(
+        LevelStep("no_fences", "no fences: the scoreboard keeps the order"),
+        LevelStep("slots", "keys and values on two queues, in two slots"),
+        LevelStep("softmax", "fused softmax: scale, bias and row sums in one pass of the SFU"),
+        LevelStep(
+            "stages", "stages: loads two blocks ahead, scores one", {"m890-mini": {"BQ": 32}}
+        ),
     ),
     speedup=6.5,
     tiny=AttentionHeadCase("tiny-head", "attention_head", 67, 4),

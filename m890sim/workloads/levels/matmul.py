@@ -12,7 +12,7 @@ from m890sim.workloads.case import Array, Demand
 from m890sim.workloads.drawn import DrawnCase, cancelling, drawn_matrix
 from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length, largest_of
 from m890sim.workloads.inputs import Stream
-from m890sim.workloads.level import Level, dot
+from m890sim.workloads.level import Level, LevelStep, dot
 from m890sim.workloads.specification import matmul
 from m890sim.workloads.task import tensor
 
@@ -110,6 +110,16 @@ LEVEL = Level(
     ideas=(
         "a first port: 64 x 64 blocks, summed up on the vector unit, a fence after each step",
         "the expert: contiguous rows of b in four pieces, the next block on its way",
+    ),
+    steps=(
+        LevelStep("no_fences", "no fences: the scoreboard keeps the order"),
+        LevelStep("sums", "the matrix unit adds up in ACC by itself"),
+        LevelStep("slots", "the operands on two queues, in three slots"),
+        LevelStep(
+            "rows",
+            "few rows and all columns an item: long runs of b",
+            {"m890-mini": {"BM": 64, "BK": 32}},
+        ),
     ),
     speedup=5.0,
     tiny=MatmulCase("tiny-matmul", "matmul", 70, 9, 65),

@@ -35,7 +35,7 @@ from m890sim.workloads.inputs.bends import (
     SINK_LOGITS,
 )
 from m890sim.workloads.inputs.climb import DIRECTIONS, STEPS, WINDOW
-from m890sim.workloads.level import Level, plain_softmax
+from m890sim.workloads.level import Level, LevelStep, plain_softmax
 from m890sim.workloads.specification import row_softmax
 from m890sim.workloads.task import tensor
 
@@ -160,6 +160,7 @@ def _definition(inputs: Mapping[str, Any]) -> list[list[float]]:
     return [plain_softmax([inputs["scale"] * x for x in row]) for row in inputs["x"]]
 
 
+_MINI = {"m890-mini": {"BR": 4}}  # more rows do not fit its ACC
 LEVEL = Level(
     "row_softmax",
     "The softmax of every row of a matrix, with a factor on the logits.",
@@ -180,6 +181,14 @@ LEVEL = Level(
     ideas=(
         "a first port: the definition step by step, a fence after each",
         "the expert: a block for each core, one pass of the SFU, in two halves",
+    ),
+    steps=(
+        LevelStep("no_fences", "no fences: the scoreboard keeps the order"),
+        LevelStep(
+            "fused", "fused: scale, exp and row sum in one pass of the SFU, a reciprocal, ACC"
+        ),
+        LevelStep("slots", "slots for blocks under way, a queue for the stores", _MINI),
+        LevelStep("items", "a work item a block: no core without work", _MINI),
     ),
     speedup=6.0,
     tiny=RowSoftmaxCase("tiny-softmax", "row_softmax", 19, 70),

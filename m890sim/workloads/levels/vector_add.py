@@ -13,7 +13,7 @@ from m890sim.workloads.drawn import DrawnCase, drawn_matrix
 from m890sim.workloads.hidden import MOST_ELEMENTS, CaseDice, HiddenCases, drawn_length, largest_of
 from m890sim.workloads.inputs import Stream
 from m890sim.workloads.inputs.bends import SMALL_PART
-from m890sim.workloads.level import Level
+from m890sim.workloads.level import Level, LevelStep
 from m890sim.workloads.specification import add
 from m890sim.workloads.task import tensor
 
@@ -101,6 +101,12 @@ LEVEL = Level(
     ideas=(
         "a first port: one transfer at a time, sums in fp32, a fence after each step",
         "the expert: a block for each core, halves of the operands on queues of their own",
+    ),
+    steps=(
+        LevelStep("no_fences", "no fences: the scoreboard keeps the order"),
+        LevelStep("in_place", "sums in place and in bf16, no copies"),
+        LevelStep("queues", "the operands on two queues, in two slots"),
+        LevelStep("items", "a work item a block: no core without work"),
     ),
     speedup=7.0,
     tiny=VectorAddCase("tiny-add", "vector_add", 37, 5),

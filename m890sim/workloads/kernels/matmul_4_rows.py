@@ -1,0 +1,30 @@
+# Product of two matrices, step 4: few rows and all columns a work item. Rows of b are long runs of
+# HBM, and there is an item for most cores.
+
+from m890sim.lang import *
+
+
+@kernel
+def matmul_4_rows(
+    a: Tensor["M", "K"],
+    b: Tensor["K", "N"],
+    c: Tensor["M", "N"],
+    BM: Tunable = 16,
+    BN: Tunable = 256,
+    BK: Tunable = 128,
+):
+    for i, j in cores(ceil_div(M, BM), ceil_div(N, BN)):
+        rows = min(BM, M - i * BM)
+        cols = min(BN, N - j * BN)
+        ct = sram(BM, BN, bf16)
+        s = acc(BM, BN)
+        fill(s[:rows, :cols], 0.0)
+        for k in range(0, K, BK):
+            inner = min(BK, K - k)
+            at = sram(BM, BK, bf16, slots=3)
+            bt = sram(BK, BN, bf16, slots=3)
+            load(at[:rows, :inner], a[i * BM : i * BM + rows, k : k + inner])
+            load(bt[:inner, :cols], b[k : k + inner, j * BN : j * BN + cols], queue=1)
+            matmul(s[:rows, :cols], at[:rows, :inner], bt[:inner, :cols], accumulate=True)
+        copy(ct[:rows, :cols], s[:rows, :cols])
+        store(c[i * BM : i * BM + rows, j * BN : j * BN + cols], ct[:rows, :cols])
