@@ -37,14 +37,17 @@ def command(*options: str) -> list[str]:
 
 
 def played(
-    options: list[str], play: Callable[[Any], Awaitable[None]], errors: Path | None = None
+    options: list[str],
+    play: Callable[[Any], Awaitable[None]],
+    errors: Path | None = None,
+    mode: str = "auto",
 ) -> None:
     """Play a session with the SDK's client, which starts the server and ends it."""
 
     async def session() -> None:
         parameters = mcp.StdioServerParameters(command=sys.executable, args=command(*options))
         with open(errors or os.devnull, "a") as log:
-            async with mcp.Client(mcp.stdio_client(parameters, log)) as client:
+            async with mcp.Client(mcp.stdio_client(parameters, log), mode=mode) as client:
                 await play(client)
 
     anyio.run(session)
@@ -111,7 +114,9 @@ def calls_of(path: Path) -> list[dict[str, Any]]:
     return read_calls(path)[0]
 
 
-def test_agent_plays_a_whole_session(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_agent_plays_a_whole_session(tmp_path: Path, mode: str) -> None:
+    """In the protocol's present form, and with the handshake that older clients make."""
     path, errors = tmp_path / "run", tmp_path / "errors"
     told: list[str] = []
     long: list[Any] = []  # what was told while it went on
@@ -156,7 +161,7 @@ def test_agent_plays_a_whole_session(tmp_path: Path) -> None:
         over = await call("status")
         assert over.is_error and "the session is over: submitted" in over.content[0].text
 
-    played([*SMALL, "--docs", "full", "--out", str(path)], play, errors)
+    played([*SMALL, "--docs", "full", "--out", str(path)], play, errors, mode)
     found = judged(path)
     assert found["session"]["submitted"] == found["best"]["index"] > 0
     assert found["speedup"] > 1.0
