@@ -1,142 +1,57 @@
 """Blind: knows the reference that it was shown and what errors say, and nothing of the chip.
 
-It changes lines, tests, and keeps what is right and faster. It takes a call for a call and a loop
-for a loop because they look so; that `fence()` may go, or that a number of the head is a block's
-size, it finds out.
+It takes a call for a call and a loop for a loop because they look so; that `fence()` may go, or
+that a number of the head is a block's size, it finds out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
 
 from m890sim.protocol.players import changes
-from m890sim.protocol.players.lines import Lines, read, write
-from m890sim.protocol.players.probes import Learned, learn, repaired
+from m890sim.protocol.players.climber import LEAST, SAME, Making, TextClimber
+from m890sim.protocol.players.probes import learn
 from m890sim.protocol.players.served import Served
 
-LEAST = 1.001  # times the best so far: less is no gain
-SAME = 0.9999  # times the best so far: what prepares others may stay where it costs no more
 ROUNDS = 8
-MENDINGS = 4  # of one text, as its errors ask
-TOO_LARGE = "does not fit"
 
-Making = Callable[[Lines, Learned], Iterator[changes.Change]]
-# Each with the gain that it must bring to stay, and whether a gain begins it anew.
-_MAKINGS: tuple[tuple[Making, float, bool], ...] = (
-    (lambda lines, _: changes.deletions(lines), LEAST, False),
-    (lambda lines, _: changes.numbers(lines), LEAST, True),
-    (changes.words, LEAST, False),
-    (changes.folds, LEAST, False),
-    (changes.sinks, SAME, False),
-    (changes.stages, LEAST, False),
-    (lambda lines, _: changes.moves(lines), LEAST, False),
-    (changes.integers, LEAST, False),
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of changes; least, anew, shrink: as for `TextClimber.climb`."""
+
+    making: Making
+    least: float = LEAST
+    anew: bool = False
+    shrink: bool = False
+
+
+_KINDS = (
+    _Kind(lambda lines, _: changes.deletions(lines)),
+    _Kind(lambda lines, _: changes.numbers(lines), anew=True),
+    _Kind(changes.words),
+    _Kind(changes.folds),
+    _Kind(changes.sinks, SAME),
+    _Kind(changes.stages, shrink=True),
+    _Kind(lambda lines, _: changes.moves(lines)),
+    _Kind(changes.integers),
 )
 
 
-class OverError(Exception):
-    """The budget is spent, or the session is over."""
+class BlindClimber(TextClimber):
+    """Tries every kind of change in turn, until a whole round brings nothing."""
+
+    def search(self) -> None:
+        """See `TextClimber.search`."""
+        learned = learn(self.lines, self.check)
+        for number in range(ROUNDS):
+            before = self.speedup
+            for kind in _KINDS:
+                self.climb(kind.making, learned, kind.least, kind.anew, kind.shrink)
+            if number and self.speedup < before * LEAST:
+                return
 
 
-def play_blind(served: Served, seed: int = 0) -> None:
-    """Play a session to its end. seed: where its rounds begin."""
-    _Blind(served, seed).play()
-
-
-class _Blind:
-    def __init__(self, served: Served, seed: int) -> None:
-        self.served, self.seed = served, seed
-        self.lines: Lines = []
-        self.speedup = 1.0
-        self.tried: set[str] = set()
-        self.wrong: set[str] = set()  # what made a kernel wrong, which is not tried again
-        self.shrinking: set[str] = set()  # what may be tried with smaller numbers once more
-
-    def play(self) -> None:
-        """Read, learn, try, submit."""
-        try:
-            self.call("read_task")
-            self.lines = read(self.call("read_reference")["data"]["source"])
-            learned = learn(self.lines, self.check)
-            for number in range(ROUNDS):
-                before = self.speedup
-                for making, least, anew in _MAKINGS:
-                    self.climb(making, learned, least, anew)
-                if number and self.speedup < before * LEAST:
-                    break
-        except OverError:
-            pass
-        if not self.served.ended:
-            self.served.call("submit")
-
-    def climb(self, making: Making, learned: Learned, least: float, anew: bool) -> None:
-        """Changes of one kind, each once, or from the beginning after each gain."""
-        done: set[str] = set()
-        gained = True
-        while gained:
-            gained = False
-            for what, changed in making(self.lines, learned):
-                if what in done or what.split(":")[0] in self.wrong:
-                    continue
-                done.add(what)
-                self.shrinking = {what} if making is changes.stages else set()
-                if self.test(what, changed, least):
-                    gained = True
-                    if anew:
-                        done.clear()
-                    break
-
-    def test(self, what: str, changed: Lines, least: float) -> bool:
-        """Whether a text, mended as errors ask, is right and fast enough to go on from."""
-        said = ""
-        for _ in range(MENDINGS):
-            answer = self.answer(changed)
-            if answer is None:
-                return False
-            if answer["ok"]:
-                return self.judged(what, changed, answer["data"], least)
-            said = answer["text"]
-            mended = repaired(changed, said)
-            if mended is None:
-                break
-            changed = mended
-        if what in self.shrinking and TOO_LARGE in said:
-            self.shrinking.remove(what)
-            return any(
-                self.test(f"{what}, {number}", smaller, least)
-                for number, smaller in changes.numbers(changed, (0.75, 0.5))
-            )
-        return False
-
-    def answer(self, changed: Lines) -> dict[str, Any] | None:
-        """What `test` says of a text; None where it was tried before."""
-        source = write(changed)
-        if source in self.tried:
-            return None
-        self.tried.add(source)
-        answer = self.call("test", {"source": source})
-        if not answer["ok"] and answer["left"].get("evaluations", 1) < 1:
-            raise OverError
-        return answer
-
-    def judged(self, what: str, changed: Lines, data: dict[str, Any], least: float) -> bool:
-        """Whether an evaluation is right and fast enough; then it is the one to go on from."""
-        if not data["correct"]:
-            self.wrong.add(what)
-            return False
-        if data["speedup"] < self.speedup * least:
-            return False
-        self.lines, self.speedup = changed, max(self.speedup, data["speedup"])
-        return True
-
-    def check(self, changed: Lines) -> tuple[bool, str]:
-        answer = self.call("check", {"source": write(changed)})
-        return answer["ok"], answer["text"]
-
-    def call(self, tool: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Call a tool, while a call is left for submit."""
-        answer = self.served.call(tool, arguments)
-        if answer["ended"] or answer["left"]["calls"] < 2:
-            raise OverError
-        return answer
+def play_blind(served: Served) -> None:
+    """Play a session to its end."""
+    BlindClimber(served).play()

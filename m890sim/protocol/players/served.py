@@ -17,4 +17,4 @@ class Served(Protocol):
         """Call a tool: ok, text, data, ended, left, as `Answer.as_dict` has them."""
 
 
-Player = Callable[[Served, int], None]  # (session, seed)
+Player = Callable[[Served], None]
