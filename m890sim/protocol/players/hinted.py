@@ -58,7 +58,7 @@ class HintedClimber(TextClimber):
             self.call("read_docs", {"page": page})
 
     def profile(self) -> dict[str, float]:
-        """Share of all engines' time by what they do or wait for, on the case that is furthest back."""
+        """Share of the engines' time by what they do or wait for, on the case furthest back."""
         arguments: dict[str, Any] = {"evaluation": self.evaluation}
         if self.furthest is not None:
             arguments["case"] = self.furthest

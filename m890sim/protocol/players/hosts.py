@@ -56,14 +56,13 @@ def over_mcp(options: Sequence[str]) -> Iterator[HostedByMcp]:
     Raises: NoMcpError without the SDK; whatever the SDK raises where that process ends early.
     """
     sdk()
-    from anyio.from_thread import start_blocking_portal
-
+    threads = importlib.import_module("anyio.from_thread")
     mcp = importlib.import_module("mcp")
     server = mcp.StdioServerParameters(
         command=sys.executable, args=["-P", "-m", "m890sim.cli", "mcp", *options]
     )
     with (
-        start_blocking_portal() as portal,
+        threads.start_blocking_portal() as portal,
         portal.wrap_async_context_manager(mcp.Client(mcp.stdio_client(server))) as client,
     ):
         yield HostedByMcp(portal, client)
