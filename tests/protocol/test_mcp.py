@@ -1,7 +1,7 @@
 """`m890 mcp` with the SDK's own client, each time as a real process on pipes.
 
-Not in the usual run, which needs no SDK: `pip install -e ".[dev,mcp]"`, then
-`pytest -m adapters tests/protocol/test_mcp.py`.
+Not in the usual run, which needs no SDK: `pytest -m adapters tests/protocol`. Where the SDK is not
+installed (extra `mcp`), they run in an environment that is made for them.
 """
 
 from __future__ import annotations
