@@ -81,6 +81,18 @@ def register(commands: Any) -> None:
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
     """The options that every command takes that serves a session."""
+    add_plan_options(parser)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--out", metavar="DIR", type=Path, help=f"the run directory (default: below {RUNS}/)"
+    )
+    where.add_argument(
+        "--resume", metavar="DIR", type=Path, help="go on with the session of this directory"
+    )
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what a session is about, and what it may spend."""
     add = parser.add_argument
     add("--task", metavar="TASK", help=f"what kernels compute (default: {TASK})")
     add(
@@ -143,13 +155,6 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         type=show.integer(0, MOST_CALLS),
         help="end after K evaluations without a gain of more than 1%%, 0 for never (default: 0)",
-    )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--out", metavar="DIR", type=Path, help=f"the run directory (default: below {RUNS}/)"
-    )
-    where.add_argument(
-        "--resume", metavar="DIR", type=Path, help="go on with the session of this directory"
     )
 
 

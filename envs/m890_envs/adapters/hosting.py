@@ -52,8 +52,9 @@ def judged(recording: Recording) -> dict[str, Any]:
     score: speedup on hidden cases, 1.0 where the kernel was refused or none was handed in; where
     the plan has no hidden cases, the public speedup. log_score: log2 of it. speedup: on the public
     cases. hidden_gap: hidden over public speedup. gap_closed: how far from the reference towards a
-    bound that no kernel beats, 0 to 1. right: share of evaluations that were right. None where
-    there is no such number. Takes seconds to minutes. Raises: RunError.
+    bound that no kernel beats, 0 to 1. solved: whether there is a right kernel. right: share of
+    evaluations that were right. None where there is no such number. Takes seconds to minutes.
+    Raises: RunError.
     """
     recording.finish()
     path = recording.path
@@ -68,6 +69,7 @@ def judged(recording: Recording) -> dict[str, Any]:
         "hidden_speedup": found.hidden,
         "hidden_gap": found.hidden_gap,
         "gap_closed": found.gap_closed,
+        "solved": found.solved,
         "right": found.right / found.asked if found.asked else None,
         "evaluations": found.spent,
         "calls": found.calls,
