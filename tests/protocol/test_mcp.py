@@ -350,7 +350,7 @@ def test_full_disk_ends_the_session_with_the_log_intact(tmp_path: Path) -> None:
     for _ in range(2):
         found = pipes.tool("status")["result"]
         assert found["isError"]
-        assert "could not be written down" in found["content"][0]["text"]
+        assert "cannot be written down" in found["content"][0]["text"]
     out, err, status = pipes.end()
     assert (out, status) == (b"", 2)
     assert b"cannot write" in err and f"m890 mcp --resume {path}".encode() in err
