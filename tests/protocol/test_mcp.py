@@ -23,6 +23,8 @@ import pytest
 from m890sim.cli import main
 from m890sim.protocol import TOOLS, Recording, Terms, instructions, tools_of
 from m890sim.protocol.log import read_calls
+from m890sim.protocol.mcp import McpHost
+from tests.protocol import players
 
 pytestmark = pytest.mark.adapters
 anyio = pytest.importorskip("anyio")
@@ -119,7 +121,6 @@ def test_agent_plays_a_whole_session(tmp_path: Path, mode: str) -> None:
     """In the protocol's present form, and with the handshake that older clients make."""
     path, errors = tmp_path / "run", tmp_path / "errors"
     told: list[str] = []
-    long: list[Any] = []  # what was told while it went on
     steps: list[tuple[float, float | None, str]] = []
 
     async def play(client: Any) -> None:
@@ -153,7 +154,6 @@ def test_agent_plays_a_whole_session(tmp_path: Path, mode: str) -> None:
         again = await call("test", {"source": source})
         assert "not counted again" in again.content[0].text
         assert (await call("suggest", {"most": 40})).structured_content["data"]["tried"]
-        long.extend(steps)
         assert "critical path" in (await call("profile")).content[0].text
         assert (await call("diff")).content[0].text.startswith("---")
         ended = await call("submit")
@@ -168,8 +168,28 @@ def test_agent_plays_a_whole_session(tmp_path: Path, mode: str) -> None:
     assert main(["verify", str(path)]) == 0
     # What the judgement finds is nothing that the client was told.
     assert not any("hidden cases" in text and "drew" in text for text in told)
-    assert long, "suggest takes seconds and tells nothing meanwhile"
     assert errors.read_text().splitlines() == [f"run directory: {path}"]
+
+
+def test_long_call_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, where the second between two notifications can be made shorter."""
+    monkeypatch.setattr("m890sim.protocol.mcp.BEAT", 0.02)
+    recording = players.recording(tmp_path / "run")
+    steps: list[tuple[float, float | None, str]] = []
+
+    async def told(step: float, total: float | None, text: str) -> None:
+        steps.append((step, total, text))
+
+    async def play() -> None:
+        async with mcp.Client(McpHost(recording, lambda: None, print).server()) as client:
+            await client.call_tool("suggest", {"most": 12}, progress_callback=told)
+
+    anyio.run(play)
+    recording.close()
+    assert len(steps) > 3
+    assert all(later[0] > step[0] for step, later in pairwise(steps))
+    assert steps[-1][1] == 12 and steps[-1][0] < 12
+    assert all(text.startswith("suggest: ") and text.endswith(" s") for _, _, text in steps)
 
 
 def plan_in(path: Path) -> Any:
