@@ -44,7 +44,6 @@ autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 80
 
-ROOT = Path(__file__).resolve().parents[1]
 _HEADING = re.compile(r"^## (.+)$")
 _LINK = re.compile(r"^- \[([^\]]+)\]\(([^)#]+)\)")
 _API = re.compile(r"^<!-- api: (\S+)(?: without (\S+))? -->$", re.MULTILINE)
@@ -60,16 +59,7 @@ def navigation(page: str, text: str) -> str:
             heading = found[1]
         elif heading and (found := _LINK.match(line)):
             target = posixpath.normpath(posixpath.join(posixpath.dirname(page), found[2]))
-            links = groups.setdefault(heading, [])
-            links.append(f"{found[1]} </{target.removesuffix('.md')}>")
-            if target.endswith("/README.md"):
-                folder = posixpath.dirname(target)  # the rest of it follows
-                pages = sorted((ROOT / folder).rglob("*.md"))
-                links += [
-                    f"/{p.relative_to(ROOT).with_suffix('')}"
-                    for p in pages
-                    if p.name != "README.md"
-                ]
+            groups.setdefault(heading, []).append(f"{found[1]} </{target.removesuffix('.md')}>")
     return "\n".join(
         "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *links, "```", ""])
         for caption, links in groups.items()

@@ -150,12 +150,12 @@ def scripts() -> str:
 def findings() -> str:
     """What a profile finds, and the remedies it speaks for."""
     from m890sim.profile.findings import REASONS
-    from m890sim.profile.remedies import REMEDIES
+    from m890sim.profile.remedies import changes_for
 
-    rows = []
-    for reason, text in REASONS.items():
-        found = dict.fromkeys(one.text for one in REMEDIES if reason in one.reasons)
-        rows.append((f"`{reason}`", text, "; ".join(found) or "no edit computes less"))
+    rows = [
+        (f"`{reason}`", text, "; ".join(changes_for(reason)) or "no edit computes less")
+        for reason, text in REASONS.items()
+    ]
     return show.markdown(("finding", "what it means", "what it speaks for"), rows)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from m890sim.cli import options, refusals, show
 from m890sim.cli.refusals import REFUSED, Finding
+from m890sim.cli.run import case_verdict
 from m890sim.cli.settings import add_set_option
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _judge(args: argparse.Namespace) -> int:
     else:
         if remark:
             print(remark)
-        _print(found, args)
+        _print(found, args, bool(findings))
     return status(found.correct, findings)
 
 
@@ -138,7 +139,7 @@ def status(correct: bool, findings: Sequence[Finding]) -> int:
     return 0 if correct else REFUSED if findings else 1
 
 
-def _print(found: Judgement, args: argparse.Namespace) -> None:
+def _print(found: Judgement, args: argparse.Namespace, refused: bool) -> None:
     basis = found.evaluation.basis
     assert basis is not None
     about = f"task {found.evaluation.task}, chip {found.evaluation.chip} (fictional)"
@@ -156,7 +157,7 @@ def _print(found: Judgement, args: argparse.Namespace) -> None:
     if found.algebraic is not None:
         _print_algebra(found)
     out = show.console()
-    verdict = "right by every gate" if found.correct else "WRONG"
+    verdict = "right by every gate" if found.correct else "refused" if refused else "WRONG"
     text = f"\n{found.evaluation.kernel} is {verdict}: {show.ratio(found.speedup)} on public cases"
     if found.hidden is not None:
         text += (
@@ -221,7 +222,7 @@ def _isolated(
         show.print_json(data | refusals.as_data(findings))
     else:
         out = show.console()
-        out.print(show.verdict(found.correct))
+        out.print("refused" if findings else show.verdict(found.correct))
         if found.answer is None:
             out.print(f"The judging process {found.ended}: {found.reason}")
         else:
@@ -257,7 +258,7 @@ def _print_cases(cases: tuple[CaseResult, ...], title: str, speedup: float) -> N
             "-" if case.error is None else f"{case.error:.4f}",
             show.share(case.share),
             show.share(case.seen),
-            show.verdict(case.correct),
+            case_verdict(case),
         )
     if len(cases) > 1:
         table.add_section()

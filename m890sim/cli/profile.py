@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from m890sim.workloads import Case, Task
 
 COLUMNS = 100  # what the text fits into
-SHOWN_LINES, SHOWN_PATH, SHOWN_WHAT_IFS = 16, 10, 10
+SHOWN_LINES, SHOWN_PATH, SHOWN_WHAT_IFS, SHOWN_FINDINGS = 16, 10, 10, 6
 
 
 def register(commands: Any) -> None:
@@ -140,6 +140,7 @@ def _print(profile: Profile, everything: bool) -> None:
     )
     out.print(legend())
     _print_rates(profile)
+    _print_findings(profile, None if everything else SHOWN_FINDINGS)
     _print_path(profile, None if everything else SHOWN_PATH)
     _print_lines(profile, None if everything else SHOWN_LINES)
     _print_memory(profile)
@@ -164,6 +165,20 @@ def _print_rates(profile: Profile) -> None:
             f"{roof.intensity:.1f} products a byte, where the chip turns at {roof.ridge:.1f}: "
             f"{side} is the roof; {show.share(roof.achieved / roof.attainable)} of it is reached."
         )
+
+
+def _print_findings(profile: Profile, most: int | None) -> None:
+    found = profile.to_json(what_if=False)["findings"]
+    table = show.table("up to", "lines", "what is slow", text=("lines", "what is slow"))
+    whole = max(1, profile.cycles)
+    for one in found[:most]:
+        lines = ", ".join(map(str, one["lines"][:3])) + (", ..." if len(one["lines"]) > 3 else "")
+        table.add_row(show.share(one["saved"] / whole), lines, one["text"])
+    note = (
+        "up to: what the run would be shorter by, were that gone and nothing else in its place. "
+        "What each speaks for: --json, docs/profile.md."
+    )
+    show.print_whole(table, "What is slow, the most first", note + _left_out(found, most))
 
 
 def _print_path(profile: Profile, most: int | None) -> None:

@@ -210,6 +210,8 @@ def _whole_verdict(evaluation: Evaluation) -> Text:
 def _looked_at(evaluation: Evaluation) -> str:
     """Which share of the rows was looked at."""
     assert evaluation.basis is not None
+    if not any(case.checks or case.correct for case in evaluation.cases):
+        return "no row was computed"
     where = f"of {show.some(len(evaluation.basis.distributions), 'distribution')}"
     least = min((case.share for case in evaluation.cases if case.correct), default=1.0)
     if least == 1:

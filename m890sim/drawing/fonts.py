@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 _FILES = {False: "DejaVuSans.ttf", True: "DejaVuSans-Bold.ttf"}
 KEPT = 4096  # lines of text
 UNKNOWN = "\ufffd"  # in place of signs that the font lacks
+_LOCK = Lock()  # a font draws one line at a time
 
 
 @lru_cache(KEPT)
@@ -21,13 +23,14 @@ def text_pixels(text: str, size: int, bold: bool = False) -> np.ndarray[Any, np.
     baseline at the same row.
     """
     font = _font(bold)
-    font.set_size(size, 72)  # 72 dots an inch: points are pixels
-    above, below = _heights(size, bold)
-    known = (sign if font.get_char_index(ord(sign)) else UNKNOWN for sign in text)
-    font.set_text("".join(known), 0)
-    font.draw_glyphs_to_bitmap(antialiased=True)
-    image = np.asarray(font.get_image(), dtype=np.float64) / 255.0
-    down = font.get_descent() // 64
+    above, below = _heights(size)
+    with _LOCK:
+        font.set_size(size, 72)  # 72 dots an inch: points are pixels
+        known = (sign if font.get_char_index(ord(sign)) else UNKNOWN for sign in text)
+        font.set_text("".join(known), 0)
+        font.draw_glyphs_to_bitmap(antialiased=True)
+        image = np.asarray(font.get_image(), dtype=np.float64) / 255.0
+        down = font.get_descent() // 64
     found = np.zeros((above + below, image.shape[1]))
     bottom = above + down  # of the image's last row, counted from the top
     top = bottom - len(image)
@@ -56,7 +59,7 @@ def shortened(text: str, size: int, most: int, bold: bool = False) -> str:
     return text[:low].rstrip() + "…"
 
 
-def _heights(size: int, bold: bool) -> tuple[int, int]:
+def _heights(size: int) -> tuple[int, int]:
     """Pixels above and below the baseline that letters of a size take."""
     return round(size * 0.95), round(size * 0.3)
 

@@ -37,9 +37,21 @@ def as_data(profile: Profile, what_if: bool) -> dict[str, Any]:
         "critical_path": _path(profile),
         "memory": [_memory(phase) for phase in profile.memory],
     }
+    found["findings"] = _findings(found)
     if what_if:
         found["what_if"] = [asdict(one) for one in profile.what_if]
     return found
+
+
+def _findings(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is slow, in words, and what that speaks for."""
+    from m890sim.profile.findings import REASONS, findings
+    from m890sim.profile.remedies import changes_for
+
+    return [
+        asdict(one) | {"text": REASONS[one.reason], "changes": list(changes_for(one.reason))}
+        for one in findings(data)
+    ]
 
 
 def _line(line: Any) -> dict[str, Any]:

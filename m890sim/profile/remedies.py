@@ -216,6 +216,11 @@ def _remedies() -> Iterator[Remedy]:
 REMEDIES: tuple[Remedy, ...] = tuple(_remedies())
 
 
+def changes_for(reason: str) -> tuple[str, ...]:
+    """What a finding of that reason speaks for, in words, none twice."""
+    return tuple(dict.fromkeys(one.text for one in REMEDIES if reason in one.reasons))
+
+
 def single_tunables(remedy: Remedy, kernel: ir.Kernel) -> tuple[Remedy, ...]:
     """A remedy that sizes all blocks, and one for each block alone; others as they are."""
     (first, *more) = remedy.parts

@@ -62,15 +62,28 @@ def test_a_killed_run_has_the_times_that_were_written(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"sittings": 3}', '{"sittings": [{"first": 0, "count": 12}]}', "\x00" * 99],
+    [
+        "",
+        "{",
+        "[]",
+        '{"sittings": 3}',
+        '{"sittings": [{"first": 0, "count": 12}]}',
+        '{"sittings": [{"first": 0, "count": -1, "seconds": {}}, 7]}',
+        "\x00" * 9,
+    ],
+    ids=range(7),
 )
-def test_no_run_and_no_record_hangs_on_it(finished: Path, tmp_path: Path, text: str) -> None:
+def test_damaged_times_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / TIMES).write_text(text)
+    assert read_times(tmp_path) == []
+
+
+def test_no_run_hangs_on_them(finished: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(finished, tmp_path / "run"))
-    (path / TIMES).write_text(text)
-    assert read_times(path) == []
+    (path / TIMES).write_text("{")
     assert optimize(path).best is not None
     assert contents(path) == contents(finished)
-    assert read_times(path)[-1]["first"] == 12
+    assert [one["first"] for one in read_times(path)] == [12]
 
 
 def test_a_record_holds_without_it_and_with_any(finished: Path, tmp_path: Path) -> None:

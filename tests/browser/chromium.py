@@ -127,6 +127,7 @@ class Browser:
             if found["method"] == "Network.requestWillBeSent"
         ]
         assert set(asked) <= {self.page}, asked
-        assert not self.logs("browser")
+        complaints = self.logs("browser")
+        assert not complaints, complaints
         wide, room = self.run("[document.documentElement.scrollWidth, innerWidth]")
         assert wide <= room, f"the page is {wide} wide, in a window of {room}"

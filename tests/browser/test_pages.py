@@ -188,3 +188,23 @@ def test_labels_of_the_curve_are_readable(browser: Browser, pages: Pages, width:
         apart = one[3] <= other[1] or other[3] <= one[1] or one[4] <= other[2] or other[4] <= one[2]
         assert apart, (one, other)
     assert all(box[1] >= 0 and box[3] <= width for box in boxes)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("<script>throw new Error('broken')</script>", "broken"),
+        ("<script>fetch('http://127.0.0.1:9/x').catch(() => 0)</script>", "127.0.0.1:9"),
+        ("<img src='http://127.0.0.1:9/picture.png'>", "picture.png"),
+        ("<link rel='stylesheet' href='other.css'>", "other.css"),
+        ("<div style='width: 900px'>wide</div>", "the page is 9"),
+    ],
+    ids=["error", "fetch", "picture", "style", "overflow"],
+)
+def test_a_bad_page_is_caught(browser: Browser, tmp_path: Path, body: str, message: str) -> None:
+    path = tmp_path / "bad.html"
+    path.write_text(f"<!doctype html><title>bad</title>{body}", "utf-8")
+    browser.open(path, *PHONE)
+    with pytest.raises(AssertionError, match=message):
+        browser.check()
+    browser.logs("browser")

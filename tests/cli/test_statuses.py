@@ -172,3 +172,21 @@ def test_run_shows_refused_and_not_wrong(capsys: Capture, monkeypatch: pytest.Mo
     captured = capsys.readouterr()
     assert captured.out.count("refused") == 2 and "WRONG" not in captured.out
     assert "E301 no room for tile" in captured.err
+    for more in ([], ["--isolate", "60"]):
+        judge = ["judge", REFERENCE, *given, "--set", "BR=128", "--hidden", "0", *more]
+        assert main(judge) == 2
+        out = capsys.readouterr().out
+        assert "refused\n" in out or "is refused" in out
+
+
+def test_run_beyond_a_limit_is_refused_with_its_cycles(tmp_path: Path, capsys: Capture) -> None:
+    """A kernel may be timed where its values are too much work."""
+    path = changed(
+        tmp_path,
+        "add(a[:rows], a[:rows], b[:rows])",
+        "for k in range(140000):\n                fence()",
+    )
+    assert main(["run", str(path), "--task", TASK, "--case", CASE]) == 2
+    captured = capsys.readouterr()
+    assert "E505 the run comes to more than" in captured.err and "refused" in captured.out
+    assert "no row was computed" in captured.out

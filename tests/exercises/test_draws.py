@@ -12,7 +12,7 @@ from m890sim.exercises.draw import DRAWN_FIELDS
 from m890sim.exercises.grading import grade_here
 from m890sim.workloads import load_kernel
 
-STUDENTS = [f"student {number}" for number in range(24)]
+STUDENTS = [f"student {number}" for number in range(16)]
 CHANGING = [exercise for exercise in EXERCISES.values() if exercise.changes]
 
 
