@@ -204,7 +204,10 @@ class McpHost:
             except M890Error as error:
                 self.failure = str(error)
                 self._failed(self.failure)
-        reason = "it could not be written down"
+            except Exception as error:  # what it says is the host's to read, not the client's
+                self.failure = f"fault of the simulator: {type(error).__name__}: {error}"
+                self._failed(self.failure)
+        reason = "it cannot go on, or cannot be written down"
         return Answer(
             False,
             f"The session stops here: {reason}. What was answered before is kept; whoever runs it "

@@ -15,8 +15,10 @@ from tests.adapters.environments import python_for
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = {
+    "harbor": "3.12",
     "inspect": "3.11",
     "openenv": "3.11",
+    "skyrl": "3.11",
 }  # by test file; the least Python that the framework takes
 
 
