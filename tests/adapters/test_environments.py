@@ -14,7 +14,10 @@ import pytest
 from tests.adapters.environments import python_for
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = {"inspect": "3.11"}  # by test file; the least Python that the framework takes
+EXTRAS = {
+    "inspect": "3.11",
+    "skyrl": "3.11",
+}  # by test file; the least Python that the framework takes
 
 
 def test_every_adapter_has_an_environment() -> None:
