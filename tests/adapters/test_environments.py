@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = {
     "inspect": "3.11",
     "skyrl": "3.11",
+    "trl": "3.11",
 }  # by test file; the least Python that the framework takes
 
 
