@@ -19,6 +19,7 @@ EXTRAS = {
     "inspect": "3.11",
     "openenv": "3.11",
     "skyrl": "3.11",
+    "trl": "3.11",
 }  # by test file; the least Python that the framework takes
 
 

@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 from m890_envs.source import KernelSourceEnv
+from m890sim.agents.plan import Plan
 from m890sim.session.arguments import choice_of
 
 REWARDS_OF_ROLLOUTS = ("final", "dense")
@@ -38,6 +39,11 @@ class KernelRollout:
         self._seed = 0
         self._start = self._best = 0.0  # log2 of the speedup of the start, and of the best
         self._metrics: dict[str, Any] | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """What the episode's session is about."""
+        return self._env.session.plan
 
     @property
     def over(self) -> bool:
