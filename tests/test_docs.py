@@ -168,6 +168,7 @@ def test_five_minutes_say_what_happens(
 ) -> None:
     text = (ROOT / "docs" / "five_minutes.md").read_text("utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "140")  # as where a pipe has no width
     (script,) = re.findall(r"^```text\n(.*?)^```", text, re.S | re.M)
     (tmp_path / "faster.txt").write_text(script, "utf-8")
     said = {}

@@ -19,8 +19,18 @@ import pytest
 import m890sim
 import m890sim.messages
 from m890sim import bind as binding
-from m890sim import get_chip, get_task, judge, language, load_kernel, timing, workloads
+from m890sim import (
+    exercises,
+    get_chip,
+    get_task,
+    judge,
+    language,
+    load_kernel,
+    timing,
+    workloads,
+)
 from m890sim.errors import M890Error
+from m890sim.exercises.predictions import read_prediction
 from m890sim.kernel import ir
 from m890sim.workloads import AttentionCase, Case, Task
 from m890sim.workloads.levels.attention_head import AttentionHeadCase
@@ -116,6 +126,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         m890sim.execute,
         {"kernel": KERNEL, "case": CASE, "inputs": INPUTS, "seed": 0, "limits": None},
     ),
+    "student_chip": (exercises.student_chip, {"preset": "m890", "student": "ada"}),
+    "exercise_task": (exercises.exercise_task, {"exercise": 3, "student": "ada"}),
+    "get_exercise": (exercises.get_exercise, {"name": 3}),
+    "read_prediction": (read_prediction, {"text": "# predict: cycles=9"}),
     "get_chip": (m890sim.get_chip, {"name": "m890"}),
     "get_task": (m890sim.get_task, {"name": "extend"}),
     "judge_kernel": (

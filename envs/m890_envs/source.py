@@ -176,7 +176,7 @@ class KernelSourceEnv(gym.Env[Observation, Any]):
         Raises: ResetNeeded where no episode has ended.
         """
         session = self.session
-        if self._running:
+        if not session.ended:
             raise ResetNeeded("the episode goes on; its kernel is judged when it has ended")
         chosen = session.chosen
         if chosen is None:

@@ -54,13 +54,20 @@ def register(commands: Any) -> None:
 
 def _grade(args: argparse.Namespace) -> int:
     from m890sim.cli.files import read_text
-    from m890sim.exercises import get_exercise, grade
+    from m890sim.errors import ExerciseError
+    from m890sim.exercises import EXERCISES, get_exercise, grade
     from m890sim.exercises.steps import is_exercise
     from m890sim.language import DEFAULT_LIMITS
 
     folder = Path(args.exercise)
     if args.file is None and not is_exercise(args.exercise) and folder.is_dir():
         return _course(args, folder, None)
+    if not is_exercise(args.exercise):
+        names = ", ".join(exercise.name for exercise in EXERCISES.values())
+        raise ExerciseError(
+            f"{show.harmless(args.exercise)[:100]!r} is neither an exercise "
+            f"(1 to {len(EXERCISES)}, or {names}) nor a folder of hand-ins"
+        )
     exercise = get_exercise(args.exercise)
     if args.file is not None and Path(args.file).is_dir():
         return _course(args, Path(args.file), exercise)

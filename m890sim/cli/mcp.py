@@ -6,8 +6,9 @@ import argparse
 import threading
 from typing import Any
 
-from m890sim.cli import notes
+from m890sim.cli import notes, show
 from m890sim.cli.sessions import add_session_options, again, judge_apart, opened
+from m890sim.errors import M890Error
 
 REFUSED, INTERRUPTED = 2, 130
 
@@ -29,6 +30,13 @@ def register(commands: Any) -> None:
     )
     mcp.add_argument(
         "--unjudged", action="store_true", help="leave the final judgement to m890 finish"
+    )
+    mcp.add_argument(
+        "--http",
+        metavar="PORT",
+        type=show.integer(1, 65535),
+        help="serve http://127.0.0.1:PORT/mcp instead, until the command is ended; all clients "
+        "have the one session",
     )
     add_session_options(mcp)
     mcp.set_defaults(handler=_mcp)
@@ -60,6 +68,14 @@ class _Judge:
             self._wanted = False
 
 
+def _serve(host: Any, port: int) -> None:
+    try:
+        host.run_http("127.0.0.1", port)
+    except OSError as error:
+        text = error.strerror or error
+        raise M890Error(f"port {port} cannot be served ({text}); give another --http") from error
+
+
 def _mcp(args: argparse.Namespace) -> int:
     from m890sim.protocol.mcp import McpHost, sdk
 
@@ -76,7 +92,10 @@ def _mcp(args: argparse.Namespace) -> int:
     host = McpHost(recording, judge.start, failed)
     status = 0
     try:
-        host.run()
+        if args.http is None:
+            host.run()
+        else:
+            _serve(host, args.http)
     except* OSError:
         pass  # stdout cannot be written: the client has gone
     except* KeyboardInterrupt:

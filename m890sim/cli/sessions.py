@@ -81,6 +81,24 @@ def register(commands: Any) -> None:
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
     """The options that every command takes that serves a session."""
+    add_plan_options(parser)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--out", metavar="DIR", type=Path, help="the run directory (default: below --runs)"
+    )
+    where.add_argument(
+        "--runs",
+        metavar="FOLDER",
+        type=Path,
+        help=f"make the run directory below this folder, under a name of its own (default: {RUNS})",
+    )
+    where.add_argument(
+        "--resume", metavar="DIR", type=Path, help="go on with the session of this directory"
+    )
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what a session is about, and what it may spend."""
     add = parser.add_argument
     add("--task", metavar="TASK", help=f"what kernels compute (default: {TASK})")
     add(
@@ -144,13 +162,6 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         type=show.integer(0, MOST_CALLS),
         help="end after K evaluations without a gain of more than 1%%, 0 for never (default: 0)",
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--out", metavar="DIR", type=Path, help=f"the run directory (default: below {RUNS}/)"
-    )
-    where.add_argument(
-        "--resume", metavar="DIR", type=Path, help="go on with the session of this directory"
-    )
 
 
 def opened(args: argparse.Namespace, agent: str | None, default: str) -> Recording:
@@ -170,7 +181,7 @@ def opened(args: argparse.Namespace, agent: str | None, default: str) -> Recordi
     plan = plan_of_options(args, agent or default)
     on = file_name(plan.chip.name)
     name = f"{plan.task.name}-{on}-{file_name(plan.agent)}-seed{plan.seed}"
-    return Recording.begin(args.out or free_name(Path(RUNS) / name), plan)
+    return Recording.begin(args.out or free_name((args.runs or Path(RUNS)) / name), plan)
 
 
 def plan_of_options(args: argparse.Namespace, agent: str) -> Plan:

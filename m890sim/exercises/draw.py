@@ -81,11 +81,15 @@ def student_key(student: str | None) -> str:
 def student_chip(preset: str, student: str | None = None) -> ChipSpec:
     """A student's chip: the preset with other latencies and rates; the preset itself for None.
 
-    Raises: as `student_key`.
+    Raises: as `student_key` and `get_chip`; ExerciseError for a chip around which nothing is drawn.
     """
     key, chip = student_key(student), get_chip(preset)
     if not key:
         return chip
+    if preset not in DRAWN_FIELDS:
+        raise ExerciseError(
+            f"nothing is drawn around {described(preset)}; give one of {', '.join(DRAWN_FIELDS)}"
+        )
     sampler = Sampler(f"{SCHEME}/{preset}/{key}")
     drawn = {name: sampler.pick(name, values) for name, values in DRAWN_FIELDS[preset].items()}
     mark = hashlib.sha256(f"{SCHEME}/{key}".encode()).hexdigest()[:8]

@@ -27,6 +27,7 @@ SECONDS, MEMORY_MB = 120.0, 2048
 # more: 95; then by the way from the start to the goal, on a log scale: (the least; marks).
 GOAL, CLOSE, CLOSE_CYCLES = 100, 95, 1.2
 WAYS = ((0.75, 80), (0.5, 60), (0.25, 40))
+MOST_INSTRUCTIONS = 1_000_000  # of a run that is profiled
 RIGHT = 20  # right, and not so far
 WEIGHTS = {  # marks of 100, by what the exercise asks
     True: {"goal": 80, "speedup": 10, "bottleneck": 10},
@@ -152,6 +153,12 @@ def grade_here(
     result = evaluate(kernel, draw.task, draw.chip).cases[0]
     if not result.correct or result.cycles is None:
         return _wrong(common, result.message, _mend(result.code, exercise))
+    if (result.instructions or 0) > MOST_INSTRUCTIONS:
+        message = (
+            f"right, but with {result.instructions:,} instructions: at most {MOST_INSTRUCTIONS:,} "
+            "are graded; larger blocks need fewer"
+        )
+        return _wrong(common, message, [exercise.advice])
     return _right(common, kernel, text, draw, prediction)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST = 3  # hints at once: a longer list is not read
 LEAST = 0.03  # of the run's cycles: below, a hint is not worth the time
+MOST_RERUN = 200_000  # instructions of a run that is repeated some forty times for its hints
 _MOST_LINES = 4  # named in one hint
 
 
@@ -31,6 +32,9 @@ class Hint:
 
 def hints(profile: Profile, advice: str) -> list[str]:
     """At most three, by what they may be worth on this run; the advice where there is none."""
+    instructions = profile.rows.timing.instructions
+    if instructions > MOST_RERUN:
+        return [f"{instructions:,} instructions run: larger blocks need fewer.", _bound(profile)]
     found = [hint for rule in RULES for hint in rule(profile)]
     worth = [hint for hint in found if hint.cycles >= LEAST * profile.cycles]
     chosen = sorted(worth, key=lambda hint: -hint.cycles)[:MOST]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from m890sim.errors import ExerciseError
 from m890sim.exercises.bottleneck import BOTTLENECKS, shares_of
-from m890sim.messages import shown
+from m890sim.messages import described, shown
 
 _LINE = re.compile(r"[ \t]*#[ \t]*predict[ \t]*:(.*)", re.S)
 MOST_CYCLES = 10**12
@@ -37,6 +37,8 @@ def read_prediction(text: str) -> Prediction:
 
     Raises: ExerciseError for a line that is no prediction, or a thing that is said twice.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be the text of a kernel file, not {described(text)}")
     found: dict[str, int | float | str] = {}
     for line, written in enumerate(text.splitlines(), 1):
         match = _LINE.match(written)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from m890sim.isa import OPS
-from m890sim.language.idioms import ABSENT, BY_NAME, TILES, Idiom
+from m890sim.language.foreign import ABSENT
+from m890sim.language.idioms import BY_NAME, TILES, Idiom
 from m890sim.messages import shown
 
 MOST_LINES = 10  # of an advice
@@ -28,6 +29,9 @@ _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Eq: "equal",
     ast.NotEq: "not_equal",
 }
+
+
+NO_KINDS: Mapping[str, str] = {}
 
 
 class _NoWay(Exception):
@@ -107,11 +111,18 @@ class AdviceWriter:
     """Lines that leave the value of an expression over tiles in a tile.
 
     tiles, tensors: the names that stand for them. taken: names that no scratch tile may have.
+    kinds: "r" for tiles of one column, "i" of one row. integers: names that stand for some.
     """
 
     def __init__(
-        self, tiles: frozenset[str] | set[str], tensors: frozenset[str], taken: set[str]
+        self,
+        tiles: frozenset[str] | set[str],
+        tensors: frozenset[str],
+        taken: set[str],
+        kinds: Mapping[str, str] = NO_KINDS,
+        integers: frozenset[str] = frozenset(),
     ) -> None:
+        self.kinds, self.integers = kinds, integers
         self.tiles, self.tensors = frozenset(tiles), frozenset(tensors)
         self.arrays = self.tiles | self.tensors
         self.taken = taken
@@ -119,6 +130,7 @@ class AdviceWriter:
         self.legend: dict[str, str] = {}
         self.shape = "rows, columns"  # of the result
         self.dtype = "f32"
+        self.remarks: dict[str, None] = {}
 
     def text(self, note: str = "") -> str:
         """The lines as advice, with what their scratch tiles are."""
@@ -127,7 +139,7 @@ class AdviceWriter:
         for name, what in self.legend.items():
             alike.setdefault(what, []).append(name)
         notes = [f"{', '.join(names)}: {what}" for what, names in alike.items()]
-        notes += [note] if note else []
+        notes += [*self.remarks, *([note] if note else [])]
         return f"write {lines}" + (f" ({'; '.join(notes)})" if notes else "")
 
     def scratch(self, kind: str = "t") -> str:
@@ -146,9 +158,37 @@ class AdviceWriter:
         if len(self.lines) > MOST_LINES:
             raise _NoWay
 
-    def idiom(self, idiom: Idiom, given: dict[str, str]) -> None:
-        """The lines of an idiom with `given` in the place of its tiles."""
-        names = given | {tile: self.scratch(tile) for tile in idiom.scratch if tile not in given}
+    def kind(self, node: ast.AST) -> str:
+        """ "t" for a value with rows and columns, "r" for a column, "i" for a row, "" for a float.
+
+        As far as the text shows it.
+        """
+        if not mentions(node, self.arrays):
+            return ""
+        if isinstance(node, ast.Name | ast.Subscript):
+            return self.kinds.get(base_of(node), "t")
+        if isinstance(node, ast.Attribute):
+            turned = self.kind(node.value)
+            return {"r": "i", "i": "r"}.get(turned, turned) if node.attr == "T" else turned
+        if isinstance(node, ast.Call):
+            dotted = isinstance(node.func, ast.Attribute)
+            row, idiom = OPS.get(called(node)), find_idiom(called(node), dotted)
+            if row is not None and idiom is None and row.operands[0].shape != "MN":
+                return {"M1": "r", "1N": "i"}.get(row.operands[0].shape, "t")
+            if idiom is not None and idiom.takes[0] in "ri":
+                return idiom.takes[0]
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+            return "t"
+        parts = {self.kind(part) for part in ast.iter_child_nodes(node)} - {""}
+        return parts.pop() if len(parts) == 1 else "t"
+
+    def idiom(self, idiom: Idiom, given: dict[str, str], like: str = "t") -> None:
+        """The lines of an idiom with `given` in the place of its tiles; like: their kind."""
+        names = given | {
+            tile: self.scratch(like if tile in "tu" else tile)
+            for tile in idiom.scratch
+            if tile not in given
+        }
         for line in idiom.lines:
             self.lines.append(_WORDS.sub(lambda found: names.get(found[1], found[1]), line))
         if len(self.lines) > MOST_LINES:
@@ -207,19 +247,29 @@ class AdviceWriter:
             self.fused(left, right, target)
         elif isinstance(op, ast.Add) and _is_product(right):
             self.fused(right, left, target)
+        elif isinstance(op, ast.Div) and isinstance(right, ast.Call) and called(right) == "sqrt":
+            self.by_root(left, right, target)
         elif mentions(left, self.arrays):
             texts = self.operand(left), self.operand(right)
             self.emit(_BINARY[type(op)], target, *texts)
-        elif isinstance(op, ast.Div) and isinstance(right, ast.Call) and called(right) == "sqrt":
-            self.emit("rsqrt", target, self.operand(right.args[0], True))
-            if self.value(left) != "1.0":
-                self.emit("mul", target, target, self.value(left))
         elif isinstance(op, ast.Sub):
             self.emit("fma", target, self.operand(right), "-1.0", self.value(left))
         else:
             self.emit("recip", target, self.operand(right))
             if self.value(left) != "1.0":
                 self.emit("mul", target, target, self.value(left))
+
+    def by_root(self, left: ast.expr, root: ast.Call, target: str) -> None:
+        """A quotient by a square root: the SFU has its inverse."""
+        if len(root.args) != 1:
+            raise _NoWay
+        inner, value = root.args[0], not mentions(left, self.arrays)
+        place = target if value else self.scratch(self.kind(inner) or "t")
+        self.emit("rsqrt", place, self.operand(inner, True))
+        if not value:
+            self.emit("mul", target, self.operand(left), place)
+        elif self.value(left) != "1.0":
+            self.emit("mul", target, target, self.value(left))
 
     def fused(self, product: ast.expr, addend: ast.expr, target: str) -> None:
         assert isinstance(product, ast.BinOp)
@@ -258,7 +308,6 @@ class AdviceWriter:
                 self.name(each) if row.family == "dma" else self.operand(each, not spec.value)
                 for each, spec in zip(arguments, positional[1:], strict=True)
             ]
-            self.shape = {"M1": "rows, 1", "1N": "1, columns"}.get(positional[0].shape, self.shape)
             self.dtype = "bf16" if name == "load" else self.dtype
             self.emit(name, target, *given, *keywords)
             return
@@ -273,14 +322,14 @@ class AdviceWriter:
         idiom = find_idiom(name, dotted)
         if idiom is None or len(arguments) < len(idiom.takes) - 1:
             raise _NoWay
-        self.shape = {"r": "rows, 1", "i": "1, columns"}.get(idiom.takes[0], self.shape)
         given = {idiom.takes[0]: target}
         for tile, node in zip(idiom.takes[1:], arguments, strict=False):
             turned = idiom.names[0] == "dot" and isinstance(node, ast.Attribute)
             given[tile] = (
                 self.factor(node) if turned else self.operand(node, not floats(idiom, tile))
             )
-        self.idiom(idiom, given)
+        kinds = {self.kind(node) for node in arguments} - {""}
+        self.idiom(idiom, given, kinds.pop() if len(kinds) == 1 else "t")
 
     def operand(self, node: ast.expr, tile: bool = False) -> str:
         """The text of an operand, after lines that put it into a scratch tile if it has none.
@@ -291,7 +340,7 @@ class AdviceWriter:
             return self.value(node)
         if self.is_leaf(node) and base_of(node) in self.tiles:
             return self.name(node)
-        name = self.scratch()
+        name = self.scratch(self.kind(node) or "t")
         if self.is_leaf(node) and base_of(node) in self.tensors:
             self.legend[name] = "a tile of the piece's shape and dtype"
         self.into(node, name)
@@ -313,6 +362,8 @@ class AdviceWriter:
             return self.short(node)
         index = node.slice
         parts = list(index.elts) if isinstance(index, ast.Tuple) else [index]
+        if any(isinstance(part, ast.Compare) or mentions(part, self.tiles) for part in parts):
+            raise _NoWay
         texts = [
             self.short(part) if isinstance(part, ast.Slice) else _as_slice(part) for part in parts
         ]
@@ -323,6 +374,9 @@ class AdviceWriter:
         kinds = ast.Constant | ast.Name | ast.UnaryOp | ast.BinOp | ast.operator | ast.USub
         if not all(isinstance(c, kinds | ast.expr_context) for c in ast.walk(node)):
             raise _NoWay
+        for child in ast.walk(node):
+            if isinstance(child, ast.Name) and child.id in self.integers:
+                self.remarks[f"{child.id} is an integer: pass it as a Scalar parameter too"] = None
         inner = node.operand if isinstance(node, ast.UnaryOp) else node
         if isinstance(inner, ast.Constant) and type(inner.value) is int:
             return f"{self.short(node)}.0"
@@ -348,9 +402,16 @@ def _is_product(node: ast.expr) -> bool:
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)
 
 
-def write(writer: AdviceWriter, node: ast.expr, target: str) -> bool:
-    """Whether there are lines that leave the value of `node` in `target`; `writer` has them."""
+def write(writer: AdviceWriter, node: ast.expr, target: str, piece: ast.expr | None = None) -> bool:
+    """Whether there are lines that leave the value of `node` in `target`; `writer` has them.
+
+    piece: of a tile, which then is the target.
+    """
+    kind = writer.kind(node)
+    writer.shape = {"r": "rows, 1", "i": "1, columns"}.get(kind, "rows, columns")
     try:
+        if isinstance(piece, ast.Subscript):
+            target = writer.name(piece)
         writer.into(node, target)
     except _NoWay:
         return False

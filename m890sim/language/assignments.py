@@ -17,7 +17,7 @@ from m890sim.language.advice import (
     written,
 )
 from m890sim.language.calls import Calls
-from m890sim.language.idioms import ABSENT, DTYPE_NAMES, INTEGERS
+from m890sim.language.foreign import ABSENT, DTYPE_NAMES, INTEGERS
 from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS, RESERVED
 from m890sim.messages import shown
 
@@ -88,10 +88,9 @@ class Assignments(Calls):
             arrays = {*self.names.here, *self.names.tensors}
             known = gives(value) or called(value) in ABSENT
             return known and mentions(value, arrays)
-        if isinstance(value, ast.Subscript) and base_of(value) in self.names.tensors:
-            index = value.slice
-            parts = index.elts if isinstance(index, ast.Tuple) else [index]
-            return any(isinstance(part, ast.Slice) for part in parts)
+        whole = value.value if isinstance(value, ast.Subscript) else None
+        if isinstance(whole, ast.Name) and whole.id in self.names.tensors:
+            return True
         if isinstance(value, ast.Name | ast.Subscript):
             return base_of(value) in self.names.here
         return self.computes(value) or (
@@ -112,17 +111,16 @@ class Assignments(Calls):
             place = value.id
             known = True
         else:
-            target_text = place
-            if not tensor and isinstance(target, ast.Subscript):
-                target_text = writer.name(target)
-            known = write(writer, value, target_text)
+            known = write(writer, value, place, target if not tensor else None)
         if tensor:
             writer.lines.append(f"store({name}, {place})")
         if base_of(value) in {*self.names.here, *self.names.tensors} and not isinstance(
             value, ast.Attribute
         ):
             found = f"`{written(value)}` cannot be assigned: a name is no copy"
-        elif not mentions(value, {*self.names.here, *self.names.tensors}):
+        elif not mentions(value, {*self.names.here, *self.names.tensors}) and not isinstance(
+            value, ast.Call
+        ):
             found = "a tile is not assigned to: an instruction fills it"
         else:
             found = self.working(value)
@@ -132,6 +130,7 @@ class Assignments(Calls):
         self._poison_new(node)
         if isinstance(target, ast.Name) and new:
             self.names.here.add(name)  # meant as a tile: what follows is read so
+            self.names.kinds[name] = writer.kind(value)
         if known:
             self.report.add(code, f"{found}; {declare}{writer.text()}", self.loc(value))
             return
@@ -145,6 +144,9 @@ class Assignments(Calls):
             row = OPS.get(called(value))
             if row is not None and not advice:
                 advice = f"write {row.signature} as a statement, with the result's tile first"
+        if isinstance(target, ast.Subscript) and mentions(target.slice, self.names.here):
+            advice = "an index is no mask: choose by a tile of 1 and 0, as in `where` of "
+            advice += "docs/language.md, Idioms"
         advice = advice or "compute it by instructions, one a line (`m890 isa` lists them)"
         self.report.add(code, f"{found}; {advice}", self.loc(value))
 

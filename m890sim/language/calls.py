@@ -10,7 +10,7 @@ from m890sim.kernel import ir
 from m890sim.kernel.shapes import is_default
 from m890sim.language.advice import called, mentions, remedy, written
 from m890sim.language.expressions import Expressions, Names
-from m890sim.language.idioms import KEYWORDS
+from m890sim.language.foreign import KEYWORDS
 from m890sim.language.report import Report
 from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS
 from m890sim.language.source import Source

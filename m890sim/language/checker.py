@@ -67,7 +67,10 @@ class _KernelChecker:
                 if self.around_phases(stmt):
                     seen += 1
                     continue
-                self.misplaced(stmt, "outside a phase", "put it inside `for ... in cores(...)`")
+                inside = "put it inside `for ... in cores(...)`"
+                if isinstance(stmt, ir.TileDecl):
+                    inside += ": work items share nothing but HBM scratch, hbm(...)"
+                self.misplaced(stmt, "outside a phase", inside)
                 if isinstance(stmt, ir.Loop | ir.Stage | ir.If):
                     self.nested(stmt)
                 elif isinstance(stmt, ir.TileDecl):

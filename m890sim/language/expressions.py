@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from m890sim.isa import OPS
 from m890sim.kernel import ir
 from m890sim.language.advice import AdviceWriter, called, gives, mentions, remedy, write, written
-from m890sim.language.idioms import ABSENT, INTEGERS
+from m890sim.language.foreign import ABSENT, INTEGERS
 from m890sim.language.report import HOLE, Report
 from m890sim.language.source import Source
 from m890sim.messages import shown
@@ -69,6 +69,8 @@ class Names:
     tables: set[str] = field(default_factory=set)
     tiles: set[str] = field(default_factory=set)
     bound: frozenset[str] = frozenset()  # every name that the file defines
+    kinds: dict[str, str] = field(default_factory=dict)  # tiles of one column "r", of one row "i"
+    integers: set[str] = field(default_factory=set)  # of the parameters and their dimensions
     here: set[str] = field(default_factory=set)  # tiles visible at the statement that is read
 
 
@@ -254,7 +256,9 @@ class Expressions:
     def writer(self) -> AdviceWriter:
         """For advice with the names of this file."""
         names = self.names
-        return AdviceWriter(names.here, frozenset(names.tensors), {*names.bound, *names.tiles})
+        taken = {*names.bound, *names.tiles}
+        tensors = frozenset(names.tensors)
+        return AdviceWriter(names.here, tensors, taken, names.kinds, frozenset(names.integers))
 
     def working(self, node: ast.expr) -> str:
         """What is wrong with an expression on tiles, in words."""
@@ -270,7 +274,7 @@ class Expressions:
     def _computed(self, node: ast.expr) -> ir.Name:
         """Reports an operand that must first be computed into a tile."""
         writer = self.writer()
-        target = writer.scratch()
+        target = writer.scratch(writer.kind(node) or "t")
         found = self.working(node)
         if write(writer, node, target):
             return self.hole("E204", f"{found}; {writer.text()} and give `{target}`", node)

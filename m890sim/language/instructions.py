@@ -173,7 +173,8 @@ class Instructions:
                 self.scalars.real(value, loc)
             return None
         name = name_of(value)
-        binding = self.scalars.scope.find(name, loc)
+        kinds = ("tensor", "hbm") if spec.spaces == ("hbm",) else ("tile",)
+        binding = self.scalars.scope.find(name, loc, (*kinds, "scalar") if spec.value else kinds)
         if binding is None:
             return None
         tile = isinstance(value, ir.TileRef)
@@ -205,7 +206,8 @@ class Instructions:
             shape = self._tile_shape(value, binding, loc)
             if value.transposed and not spec.transposable:
                 found = f"`{spec.name}` of {row.name} takes no `.T`"
-                self.report.add("E214", f"{found}; use the instruction transpose", loc)
+                whole = f"`transpose(t, {shown(name, 40)})`, and {row.name} takes `t`"
+                self.report.add("E214", f"{found}; write the instruction {whole}", loc)
         else:
             shape = self._tensor_shape(value, binding, loc)
         return CheckedPiece(spec, binding, shape, value, loc)

@@ -13,7 +13,7 @@ from m890sim.kernel.printer import print_expr, text_of
 from m890sim.kernel.shapes import is_default, keyword_defaults
 from m890sim.kernel.structure import check_structure
 from m890sim.kernel.transform import expressions
-from m890sim.language.idioms import DTYPE_NAMES
+from m890sim.language.foreign import DTYPE_NAMES
 from m890sim.language.limits import DIMENSION, Limits
 from m890sim.language.report import HOLE, Report
 from m890sim.language.reserved import MAX_STAGE

@@ -11,7 +11,7 @@ from m890sim.kernel import ir
 from m890sim.language.advice import written
 from m890sim.language.comments import place_comments
 from m890sim.language.expressions import Names, expression_depth
-from m890sim.language.idioms import DTYPE_NAMES
+from m890sim.language.foreign import DTYPE_NAMES, PARAMETER_KINDS
 from m890sim.language.limits import DIMENSION, Limits
 from m890sim.language.report import HOLE, Report
 from m890sim.language.reserved import ANNOTATIONS
@@ -144,19 +144,6 @@ def _is_import(node: ast.stmt) -> bool:
     )
 
 
-_KINDS = {
-    "int": "write Size for an integer that the launch gives, Tunable for a constant with a default",
-    "float": "write Scalar for a float that the launch gives",
-    "bool": "write Size, 0 being false",
-    "list": 'write Table["N"] for integers, or Tensor["N"] for values in HBM',
-    **dict.fromkeys(
-        ("ndarray", "array", "Array", "NDArray", "DeviceArray", "pointer", "ptr"),
-        'write Tensor["T", "D"], its dimensions as strings',
-    ),
-    "constexpr": "write Tunable, with a default: `B: Tunable = 128`",
-}
-
-
 def _kind_hint(head: ast.expr, default: bool) -> str:
     """What a parameter's annotation from elsewhere stands for."""
     if isinstance(head, ast.Attribute):
@@ -165,7 +152,7 @@ def _kind_hint(head: ast.expr, default: bool) -> str:
         name = head.id if isinstance(head, ast.Name) else ""
     if default and name == "int":
         name = "constexpr"
-    return _KINDS.get(name, "")
+    return PARAMETER_KINDS.get(name, "")
 
 
 class _Reader:
@@ -236,9 +223,17 @@ class _Reader:
     def declare(self, params: tuple[ir.Param, ...], body: list[ast.stmt]) -> None:
         """Notes which names are tensors, tables and tiles, before operands are read."""
         for param in params:
+            self.names.integers.update(
+                node.id
+                for dim in param.dims
+                for node in ir.walk_expr(dim)
+                if isinstance(node, ir.Name)
+            )
             if param.kind == "tensor":
                 self.names.tensors[param.name] = len(param.dims)
-            elif param.kind == "table":
+            elif param.kind in ("size", "tunable"):
+                self.names.integers.add(param.name)
+            if param.kind == "table":
                 self.names.tables.add(param.name)
         stack: list[ast.AST] = list(body)
         while stack:

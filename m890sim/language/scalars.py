@@ -63,7 +63,8 @@ class ScalarChecker:
             remedy = (
                 "use a Tunable"
                 if level == TUNABLE
-                else "make the tile as large as it can get and slice it"
+                else "assign it above the phases, or make the tile as large as it can get and "
+                "slice it"
             )
             self.report.add(code, f"{found}; {remedy}", place)
             return self.forms.unknown()
@@ -108,7 +109,7 @@ class ScalarChecker:
                 "E227", f"the float `{name}` stands in an integer expression; write an integer", loc
             )
             return self.forms.unknown(), TUNABLE
-        binding = self.scope.find(name, loc)
+        binding = self.scope.find(name, loc, ("int", "table"))
         if binding is None:
             return self.forms.unknown(), TUNABLE
         if binding.kind != "int":

@@ -63,6 +63,7 @@ class Scope:
     def __init__(self, report: Report) -> None:
         self.report = report
         self.visible: dict[str, Binding] = {}
+        self.told: set[str] = set()
         self.elsewhere: dict[str, ir.SourceLoc] = {}  # names of other blocks, for messages
         self.block = 0
         self._blocks = 0
@@ -106,8 +107,11 @@ class Scope:
         if self._open:
             self._open[-1][1].append(name)
 
-    def find(self, name: str, loc: ir.SourceLoc) -> Binding | None:
-        """The name's binding; reports an unknown name, and gives None."""
+    def find(self, name: str, loc: ir.SourceLoc, kinds: tuple[str, ...] = ()) -> Binding | None:
+        """The name's binding; reports an unknown name, and gives None.
+
+        kinds: keys of KINDS that the name may be meant as, any where there is none.
+        """
         binding = self.visible.get(name)
         if binding is None and name not in self.report.unknown:
             place = self.elsewhere.get(name)
@@ -115,6 +119,9 @@ class Scope:
                 found = f"`{name}` is a word of the language and has no value here"
                 self.report.add("E201", f"{found}; {_WORDS.get(name) or _word(name)}", loc)
             elif place is not None and place.line:
+                if name in self.told:  # one move of the definition mends every use
+                    return None
+                self.told.add(name)
                 found = (
                     f"`{shown(name)}` is not visible here: it belongs "
                     "to another block or comes later"
@@ -125,7 +132,10 @@ class Scope:
                 )
                 self.report.add("E201", f"{found}; {remedy}", loc)
             elif not self.report.lost_symbols:
-                hint = self.report.suggest(name, (*self.visible, *FLOAT_NAMES))
+                known = (*self.visible, *FLOAT_NAMES)
+                if kinds:
+                    known = tuple(n for n, b in self.visible.items() if b.kind in kinds)
+                hint = self.report.suggest(name, known)
                 found = f"`{shown(name)}` is not defined"
                 self.report.add("E201", f"{found}{hint or '; define it before this line'}", loc)
         return binding

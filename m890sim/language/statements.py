@@ -7,7 +7,7 @@ import math
 
 from m890sim.isa import OPS
 from m890sim.kernel import ir
-from m890sim.language.advice import written
+from m890sim.language.advice import base_of, written
 from m890sim.language.assignments import Assignments, free
 from m890sim.language.report import HOLE
 from m890sim.language.reserved import BLOCKS, DECLARATIONS, FUNCTIONS, MAX_STAGE
@@ -63,6 +63,11 @@ class Statements(Assignments):
             return self._for(node)
         if isinstance(node, ast.With):
             return self._with(node)
+        if isinstance(node, ast.AugAssign) and base_of(node.target) in self.names.tensors:
+            found = f"`{written(node.target)}` is changed in place: a tensor is loaded or stored"
+            advice = "add up in a tile and store it once (column_sums in docs/language.md)"
+            self.report.add("E204", f"{found}; {advice}", self.loc(node))
+            return None
         if isinstance(node, ast.AugAssign) and self._of_arrays(node.target):
             value = ast.BinOp(node.target, node.op, node.value)
             self._tile_assignment(node, node.target, ast.copy_location(value, node))
@@ -169,6 +174,7 @@ class Statements(Assignments):
             dims = (_HOLE, _HOLE)
         slots = self.expression(keywords["slots"]) if "slots" in keywords else ir.Const(1)
         self.names.here.add(name)
+        self.names.kinds[name] = _kind_of(dims[0], dims[1])
         at = self.expression(keywords["at"]) if "at" in keywords and space == "sram" else None
         return ir.TileDecl(name, space, dims[0], dims[1], dtype, slots, at, notes, loc)
 
@@ -300,3 +306,9 @@ class Statements(Assignments):
             )
             return ir.If(_HOLE, body, (), self.notes(node), self.loc(node))
         return ir.Stage(index, body, self.notes(node), self.loc(node))
+
+
+def _kind_of(rows: ir.Expr, cols: ir.Expr) -> str:
+    if cols == ir.Const(1):
+        return "r"
+    return "i" if rows == ir.Const(1) else "t"

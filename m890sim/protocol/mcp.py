@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -70,6 +71,17 @@ class McpHost:
         """
         with _quiet():
             self._anyio.run(self._serve)
+
+    def run_http(self, host: str, port: int) -> None:
+        """Serve HTTP (streamable, at /mcp) until a signal; clients share the one session.
+
+        Raises: OSError where the port cannot be had.
+        """
+        uvicorn = importlib.import_module("uvicorn")
+        with _quiet(), socket.create_server((host, port), backlog=64) as listening:
+            app = self.server().streamable_http_app(host=host, session_idle_timeout=None)
+            config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5)
+            uvicorn.Server(config).run([listening])
 
     def server(self) -> Any:
         """The server, for a transport of one's own."""
@@ -192,7 +204,10 @@ class McpHost:
             except M890Error as error:
                 self.failure = str(error)
                 self._failed(self.failure)
-        reason = "it could not be written down"
+            except Exception as error:  # what it says is the host's to read, not the client's
+                self.failure = f"fault of the simulator: {type(error).__name__}: {error}"
+                self._failed(self.failure)
+        reason = "it cannot go on, or cannot be written down"
         return Answer(
             False,
             f"The session stops here: {reason}. What was answered before is kept; whoever runs it "

@@ -31,6 +31,6 @@ def test_every_key_of_a_line_is_described() -> None:
     session = KernelSession("vector_add", "add-600x96", verify="never")
     line = Lines().line(session.evaluate())
     table = TEXT.split("A line of `evaluations.jsonl`:")[1].split("\n\nNo file")[0]
-    assert {*line, CHAIN} == set(
+    assert {*line, CHAIN, "profile"} == set(  # the last in lines of profiles alone
         re.findall(r"`(\w+)`", "".join(re.findall(r"^\|[^|]*\|", table, re.M)))
     )

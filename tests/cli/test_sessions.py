@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,36 @@ def test_finish_judges_what_was_submitted(
     assert main(["finish", str(path)]) == 0
     out = capsys.readouterr().out
     assert "Evaluation 0 was submitted, after 1 call of tools" in out
+
+
+def test_run_directories_lie_below_a_folder(tmp_path: Path) -> None:
+    names = []
+    for _ in range(2):
+        recording = sessions.opened(options(*SMALL, "--runs", str(tmp_path / "a")), None, "me")
+        names.append(recording.path.relative_to(tmp_path).as_posix())
+        recording.close()
+    [first, second] = names
+    assert first.startswith("a/vector_add-") and first.endswith("-me-seed0")
+    assert second == f"{first}-2"
+
+
+@pytest.mark.long
+def test_judgement_apart_imports_nothing_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    recording = sessions.opened(options(*SMALL, "--out", str(path)), None, "me")
+    recording.call("submit")
+    for name in ("numpy", "numba", "m890sim", "argparse"):
+        (tmp_path / f"{name}.py").write_text("open('imported', 'w').close()\nraise SystemExit\n")
+    monkeypatch.chdir(tmp_path)
+    sessions.judge_apart(path)
+    recording.close()
+    end = time.monotonic() + 60
+    while not (path / "result.json").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert json.loads((path / "result.json").read_text())["session"]["submitted"] == 0
+    assert not (tmp_path / "imported").exists()
 
 
 def test_recording_that_failed_does_nothing_more(

@@ -9,7 +9,13 @@ import pytest
 
 from m890sim.cli import main
 from m890sim.errors import ExerciseError
-from m890sim.exercises import EXERCISES, canonical_digest, get_exercise, grade
+from m890sim.exercises import (
+    EXERCISES,
+    canonical_digest,
+    get_exercise,
+    grade,
+    student_chip,
+)
 from m890sim.exercises.bottleneck import BOTTLENECKS
 from m890sim.exercises.grading import grade_here, known_as, tier
 from m890sim.exercises.predictions import closeness, named_well, read_prediction
@@ -48,6 +54,29 @@ def test_a_step_of_the_ladder_is_known_under_another_name() -> None:
     digest = canonical_digest(load_kernel("attention_4_tiles"))
     assert known_as(EXERCISES[10], digest) == "attention_4_tiles"
     assert known_as(EXERCISES[10], "0" * 64) == ""
+
+
+def test_grading_ends_in_time() -> None:
+    text = "# predict: speedup=2 bottleneck=latency\n" + QUEUES.model_text
+    with pytest.raises(ExerciseError, match=r"no verdict within 0\.01 s"):
+        grade(3, text, seconds=0.01)
+
+
+def test_a_run_of_very_many_instructions_is_not_profiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m890sim.exercises.grading.MOST_INSTRUCTIONS", 10)
+    found = grade_here(QUEUES, QUEUES.model_text)
+    assert not found.correct and "at most 10 are graded" in found.message
+
+
+def test_a_long_run_is_not_repeated_for_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m890sim.exercises.hints.MOST_RERUN", 10)
+    found = grade_here(QUEUES, QUEUES.start_text)
+    assert any("instructions run: larger blocks need fewer" in hint for hint in found.hints)
+
+
+def test_a_chip_around_which_nothing_is_drawn_is_refused() -> None:
+    with pytest.raises(ExerciseError, match="nothing is drawn around 'm890-lean'"):
+        student_chip("m890-lean", "ada")
 
 
 def test_the_kernel_to_begin_with_earns_only_what_was_predicted() -> None:
@@ -211,7 +240,8 @@ def test_grade_says_where_the_marks_are(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "text", "message"),
     [
-        (["11"], "", "no exercise '11'; they are 1 to"),
+        (["11"], "", "'11' is neither an exercise (1 to 10, or by_hand, fences"),
+        (["../" * 4000], "", "nor a folder of hand-ins"),
         (["3", "nowhere.py"], None, "No such file"),
         (["3"], "# predict: speedup=1 bottleneck=sfu\ndef f(:\n", "mine.py:2"),
         (["3", "--student", "x" * 10_000], "", "a student's name has 1 to 64 characters"),

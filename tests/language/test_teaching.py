@@ -204,6 +204,24 @@ LINES = {
     "matmul(a, b, b)": "E208 `a` lies in SRAM, `dst` of matmul must lie in ACC; "
     "declare it with acc(rows, columns)",
     "load(a, x[i])": "E213 `x` has 2 dimensions, here it has 1 indices; write `x[i, :]`",
+    "c = 1 / np.sqrt(a.sum(axis=1))": "E204 `1 / np.sqrt(a.sum(axis=1))` works on tiles, and tiles "
+    "have no operators; declare `c = sram(rows, 1, f32)` first, then write `row_sum(r, a)`, "
+    "`rsqrt(c, r)` (r: a column, sram(rows, 1, f32))",
+    "c = a.sum(axis=1) / D": "E204 `a.sum(axis=1) / D` works on tiles, and tiles have no "
+    "operators; declare `c = sram(rows, 1, f32)` first, then write `row_sum(r, a)`, `div(c, r, D)` "
+    "(r: a column, sram(rows, 1, f32); D is an integer: pass it as a Scalar parameter too)",
+    "c = a / np.sqrt(b)": "E204 `a / np.sqrt(b)` works on tiles, and tiles have no operators; "
+    f"{NEW}write `rsqrt(t, b)`, `mul(c, a, t)` ({TILE})",
+    "a[a < 0] = 0": "E204 a tile is not assigned to: an instruction fills it; an index is no mask: "
+    "choose by a tile of 1 and 0, as in `where` of docs/language.md, Idioms",
+    "o[i, :] += a": "E204 `o[i, :]` is changed in place: a tensor is loaded or stored; "
+    "add up in a tile and store it once (column_sums in docs/language.md)",
+    "c = x[i]": "E204 `x[i]` cannot be assigned: a name is no copy; "
+    "declare `c = sram(rows, columns, bf16)` first, then write `load(c, x[i])`",
+    "store(o[:64, :], a.T)": "E214 `src` of store takes no `.T`; "
+    "write the instruction `transpose(t, a)`, and store takes `t`",
+    "clip(a, a, 0, 6)": "E205 `clip` is no instruction; write `max(t, a, 0.0)`, `min(a, t, 6.0)` "
+    f"({TILE}; b and c are the bounds, floats too)",
     # Settings.
     "load(a, x[0:64, :], queue=16)": "E217 `queue` of load is 16, no chip has more than queues 0 "
     "to 15; how many there are depends on the chip: m890 has 0 to 3, `m890 chips` lists others",
@@ -516,7 +534,7 @@ def test_names_that_get_values_are_tiles_from_there_on() -> None:
     assert [message.rsplit(" first, then ", 1)[1] for message in found] == [
         "write `row_max(m, a)`",
         f"write `sub(t, a, m)`, `exp(e, t)` ({TILE})",
-        "write `row_sum(t, e)`, `div(c, e, t)` (t: a further f32 tile of the same shape)",
+        "write `row_sum(r, e)`, `div(c, e, r)` (r: a column, sram(rows, 1, f32))",
     ]
 
 
@@ -541,4 +559,26 @@ def test_order_without_quotes() -> None:
 def test_operands_of_store_the_wrong_way_round() -> None:
     assert "store(dst, src) takes the tensor first" in "".join(
         errors(f"{HEAD}{BODY}        store(a, o[:64, :]){TAIL}")
+    )
+
+
+def test_tile_outside_a_phase_says_what_work_items_share() -> None:
+    text = HEAD + "    total = acc(64, D)\n" + BODY + TAIL
+    assert errors(text) == [
+        "E219 a tile stands outside a phase; put it inside `for ... in cores(...)`: "
+        "work items share nothing but HBM scratch, hbm(...)"
+    ]
+
+
+def test_suggestion_is_of_the_kind_that_is_due() -> None:
+    """`T` is an integer: no tile that is misspelt is meant to be it."""
+    assert error("copy(t, a)") == "E201 `t` is not defined; define it before this line"
+    assert error("n = t + 1") == "E201 `t` is not defined; did you mean `T`?"
+
+
+def test_tile_of_another_block_is_told_once() -> None:
+    lines = "if i > 2:\n            c = sram(64, D, bf16)\n        copy(c, a)\n        copy(c, a)"
+    assert error(lines) == (
+        "E201 `c` is not visible here: it belongs to another block or comes later; "
+        "it is defined in line 12; define it before, in a block around this one"
     )

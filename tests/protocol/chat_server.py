@@ -140,6 +140,31 @@ def breaks_off(data: bytes, kind: str = "application/json", more: int = 1000) ->
     return step
 
 
+def chunked(parts: list[bytes], end: bool = True) -> Step:
+    """A stream in chunks, as most servers send it; without an end it breaks off."""
+
+    def step(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for part in [*parts, b""] if end else parts:
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+        handler.close_connection = True
+
+    return step
+
+
+def drips(handler: Handler) -> None:
+    """A byte now and then, without an end."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/event-stream")
+    handler.end_headers()
+    while not handler.server.released.wait(0.05):
+        handler.wfile.write(b"d")
+        handler.wfile.flush()
+
+
 def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
     """One part of a stream."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}

@@ -25,7 +25,9 @@ from tests.protocol.chat_server import (
     answers,
     breaks_off,
     call,
+    chunked,
     closes,
+    drips,
     event,
     fails,
     hangs,
@@ -255,6 +257,23 @@ def test_half_closed_streams_do_no_harm(run: Recording) -> None:
 def test_stream_without_its_last_word_counts_once_it_has_ended() -> None:
     [reply] = asked(breaks_off(b"".join(TOOL[:-1]), "text/event-stream"), stream=True)
     assert [(call.id, call.name) for call in reply.calls] == [("a", "test")]
+
+
+def test_chunks_of_a_stream_may_end_anywhere() -> None:
+    data = b"".join(TOOL)
+    parts = [data[at : at + 7] for at in range(0, len(data), 7)]
+    lines = chunked([data.replace(b"\n", b"\r\n")])
+    missing = chunked(TOOL[:-1], end=False)
+    for reply in asked(chunked(parts), lines, missing, stream=True):
+        [call] = reply.calls
+        assert (call.id, json.loads(call.arguments)["replace"]) == ("a", FASTER)
+    [error] = asked(chunked(TOOL[:-4], end=False), stream=True)
+    assert error.passing and "IncompleteRead" in str(error)
+
+
+def test_stream_that_drips_has_its_time() -> None:
+    [error] = asked(drips, stream=True, timeout=0.5)
+    assert error.passing and "no answer within 0.5 s" in str(error)
 
 
 def test_answer_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,9 @@ from m890sim.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "connect.md").read_text("utf-8")
-BY_MCP, BY_HAND = re.findall(r"^```python\n(.*?)^```", TEXT, re.S | re.M)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.S | re.M)
+[BY_MCP] = [each for each in PROGRAMS if "stdio_client" in each]
+[BY_HAND] = [each for each in PROGRAMS if "Recording.begin" in each]
 
 
 def ran(text: str, folder: Path) -> str:

@@ -1,7 +1,7 @@
 """`m890 mcp` with the SDK's own client, each time as a real process on pipes.
 
-Not in the usual run, which needs no SDK: `pip install -e ".[dev,mcp]"`, then
-`pytest -m adapters tests/protocol/test_mcp.py`.
+Not in the usual run, which needs no SDK: `pytest -m adapters tests/protocol`. Where the SDK is not
+installed (extra `mcp`), they run in an environment that is made for them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,9 @@ import pytest
 from m890sim.cli import main
 from m890sim.protocol import TOOLS, Recording, Terms, instructions, tools_of
 from m890sim.protocol.log import read_calls
+from m890sim.protocol.mcp import McpHost
+from tests.protocol import players
+from tests.protocol.players import FASTER
 
 pytestmark = pytest.mark.adapters
 anyio = pytest.importorskip("anyio")
@@ -119,7 +123,6 @@ def test_agent_plays_a_whole_session(tmp_path: Path, mode: str) -> None:
     """In the protocol's present form, and with the handshake that older clients make."""
     path, errors = tmp_path / "run", tmp_path / "errors"
     told: list[str] = []
-    long: list[Any] = []  # what was told while it went on
     steps: list[tuple[float, float | None, str]] = []
 
     async def play(client: Any) -> None:
@@ -153,7 +156,6 @@ def test_agent_plays_a_whole_session(tmp_path: Path, mode: str) -> None:
         again = await call("test", {"source": source})
         assert "not counted again" in again.content[0].text
         assert (await call("suggest", {"most": 40})).structured_content["data"]["tried"]
-        long.extend(steps)
         assert "critical path" in (await call("profile")).content[0].text
         assert (await call("diff")).content[0].text.startswith("---")
         ended = await call("submit")
@@ -168,8 +170,28 @@ def test_agent_plays_a_whole_session(tmp_path: Path, mode: str) -> None:
     assert main(["verify", str(path)]) == 0
     # What the judgement finds is nothing that the client was told.
     assert not any("hidden cases" in text and "drew" in text for text in told)
-    assert long, "suggest takes seconds and tells nothing meanwhile"
     assert errors.read_text().splitlines() == [f"run directory: {path}"]
+
+
+def test_long_call_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, where the second between two notifications can be made shorter."""
+    monkeypatch.setattr("m890sim.protocol.mcp.BEAT", 0.02)
+    recording = players.recording(tmp_path / "run")
+    steps: list[tuple[float, float | None, str]] = []
+
+    async def told(step: float, total: float | None, text: str) -> None:
+        steps.append((step, total, text))
+
+    async def play() -> None:
+        async with mcp.Client(McpHost(recording, lambda: None, print).server()) as client:
+            await client.call_tool("suggest", {"most": 12}, progress_callback=told)
+
+    anyio.run(play)
+    recording.close()
+    assert len(steps) > 3
+    assert all(later[0] > step[0] for step, later in pairwise(steps))
+    assert steps[-1][1] == 12 and steps[-1][0] < 12
+    assert all(text.startswith("suggest: ") and text.endswith(" s") for _, _, text in steps)
 
 
 def plan_in(path: Path) -> Any:
@@ -350,7 +372,7 @@ def test_full_disk_ends_the_session_with_the_log_intact(tmp_path: Path) -> None:
     for _ in range(2):
         found = pipes.tool("status")["result"]
         assert found["isError"]
-        assert "could not be written down" in found["content"][0]["text"]
+        assert "cannot be written down" in found["content"][0]["text"]
     out, err, status = pipes.end()
     assert (out, status) == (b"", 2)
     assert b"cannot write" in err and f"m890 mcp --resume {path}".encode() in err
@@ -387,4 +409,55 @@ def test_interrupted_server_says_nothing_on_stdout(tmp_path: Path) -> None:
     pipes.process.send_signal(signal.SIGINT)
     out, err, status = pipes.end()
     assert (out, status) == (b"", 130) and b"Traceback" not in err
+    assert main(["verify", str(path)]) == 0
+
+
+def test_http_serves_one_session_to_all_clients(tmp_path: Path) -> None:
+    """As a container beside the agent's does: clients come and go, the session goes on."""
+    path = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = command(*SMALL, "--out", str(path), "--http", str(port), "--unjudged")
+    with open(tmp_path / "errors", "wb") as errors:
+        server = subprocess.Popen([sys.executable, *options], stderr=errors)
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert time.monotonic() < end and server.poll() is None
+                time.sleep(0.1)
+
+        async def play() -> None:
+            url = f"http://127.0.0.1:{port}/mcp"
+            async with mcp.Client(url) as one:
+                found = await one.call_tool("test", {"replace": FASTER, "base": 0})
+                assert found.structured_content["data"]["evaluation"] == 1
+            async with mcp.Client(url) as one, mcp.Client(url) as two:
+                found = await one.call_tool("status")
+                assert found.structured_content["data"]["evaluations"]["spent"] == 2
+                found = await two.call_tool("nonsense")
+                assert found.is_error and "there is no tool" in found.content[0].text
+                assert not (await one.call_tool("submit")).is_error
+                found = await two.call_tool("status")
+                assert found.is_error and "the session is over" in found.content[0].text
+
+        anyio.run(play)
+        refused = subprocess.run(
+            [sys.executable, *command(*SMALL, "--out", str(tmp_path / "b"), "--http", str(port))],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode == 2 and "cannot be served" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
+    assert [call["tool"] for call in calls_of(path)] == ["test", "status", "nonsense", "submit"]
+    assert not (path / "result.json").exists()
+    assert main(["finish", str(path)]) in (0, 1)
     assert main(["verify", str(path)]) == 0

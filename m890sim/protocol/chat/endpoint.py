@@ -150,21 +150,18 @@ class Endpoint:
 
     def _streamed(self, response: Any, end: float) -> dict[str, Any]:
         assembly = Assembly()
-        size = 0
-        while not assembly.done:
-            line = response.readline(MOST_REPLY)
-            size += len(line)
-            if size > MOST_REPLY:
-                raise self._error(f"its answer has more than {MOST_REPLY} bytes")
-            _in_time(end)
-            if not line:
-                break
-            try:
+        try:
+            for line in _lines(response, end):
                 event = assembly.take(line)
-            except StreamError as error:
-                raise self._error(str(error)) from None
-            if event is not None:
-                _raise_said(event, self._error)
+                if event is not None:
+                    _raise_said(event, self._error)
+                if assembly.done:
+                    break
+        except StreamError as error:
+            raise self._error(str(error)) from None
+        except (OSError, http.client.HTTPException):
+            if not assembly.ended:  # else it had said all, and only its farewell is missing
+                raise
         try:
             return assembly.whole()
         except StreamError as error:
@@ -249,6 +246,18 @@ def _parts(response: Any, end: float) -> Iterator[bytes]:
             raise http.client.HTTPException(f"the answer has more than {MOST_REPLY} bytes")
         _in_time(end)
         yield part
+
+
+def _lines(response: Any, end: float) -> Iterator[bytes]:
+    """Lines of a body, each as soon as it is there; a last one may have no end."""
+    begun: list[bytes] = []
+    for part in _parts(response, end):
+        first, *lines = part.split(b"\n")
+        begun.append(first)
+        for line in lines:
+            yield b"".join(begun)
+            begun = [line]
+    yield b"".join(begun)
 
 
 def _in_time(end: float) -> None:

@@ -25,6 +25,11 @@ class Assembly:
         self._finish: str | None = None
         self._usage: Any = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it said that it was over."""
+        return self.done or self._finish is not None
+
     def take(self, line: bytes) -> dict[str, Any] | None:
         """One line; the object that it holds, None for comments, blanks and other fields.
 
@@ -57,7 +62,7 @@ class Assembly:
 
     def whole(self) -> dict[str, Any]:
         """The answer. Raises: StreamError where it broke off before it said that it was over."""
-        if self._finish is None and not self.done:
+        if not self.ended:
             raise StreamError("its stream broke off")
         message: dict[str, Any] = {key: "".join(parts) for key, parts in self._texts.items()}
         if self._calls:

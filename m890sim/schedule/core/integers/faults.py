@@ -217,7 +217,7 @@ class Iterations(Values, Scope):
             self.tiles[name] = declaration(self.kernel, self.site, name)
         return self.tiles.get(name)
 
-    def find(self, name: str, loc: ir.SourceLoc) -> Binding:
+    def find(self, name: str, loc: ir.SourceLoc, kinds: tuple[str, ...] = ()) -> Binding:
         """What a name means, for the language; found where it asks."""
         known = self.visible.get(name)
         if known is None:
