@@ -17,7 +17,7 @@ ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _ChangeKind:
     """A kind of changes; least, anew, shrink: as for `TextClimber.climb`."""
 
     making: Making
@@ -27,14 +27,14 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind(lambda lines, _: changes.deletions(lines)),
-    _Kind(lambda lines, _: changes.numbers(lines), anew=True),
-    _Kind(changes.words),
-    _Kind(changes.folds),
-    _Kind(changes.sinks, SAME),
-    _Kind(changes.stages, shrink=True),
-    _Kind(lambda lines, _: changes.moves(lines)),
-    _Kind(changes.integers),
+    _ChangeKind(lambda lines, _: changes.deletions(lines)),
+    _ChangeKind(lambda lines, _: changes.numbers(lines), anew=True),
+    _ChangeKind(changes.words),
+    _ChangeKind(changes.folds),
+    _ChangeKind(changes.sinks, SAME),
+    _ChangeKind(changes.stages, shrink=True),
+    _ChangeKind(lambda lines, _: changes.moves(lines)),
+    _ChangeKind(changes.integers),
 )
 
 
