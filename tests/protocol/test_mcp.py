@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -412,15 +414,16 @@ def test_interrupted_server_says_nothing_on_stdout(tmp_path: Path) -> None:
     assert main(["verify", str(path)]) == 0
 
 
-def test_http_serves_one_session_to_all_clients(tmp_path: Path) -> None:
-    """As a container beside the agent's does: clients come and go, the session goes on."""
-    path = tmp_path / "run"
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = command(*SMALL, "--out", str(path), "--http", str(port), "--unjudged")
-    with open(tmp_path / "errors", "wb") as errors:
-        server = subprocess.Popen([sys.executable, *options], stderr=errors)
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def serving(port: int, *options: str) -> Iterator[None]:
+    """A server of HTTP, from when it listens until it is told to end."""
+    server = subprocess.Popen([sys.executable, *command(*options)])
     try:
         end = time.monotonic() + 60
         while True:
@@ -430,34 +433,68 @@ def test_http_serves_one_session_to_all_clients(tmp_path: Path) -> None:
             except OSError:
                 assert time.monotonic() < end and server.poll() is None
                 time.sleep(0.1)
-
-        async def play() -> None:
-            url = f"http://127.0.0.1:{port}/mcp"
-            async with mcp.Client(url) as one:
-                found = await one.call_tool("test", {"replace": FASTER, "base": 0})
-                assert found.structured_content["data"]["evaluation"] == 1
-            async with mcp.Client(url) as one, mcp.Client(url) as two:
-                found = await one.call_tool("status")
-                assert found.structured_content["data"]["evaluations"]["spent"] == 2
-                found = await two.call_tool("nonsense")
-                assert found.is_error and "there is no tool" in found.content[0].text
-                assert not (await one.call_tool("submit")).is_error
-                found = await two.call_tool("status")
-                assert found.is_error and "the session is over" in found.content[0].text
-
-        anyio.run(play)
-        refused = subprocess.run(
-            [sys.executable, *command(*SMALL, "--out", str(tmp_path / "b"), "--http", str(port))],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert refused.returncode == 2 and "cannot be served" in refused.stderr
-        assert "Traceback" not in refused.stderr
+        yield
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
+
+
+def test_http_serves_one_session_to_all_clients(tmp_path: Path) -> None:
+    """Clients come and go, the session goes on."""
+    path, port = tmp_path / "run", free_port()
+
+    async def play() -> None:
+        url = f"http://127.0.0.1:{port}/mcp"
+        async with mcp.Client(url) as one:
+            found = await one.call_tool("test", {"replace": FASTER, "base": 0})
+            assert found.structured_content["data"]["evaluation"] == 1
+        async with mcp.Client(url) as one, mcp.Client(url) as two:
+            found = await one.call_tool("status")
+            assert found.structured_content["data"]["evaluations"]["spent"] == 2
+            found = await two.call_tool("nonsense")
+            assert found.is_error and "there is no tool" in found.content[0].text
+            assert not (await one.call_tool("submit")).is_error
+            found = await two.call_tool("status")
+            assert found.is_error and "the session is over" in found.content[0].text
+
+    with serving(port, *SMALL, "--out", str(path), "--http", str(port), "--unjudged"):
+        anyio.run(play)
+        other = command(*SMALL, "--out", str(tmp_path / "other"), "--http", str(port))
+        refused = subprocess.run([sys.executable, *other], capture_output=True, text=True)
+        assert refused.returncode == 2 and "cannot be served" in refused.stderr
+        assert "Traceback" not in refused.stderr
     assert [call["tool"] for call in calls_of(path)] == ["test", "status", "nonsense", "submit"]
     assert not (path / "result.json").exists()
     assert main(["finish", str(path)]) in (0, 1)
     assert main(["verify", str(path)]) == 0
+
+
+def test_harbor_s_session_is_played_and_judged(tmp_path: Path) -> None:
+    """What the containers of an exported task run, one after the other, without containers."""
+    folder, port = tmp_path / "task", free_port()
+    assert main(["export", "harbor", str(folder), *SMALL, "--seed", "5"]) == 0
+    run = folder / "environment" / "m890" / "run"
+    compose = (folder / "environment" / "docker-compose.yaml").read_text("utf-8")
+    words = json.loads(re.findall(r"command: (\[.*\])", compose)[0])
+    here = {"/m890/run": str(run), "8000": str(port)}
+    assert words[:2] == ["m890", "mcp"] and set(here) < set(words)
+
+    async def play() -> None:
+        async with mcp.Client(f"http://127.0.0.1:{port}/mcp") as client:
+            assert "profile" not in {tool.name for tool in (await client.list_tools()).tools}
+            await client.call_tool("test", {"replace": FASTER, "base": 0})
+            await client.call_tool("submit")
+
+    with serving(port, *(here.get(word, word) for word in words[2:])):
+        anyio.run(play)
+    rewards = tmp_path / "rewards"
+    variables = {
+        "M890_RUN": str(run),
+        "M890_REWARDS": str(rewards),
+        "M890_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    script = ["bash", str(folder / "tests" / "test.sh")]
+    done = subprocess.run(script, env=os.environ | variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((rewards / "reward.json").read_text())["reward"] > 0.0
