@@ -254,7 +254,7 @@ def again(command: str, path: Path) -> str:
     return shlex.join(["m890", command, "--resume", str(path)])
 
 
-def _waited_for(path: Path, seconds: int) -> Recording:
+def waited_for(path: Path, seconds: int) -> Recording:
     """The session of a directory, as soon as nobody else has it. Raises: M890Error."""
     from m890sim.agents.files import InUseError
     from m890sim.protocol import Recording
@@ -272,7 +272,7 @@ def _waited_for(path: Path, seconds: int) -> Recording:
 def _finish(args: argparse.Namespace) -> int:
     for spec in args.task:
         take_task(spec)
-    recording = _waited_for(args.run, args.wait)
+    recording = waited_for(args.run, args.wait)
     try:
         outcome = recording.finish()
     finally:

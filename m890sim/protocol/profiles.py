@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from m890sim.chip import ChipSpec
 from m890sim.kernel.ir import Kernel
 from m890sim.profile import Profile, profile_kernel
-from m890sim.profile.suggest import Candidate, candidates
+from m890sim.profile.proposals import proposals
+from m890sim.profile.suggest import Candidate
 from m890sim.workloads import Case, Task
 
 _LINES, _PATH, _WHAT_IFS = 14, 8, 8  # rows that are told as text; the data hold all lines
@@ -68,6 +70,6 @@ def _text(profile: Profile, data: dict[str, Any]) -> str:
 
 def suggested(
     kernel: Kernel, source: str, case: Case, task: Task, chip: ChipSpec
-) -> list[Candidate]:
-    """Kernels that edits make, in the order of what the profile says of their lines."""
-    return candidates(profile_kernel(kernel, case, chip, source=source), task)
+) -> Iterator[Candidate]:
+    """Kernels that edits make, in the order of what the profile finds."""
+    return proposals(profile_kernel(kernel, case, chip, source=source), task)
