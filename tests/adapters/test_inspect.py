@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,38 @@ def test_limit_of_inspect_is_an_end_too(tmp_path: Path) -> None:
     (sample,) = log.samples
     assert sample.limit.type == "message"
     assert sample.scores["hidden_speedup"].value > 1.0
+
+
+def test_samples_have_a_chip_and_a_session_each(tmp_path: Path) -> None:
+    """They are played at once, by one model that looks at what it was told."""
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
+
+    from m890_envs.adapters.inspect_task import kernel_source
+
+    def say(messages: list[Any], *_: Any) -> Any:
+        turn = sum(message.role == "assistant" for message in messages)
+        calls = [("test", {"replace": FASTER, "base": 0}), ("status", {}), ("submit", {})]
+        output = ModelOutput.for_tool_call("mockllm/model", *calls[turn])
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return output
+
+    (log,) = inspect_ai.eval(
+        kernel_source("row_softmax", seed=3, samples=3, hidden=2, out=str(tmp_path / "runs")),
+        model=get_model("mockllm/model", custom_outputs=say, memoize=False),
+        log_dir=str(tmp_path / "logs"),
+        display="none",
+    )
+    assert log.status == "success", log.error
+    found = [sample.scores["hidden_speedup"] for sample in log.samples]
+    assert len({score.value for score in found}) == 3 and all(score.value > 1 for score in found)
+    chips = set()
+    for score in found:
+        assert score.metadata["calls"] == 3 and main(["verify", score.metadata["run"]]) == 0
+        manifest = Path(score.metadata["run"]) / "manifest.json"
+        chips.add(json.loads(manifest.read_text("utf-8"))["chip"]["digest"])
+    assert len(chips) == 3
+    told = "".join(message.text for sample in log.samples for message in sample.messages)
+    assert ":test:" not in told
 
 
 BY_NAME = """

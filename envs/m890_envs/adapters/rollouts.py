@@ -113,6 +113,7 @@ class KernelRollout:
             "speedup": speedup,
             "hidden_speedup": None if hidden is None else score,
             "hidden_gap": None if hidden is None else score / speedup,
+            "solved": solved,
             "gap_closed": found.evaluation.gap_closed if found is not None and solved else 0.0,
             "right": sum(entry.correct is True for entry in asked) / len(asked) if asked else None,
             "evaluations": len(session.log),
