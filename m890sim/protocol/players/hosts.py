@@ -63,6 +63,8 @@ def over_mcp(options: Sequence[str]) -> Iterator[HostedByMcp]:
     )
     with (
         threads.start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(mcp.Client(mcp.stdio_client(server))) as client,
+        portal.wrap_async_context_manager(
+            mcp.Client(mcp.stdio_client(server, sys.__stderr__))
+        ) as client,
     ):
         yield HostedByMcp(portal, client)
