@@ -149,6 +149,8 @@ def test_package_imports_only_the_simulator_and_gymnasium() -> None:
     allowed = {"m890_envs", "m890sim", "gymnasium", "numpy"} | window | sys.stdlib_module_names
     found = set()
     for path in (ROOT / "envs" / "m890_envs").rglob("*.py"):
+        if path.parent.name == "adapters":  # each imports the framework that it is for
+            continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
