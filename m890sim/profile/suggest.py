@@ -43,27 +43,19 @@ def suggestions(profile: Profile, task: Task, told: Told | None = None) -> list[
     Of edits that lead to the same kernel the first counts, single edits before macros. Values are
     not looked at: edits keep them, up to rounding. told: called before each run.
     """
-    kernel = profile.kernel
-    found: list[tuple[str, bool, tuple[Edit, ...], ir.Kernel]] = []
-    seen = {kernel}
-    for what, macro, edits, changed in _candidates(kernel, task, profile):
-        if changed not in seen:
-            seen.add(changed)
-            found.append((what, macro, edits, changed))
-    lines = {site: stmt.loc.line for site, stmt in sites(kernel)}
-    reasons = _Reasons(profile)
+    found = _found(profile, task)
     made = []
-    for number, (what, macro, edits, changed) in enumerate(found):
+    for number, one in enumerate(found):
         if told is not None:
-            told(number, len(found), what)
+            told(number, len(found), one.what)
         try:
-            cycles = simulate_checked(changed, profile.case, profile.chip).cycles
+            cycles = simulate_checked(one.kernel, profile.case, profile.chip).cycles
         except M890Error:
             cycles = None
-        at = tuple(sorted({lines[edit.site] for edit in edits if edit.site in lines}))
         saved = 0 if cycles is None else profile.cycles - cycles
-        reason = reasons.of_fences() if edits[0].name == "remove_fence" else reasons.of(at)
-        made.append(Suggestion(what, macro, edits, at, cycles, saved, reason))
+        made.append(
+            Suggestion(one.what, one.macro, one.edits, one.lines, cycles, saved, one.reason)
+        )
     return sorted(made, key=lambda one: (one.cycles is None, -one.saved, one.macro))
 
 
@@ -90,6 +82,11 @@ def candidates(profile: Profile, task: Task) -> list[Candidate]:
     Those whose lines hold more of the critical path come first, an edit at all its places before
     the same at one.
     """
+    return sorted(_found(profile, task), key=lambda one: (-one.weight, not one.macro))
+
+
+def _found(profile: Profile, task: Task) -> list[Candidate]:
+    """The candidates in the order of the edits, single ones before macros, each kernel once."""
     kernel = profile.kernel
     lines = {site: stmt.loc.line for site, stmt in sites(kernel)}
     reasons = _Reasons(profile)
@@ -104,7 +101,7 @@ def candidates(profile: Profile, task: Task) -> list[Candidate]:
         reason = reasons.of_fences() if fences else reasons.of(at)
         weight = reasons.fences if fences else reasons.weight(at)
         found.append(Candidate(what, macro, edits, at, changed, reason, weight))
-    return sorted(found, key=lambda one: (-one.weight, not one.macro))
+    return found
 
 
 def context_for(profile: Profile, task: Task) -> Context:
