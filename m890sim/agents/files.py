@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,17 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     file = path / EVALUATIONS
     if not file.exists():
         raise RunError(f"{path} is damaged: {EVALUATIONS} is missing; nothing was changed")
+    return read_log(file, check_line)
+
+
+def read_log(
+    file: Path, check: Callable[[Any, int], None], most_bytes: int = MOST_LINE_BYTES
+) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines of a log, and how many bytes they are.
+
+    check: raises ValueError for what is no line of that number. most_bytes: of one line.
+    Raises: RunError for a damaged log, with its line.
+    """
     text = read_bounded(file)
     try:
         check_parts(text)
@@ -133,10 +144,10 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     lines: list[dict[str, Any]] = []
     for number, line in enumerate(text[:whole].split(b"\n")[:-1], 1):
         try:
-            if len(line) > MOST_LINE_BYTES:
-                raise ValueError(f"it has {len(line)} bytes, at most {MOST_LINE_BYTES} are read")
+            if len(line) > most_bytes:
+                raise ValueError(f"it has {len(line)} bytes, at most {most_bytes} are read")
             found = parse_json(line)
-            check_line(found, number - 1)
+            check(found, number - 1)
         except ValueError as error:
             raise RunError(
                 f"{file} is damaged in line {number}: {error}; nothing was changed"

@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from m890sim.agents.chain import CHAIN
-from m890sim.agents.reading import (
-    MOST_LINE_BYTES,
-    RunError,
-    check_parts,
-    parse_json,
-    read_bounded,
-)
+from m890sim.agents.files import read_log
+from m890sim.agents.reading import MOST_LINE_BYTES
 from m890sim.messages import described
 from m890sim.protocol.tools import REFUSED, CallError, read_arguments
 
@@ -42,26 +37,7 @@ def read_calls(path: Path) -> tuple[list[dict[str, Any]], int]:
     A last line that is not whole was being written when the session was killed; it is left out.
     Raises: RunError where the file is missing or damaged.
     """
-    file = path / CALLS
-    text = read_bounded(file)
-    try:
-        check_parts(text)
-    except ValueError as error:
-        raise RunError(f"{file} is damaged: {error}; nothing was changed") from error
-    whole = text.rfind(b"\n") + 1
-    lines: list[dict[str, Any]] = []
-    for number, line in enumerate(text[:whole].split(b"\n")[:-1]):
-        try:
-            if len(line) > 2 * MOST_LINE_BYTES:
-                raise ValueError(f"it has {len(line)} bytes")
-            found = parse_json(line)
-            check_call(found, number)
-        except ValueError as error:
-            raise RunError(
-                f"{file} is damaged in line {number + 1}: {error}; nothing was changed"
-            ) from error
-        lines.append(found)
-    return lines, whole
+    return read_log(path / CALLS, check_call, 2 * MOST_LINE_BYTES)
 
 
 def check_call(line: Any, index: int) -> None:
