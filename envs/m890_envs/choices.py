@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol, TypeVar
 
+from m890sim.chip import ChipSpec
 from m890sim.errors import M890Error
 from m890sim.kernel import ir
 from m890sim.messages import described
@@ -13,7 +14,32 @@ from m890sim.schedule import Edit, EditError, check_edit
 from m890sim.schedule.actions import STOP, Actions
 from m890sim.schedule.growth import Room, statements_of
 from m890sim.schedule.macros import MACROS, Macro, MacroActions, macros_of
-from m890sim.session import KernelSession, context_of
+from m890sim.session import context_of
+from m890sim.timing import Timing
+from m890sim.workloads import Case, Task
+
+T = TypeVar("T")
+
+
+class Workplace(Protocol):
+    """What choices and views need of a session; see KernelSession for each."""
+
+    @property
+    def task(self) -> Task: ...
+    @property
+    def chip(self) -> ChipSpec: ...
+    @property
+    def cases(self) -> tuple[Case, ...]: ...
+    @property
+    def kernel(self) -> ir.Kernel: ...
+    def legal_edits(self) -> tuple[Edit, ...]: ...
+    def apply(self, edit: Edit) -> Any: ...
+    def undo(self) -> Any: ...
+    def perform(self, action: int, most: int) -> tuple[Edit, ...]: ...
+    def watch(self, case: Case | str) -> None: ...
+    def traced(self, case: Case | str) -> Timing: ...
+    def report(self) -> dict[str, Any]: ...
+    def remember(self, key: Hashable, make: Callable[[ir.Kernel], T]) -> T: ...
 
 
 class Choices(ABC):
@@ -27,11 +53,11 @@ class Choices(ABC):
         """An action that anyone may have made up, as an int. Raises: TypeError, ValueError."""
 
     @abstractmethod
-    def legal(self, session: KernelSession) -> tuple[list[int], Sequence[Edit]]:
+    def legal(self, session: Workplace) -> tuple[list[int], Sequence[Edit]]:
         """The legal actions but STOP, rising, and beside them their edits where they are single."""
 
     @abstractmethod
-    def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
+    def take(self, session: Workplace, number: int, edit: Edit | None) -> str:
         """Edit the session's kernel; in words, what was done. Not for STOP.
 
         edit: what the action means now, where that is known. Raises: EditError for an illegal one.
@@ -59,7 +85,7 @@ class SingleEdits(Choices):
     fewer statements than there are sites. rows: of `actions.ROWS`, the newer ones are no actions.
     """
 
-    def __init__(self, session: KernelSession, sites: int, bounded: bool, rows: int) -> None:
+    def __init__(self, session: Workplace, sites: int, bounded: bool, rows: int) -> None:
         self.actions = Actions(sites, context_of(session.task, session.chip))
         self.n, self.bounded = 1 + rows * sites, bounded
         self.most = sites - 1 if bounded else None
@@ -68,7 +94,7 @@ class SingleEdits(Choices):
         """See `Choices.number_of`."""
         return self.actions.number_of(action, self.n)
 
-    def legal(self, session: KernelSession) -> tuple[list[int], Sequence[Edit]]:
+    def legal(self, session: Workplace) -> tuple[list[int], Sequence[Edit]]:
         """See `Choices.legal`."""
         edits: Sequence[Edit] = session.legal_edits()
         if self.bounded:
@@ -77,7 +103,7 @@ class SingleEdits(Choices):
         found = sorted([number for number in edit_of if number < self.n])
         return found, [edit_of[number] for number in found]
 
-    def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
+    def take(self, session: Workplace, number: int, edit: Edit | None) -> str:
         """See `Choices.take`."""
         if edit is None:
             edit = self.meaning_of(session.kernel, number)
@@ -110,7 +136,7 @@ class SingleEdits(Choices):
             return ""
         return f"the kernel has {count} statements, sites={most + 1} has room for {most}"
 
-    def _within(self, session: KernelSession, edits: Sequence[Edit]) -> Sequence[Edit]:
+    def _within(self, session: Workplace, edits: Sequence[Edit]) -> Sequence[Edit]:
         """The edits whose kernel has no statement out of reach."""
         room = Room(session.kernel, self.actions.sites - 1, self.actions.context)
         return [edit for edit in edits if room.has(edit)]
@@ -122,7 +148,7 @@ class MacroEdits(Choices):
     statements: that a kernel has at most, or it gets no longer. rows: as of single edits.
     """
 
-    def __init__(self, session: KernelSession, statements: int, rows: int) -> None:
+    def __init__(self, session: Workplace, statements: int, rows: int) -> None:
         self.actions = MacroActions(context_of(session.task, session.chip), statements)
         self.n = 1 + macros_of(rows)
         self.most: int = statements
@@ -131,11 +157,11 @@ class MacroEdits(Choices):
         """See `Choices.number_of`."""
         return self.actions.number_of(action, self.n)
 
-    def legal(self, session: KernelSession) -> tuple[list[int], Sequence[Edit]]:
+    def legal(self, session: Workplace) -> tuple[list[int], Sequence[Edit]]:
         """See `Choices.legal`."""
         return [number for number in self.actions.legal(session.kernel) if number < self.n], ()
 
-    def take(self, session: KernelSession, number: int, edit: Edit | None) -> str:
+    def take(self, session: Workplace, number: int, edit: Edit | None) -> str:
         """See `Choices.take`."""
         made = len(session.perform(number, self.most))
         return f"{self.actions.macro_of(number)}: {made} place{'' if made == 1 else 's'}"

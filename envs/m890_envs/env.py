@@ -17,7 +17,7 @@ from gymnasium.error import ResetNeeded
 
 from m890_envs.chance import chance_of, with_chance
 from m890_envs.choices import Choices, MacroEdits, SingleEdits
-from m890_envs.features import rounded
+from m890_envs.features import progress_features
 from m890_envs.render import Window, picture, report
 from m890_envs.view import OBSERVATIONS, View, Viewer
 from m890sim.chip import ChipSpec
@@ -378,8 +378,7 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         if arguments["actions"] == "macro":
             statements = arguments["statements"]
             if statements is None:
-                longest = round(LONGER * statements_of(session.task.reference))
-                statements = min(sites - 1, longest)
+                statements = statements_for(session.task, sites)
             choices = MacroEdits(session, statements, arguments["action_rows"])
         else:
             bounded = arguments["observation"] != "task"
@@ -486,18 +485,13 @@ class KernelEditEnv(gym.Env[Observation, Any]):
         return f"{self._choices.meaning_of(self._session.kernel, number)} is not legal"
 
     def _observation(self) -> Observation:
-        view, session, entry = self._view, self._session, self._entry
-        budget, horizon = session.budget, self.horizon
-        progress = (
-            rounded(self._best),
-            rounded(math.log2(entry.speedup)),
-            entry.correct is not False,
-            1.0 if budget is None else max(0, budget - session.spent) / budget,
-            1.0 if horizon is None else max(0, horizon - self._steps) / horizon,
-        )
-        found = self._viewer.arrays(view)
+        session, horizon = self._session, self.horizon
+        budget = session.budget
+        left = 1.0 if budget is None else max(0, budget - session.spent) / budget
+        steps = 1.0 if horizon is None else max(0, horizon - self._steps) / horizon
+        found = self._viewer.arrays(self._view)
         found["chip"] = self._viewer.chip.copy()
-        found["progress"] = np.array(progress, dtype=np.float32)
+        found["progress"] = progress_features(self._best, self._entry, left, steps)
         return found
 
     def _info(self, illegal: int, why: str) -> Info:
@@ -515,6 +509,11 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             "steps": np.int64(self._steps),
             "why": why,
         }
+
+
+def statements_for(task: Task, sites: int) -> int:
+    """How many statements macros make a kernel of a task have at most, where nobody says."""
+    return min(sites - 1, round(LONGER * statements_of(task.reference)))
 
 
 def options_of(options: Any, known: Sequence[str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from m890_envs.fields import (
 )
 from m890sim.chip import ChipSpec
 from m890sim.kernel import ir
-from m890sim.session import CaseCycles
+from m890sim.session import CaseCycles, LogEntry
 from m890sim.timing.attribution import FIXED_CAUSES
 from m890sim.workloads import Case
 
@@ -88,6 +88,15 @@ def profile_features(cases: Sequence[CaseCycles]) -> Floats:
     found[: min(queues, QUEUES)] = mean[: min(queues, QUEUES)]
     found[QUEUES:] = mean[queues:]
     return found
+
+
+def progress_features(best: float, entry: LogEntry, left: float, steps: float) -> Floats:
+    """Shape (len(PROGRESS),). best: log2 of the best speedup; left, steps: shares of the budget and
+    of the horizon that are left.
+    """
+    current = rounded(math.log2(entry.speedup))
+    values = rounded(best), current, entry.correct is not False, left, steps
+    return np.array(values, dtype=np.float32)
 
 
 def tunable_features(kernel: ir.Kernel) -> Floats:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from m890_envs.choices import Choices
+from m890_envs.choices import Choices, Workplace
 from m890_envs.features import (
     Floats,
     case_features,
@@ -54,7 +54,7 @@ from m890_envs.uniform import (
 )
 from m890sim.kernel import ir
 from m890sim.schedule import Edit
-from m890sim.session import KernelSession, LogEntry
+from m890sim.session import LogEntry
 from m890sim.session.arguments import choice_of
 
 OBSERVATIONS = ("task", "uniform", "graph")
@@ -81,7 +81,7 @@ class Viewer:
 
     def __init__(
         self,
-        session: KernelSession,
+        session: Workplace,
         choices: Choices,
         observation: str,
         sites: int,
@@ -108,24 +108,16 @@ class Viewer:
 
     def space(self) -> spaces.Dict:
         """The space of observations."""
-        found: dict[str, spaces.Space[Any]] = {
-            "profile": _box(PROFILE, len(PROFILE_ENGINES)),
-            "progress": _box(PROGRESS),
-            "tunables": _box((TUNABLE,) * TUNABLES),
-        }
+        if self.observation == "uniform":
+            return uniform_space(self.sites)
+        found = _own_space()
         if self.observation == "task":
             cases, columns = self.case.shape
             found["case"] = _box((*CASE, *(TUNABLE,) * (columns - len(CASE))), cases)
             found["chip"] = _box(CHIP)
             found["program"] = _box(PROGRAM, self.sites)
             return spaces.Dict(found)
-        found["case"] = _box(UNIFORM_CASE, 1 + MOST_CASES)
-        found["chip"] = _box(UNIFORM_CHIP)
-        found["tensors"] = _box(TENSOR, MOST_TENSORS)
-        if self.observation == "uniform":
-            found["kinds"] = _box(KIND, len(STATEMENT_KINDS))
-            found["program"] = _box(UNIFORM_PROGRAM, self.sites)
-            return spaces.Dict(found)
+        found |= _shared_space()
         room = EDGES_A_NODE * self.sites
         found["counts"] = spaces.Box(0, 2**31 - 1, (3,), dtype=np.int32)
         found["edges"] = spaces.Box(0, self.sites - 1, (2, room), dtype=np.int32)
@@ -133,7 +125,7 @@ class Viewer:
         found["nodes"] = _box(NODE, self.sites)
         return spaces.Dict(found)
 
-    def view(self, session: KernelSession, entry: LogEntry) -> View:
+    def view(self, session: Workplace, entry: LogEntry) -> View:
         """The view of the session's kernel, which `entry` is the evaluation of."""
         return session.remember(self._key, lambda kernel: self._make(session, kernel, entry))
 
@@ -156,7 +148,7 @@ class Viewer:
         mask[np.frombuffer(view.ids, dtype=np.intc)] = 1
         return mask
 
-    def _make(self, session: KernelSession, kernel: ir.Kernel, entry: LogEntry) -> View:
+    def _make(self, session: Workplace, kernel: ir.Kernel, entry: LogEntry) -> View:
         ids, edits = self.choices.legal(session)
         shown = session.cases[self.shown]
         timing = session.traced(shown) if entry.cases[self.shown].cycles is not None else None
@@ -176,7 +168,7 @@ class Viewer:
         )
 
     def _arrays(
-        self, session: KernelSession, kernel: ir.Kernel, entry: LogEntry, own: Floats
+        self, session: Workplace, kernel: ir.Kernel, entry: LogEntry, own: Floats
     ) -> Arrays:
         """The arrays in which observations differ."""
         case = self.case.copy()
@@ -191,6 +183,32 @@ class Viewer:
             found["program"] = program_rows(own, operands, self.sites)
             return found
         return found | graph_arrays(own, operands, self.sites)
+
+
+def uniform_space(sites: int) -> spaces.Dict:
+    """The space of the uniform observation, the same for every task, cases and chip."""
+    found = _own_space() | _shared_space()
+    found["kinds"] = _box(KIND, len(STATEMENT_KINDS))
+    found["program"] = _box(UNIFORM_PROGRAM, sites)
+    return spaces.Dict(found)
+
+
+def _own_space() -> dict[str, spaces.Space[Any]]:
+    """What all observations have alike."""
+    return {
+        "profile": _box(PROFILE, len(PROFILE_ENGINES)),
+        "progress": _box(PROGRESS),
+        "tunables": _box((TUNABLE,) * TUNABLES),
+    }
+
+
+def _shared_space() -> dict[str, spaces.Space[Any]]:
+    """What those have alike that are the same for every task."""
+    return {
+        "case": _box(UNIFORM_CASE, 1 + MOST_CASES),
+        "chip": _box(UNIFORM_CHIP),
+        "tensors": _box(TENSOR, MOST_TENSORS),
+    }
 
 
 def _box(fields: Sequence[Column], rows: int | None = None) -> spaces.Box:

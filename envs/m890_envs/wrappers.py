@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+
+from m890_envs.flat import Flattening
 
 
 class MaskInObservation(
@@ -58,33 +61,21 @@ class FlatMaskedObservation(
 
     For encoders that take neither dicts nor masks, as RLlib's default ones. The first `actions`
     numbers are the mask; fields follow by name, each divided by the largest size that its space
-    gives it. It keeps `info["action_mask"]` and `action_masks()`.
-    Raises: TypeError for another action space than Discrete, or fields that are no bounded Box.
+    gives it. fields: those that are wanted alone, in this order, "action_mask" for the mask. It
+    keeps `info["action_mask"]` and `action_masks()`.
+    Raises: TypeError for another action space than Discrete, or fields that are no bounded Box;
+    ValueError for unknown fields.
     """
 
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self)
+    def __init__(self, env: gym.Env[Any, Any], fields: Sequence[str] | None = None) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, fields=fields)
         gym.Wrapper.__init__(self, env)
         self.actions = _actions_of(env)
         space = env.observation_space
-        fields = space.spaces if isinstance(space, spaces.Dict) else {"observation": space}
-        self._names = tuple(sorted(fields))
-        low, high, sizes = [np.zeros(self.actions)], [np.ones(self.actions)], []
-        for name in self._names:
-            field = fields[name]
-            if not isinstance(field, spaces.Box) or not field.is_bounded():
-                raise TypeError(
-                    f"every field of the observation must be a bounded Box, {name} is {field!r:.60}"
-                )
-            own_low, own_high = field.low.astype(np.float64), field.high.astype(np.float64)
-            size = np.maximum(np.maximum(abs(own_low), abs(own_high)), 1e-9).ravel()
-            low.append(own_low.ravel() / size)
-            high.append(own_high.ravel() / size)
-            sizes.append(size)
-        self._scale = (1 / np.concatenate(sizes)).astype(np.float32)
-        self.observation_space = spaces.Box(
-            np.concatenate(low).astype(np.float32), np.concatenate(high).astype(np.float32)
-        )
+        if not isinstance(space, spaces.Dict):
+            space = spaces.Dict({"observation": space})
+        self._flattening = Flattening(space, self.actions, fields)
+        self.observation_space = self._flattening.space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -109,12 +100,7 @@ class FlatMaskedObservation(
         self, observation: Any, info: dict[str, Any]
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
         fields = observation if isinstance(observation, dict) else {"observation": observation}
-        found = np.empty(self.actions + len(self._scale), dtype=np.float32)
-        found[: self.actions] = info["action_mask"]
-        parts = [fields[name].ravel() for name in self._names]
-        np.concatenate(parts, out=found[self.actions :], casting="unsafe")
-        found[self.actions :] *= self._scale
-        return found
+        return self._flattening.vector(fields, info["action_mask"])
 
 
 def _actions_of(env: gym.Env[Any, Any]) -> int:
