@@ -21,6 +21,10 @@ class Agent:
 
     name: ClassVar[str]
     text: ClassVar[str]  # what it does, in one line
+    # Whether what it does first is the same whatever its budget: one long run stands for all
+    # shorter ones. False is always safe.
+    anytime: ClassVar[bool] = False
+    trained: ClassVar[str] = ""  # what it was trained on, in words; "": on nothing
 
     def search(self, session: Facade, seed: int) -> None:
         """Edit and evaluate until the session raises BudgetError, or nothing is left to try."""

@@ -19,6 +19,7 @@ class RandomWalk(Agent):
     """
 
     name: ClassVar[str] = "random-walk"
+    anytime: ClassVar[bool] = True
     text: ClassVar[str] = (
         "applies a random legal edit and evaluates, again and again, whatever comes out"
     )
@@ -40,6 +41,7 @@ class RandomSearch(Agent):
     """
 
     name: ClassVar[str] = "random-search"
+    anytime: ClassVar[bool] = True
     text: ClassVar[str] = (
         f"random walks from the start kernel, each of a random length from 1 to {MOST_STEPS} "
         "edits, evaluated at every step"

@@ -19,6 +19,7 @@ class Greedy(Agent):
     """
 
     name: ClassVar[str] = "greedy"
+    anytime: ClassVar[bool] = True
     text: ClassVar[str] = (
         "puts new moves behind those it has, keeps them where the kernel became faster"
     )

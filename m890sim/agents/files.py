@@ -6,12 +6,13 @@ Every failure is a RunError that names the file; what was written before stays a
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,28 @@ def create(path: Path, manifest: dict[str, Any], logs: Sequence[str] = (EVALUATI
                 write_whole(temporary / name, b"")
             # The system refuses this where another run has used the name meanwhile.
             os.rename(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def create_whole(path: Path, files: Mapping[str, bytes]) -> None:
+    """Make a run directory of files that are known already; it appears when it is whole.
+
+    What stands there by another process is kept: it says the same.
+    Raises: RunError where nothing can be written.
+    """
+    with errors_of(path, "make the run directory"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _unused(path)
+        temporary.mkdir()
+        try:
+            for name, data in files.items():
+                (temporary / Path(name).name).write_bytes(data)
+            with contextlib.suppress(FileExistsError):
+                temporary.rename(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -173,10 +173,17 @@ class Recorder:
         )
 
 
-def optimize(path: Path | str, told: Told | None = None, agent: Agent | None = None) -> RunOutcome:
+def optimize(
+    path: Path | str,
+    told: Told | None = None,
+    agent: Agent | None = None,
+    *,
+    picture: bool = True,
+) -> RunOutcome:
     """Run the plan of a run directory to its end, from wherever it is.
 
     agent: one of your own, under whatever name the plan has; None for the known one of that name.
+    picture: whether it is drawn at the end.
     told: called after every evaluation, also after those that are repeated. On Ctrl-C the run ends
     with the best so far, and can be resumed.
     Raises: RunError where the directory is damaged, foreign, in use or cannot be written; all that
@@ -201,7 +208,8 @@ def optimize(path: Path | str, told: Told | None = None, agent: Agent | None = N
                 raise
             outcome = _finish(recorder, interrupted=True)
         write_json(path / RESULT, outcome.as_dict())
-        draw(path / PICTURE, outcome.plan, outcome.log)
+        if picture:
+            draw(path / PICTURE, outcome.plan, outcome.log)
         recorder.times.save()
     finally:
         recorder.close()

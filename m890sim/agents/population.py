@@ -20,6 +20,7 @@ class Beam(Agent):
     """Rounds: new moves behind every kernel of the beam, then the best of all become the beam."""
 
     name: ClassVar[str] = "beam"
+    anytime: ClassVar[bool] = True
     text: ClassVar[str] = (
         f"like greedy for {WIDTH} kernels at once: each round tries new moves behind each, and "
         f"keeps the best {WIDTH} of all"
@@ -47,6 +48,7 @@ class Evolution(Agent):
     """A population of scripts: the best of a few is changed or crossed, the worst goes."""
 
     name: ClassVar[str] = "evolution"
+    anytime: ClassVar[bool] = True
     text: ClassVar[str] = (
         f"a population of {POPULATION} lists of moves: the best of a few is changed, or joined "
         "with another one; the worst goes"

@@ -44,6 +44,7 @@ class ProfileReader(Agent):
     """
 
     name: ClassVar[str] = "reader"
+    anytime: ClassVar[bool] = True
     text: ClassVar[str] = (
         "reads a profile of the kernel, which counts as an evaluation, and tries first what its "
         "findings speak for"

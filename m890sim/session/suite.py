@@ -7,7 +7,6 @@ episodes on every machine; docs/environments.md, "Suite".
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,6 @@ CHIP_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.splits
 HELD_OUT_FAMILIES = tuple(name for name in FAMILIES if name not in CHIP_FAMILIES)
 
 OPTIONS = ("task", "chip", "cases")
-_HIDDEN = re.compile(r"hidden-(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,4})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -219,15 +217,7 @@ def _case_option(task: Task, value: Any) -> tuple[Case, ...]:
     members = sequence_of("cases", members, "cases or their names")
     if len(members) > MOST_CASES:
         raise ValueError(f"an episode has at most {MOST_CASES} cases, not {len(members)}")
-    return cases_of(task, [_known_case(task, member) for member in members])
-
-
-def _known_case(task: Task, value: Any) -> Any:
-    """The hidden case of a name `hidden-SEED-INDEX`; anything else as it is."""
-    numbers = _HIDDEN.fullmatch(value) if isinstance(value, str) else None
-    if numbers is None or any(case.name == value for case in task.cases):
-        return value
-    return task.hidden_case(int(numbers[1]), int(numbers[2]))
+    return cases_of(task, members)
 
 
 def split_of_case(case: Case) -> str:

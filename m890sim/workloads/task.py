@@ -14,13 +14,16 @@ from m890sim.errors import TaskError
 from m890sim.kernel import digest as kernel_digest
 from m890sim.kernel.ir import DTYPES, Const, Expr, Kernel, Name, Op, Param
 from m890sim.messages import check_name, described
-from m890sim.workloads.case import Case
-from m890sim.workloads.hidden import HiddenCases
+from m890sim.workloads.case import SEED_LIMIT, Case
+from m890sim.workloads.hidden import MOST_CASES, HiddenCases
 from m890sim.workloads.names import unknown
 from m890sim.workloads.outputs import Output
 
 if TYPE_CHECKING:
     from m890sim.language.limits import Limits
+
+# The name of a hidden case says how it is drawn (`hidden.CaseDice.name`).
+_HIDDEN = re.compile(r"hidden-(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,4})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -212,10 +215,20 @@ class Task:
         return self.hidden
 
     def case(self, name: str) -> Case:
-        """The case of that name. Raises: TaskError with the nearest names for an unknown one."""
+        """The public case of that name, or the hidden one of `hidden-SEED-INDEX`.
+
+        Raises: TaskError with the nearest names for an unknown one.
+        """
         for case in self.cases:
             if case.name == name:
                 return case
+        numbers = _HIDDEN.fullmatch(name) if isinstance(name, str) else None
+        if numbers is not None and self.hidden is not None:
+            seed, index = int(numbers[1]), int(numbers[2])
+            if seed < SEED_LIMIT and index < MOST_CASES:
+                drawn = self.hidden_case(seed, index)
+                if drawn.name == name:
+                    return drawn
         names = [case.name for case in self.cases]
         raise TaskError(unknown(f"case of task {self.name}", name, names))
 

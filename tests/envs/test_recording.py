@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from m890sim.errors import M890Error
 from m890sim.evidence import verify
 from m890sim.evidence.comparison import compare_runs
 from m890sim.session import Memory
-from m890sim.workloads import load_kernel
+from m890sim.workloads import get_task, load_kernel
 from tests.agents.toys import made
 from tests.envs.test_source import PLAY, env_of
 from tests.envs.walks import walk
@@ -56,6 +57,17 @@ def test_episodes_of_edits_and_of_texts_stand_in_one_table(tmp_path: Path) -> No
     assert [row.runs[0].seed for row in found.tables[0].rows] == [8, 7]
 
 
+def test_an_episode_on_drawn_cases_is_a_record_too(tmp_path: Path) -> None:
+    suite = SuiteEnv(tasks="vector_add", verify="never")
+    for _ in walk(suite, 4, 3):
+        pass
+    outcome = record_episode(suite, tmp_path / "suite")
+    names = [case.name for case in outcome.plan.cases]
+    assert names == list(suite.episode.options["cases"])
+    assert all(name.startswith("hidden-") for name in names)
+    assert verify(tmp_path / "suite").verified
+
+
 def test_what_no_record_could_show_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResetNeeded, match="call reset"):
         record_episode(KernelEditEnv(**SMALL), tmp_path / "a")
@@ -63,10 +75,11 @@ def test_what_no_record_could_show_is_refused(tmp_path: Path) -> None:
         record_episode(env_of(), tmp_path / "a")
     with pytest.raises(TypeError, match="env must be a KernelEditEnv or a KernelSourceEnv"):
         record_episode(gym.make("CartPole-v1"), tmp_path / "a")
-    suite = SuiteEnv(tasks="vector_add", verify="never")
-    suite.reset(seed=0)
-    with pytest.raises(M890Error, match="case 'hidden-[0-9]*-[0-9]*' is none that task vector_add"):
-        record_episode(suite, tmp_path / "a")
+    case = replace(get_task("vector_add").cases[0], name="mine")
+    own = KernelEditEnv("vector_add", (case,))
+    own.reset()
+    with pytest.raises(M890Error, match="case 'mine' is none that task vector_add names"):
+        record_episode(own, tmp_path / "a")
     env = KernelEditEnv(**SMALL)
     env.reset()
     env.session.load(load_kernel("vector_add_expert"))

@@ -163,3 +163,12 @@ def test_cases_of_real_size_are_possible() -> None:
     assert decode.symbols["S"] * 8 * 128 > 2**25
     prefill = AttentionCase("p", "extend", (0,), (4096,), 32, 8, 128)
     assert prefill.demand.products > 2**35
+
+
+def test_hidden_cases_have_names_that_give_them_again() -> None:
+    task = get_task("extend")
+    for case in task.hidden_cases(3, 12):
+        assert task.case(case.name) == case
+    for name in ("hidden-12", "hidden-12-99999999", f"hidden-{2**64}-0", "hidden-01-2"):
+        with pytest.raises(TaskError, match="unknown case of task extend"):
+            task.case(name)
