@@ -100,8 +100,10 @@ def protocol_of(data: Mapping[str, Any], where: str) -> Protocol:
             )
     names = tuple(Protocol.__dataclass_fields__)
     try:
-        given = {name: data[name] for name in names}
-        return Protocol(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+        given: dict[str, Any] = {name: data[name] for name in names}
+        for name, value in given.items():
+            given[name] = tuple(value) if isinstance(value, list) else value
+        return Protocol(**given)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{where}: {FILE} is damaged: {error!s:.200}; nothing was changed"
