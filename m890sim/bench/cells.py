@@ -21,7 +21,7 @@ SPLITS: dict[str, tuple[tuple[str, ...], str]] = {
 # Chips from this number on: those before it stand in examples, tests and other pages.
 FIRST_CHIP = 1000
 SEED = 15  # of the draws of cases
-PASSED = 50  # chips of a family that are passed over, where a reference does not fit
+PASSED = 10  # chips of a family that are passed over, where a reference does not fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,9 @@ def cells_of(
             except M890Error as error:
                 reason = error
         else:
-            raise M890Error(f"{PASSED} chips of {family} and no cell; the last one: {reason}")
+            raise M890Error(
+                f"no cell on {PASSED} chips of {family} in a row; the last one: {reason}"
+            )
         found += drawn
     return tuple(found)
 
