@@ -30,6 +30,7 @@ LAYERS = {
     "agents": "search agents, which use the public API alone",
     "protocol": "sessions of agents that write source: tools, budgets, log",
     "evidence": "runs and submissions verified, packed and ranked",
+    "bench": "agents on cells of a split, at equal budgets",
     "report": "runs told: steps of the best kernel, refusals, time",
     "exercises": "steps of a course, drawn for a student, and their grades",
     "cli": "the command line `m890`",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from m890sim.agents.agent import Agent
 from m890sim.agents.annealing import Annealing
-from m890sim.agents.baselines import RandomSearch, RandomWalk
+from m890sim.agents.baselines import RandomMacros, RandomSearch, RandomWalk
 from m890sim.agents.climbing import Greedy
 from m890sim.agents.population import Beam, Evolution
 from m890sim.agents.reader import ProfileReader
@@ -16,6 +16,7 @@ AGENTS: dict[str, Agent] = {
     for agent in (
         RandomWalk(),
         RandomSearch(),
+        RandomMacros(),
         Greedy(),
         Annealing(),
         Beam(),

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 
 from m890sim.cli import (
     agent,
+    bench,
     check,
     compare,
     compare_runs,
@@ -60,6 +61,7 @@ GROUPS = (
     check,
     profile,
     suggest,
+    bench,
     compare,
     compare_runs,
     judge,

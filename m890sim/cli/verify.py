@@ -19,19 +19,26 @@ def register(commands: Any) -> None:
         "kernel on, and name the first thing that differs. Nothing is written.",
         epilog="Exit status: 0 verified, 1 not verified, 2 refused input.",
     )
-    verify.add_argument("path", metavar="PATH", type=Path, help="a run directory or a submission")
+    verify.add_argument(
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="a run directory, a submission, or a folder of m890 bench",
+    )
     verify.add_argument("--json", action="store_true", help=options.JSON)
     add_task_option(verify)
     verify.set_defaults(handler=_verify)
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from m890sim.bench.verification import is_bench, verify_bench
     from m890sim.evidence import verify
 
     for spec in args.task:
         take_task(spec)
+    check = verify_bench if is_bench(args.path) else verify
     with show.progress(args.path.name, quiet=args.json) as tell:
-        found = verify(args.path, tell)
+        found = check(args.path, tell)
     name = show.harmless(str(args.path))
     if args.json:
         show.print_json(found.as_dict())
