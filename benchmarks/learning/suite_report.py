@@ -58,10 +58,16 @@ def by_arm(runs: Sequence[Run], score: Callable[[Run], float]) -> dict[str, Cell
 
 
 def interval(cells: Cells, task: str | None = None) -> Interval:
-    """Over cells and training seeds, stratified by task."""
-    strata: dict[str, list[float]] = {}
+    """Over cells, stratified by task; a cell counts once, by its mean over the training seeds.
+
+    Runs of several seeds in one cell are no independent draws of chips.
+    """
+    of_cell: dict[str, list[float]] = {}
     for (_, cell), value in cells.items():
-        strata.setdefault(cell.split("@")[0], []).append(value)
+        of_cell.setdefault(cell, []).append(value)
+    strata: dict[str, list[float]] = {}
+    for cell, values in of_cell.items():
+        strata.setdefault(cell.split("@")[0], []).append(float(np.mean(values)))
     return stratified_interval([strata[task]] if task else list(strata.values()))
 
 
@@ -114,7 +120,10 @@ def write_page(
     cells = {run.task for run in runs}
     tasks = list(dict.fromkeys(cell.split("@")[0] for cell in sorted(cells)))
     chips = {cell.split("@")[1] for cell in cells}
-    seeds = {arm: len({seed for seed, _ in found[0][1][arm]}) for arm in arms}
+    seeds = {}
+    for arm in arms:
+        count = len({seed for seed, _ in found[0][1][arm]})
+        seeds[arm] = f"{count} seed{'' if count == 1 else 's'}"
     plot = options.plot.name
     lines = [
         "# Training on drawn chips",
@@ -134,13 +143,13 @@ def write_page(
             "each a task, a case and a chip; every policy plays in every cell, as a search "
             "(`PolicyAgent`: episodes from the reference, half of them from one of the last best "
             "kernels) and in single episodes from the reference. Best speedup over the reference; "
-            "interquartile means over cells and training seeds, in brackets 95% bootstrap "
-            "intervals, stratified by task."
+            "interquartile means over cells, each the mean of its training seeds, in brackets 95% "
+            "bootstrap intervals, stratified by task."
         ),
         "",
         *_markdown(header, rows),
         "",
-        *[f"- `{arm}` ({seeds[arm]} seeds): {WORDS[arm]}." for arm in arms],
+        *[f"- `{arm}` ({seeds[arm]} of training): {WORDS[arm]}." for arm in arms],
         "",
         f"![Returns in training, and speedups on held-out chips]({plot})",
         "",

@@ -8,7 +8,14 @@ import pytest
 
 from m890_envs import FlatMaskedObservation, KernelEditEnv
 from m890_envs.flat import Flattening
-from m890_envs.policies import Policy, PolicyAgent, PolicyError, load_agent, save_policy
+from m890_envs.policies import (
+    Policy,
+    PolicyAgent,
+    PolicyError,
+    load_agent,
+    load_policy,
+    save_policy,
+)
 from m890_envs.policy import FLAT
 from m890_envs.view import uniform_space
 from m890sim.agents import AgentSession, run_agent
@@ -19,6 +26,7 @@ from m890sim.session import Memory
 SMALL = tuple(name for name in FLAT if name != "program")
 ACTIONS = 1 + macros_of(len(ROWS))
 MEMORY = Memory()
+TRAINED = sorted((Path(__file__).parents[2] / "envs" / "m890_envs" / "trained").glob("*.npz"))
 
 
 def policy_of(fields=SMALL, seed=0, size=0.5, **changes):
@@ -154,3 +162,18 @@ def test_the_entry_point_loads_the_agent_of_a_file(tmp_path):
     assert load_agent(tmp_path / "toy.npz").name == "toy"
     with pytest.raises(PolicyError):
         load_agent(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=[path.stem for path in TRAINED])
+def test_policies_of_the_repository_say_how_they_were_made(path):
+    policy = load_policy(path)
+    assert PolicyAgent(policy).name == path.stem
+    assert {"command", "seed", "steps", "data", "torch"} <= policy.provenance.keys()
+    assert policy.trained != path.stem.endswith("-untrained")
+    assert path.stat().st_size < 500_000
+
+
+def test_a_trained_policy_plays_on_a_chip_that_it_never_saw():
+    session = AgentSession("row_softmax", chip="m890-lean", budget=6, memory=MEMORY)
+    run_agent(load_agent(TRAINED[0]), session, 0)
+    assert session.spent == 6
