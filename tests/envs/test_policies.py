@@ -243,7 +243,7 @@ def test_a_damaged_file_is_refused_wherever_it_is_damaged(tmp_path, saved):
         (packed([("policy.npy", npy(np.frombuffer(b"[]", np.uint8)))]), "its facts are"),
         (packed([("policy.npy", npy(np.frombuffer(b"[" * 9999, np.uint8)))]), "nest|deep"),
         (packed([("a", b"")], zipfile.ZIP_BZIP2), "packed by deflate"),
-        (packed([("a", b"")] * 20), "has 20 members"),
+        (packed([(f"a{n}", b"") for n in range(20)]), "has 20 members"),
         (packed([("a.npy", bytes(41_000_000))]), "unpacks to 41,000,000 bytes"),
         (bytes(MOST_BYTES + 1), "at most 5000000"),
         (
@@ -252,9 +252,15 @@ def test_a_damaged_file_is_refused_wherever_it_is_damaged(tmp_path, saved):
         ),
     ],
 )  # fmt: skip
-@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_what_is_no_policy_is_refused(tmp_path, data, match):
     refused(tmp_path, data, match)
+
+
+def test_a_member_that_is_there_twice_is_refused(tmp_path, saved):
+    member = "policy.npy", members_of(saved)["policy.npy"]
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        data = packed([member, member])
+    refused(tmp_path, data, "has 'policy.npy' twice")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def policy_of(fields=SMALL, seed=0, size=0.5, **changes):
     return Policy(layers, fields=fields, name="toy", **{"horizon": 5, **changes})
 
 
-def searched(agent, seed=1, task="row_softmax", budget=25, **settings):
+def searched(agent, seed=1, task="row_softmax", budget=15, **settings):
     session = AgentSession(task, budget=budget, verify="never", memory=MEMORY, **settings)
     run_agent(agent, session, seed)
     return session
@@ -73,8 +73,8 @@ def test_it_sees_and_does_what_the_environment_would(fields):
 
 def test_it_takes_allowed_actions_alone_and_spends_the_budget():
     agent = Watched(policy_of())
-    session = searched(agent, budget=40)
-    assert session.spent == 40
+    session = searched(agent, budget=30)
+    assert session.spent == 30
     assert all(mask[action] for _, mask, action in agent.asked)
     assert any(entry.start == session.log[0].start and entry.edits for entry in session.log)
 
@@ -106,8 +106,7 @@ def test_the_search_is_the_same_with_another_order_of_the_sums(monkeypatch):
 
 
 def test_episodes_begin_with_the_start_kernel_or_one_of_the_best():
-    agent = Watched(policy_of(horizon=2))
-    session = searched(agent, budget=60)
+    session = searched(PolicyAgent(policy_of((), horizon=2)), budget=30)
     depths = [len(entry.edits) for entry in session.log]
     assert max(depths) > 2 * max(
         len(entry.edits) for entry in session.log[:3]
