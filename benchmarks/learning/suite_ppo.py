@@ -136,7 +136,8 @@ def train(
     before = copy.deepcopy(model.policy.state_dict())
     returns = Returns(2000, told)
     model.learn(steps, callback=returns)
-    notes = {"command": command, "seed": seed, "steps": steps, "tasks": " ".join(TASKS)}
+    data = f"{steps:,} steps on {', '.join(TASKS)}, drawn chips of split train"
+    notes = {"command": command, "seed": seed, "steps": steps, "data": data}
     save_policy(policy_of(model, name, blind, True, notes), path)
     model.policy.load_state_dict(before)
     other = path.with_name(f"{path.stem}-untrained.npz")

@@ -36,21 +36,27 @@ class PolicyAgent(Agent):
     An episode has the policy's horizon; it begins with the start kernel or, in RESTARTS of the
     cases, with one of the last RECORDS kernels that were the best. Observations and macros are
     those of the environment that it was trained in, its `budget` None. name: the policy's, with
-    "-untrained" behind it for weights that were never trained.
+    "-untrained" behind it for weights that were never trained. trained: the entry "data" of its
+    provenance.
     Raises: TypeError for no policy.
     """
 
     name: ClassVar[str] = "policy"
     text: ClassVar[str] = "plays episodes of a saved policy over macro actions"
+    anytime: ClassVar[bool] = True
 
     def __init__(self, policy: Policy) -> None:
         if not isinstance(policy, Policy):
             raise TypeError(f"policy must be a Policy, not {described(policy)}")
         self.policy = policy
         state = "trained" if policy.trained else "untrained"
+        data = str(policy.provenance.get("data") or "data that its file does not name")
         # Other agents are one of a kind; policies are as many as there are files.
-        vars(self)["name"] = policy.name if policy.trained else f"{policy.name}-untrained"
-        vars(self)["text"] = f"episodes of the {state} policy {policy.id} over macro actions"
+        vars(self).update(
+            name=policy.name if policy.trained else f"{policy.name}-untrained",
+            text=f"episodes of the {state} policy {policy.id} over macro actions",
+            trained=data if policy.trained else "",
+        )
 
     def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""

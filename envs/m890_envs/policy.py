@@ -46,9 +46,10 @@ class Policy:
     layers: (weights (inputs, outputs), biases (outputs,)), first to last; they are kept as float32
     on the grid of `exact`. activation: "tanh" or "relu", between layers. name: of the method, such
     as "ppo". trained: False for weights as they were before training. provenance: command, seed,
-    versions: what one needs to get it again. fields: of the uniform observation that it reads, in
-    this order ("action_mask" for the mask, all where FLAT; none: it sees nothing). sites and
-    action_rows: as of the KernelEditEnv that it was trained in; horizon: steps of an episode.
+    versions: what one needs to get it again; "data": what it was trained on, in words. fields: of
+    the uniform observation that it reads, in this order ("action_mask" for the mask, all where
+    FLAT; none: it sees nothing). sites and action_rows: as of the KernelEditEnv that it was trained
+    in; horizon: steps of an episode.
     Raises: TypeError, ValueError for what is no policy.
     """
 

@@ -136,6 +136,10 @@ def test_names_say_whether_a_policy_was_trained():
         untrained.id in PolicyAgent(untrained).text and "untrained" in PolicyAgent(untrained).text
     )
     assert PolicyAgent.name == "policy"
+    assert PolicyAgent(untrained).trained == ""
+    told = policy_of(provenance={"data": "three chips"})
+    assert PolicyAgent(told).trained == "three chips"
+    assert "does not name" in PolicyAgent(trained).trained
     with pytest.raises(TypeError, match="policy must be a Policy"):
         PolicyAgent("toy.npz")
 
