@@ -15,6 +15,7 @@ LAYERS = {
     "garbage": "the collector of cyclic garbage, held back during a call",
     "digests": "digests of plain data, by which records name things",
     "drawing": "pictures and pages: canvas, curve, lanes, the parts of HTML files",
+    "scale": "jobs in processes and on a cluster, done as one worker does them",
     "chip": "ChipSpec, every number of the machine; presets, families, files",
     "isa": "OPS: one row an instruction, operands beside meaning",
     "kernel": "the IR, its digest, printer and transformer",

@@ -12,9 +12,9 @@ from m890sim.agents.reading import RunError
 from m890sim.bench.cells import Cell
 from m890sim.bench.entrants import Entrant, entrant, entrant_of, specs_of
 from m890sim.bench.jobs import BenchRun, is_done, known_tasks, runs_of
-from m890sim.bench.processes import run_jobs
 from m890sim.bench.protocol import FILE, Protocol, begin, read_protocol
 from m890sim.bench.scores import CellScore, ScoreTable, scores_of_run
+from m890sim.scale import run_jobs
 
 FUNCTION = "m890sim.bench.jobs:run_job"
 STORE = "store"  # the folder of evaluations that runs share
