@@ -34,7 +34,7 @@ from m890sim.agents.reading import RunError
 from m890sim.agents.registry import AgentError, get_agent
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
-from m890sim.scale.store import Store
+from m890sim.scale.store import TextStore
 from m890sim.session import LogEntry, Memory
 from m890sim.session.stored import Evaluations
 
@@ -80,7 +80,7 @@ class Recorder:
                 "changed here"
             )
         self.times = Times(path, len(self._logged))
-        self.store = None if store is None else Store(store)
+        self.store = None if store is None else TextStore(store)
         shared = None if self.store is None else Evaluations(self.store)
         self._memory: Memory = Verdicts(self._logged, self.times.clock, shared)
         self._told = told

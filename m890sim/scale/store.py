@@ -1,4 +1,4 @@
-"""Store: texts by keys in a folder, for several processes at once; whatever it holds can be lost.
+"""TextStore: texts by keys in a folder, for several processes at once; whatever it holds can be lost.
 
 SQLite of the standard library with a write-ahead log: a process that is killed at any time leaves
 whole rows, and JSON is read where a cache of pickles would run what a stranger put there.
@@ -29,7 +29,7 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-class Store:
+class TextStore:
     """A folder's texts by key.
 
     most: bytes of its file; the rows that came first go when it is full. A damaged file is put

@@ -1,4 +1,4 @@
-"""Evaluations that processes share: timings and verdicts as JSON in a `scale.store.Store`.
+"""Evaluations that processes share: timings and verdicts as JSON in a `scale.store.TextStore`.
 
 A result is kept under all that it follows from: the timing version, the version of m890sim, the
 digests of chip, task, case and kernel, and for a verdict how the gate was asked. What comes out is
@@ -17,7 +17,7 @@ import numpy as np
 
 from m890sim.chip import ChipSpec
 from m890sim.judge.evaluation import package_version
-from m890sim.scale.store import Store
+from m890sim.scale.store import TextStore
 from m890sim.session.records import CaseCycles, Verdict
 from m890sim.timing import TIMING_VERSION, Attribution
 from m890sim.timing.attribution import engine_names
@@ -28,7 +28,7 @@ MOST_CYCLES = 1 << 62
 class Evaluations:
     """Timings and verdicts in a store, by what they follow from; anything unreadable is absent."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: TextStore) -> None:
         self.store = store
 
     def timing(

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m890sim.scale.store import ASIDE, FILE, Store
+from m890sim.scale.store import ASIDE, FILE, TextStore
 from tests.layers import ROOT
 
 
 def filled(folder: Path, count: int = 50) -> Path:
     """A store with some rows; its file."""
-    store = Store(folder)
+    store = TextStore(folder)
     for number in range(count):
         store.put(f"key {number}", f"value {number} " + 100 * "x")
     store.close()
@@ -28,7 +28,7 @@ def filled(folder: Path, count: int = 50) -> Path:
 
 
 def test_texts_come_out_as_they_went_in(tmp_path: Path) -> None:
-    store, other = Store(tmp_path), Store(tmp_path)
+    store, other = TextStore(tmp_path), TextStore(tmp_path)
     texts = ["", "plain", 'quotes " and \n lines', "é漢\x00", "x" * 100_000]
     for text in texts:
         store.put(text, text)
@@ -44,7 +44,7 @@ def test_texts_come_out_as_they_went_in(tmp_path: Path) -> None:
 
 def test_it_stays_below_its_size(tmp_path: Path) -> None:
     most = 1 << 20
-    store = Store(tmp_path, most=most)
+    store = TextStore(tmp_path, most=most)
     for number in range(3000):
         store.put(f"key {number}", f"{number} " + 1000 * "x")
     assert store.works
@@ -69,7 +69,7 @@ def test_damage_gives_nothing_wrong(
         content[at : at + 64] = data.draw(st.binary(min_size=64, max_size=64), "bytes")
     path.write_bytes(content)
     told: list[str] = []
-    store = Store(folder, told=told.append)
+    store = TextStore(folder, told=told.append)
     for number in range(50):
         value = store.get(f"key {number}")
         assert value is None or value == f"value {number} " + 100 * "x"
@@ -83,7 +83,7 @@ def test_a_damaged_file_is_put_aside_with_a_message(tmp_path: Path) -> None:
     path = filled(tmp_path)
     path.write_bytes(b"no store" * 1000)
     with pytest.warns(RuntimeWarning, match=r"is damaged \(file is not a database\): it is eval"):
-        store = Store(tmp_path)
+        store = TextStore(tmp_path)
     store.put("key", "value")
     assert store.get("key") == "value" and store.get("key 1") is None
     assert path.with_name(FILE + ASIDE).read_bytes().startswith(b"no store")
@@ -98,23 +98,23 @@ def test_a_foreign_file_and_an_unwritable_place_are_left_alone(tmp_path: Path) -
     base.close()
     before = path.read_bytes()
     with pytest.warns(RuntimeWarning, match="is no store of this version and is not used"):
-        store = Store(path.parent)
+        store = TextStore(path.parent)
     store.put("key", "value")
     assert store.get("key") is None and not store.works
     assert path.read_bytes() == before
     (tmp_path / "file").touch()
     with pytest.warns(RuntimeWarning, match="is not used"):
-        assert not Store(tmp_path / "file").works
+        assert not TextStore(tmp_path / "file").works
     (tmp_path / "taken" / FILE).mkdir(parents=True)
     with pytest.warns(RuntimeWarning, match="is not used from here on: unable to open"):
-        assert not Store(tmp_path / "taken").works
+        assert not TextStore(tmp_path / "taken").works
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_processes_that_are_killed_while_they_write(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from m890sim.scale.store import Store\n"
-        f"store = Store(Path({str(tmp_path)!r}))\n"
+        "import sys; from pathlib import Path; from m890sim.scale.store import TextStore\n"
+        f"store = TextStore(Path({str(tmp_path)!r}))\n"
         "for number in range(10**9):\n"
         "    store.put(f'{sys.argv[1]} {number}', f'value {number} ' + 1000 * 'x')\n"
         "    number == 300 and print('on', flush=True)"
@@ -130,7 +130,7 @@ def test_processes_that_are_killed_while_they_write(tmp_path: Path) -> None:
     for writer in writers:
         os.kill(writer.pid, signal.SIGKILL)
         writer.communicate()
-    store = Store(tmp_path, told=pytest.fail)
+    store = TextStore(tmp_path, told=pytest.fail)
     for number in range(300):
         for name in "ab":
             assert store.get(f"{name} {number}") == f"value {number} " + 1000 * "x"

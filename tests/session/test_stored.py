@@ -16,7 +16,7 @@ from m890sim.agents.registry import get_agent
 from m890sim.chip import get_chip
 from m890sim.evidence import verify
 from m890sim.scale import run_jobs
-from m890sim.scale.store import FILE, Store
+from m890sim.scale.store import FILE, TextStore
 from m890sim.session import KernelSession, Memory
 from m890sim.session.stored import Evaluations, key_of
 from m890sim.workloads import get_task
@@ -49,7 +49,7 @@ def seen(session: KernelSession) -> list[Any]:
 
 
 def stored(folder: Path) -> Memory:
-    return Memory(evaluations=Evaluations(Store(folder)))
+    return Memory(evaluations=Evaluations(TextStore(folder)))
 
 
 def walk(job: Any) -> int:
@@ -98,7 +98,7 @@ def test_other_gates_and_chips_are_other_results(tmp_path: Path) -> None:
     ],
 )
 def test_rows_that_are_no_results_are_absent(text: str, tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = TextStore(tmp_path)
     store.put("key", text)
     shared = Evaluations(store)
     assert shared.timing("key", get_chip("m890"), "case", (1, None)) is None
@@ -125,7 +125,7 @@ def test_verify_never_reads_a_store(tmp_path: Path) -> None:
     """A store in which every number is a lie: the run is not verified, whatever it says."""
     store = tmp_path / "store"
     run(tmp_path / "a", store)
-    base = Store(store)
+    base = TextStore(store)
     assert base._base is not None
     rows = base._base.execute("SELECT key, value FROM results").fetchall()
     for key, value in rows:
