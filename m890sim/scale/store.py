@@ -1,4 +1,4 @@
-"""TextStore: texts by keys in a folder, for several processes at once; whatever it holds can be lost.
+"""TextStore: texts by keys in a folder, for several processes at once; all of it can be lost.
 
 SQLite of the standard library with a write-ahead log: a process that is killed at any time leaves
 whole rows, and JSON is read where a cache of pickles would run what a stranger put there.
