@@ -4,7 +4,10 @@
 
 Every policy of the folder (`benchmarks/train_suite.py`) plays in every cell of the split: a task,
 a case and a chip, `--cells` for each task. Once as a search of so many evaluations (`PolicyAgent`),
-and in `--episodes` single episodes from the reference. Runs are appended to the CSV file as they
+and in `--episodes` single episodes from the reference. Beside each trained policy plays its frozen
+twin, whose inputs always are the mean of what the policy saw in 12 episodes on training chips: one
+score for each action, whatever the kernel and the chip, so that what reading them brings is the
+difference. Runs are appended to the CSV file as they
 end; those that it has are not done again. At last page and plot are written; `--no-runs` writes
 them from the runs that there are. Needs no torch.
 """
@@ -15,9 +18,11 @@ import argparse
 import shlex
 import sys
 import time
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -27,7 +32,7 @@ from learning.curves import read_curves
 from learning.runs import Run, append_run, read_runs, setting_of
 from learning.suite_report import draw, write_page
 
-from m890_envs import FlatMaskedObservation, SuiteEnv
+from m890_envs import FlatMaskedObservation, SuiteEnv, exact
 from m890_envs.policies import Policy, PolicyAgent, load_policy
 from m890_envs.policy import FLAT
 from m890sim.agents import Dice, run_agent
@@ -38,6 +43,7 @@ from m890sim.timing import TIMING_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = ("vector_add", "row_softmax", "matmul", "attention_head")
+FROZEN_EPISODES = 12
 GATE = {"verify": "gains", "rows": 8}
 
 
@@ -76,6 +82,7 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     if not paths:
         raise ValueError(f"there is no policy in {options.policies}; run benchmarks/train_suite.py")
     policies = [load_policy(path) for path in paths]
+    policies += [frozen(policy) for policy in policies if policy.trained and policy.fields]
     suite = Suite(options.split, TASKS, cases=1)
     cells = [
         suite.draw(0, number, {"task": task}) for number in range(options.cells) for task in TASKS
@@ -109,6 +116,28 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def frozen(policy: Policy) -> Policy:
+    """The policy that has the same scores everywhere: those of the mean of what it saw."""
+    seen: list[np.ndarray] = []
+    env = FlatMaskedObservation(
+        SuiteEnv("train", TASKS, cases=1, horizon=policy.horizon, budget=None, **GATE),
+        policy.fields,
+    )
+    dice = Dice(0)
+    for number in range(FROZEN_EPISODES):
+        found, info = env.reset(seed=0) if number == 0 else env.reset()
+        ended = False
+        while not ended:
+            seen.append(found)
+            action = policy.choose(found, info["action_mask"], dice)
+            found, _, terminated, truncated, info = env.step(action)
+            ended = terminated or truncated
+    scores = policy.scores(exact.on_grid(np.mean(np.array(seen, dtype=np.float64), axis=0)))
+    layers = [(np.zeros((0, policy.actions)), scores)]
+    name = policy.name.replace("ppo", "frozen")
+    return replace(policy, layers=layers, fields=(), name=name)
+
+
 def key_of(cell: Episode, policy: Policy, seed: int, evaluations: int) -> tuple[object, ...]:
     """What tells a run from others, as `Run.key` does."""
     setting = setting_of([TIMING_VERSION, RULE, policy.id, sorted(GATE.items())])
@@ -134,6 +163,9 @@ def memory_of(_cell: str) -> Memory:
 def perform(cell: Episode, policy: Policy, seed: int, evaluations: int) -> Run:
     """One run: an episode where the evaluations are the policy's horizon, else a search."""
     begin = time.process_time()
+    # Weights that were never trained are all but the same for every seed of a training: with the
+    # same dice they would do the same too.
+    dice = seed + 1000 * int(policy.provenance.get("seed") or 0)
     session = KernelSession(
         cell.task,
         cell.cases,
@@ -143,9 +175,9 @@ def perform(cell: Episode, policy: Policy, seed: int, evaluations: int) -> Run:
         **GATE,
     )
     if evaluations == policy.horizon:
-        spent, curve = episode(cell, policy, seed)
+        spent, curve = episode(cell, policy, dice)
     else:
-        run_agent(PolicyAgent(policy), session, seed)
+        run_agent(PolicyAgent(policy), session, dice)
         spent, curve = session.spent, [(1, 1.0)]
         best = None
         for entry in session.log:

@@ -21,12 +21,18 @@ from m890sim.evidence.intervals import Interval, interquartile_mean, stratified_
 
 COLUMNS = 120
 COLORS = {
-    "ppo": "#1a7f64", "blind": "#b35900", "ppo-untrained": "#57606a", "blind-untrained": "#8c959f",
-}  # fmt: skip
+    "ppo": "#1a7f64",
+    "frozen": "#2f6feb",
+    "blind": "#b35900",
+    "ppo-untrained": "#57606a",
+    "blind-untrained": "#8c959f",
+}
 WORDS = {
     "ppo": "MaskablePPO, trained",
-    "ppo-untrained": "the same weights before training, as with a learning rate of 0",
+    "frozen": "the trained policies with their inputs held at their mean: one score for each "
+    "action, whatever the kernel and the chip, over what is legal",
     "blind": "trained alike, but it sees only which actions are legal: one number for each action",
+    "ppo-untrained": "the same weights before training, as with a learning rate of 0",
     "blind-untrained": "uniformly random legal macros",
 }
 EARLY = (16, 48)
@@ -181,7 +187,12 @@ def write_page(
 
 
 def _pairs(found: Sequence[tuple[str, dict[str, Cells]]]) -> list[list[str]]:
-    pairs = (("ppo", "ppo-untrained"), ("ppo", "blind"), ("blind", "blind-untrained"))
+    pairs = (
+        ("ppo", "ppo-untrained"),
+        ("ppo", "frozen"),
+        ("ppo", "blind"),
+        ("blind", "blind-untrained"),
+    )
     arms = found[0][1]
     return [
         [
@@ -195,6 +206,7 @@ def _pairs(found: Sequence[tuple[str, dict[str, Cells]]]) -> list[list[str]]:
 
 def _training(policies: Sequence[Policy], curves: Sequence[Curve]) -> list[str]:
     """Commands, and a table of what the files hold."""
+    policies = [policy for policy in policies if not policy.name.startswith("frozen")]
     commands = list(dict.fromkeys(str(p.provenance.get("command")) for p in policies))
     ends = {curve.policy: curve.mean for curve in curves}
     rows = [

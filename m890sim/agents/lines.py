@@ -17,6 +17,7 @@ from m890sim.schedule import Edit
 from m890sim.session import LogEntry, Memory, Verdict, edit_from_data
 from m890sim.session.memory import GateSettings, Space, State
 from m890sim.session.records import Outcome
+from m890sim.session.stored import Evaluations
 from m890sim.workloads import Case, Task
 
 
@@ -97,8 +98,13 @@ class Verdicts(Memory):
     works them out.
     """
 
-    def __init__(self, lines: Sequence[Mapping[str, Any]], clock: Clock | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        lines: Sequence[Mapping[str, Any]],
+        clock: Clock | None = None,
+        evaluations: Evaluations | None = None,
+    ) -> None:
+        super().__init__(evaluations=evaluations)
         self._clock = Clock() if clock is None else clock
         self._logged: dict[str, Verdict] = {}
         accepted = [line for line in lines[1:] if line["correct"] is True and "profile" not in line]

@@ -34,7 +34,9 @@ from m890sim.agents.reading import RunError
 from m890sim.agents.registry import AgentError, get_agent
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
+from m890sim.scale.store import TextStore
 from m890sim.session import LogEntry, Memory
+from m890sim.session.stored import Evaluations
 
 Told = Callable[[LogEntry, float], None]  # (an evaluation, the best speedup so far)
 
@@ -42,10 +44,16 @@ Told = Callable[[LogEntry, float], None]  # (an evaluation, the best speedup so 
 class Recorder:
     """Writes a run down while it goes on; at first it repeats what is there.
 
-    agent: who searches; None for the one of the plan's name.
+    agent: who searches; None for the one of the plan's name. store: a folder of evaluations.
     """
 
-    def __init__(self, path: Path, told: Told | None = None, agent: Agent | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        told: Told | None = None,
+        agent: Agent | None = None,
+        store: Path | None = None,
+    ) -> None:
         self.path = path
         manifest = read_manifest(path)
         self.plan = plan_of(manifest, str(path))
@@ -72,7 +80,9 @@ class Recorder:
                 "changed here"
             )
         self.times = Times(path, len(self._logged))
-        self._memory: Memory = Verdicts(self._logged, self.times.clock)
+        self.store = None if store is None else TextStore(store)
+        shared = None if self.store is None else Evaluations(self.store)
+        self._memory: Memory = Verdicts(self._logged, self.times.clock, shared)
         self._told = told
         self._lines = Lines()
         self.saved: LogEntry | None = None  # the entry whose kernel is in best.py
@@ -116,6 +126,8 @@ class Recorder:
 
     def close(self) -> None:
         """Give the directory free."""
+        if self.store is not None:
+            self.store.close()
         self._log.close()
 
     def save_best(self, entry: LogEntry, kernel: Kernel) -> None:
@@ -179,11 +191,13 @@ def optimize(
     agent: Agent | None = None,
     *,
     picture: bool = True,
+    store: Path | str | None = None,
 ) -> RunOutcome:
     """Run the plan of a run directory to its end, from wherever it is.
 
     agent: one of your own, under whatever name the plan has; None for the known one of that name.
     picture: whether it is drawn at the end.
+    store: a folder of evaluations that runs share, made where it is missing (docs/scale.md).
     told: called after every evaluation, also after those that are repeated. On Ctrl-C the run ends
     with the best so far, and can be resumed.
     Raises: RunError where the directory is damaged, foreign, in use or cannot be written; all that
@@ -195,10 +209,12 @@ def optimize(
         raise TypeError(f"told must be a function or None, not {described(told)}")
     if agent is not None and not isinstance(agent, Agent):
         raise TypeError(f"agent must be an Agent or None, not {described(agent)}")
+    if store is not None and not isinstance(store, (str, Path)):
+        raise TypeError(f"store must be a text, a Path or None, not {described(store)}")
     path = Path(path)
     with errors_of(Path(f"{path!s:.200}"), "look for the run directory"):
         path.is_dir()  # a name that cannot be one is told before anything is read
-    recorder = Recorder(path, told, agent)
+    recorder = Recorder(path, told, agent, None if store is None else Path(store))
     try:
         try:
             recorder.search()

@@ -100,7 +100,7 @@ def run_job(data: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="m890-bench-") as folder:
         path = Path(folder) / "run"
         create(path, plan.manifest())
-        optimize(path, agent=agent, picture=False)
+        optimize(path, agent=agent, picture=False, store=data["store"])
         files = {file.name: file.read_bytes() for file in sorted(path.iterdir())}
     # The gate's inputs of a cell are megabytes that the next one does not ask for.
     STORE.forget(cases)

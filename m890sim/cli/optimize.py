@@ -89,6 +89,12 @@ def register(commands: Any) -> None:
     where.add_argument(
         "--resume", metavar="DIR", type=Path, help="go on with the run of this directory"
     )
+    optimize.add_argument(
+        "--store",
+        metavar="DIR",
+        type=Path,
+        help="evaluations that runs share, so that nothing is timed twice (made if missing)",
+    )
     optimize.add_argument("--json", action="store_true", help=options.JSON)
     optimize.set_defaults(handler=_optimize)
 
@@ -99,7 +105,7 @@ def _optimize(args: argparse.Namespace) -> int:
     path = _resumed(args) if args.resume else _created(args)
     if not args.json:
         print(f"run directory: {path}", flush=True)
-    outcome = _watched(path, args.json)
+    outcome = _watched(path, args.json, args.store)
     if args.json:
         show.print_json({"run": str(path)} | outcome.as_dict())
     else:
@@ -171,7 +177,7 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "chip"
 
 
-def _watched(path: Path, quiet: bool) -> RunOutcome:
+def _watched(path: Path, quiet: bool, store: Path | None) -> RunOutcome:
     """Run with a bar on a terminal, with a line now and then elsewhere."""
     from m890sim.agents.files import read_manifest
     from m890sim.agents.optimize import optimize
@@ -188,7 +194,7 @@ def _watched(path: Path, quiet: bool) -> RunOutcome:
             if plain and (done == total or done % every == 0):
                 notes.tell(f"evaluation {done} of {total}: {best_label(best)}")
 
-        return optimize(path, told)
+        return optimize(path, told, store=store)
 
 
 def best_label(best: float) -> str:

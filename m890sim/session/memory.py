@@ -33,6 +33,7 @@ from m890sim.schedule.macros import MOST_STATEMENTS, MacroActions
 from m890sim.session.arguments import chip_of, integer_of, task_of
 from m890sim.session.edits import context_of, rewritten
 from m890sim.session.records import WRONG, CaseCycles, Outcome, Verdict
+from m890sim.session.stored import Evaluations, key_of
 from m890sim.timing import TIMING_VERSION, Attribution, Timing
 from m890sim.workloads import Case, Task, known_bound, simulate_checked
 
@@ -170,14 +171,27 @@ class Memory:
     that are kept with their edits, of all spaces together, results: timings and verdicts that are
     kept; when either is full it is emptied. spaces: combinations of task, cases and chip whose
     kernels are kept when no session works on them any more; the one that was asked for the longest
-    ago goes first. Raises: TypeError, ValueError.
+    ago goes first. evaluations: timings and verdicts that other processes share; asked first.
+    Raises: TypeError, ValueError.
     """
 
-    def __init__(self, states: int = STATES, results: int = RESULTS, spaces: int = SPACES) -> None:
+    def __init__(
+        self,
+        states: int = STATES,
+        results: int = RESULTS,
+        spaces: int = SPACES,
+        *,
+        evaluations: Evaluations | None = None,
+    ) -> None:
+        if evaluations is not None and not isinstance(evaluations, Evaluations):
+            raise TypeError(
+                f"evaluations must be Evaluations or None, not {described(evaluations)}"
+            )
         integer_of("states", states, 1, MOST_KEPT)
         integer_of("results", results, 1, MOST_KEPT)
         integer_of("spaces", spaces, 1, MOST_KEPT)
         self.timed = 0  # (kernel, case) simulations that were run
+        self._evaluations = evaluations
         self.judged = 0  # (kernel, case) gates that were run
         self._most_states = states
         self._most_results = results
@@ -417,15 +431,60 @@ class Memory:
         key = (state.digest, space.chip, space.cases[number], TIMING_VERSION, yardsticks)
         found = self._timings.get(key)
         if found is None:
-            case = space.cases[number]
-            found, timing = _time(space, state.kernel, case, yardsticks, case in self._watched)
-            if timing is not None:
-                state.traced = (case, timing)
-            self.timed += 1
+            found = self._shared_timing(space, state, number, yardsticks)
             if len(self._timings) >= self._most_results:
                 self._timings = {}
             self._timings[key] = found
         return found
+
+    def _shared_timing(
+        self, space: Space, state: State, number: int, yardsticks: tuple[int, int | None]
+    ) -> CaseCycles:
+        """A timing that another process may have made."""
+        case, shared, key = space.cases[number], self._evaluations, ""
+        watched = case in self._watched  # then the run itself is wanted
+        if shared is not None:
+            named = space.named
+            key = key_of(
+                "timing", named["chip"], named["task"], named["cases"][number], state.digest
+            )
+            found = None if watched else shared.timing(key, space.chip, case.name, yardsticks)
+            if found is not None:
+                return found
+        found, timing = _time(space, state.kernel, case, yardsticks, watched)
+        if timing is not None:
+            state.traced = (case, timing)
+        self.timed += 1
+        if shared is not None:
+            shared.keep_timing(key, found)
+        return found
+
+    def _shared_verdict(
+        self,
+        space: Space,
+        state: State,
+        case: Case,
+        gate: GateSettings,
+        here: tuple[str, ...],
+        timing: CaseCycles,
+        own: tuple[str, bool],
+    ) -> Verdict:
+        """A verdict that another process may have made; own: digest, and whether of values."""
+        shared, key, named = self._evaluations, "", space.named
+        if shared is not None:
+            number = space.cases.index(case)
+            asked = (gate.seed, gate.distributions, gate.rows, here)
+            key = key_of(
+                *("verdict", named["chip"], named["task"], named["cases"][number], *own), *asked
+            )
+            found = shared.verdict(key)
+            if found is not None:
+                return found
+        verdict = _judge_case(space, state.kernel, case, gate, here, timing)
+        self.judged += 1
+        if shared is not None:
+            shared.keep_verdict(key, verdict)
+        return verdict
 
     def _judge(self, space: Space, state: State, gate: GateSettings) -> Verdict:
         refusal = self._refusal(space, state)
@@ -444,8 +503,7 @@ class Memory:
             key = (own, timed, space.chip, case, version, gate)
             verdict = self._verdicts.get(key)
             if verdict is None:
-                verdict = _judge_case(space, state.kernel, case, gate, here, timing)
-                self.judged += 1
+                verdict = self._shared_verdict(space, state, case, gate, here, timing, (own, timed))
                 if len(self._verdicts) >= self._most_results:
                     self._verdicts = {}
                 self._verdicts[key] = verdict

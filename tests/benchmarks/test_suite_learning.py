@@ -106,3 +106,19 @@ def test_train_suite_says_what_it_needs() -> None:
         [sys.executable, script, "--steps", "0"], capture_output=True, text=True, timeout=60
     )
     assert found.returncode == 2 and "--steps must be at least 1" in found.stderr
+
+
+def test_a_frozen_policy_scores_everywhere_as_at_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import suite_learning
+
+    monkeypatch.setattr(suite_learning, "TASKS", ("vector_add",))
+    monkeypatch.setattr(suite_learning, "FROZEN_EPISODES", 1)
+    weights = np.zeros((5, ACTIONS))
+    weights[4, 3] = 8.0  # "progress": the share of the steps that is left
+    layers = [(weights, np.zeros(ACTIONS))]
+    policy = Policy(layers, name="ppo-0", fields=("progress",), horizon=4)
+    found = suite_learning.frozen(policy)
+    assert found.name == "frozen-0" and found.fields == ()
+    scores = found.scores(np.zeros(0, dtype=np.float32))
+    assert scores[3] == pytest.approx(8.0 * (1 + 0.75 + 0.5 + 0.25) / 4)
+    assert np.count_nonzero(scores) == 1
