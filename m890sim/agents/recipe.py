@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from m890sim.agents.agent import Agent, AgentSession
-from m890sim.agents.learned.forest import ModelError
+from m890sim.agents.learned.forest import TrainedFileError
 from m890sim.agents.learned.vocabulary import DIGEST, NUMBERS, Moves
 from m890sim.agents.plan import gate_settings
 from m890sim.agents.reading import parse_object, read_bounded
@@ -26,7 +26,7 @@ MOST_PASSES = 20
 MOST_EVALUATIONS = 10_000  # that `recipe_kernel` may take
 
 
-class Recipe(Agent):
+class ReplayedList(Agent):
     """Replays one list of moves, the same on every chip; keeps what makes the kernel faster.
 
     Then again from the first one, until a whole pass gains nothing. It takes nothing by chance.
@@ -91,19 +91,19 @@ def recipe_kernel(task: Task, cases: tuple[Case, ...], chip: ChipSpec) -> Kernel
 
 @cache
 def moves_of_recipe() -> tuple[int, ...]:
-    """The numbers of the list's moves. Raises: ModelError for a damaged file."""
+    """The numbers of the list's moves. Raises: TrainedFileError for a damaged file."""
     with resources.as_file(resources.files("m890sim.agents") / "trained" / FILE) as file:
         return read_recipe(Path(file))
 
 
 def read_recipe(file: Path) -> tuple[int, ...]:
-    """The list of a file. Raises: ModelError for what is damaged or of another version."""
+    """The list of a file. Raises: TrainedFileError for what is damaged or of another version."""
     data: dict[str, Any] = parse_object(read_bounded(file, 1 << 20), str(file))
     if data.get("kind") != KIND or data.get("vocabulary") != DIGEST:
-        raise ModelError(f"{file} is no recipe of this version's moves; train it again")
+        raise TrainedFileError(f"{file} is no recipe of this version's moves; train it again")
     names = data.get("moves")
     if not isinstance(names, list) or not all(name in NUMBERS for name in map(str, names)):
-        raise ModelError(f"{file} is damaged: moves must be names of the vocabulary")
+        raise TrainedFileError(f"{file} is damaged: moves must be names of the vocabulary")
     return tuple(NUMBERS[name] for name in names)
 
 

@@ -148,7 +148,7 @@ def program_features(kernel: ir.Kernel, edits: Sequence[Edit]) -> list[float]:
 
 
 @dataclass
-class Standing:
+class RunSoFar:
     """How far a run has come."""
 
     start: LogEntry
@@ -174,7 +174,7 @@ class Standing:
 
 
 def state_row(
-    chip: Sequence[float], standing: Standing, kernel: ir.Kernel, edits: Sequence[Edit]
+    chip: Sequence[float], standing: RunSoFar, kernel: ir.Kernel, edits: Sequence[Edit]
 ) -> Floats:
     """The features of a state, shape (len(STATE_NAMES),)."""
     row = [

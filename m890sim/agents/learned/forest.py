@@ -26,7 +26,7 @@ PRIORS = 5  # numbers of a move that the training chips gave
 _ARRAYS = ("columns", "feature", "threshold", "left", "right", "value", "root", "priors")
 
 
-class ModelError(M890Error):
+class TrainedFileError(M890Error):
     """A trained file that cannot be read, or was made for another version."""
 
 
@@ -88,7 +88,7 @@ def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def load_forest(file: Path) -> Forest:
-    """Read a trained file. Raises: ModelError for what is damaged, foreign or too large."""
+    """Read a trained file. Raises: TrainedFileError for what is damaged, foreign or too large."""
     try:
         with zipfile.ZipFile(io.BytesIO(read_bounded(file, MOST_BYTES))) as archive:
             if sum(one.file_size for one in archive.infolist()) > MOST_UNPACKED:
@@ -108,9 +108,9 @@ def load_forest(file: Path) -> Forest:
         forest = Forest(**arrays, about=about)
         _check(forest)
     except M890Error as error:
-        raise ModelError(f"{file} is no trained model: {error}") from error
+        raise TrainedFileError(f"{file} is no trained model: {error}") from error
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise ModelError(f"{file} is no trained model: {error!s:.200}") from error
+        raise TrainedFileError(f"{file} is no trained model: {error!s:.200}") from error
     return forest
 
 

@@ -17,7 +17,7 @@ from m890sim.agents.groups import size_of
 from m890sim.agents.learned.features import (
     Experience,
     Floats,
-    Standing,
+    RunSoFar,
     chip_features,
     move_rows,
     state_row,
@@ -46,7 +46,7 @@ TRAINED_ON = (
 )
 
 
-class Learned(Agent):
+class LearnedProposal(Agent):
     """Tries moves in the order of what a trained model expects them to earn here.
 
     The model sees the chip, the cases, where the cycles go, the program, the run so far and the
@@ -72,7 +72,7 @@ class Learned(Agent):
         LearnedSearch(session, seed, forest, moves_of_recipe()).search()
 
 
-class LearnedBlindToChip(Learned):
+class LearnedBlindToChip(LearnedProposal):
     """The same, trained without the chip's numbers."""
 
     name: ClassVar[str] = "learned-no-chip"
@@ -80,7 +80,7 @@ class LearnedBlindToChip(Learned):
     file: ClassVar[str] = "learned-no-chip.npz"
 
 
-class LearnedBlindToProfile(Learned):
+class LearnedBlindToProfile(LearnedProposal):
     """The same, trained without where the cycles go."""
 
     name: ClassVar[str] = "learned-no-profile"
@@ -88,7 +88,7 @@ class LearnedBlindToProfile(Learned):
     file: ClassVar[str] = "learned-no-profile.npz"
 
 
-class LearnedBlindToProgram(Learned):
+class LearnedBlindToProgram(LearnedProposal):
     """The same, trained without what the kernel is made of."""
 
     name: ClassVar[str] = "learned-no-program"
@@ -98,7 +98,7 @@ class LearnedBlindToProgram(Learned):
 
 @cache
 def packaged(name: str) -> Forest:
-    """A forest that comes with the package. Raises: ModelError."""
+    """A forest that comes with the package. Raises: TrainedFileError."""
     with resources.as_file(resources.files("m890sim.agents") / "trained" / name) as file:
         return load_forest(Path(file))
 
@@ -124,7 +124,7 @@ class LearnedSearch:
         self.moves, self.experience = Moves(session), Experience()
         self.chip = chip_features(session.chip)
         start = session.evaluate()
-        self.standing = Standing(start, start, session.spent)
+        self.standing = RunSoFar(start, start, session.spent)
         self.size = size_of(session.kernel)
         self.tried: dict[int, float] = {}  # move -> level at which it was tried in vain
         self.width = 1

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m890sim.agents.learned.features import MOVE_NAMES, STATE_NAMES, STATE_PARTS, columns_without
-from m890sim.agents.learned.forest import PRIORS, Forest, ModelError, load_forest
-from m890sim.agents.learned.search import Learned, packaged
+from m890sim.agents.learned.forest import PRIORS, Forest, TrainedFileError, load_forest
+from m890sim.agents.learned.search import LearnedProposal, packaged
 from m890sim.agents.learned.vocabulary import VOCABULARY
 from m890sim.agents.registry import AGENTS
 
@@ -106,7 +106,7 @@ def test_a_file_is_the_same_for_the_same_forest(tmp_path: Path) -> None:
 def test_no_model_sees_which_move_it_is() -> None:
     number = len(STATE_NAMES) + MOVE_NAMES.index("number")
     assert number not in columns_without(())
-    assert AGENTS["learned"].trained and isinstance(AGENTS["learned"], Learned)
+    assert AGENTS["learned"].trained and isinstance(AGENTS["learned"], LearnedProposal)
 
 
 def changed(forest: Forest, **arrays: Any) -> Forest:
@@ -144,7 +144,7 @@ def test_forests_that_cannot_be_are_refused(
     forest.save(tmp_path / "right.npz")
     load_forest(tmp_path / "right.npz")
     changed(forest, **change).save(tmp_path / "wrong.npz")
-    with pytest.raises(ModelError, match=words):
+    with pytest.raises(TrainedFileError, match=words):
         load_forest(tmp_path / "wrong.npz")
 
 
@@ -152,16 +152,16 @@ def test_files_that_are_no_forests_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.npz"
     for data in (b"", b"no archive", b"PK\x05\x06" + bytes(18)):
         file.write_bytes(data)
-        with pytest.raises(ModelError, match="model.npz is no trained model"):
+        with pytest.raises(TrainedFileError, match="model.npz is no trained model"):
             load_forest(file)
-    with pytest.raises(ModelError, match="none.npz"):
+    with pytest.raises(TrainedFileError, match="none.npz"):
         load_forest(tmp_path / "none.npz")
     forest = grown(np.random.default_rng(3), 1, 2)
     forest.save(file)
     whole = file.read_bytes()
     for end in range(0, len(whole) - 1, 97):
         file.write_bytes(whole[:end])
-        with pytest.raises(ModelError):
+        with pytest.raises(TrainedFileError):
             load_forest(file)
     for key, value, words in (
         ("kind", "other", "it is no m890sim trained proposal"),
@@ -173,9 +173,9 @@ def test_files_that_are_no_forests_are_refused(tmp_path: Path) -> None:
                 if name == "about.json":
                     data = json.dumps(json.loads(data) | {key: value}).encode()
                 new.writestr(name, data)
-        with pytest.raises(ModelError, match=words):
+        with pytest.raises(TrainedFileError, match=words):
             load_forest(file)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new:
         new.writestr("about.json", b" " * 60_000_000)
-    with pytest.raises(ModelError, match="unpacks to more than"):
+    with pytest.raises(TrainedFileError, match="unpacks to more than"):
         load_forest(file)

@@ -15,16 +15,16 @@ from m890sim.agents.learned.features import (
     MOVE_NAMES,
     STATE_NAMES,
     Experience,
-    Standing,
+    RunSoFar,
     chip_features,
     move_rows,
     state_row,
 )
-from m890sim.agents.learned.forest import ModelError
+from m890sim.agents.learned.forest import TrainedFileError
 from m890sim.agents.learned.search import LearnedBlindToChip
 from m890sim.agents.learned.vocabulary import DIGEST, NUMBERS, VOCABULARY, Moves
 from m890sim.agents.recipe import (
-    Recipe,
+    ReplayedList,
     moves_of_recipe,
     read_recipe,
     recipe_kernel,
@@ -51,7 +51,7 @@ def test_the_list_gains_nothing_from_its_end(cell: int) -> None:
     judged = judge_kernel(end, chosen.task, chosen.chip, hidden=0, seed=5, cases=chosen.cases)
     assert judged.correct and judged.speedup > 1.2
     again = session_on(cell, 400, start=end)
-    run_agent(Recipe(), again, 0)
+    run_agent(ReplayedList(), again, 0)
     assert again.best_speedup == again.log[0].speedup
     assert again.spent < 400  # it ended of itself
 
@@ -79,7 +79,7 @@ def test_recipes_that_cannot_be_are_refused(tmp_path: Path) -> None:
         ({"moves": 3}, "moves must be names of the vocabulary"),
     ):
         file.write_text(json.dumps(data | change))
-        with pytest.raises(ModelError, match=words):
+        with pytest.raises(TrainedFileError, match=words):
             read_recipe(file)
 
 
@@ -106,7 +106,7 @@ def test_candidates_are_moves_that_do_something() -> None:
 def test_features_are_finite_and_have_their_names() -> None:
     session = session_on(1)
     start = session.evaluate()
-    standing = Standing(start, start, 1)
+    standing = RunSoFar(start, start, 1)
     row = state_row(chip_features(session.chip), standing, session.kernel, session.edits)
     assert row.shape == (len(STATE_NAMES),) and np.isfinite(row).all()
     named = dict(zip(STATE_NAMES, row, strict=True))
