@@ -155,7 +155,11 @@ def write_page(
         "",
         *_markdown(header, rows),
         "",
-        *[f"- `{arm}` ({seeds[arm]} of training): {WORDS[arm]}." for arm in arms],
+        *[
+            line
+            for arm in arms
+            for line in _wrapped(f"- `{arm}` ({seeds[arm]} of training): {WORDS[arm]}.", "  ")
+        ],
         "",
         f"![Returns in training, and speedups on held-out chips]({plot})",
         "",
@@ -239,8 +243,14 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
     ]
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text,
+        COLUMNS,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def draw(runs: Sequence[Run], curves: Sequence[Curve], path: Path) -> None:
