@@ -6,6 +6,7 @@ from m890sim.agents.agent import Agent
 from m890sim.agents.annealing import Annealing
 from m890sim.agents.baselines import RandomMacros, RandomSearch, RandomWalk
 from m890sim.agents.climbing import Greedy
+from m890sim.agents.learned.search import LearnedProposal
 from m890sim.agents.population import Beam, Evolution
 from m890sim.agents.reader import ProfileReader
 from m890sim.agents.recipe import ReplayedList
