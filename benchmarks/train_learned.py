@@ -55,7 +55,7 @@ PRIOR = len(STATE_NAMES) + 4  # first column of the priors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chips", type=int, default=16)
-    parser.add_argument("--list-chips", type=int, default=4)
+    parser.add_argument("--list-chips", type=int, default=8)
     parser.add_argument("--evaluations", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--trees", type=int, default=300)

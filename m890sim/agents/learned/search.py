@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from m890sim.agents.agent import Agent
+from m890sim.agents.annealing import NO_ROOM, smaller
 from m890sim.agents.dice import Dice
 from m890sim.agents.groups import size_of
 from m890sim.agents.learned.features import (
@@ -32,7 +33,8 @@ SAME = 1e-9  # the cycles of all cases are as before
 GAIN = 0.01  # what a climb must gain to go on
 SLACK = 0.03  # what a simpler kernel may lose
 AGAIN = 0.05  # earned since a move was tried in vain: it may be tried again
-FLOOR = 1e-4  # what is expected of every move at least
+FLOOR = 1e-3  # what is expected of every move at least
+VAIN = 0.6  # how much less is expected of a move for each time that it gained nothing in this run
 SHARP = 3.0  # of two moves, one that promises twice as much is taken 2**SHARP times as often
 WIDEST = 3  # moves that are made together when no single one helps
 LEAST = 0.004  # what a move of the list must promise to be tried before all others
@@ -127,6 +129,7 @@ class LearnedSearch:
         self.standing = RunSoFar(start, start, session.spent)
         self.size = size_of(session.kernel)
         self.tried: dict[int, float] = {}  # move -> level at which it was tried in vain
+        self.vain: dict[int, int] = {}  # move -> how often it gained nothing
         self.width = 1
         self.way: list[Stop] = [Stop(session.position(), start, self.size)]  # to `here`
         self.best_way = list(self.way)
@@ -172,7 +175,9 @@ class LearnedSearch:
 
     def expected(self, numbers: list[int]) -> Floats:
         """What each move is expected to earn here, log of the speedup; FLOOR at least."""
-        return np.maximum(self.forest.predict(self.whole(numbers)), FLOOR)
+        found: Floats = np.maximum(self.forest.predict(self.whole(numbers)), FLOOR)
+        found *= np.array([VAIN ** self.vain.get(number, 0) for number in numbers])
+        return found
 
     def whole(self, numbers: list[int]) -> Floats:
         """The features of this state with each move, shape (moves, features)."""
@@ -204,6 +209,8 @@ class LearnedSearch:
         if made:
             spent, found = self.session.spent, self.session.evaluate()
             if self.session.spent > spent:
+                if found.outcome.code in NO_ROOM and smaller(self.session, self.dice):
+                    found = self.session.evaluate()
                 self.judge(made, found, place)
                 return True
         self.session.go_to(place)
@@ -231,6 +238,8 @@ class LearnedSearch:
             self.experience.note(made[0], standing.level, earned)
         simpler = len(made) == 1 and VOCABULARY[made[0]].keeps and earned > -SLACK
         self.stalled += 1
+        if len(made) == 1:
+            self.vain[made[0]] = 0 if earned > GAIN else self.vain.get(made[0], 0) + 1
         if earned > SAME or simpler or (abs(earned) <= SAME and size < self.size):
             standing.here, self.size = found, size
             self.way.append(Stop(self.session.position(), found, size))
