@@ -53,7 +53,7 @@ class Annealing(Agent):
                 idle += 1
                 continue
             found = session.evaluate()
-            if found.outcome.code in NO_ROOM and session.spent < budget and _smaller(session, dice):
+            if found.outcome.code in NO_ROOM and session.spent < budget and smaller(session, dice):
                 found = session.evaluate()
             if session.spent == spent:  # a kernel that was turned down before
                 interest.tried(group, 1)
@@ -83,7 +83,7 @@ class Annealing(Agent):
                 session.go_to(place)
 
 
-def _smaller(session: Facade, dice: Dice) -> bool:
+def smaller(session: Facade, dice: Dice) -> bool:
     """Halve the size of a block, for want of room; whether one can be halved."""
     choices = {(name, "halve") for name in session.kernel.tunables}
     halves = [edit for edit in session.legal_edits("set_tunable") if edit.argument in choices]

@@ -6,8 +6,10 @@ from m890sim.agents.agent import Agent
 from m890sim.agents.annealing import Annealing
 from m890sim.agents.baselines import RandomMacros, RandomSearch, RandomWalk
 from m890sim.agents.climbing import Greedy
+from m890sim.agents.learned.search import LearnedProposal
 from m890sim.agents.population import Beam, Evolution
 from m890sim.agents.reader import ProfileReader
+from m890sim.agents.recipe import ReplayedList
 from m890sim.errors import M890Error
 from m890sim.messages import described
 
@@ -22,6 +24,8 @@ AGENTS: dict[str, Agent] = {
         Beam(),
         Evolution(),
         ProfileReader(),
+        ReplayedList(),
+        LearnedProposal(),
     )
 }
 DEFAULT_AGENT = Annealing.name

@@ -18,6 +18,7 @@ from m890sim.agents.plan import Plan
 from m890sim.bench.cells import Cell, cell_of
 from m890sim.bench.entrants import Entrant, agent_of
 from m890sim.bench.protocol import RECIPE, Protocol
+from m890sim.judge.gate_inputs import STORE
 from m890sim.kernel.ir import Kernel
 from m890sim.workloads import get_task, register_task
 
@@ -101,6 +102,8 @@ def run_job(data: Mapping[str, Any]) -> dict[str, Any]:
         create(path, plan.manifest())
         optimize(path, agent=agent, picture=False, store=data["store"])
         files = {file.name: file.read_bytes() for file in sorted(path.iterdir())}
+    # The gate's inputs of a cell are megabytes that the next one does not ask for.
+    STORE.forget(cases)
     return {"files": files}
 
 

@@ -269,12 +269,20 @@ def _print_cases(outcome: RunOutcome, best: LogEntry) -> None:
     show.print_whole(
         table,
         f"Best kernel against {plan.task.reference_name}: task {plan.task.name}, chip "
-        f"{plan.chip.name} (fictional), timing version {TIMING_VERSION}, agent {plan.agent}, "
-        f"seed {plan.seed}",
+        f"{plan.chip.name} (fictional), timing version {TIMING_VERSION}, agent "
+        f"{_named(plan.agent)}, seed {plan.seed}",
         "Simulated cycles. bound: cycles that no kernel can beat. to bound: share of the way from "
         f"the reference to the bound, log scale. {show.measured(plan.task)}, on every "
         f"distribution{_looked_at(judged)}.",
     )
+
+
+def _named(agent: str) -> str:
+    """An agent's name, and that it was trained where it was."""
+    from m890sim.agents.registry import AGENTS
+
+    known = AGENTS.get(agent)
+    return f"{agent} (trained on other chips)" if known is not None and known.trained else agent
 
 
 def _part(part: float, whole: float | None) -> float | None:

@@ -37,7 +37,7 @@ def test_agent_is_deterministic_for_a_seed(name: str) -> None:
         run_agent(AGENTS[name], used, seed)
         logs.append([entry.as_dict() for entry in used.log])
     assert logs[0] == logs[1]
-    assert logs[0] != logs[2]
+    assert (logs[0] != logs[2]) is (name != "recipe")  # which takes nothing by chance
 
 
 @pytest.mark.parametrize("name", AGENTS)
