@@ -110,6 +110,7 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     if not runs:
         raise ValueError(f"{options.csv} has no run of these cells and policies")
     curves = read_curves(options.training)
+    options.left = len(jobs) - len(runs)
     draw(runs, curves, options.plot)
     command = shlex.join(["python", "benchmarks/suite_learning.py", *sys.argv[1:]])
     write_page(runs, policies, curves, command, options, console)

@@ -152,6 +152,11 @@ def write_page(
             "interquartile means over cells, each the mean of its training seeds, in brackets 95% "
             "bootstrap intervals, stratified by task."
         ),
+        *(
+            ["", f"{options.left} runs are not done yet: some seeds lack some of the cells."]
+            if options.left
+            else []
+        ),
         "",
         *_markdown(header, rows),
         "",
