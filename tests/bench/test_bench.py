@@ -114,6 +114,9 @@ def test_what_an_agent_may_be() -> None:
         *("greedy", *(name for name in AGENTS if name != "greedy")),
         OWN,
     ]
+    saved = specs_of(["baselines"])[7:]
+    assert [entrant(spec).name for spec in saved] == [agent_of(spec).name for spec in saved]
+    assert {bool(entrant(spec).trained) for spec in saved} == {True, False}
     assert entrant("greedy").anytime and not entrant("annealing").anytime
     assert entrant(OWN).trained == "trained on nothing but this line"
     assert isinstance(agent_of(OWN), Agent)
