@@ -37,6 +37,7 @@ _HEADER = re.compile(
     rb"'fortran_order': False, 'shape': \((?P<shape>[0-9]{1,9}, ?[0-9]{0,9})\), \} *\n)",
     re.DOTALL,
 )
+_FURTHER = re.compile(r"-[1-9][0-9]*(-|$)")  # in a name: trained again with another seed
 _DTYPES = {b"<f4": "<f4", b"|u1": "u1"}
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -88,6 +89,15 @@ def load_policy(path: str | Path) -> Policy:
         return _policy(_arrays(data))
     except (ValueError, TypeError, KeyError) as error:
         raise PolicyError(f"{path} is no policy that can be played here: {error}") from error
+
+
+def packaged_policies() -> list[str]:
+    """The files of the policies that come with this package, one training of each kind.
+
+    They stand among the baselines of `m890 bench`: what was trained, and the same untrained.
+    """
+    folder = Path(__file__).parent / "trained"
+    return [str(file) for file in sorted(folder.glob("*.npz")) if not _FURTHER.search(file.stem)]
 
 
 def load_agent(path: str | Path) -> PolicyAgent:

@@ -17,12 +17,12 @@ from m890sim.agents.registry import AGENTS, AgentError, get_agent
 from m890sim.messages import described
 
 GROUP = "m890sim.agents"  # of entry points: a file's suffix without the dot -> its loader
+BASELINE_GROUP = "m890sim.baselines"  # of entry points: functions that give files of saved agents
 # Each comes before those that it is a yardstick for.
 BASELINES = (
     *("random-walk", "random-search", "random-macro"),
     *("greedy", "annealing", "evolution", "recipe"),
 )
-SETS = {"all": "every built-in agent", "baselines": ", ".join(BASELINES)}
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 
 
@@ -44,6 +44,12 @@ class Entrant:
         return {name: getattr(self, name) for name in ("name", "text", "trained", "anytime")}
 
 
+def saved_baselines() -> list[str]:
+    """Files of saved agents that installed packages have among the baselines."""
+    points = sorted(entry_points(group=BASELINE_GROUP), key=lambda point: point.name)
+    return [file for point in points for file in point.load()()]
+
+
 def entrant_of(data: Mapping[str, Any]) -> Entrant:
     """An entrant of `as_dict`, whose agent need not be here. Raises: KeyError, TypeError."""
     for name, kind in (("name", str), ("text", str), ("trained", str), ("anytime", bool)):
@@ -59,7 +65,7 @@ def specs_of(given: list[str]) -> list[str]:
         if spec == "all":
             found += AGENTS
         elif spec == "baselines":
-            found += BASELINES
+            found += [*BASELINES, *saved_baselines()]
         else:
             found.append(spec)
     return list(dict.fromkeys(found))

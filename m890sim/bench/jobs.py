@@ -110,10 +110,10 @@ def run_job(data: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _recipe_kernel(task_name: str, chip_name: str, case_names: tuple[str, ...]) -> Kernel:
     """The end of the best fixed list, under a name of its own."""
-    from m890sim.agents.recipe import recipe_kernel  # type: ignore[import-not-found,unused-ignore]
+    from m890sim.agents.recipe import recipe_kernel
 
     task, chip, cases = cell_of(task_name, chip_name, case_names)
-    found: Kernel = recipe_kernel(task, cases, chip)
+    found = recipe_kernel(task, cases, chip)
     return dataclasses.replace(found, name=f"{found.name}_recipe")
 
 

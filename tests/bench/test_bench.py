@@ -114,6 +114,9 @@ def test_what_an_agent_may_be() -> None:
         *("greedy", *(name for name in AGENTS if name != "greedy")),
         OWN,
     ]
+    saved = specs_of(["baselines"])[7:]
+    assert [entrant(spec).name for spec in saved] == [agent_of(spec).name for spec in saved]
+    assert {bool(entrant(spec).trained) for spec in saved} == {True, False}
     assert entrant("greedy").anytime and not entrant("annealing").anytime
     assert entrant(OWN).trained == "trained on nothing but this line"
     assert isinstance(agent_of(OWN), Agent)
@@ -163,3 +166,31 @@ def test_the_page_says_what_was_measured(folder: Path) -> None:
     assert "    m890 bench annealing tests.bench.agents:FirstLegal --split test" in text
     assert "## 6 evaluations, from the task's reference kernel" in text
     assert (folder / "leaderboard.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_from_the_end_of_the_list_the_list_gains_nothing(tmp_path: Path) -> None:
+    both = Protocol(
+        ("extrapolation",),
+        ("vector_add",),
+        chips=1,
+        seeds=1,
+        budgets=(30,),
+        starts=("reference", "recipe"),
+        cases=1,
+    )
+    found = bench(tmp_path / "out", both, ["recipe", "random-macro"])
+    expected = found.expected
+    rows = {row.agent: row for row in found.table.rows("recipe", 30, expected)}
+    assert rows["recipe"].gained.value == 1 and rows["recipe"].gained.high == 1
+    from_reference = found.table.row("recipe", "reference", 30, expected)
+    assert from_reference is not None
+    assert rows["recipe"].speedup.value == pytest.approx(from_reference.speedup.value)
+    # What was begun better than the reference is not worse than that.
+    assert rows["random-macro"].speedup.value >= rows["recipe"].speedup.value
+    assert rows["random-macro"].over_list is not None
+    assert verify_bench_of(tmp_path / "out")
+
+
+def verify_bench_of(folder: Path) -> bool:
+    """Whether every record of a folder holds."""
+    return all(verify(path.parent).verified for path in folder.rglob("manifest.json"))
