@@ -6,7 +6,7 @@ from m890sim.agents.agent import Agent
 from m890sim.agents.annealing import Annealing
 from m890sim.agents.baselines import RandomMacros, RandomSearch, RandomWalk
 from m890sim.agents.climbing import Greedy
-from m890sim.agents.population import Beam, Evolution
+from m890sim.agents.population import Beam, Evolution, Generations
 from m890sim.agents.reader import ProfileReader
 from m890sim.errors import M890Error
 from m890sim.messages import described
@@ -21,6 +21,7 @@ AGENTS: dict[str, Agent] = {
         Annealing(),
         Beam(),
         Evolution(),
+        Generations(),
         ProfileReader(),
     )
 }
