@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from m890sim.messages import described
 from m890sim.session import BudgetError, Facade, KernelSession
 from m890sim.session.arguments import integer_of
-from m890sim.session.facade import Told
+from m890sim.session.facade import Foreseeing, Told
 
 
 class Agent:
@@ -24,6 +24,8 @@ class Agent:
     # Whether what it does first is the same whatever its budget: one long run stands for all
     # shorter ones. False is always safe.
     anytime: ClassVar[bool] = False
+    # Whether it drafts kernels with `Facade.foresee`, so that workers can make them.
+    foresees: ClassVar[bool] = False
     trained: ClassVar[str] = ""  # what it was trained on, in words; "": on nothing
 
     def search(self, session: Facade, seed: int) -> None:
@@ -34,15 +36,21 @@ class Agent:
 class AgentSession(Facade):
     """A session of its own behind the boundary: what an agent gets, and who runs it too.
 
-    settings: as for `KernelSession`. told, sources: as for `Facade`.
+    settings: as for `KernelSession`. told, sources, ahead: as for `Facade`.
     """
 
     __slots__ = ()
 
     def __init__(
-        self, *args: Any, told: Told | None = None, sources: bool = True, **settings: Any
+        self,
+        *args: Any,
+        told: Told | None = None,
+        sources: bool = True,
+        ahead: Foreseeing | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(KernelSession(*args, **settings), told=told, sources=sources)
+        session = KernelSession(*args, **settings)
+        super().__init__(session, told=told, sources=sources, ahead=ahead)
 
 
 def run_agent(agent: Agent, session: Facade | KernelSession, seed: int) -> None:

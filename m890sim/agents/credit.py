@@ -25,6 +25,12 @@ class Credit:
         self._earned: dict[Hashable, float] = {}
         self._tried: dict[Hashable, float] = {}
 
+    def copy(self) -> Credit:
+        """The same credit, on its own."""
+        other = Credit()
+        other._earned, other._tried = dict(self._earned), dict(self._tried)
+        return other
+
     def weight(self, key: Hashable) -> float:
         """How much to favour a choice: the square of what it earns on average."""
         mean = (HOPE + self._earned.get(key, 0.0)) / (1.0 + self._tried.get(key, 0.0))

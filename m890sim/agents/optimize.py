@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from m890sim.agents.agent import Agent, AgentSession, run_agent
+from m890sim.agents.ahead import Ahead
 from m890sim.agents.chain import CHAIN, broken_link, head_of
 from m890sim.agents.clock import Times
 from m890sim.agents.files import (
@@ -31,12 +32,14 @@ from m890sim.agents.outcome import RunOutcome, best_text, finish
 from m890sim.agents.picture import draw
 from m890sim.agents.plan import gate_settings, plan_of
 from m890sim.agents.reading import RunError
-from m890sim.agents.registry import AgentError, get_agent
+from m890sim.agents.registry import AGENTS, AgentError, get_agent
 from m890sim.kernel.ir import Kernel
 from m890sim.messages import described
 from m890sim.scale.store import TextStore
 from m890sim.session import LogEntry, Memory
-from m890sim.session.stored import Evaluations
+from m890sim.session.arguments import integer_of
+from m890sim.session.stored import Evaluations, Shelf
+from m890sim.workloads import Task
 
 Told = Callable[[LogEntry, float], None]  # (an evaluation, the best speedup so far)
 
@@ -53,6 +56,8 @@ class Recorder:
         told: Told | None = None,
         agent: Agent | None = None,
         store: Path | None = None,
+        workers: int = 1,
+        ray: str | None = None,
     ) -> None:
         self.path = path
         manifest = read_manifest(path)
@@ -66,6 +71,9 @@ class Recorder:
             self.agent = get_agent(self.plan.agent) if agent is None else agent
         except AgentError as error:
             raise RunError(f"{path}: {MANIFEST}: {error}; nothing was changed") from error
+        shared = workers > 1 or ray is not None
+        if shared:
+            check_shared(self.agent, self.plan.task)
         self._logged, whole = read_lines(path)
         if len(self._logged) > self.plan.evaluations:
             raise RunError(
@@ -81,8 +89,10 @@ class Recorder:
             )
         self.times = Times(path, len(self._logged))
         self.store = None if store is None else TextStore(store)
-        shared = None if self.store is None else Evaluations(self.store)
-        self._memory: Memory = Verdicts(self._logged, self.times.clock, shared)
+        shelf = Shelf(self.store)
+        self.ahead = Ahead(self.plan, shelf, workers, ray, store) if shared else None
+        asked = Evaluations(shelf) if shared or self.store is not None else None
+        self._memory: Memory = Verdicts(self._logged, self.times.clock, asked)
         self._told = told
         self._lines = Lines()
         self.saved: LogEntry | None = None  # the entry whose kernel is in best.py
@@ -119,6 +129,7 @@ class Recorder:
             memory=self._memory,
             told=self._tell,
             sources=False,
+            ahead=self.ahead,
         )
         run_agent(self.agent, session, plan.seed)
         if session.spent < self.repeated:
@@ -126,6 +137,8 @@ class Recorder:
 
     def close(self) -> None:
         """Give the directory free."""
+        if self.ahead is not None:
+            self.ahead.close()
         if self.store is not None:
             self.store.close()
         self._log.close()
@@ -192,12 +205,16 @@ def optimize(
     *,
     picture: bool = True,
     store: Path | str | None = None,
+    workers: int = 1,
+    ray: str | None = None,
 ) -> RunOutcome:
     """Run the plan of a run directory to its end, from wherever it is.
 
     agent: one of your own, under whatever name the plan has; None for the known one of that name.
     picture: whether it is drawn at the end.
     store: a folder of evaluations that runs share, made where it is missing (docs/scale.md).
+    workers: processes that make and time what the agent foresees, ray: the address of a cluster for
+    that; the record is the same for any number.
     told: called after every evaluation, also after those that are repeated. On Ctrl-C the run ends
     with the best so far, and can be resumed.
     Raises: RunError where the directory is damaged, foreign, in use or cannot be written; all that
@@ -214,7 +231,10 @@ def optimize(
     path = Path(path)
     with errors_of(Path(f"{path!s:.200}"), "look for the run directory"):
         path.is_dir()  # a name that cannot be one is told before anything is read
-    recorder = Recorder(path, told, agent, None if store is None else Path(store))
+    integer_of("workers", workers, 1)
+    recorder = Recorder(
+        path, told, agent, None if store is None else Path(store), workers=workers, ray=ray
+    )
     try:
         try:
             recorder.search()
@@ -230,6 +250,22 @@ def optimize(
     finally:
         recorder.close()
     return outcome
+
+
+def check_shared(agent: Agent, task: Task) -> None:
+    """Refuse workers where there is nothing for them to do. Raises: AgentError."""
+    if not agent.foresees:
+        known = ", ".join(one.name for one in AGENTS.values() if one.foresees)
+        raise AgentError(
+            f"agent {agent.name} chooses each kernel by what the one before it did, so that "
+            f"workers have nothing to do; with --workers or --ray take --agent {known}, or let "
+            "m890 bench share several runs among workers"
+        )
+    if task.origin:
+        raise AgentError(
+            f"workers do not know the task {task.name} from {task.origin!s:.200}; leave "
+            "out --workers and --ray"
+        )
 
 
 def _finish(recorder: Recorder, interrupted: bool) -> RunOutcome:

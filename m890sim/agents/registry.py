@@ -6,8 +6,12 @@ from m890sim.agents.agent import Agent
 from m890sim.agents.annealing import Annealing
 from m890sim.agents.baselines import RandomMacros, RandomSearch, RandomWalk
 from m890sim.agents.climbing import Greedy
+<<<<<<< HEAD
 from m890sim.agents.learned.search import LearnedProposal
 from m890sim.agents.population import Beam, Evolution
+=======
+from m890sim.agents.population import Beam, Evolution, Generations
+>>>>>>> scale2
 from m890sim.agents.reader import ProfileReader
 from m890sim.agents.recipe import ReplayedList
 from m890sim.errors import M890Error
@@ -23,6 +27,7 @@ AGENTS: dict[str, Agent] = {
         Annealing(),
         Beam(),
         Evolution(),
+        Generations(),
         ProfileReader(),
         ReplayedList(),
         LearnedProposal(),

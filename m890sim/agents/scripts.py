@@ -47,10 +47,10 @@ class Change:
 class Bench:
     """What the searches over scripts share: the session, the dice, the credit of moves."""
 
-    def __init__(self, session: Facade, seed: int) -> None:
+    def __init__(self, session: Facade, seed: int, credit: Credit | None = None) -> None:
         self.session = session
         self.dice = Dice(seed)
-        self.credit = Credit()
+        self.credit = Credit() if credit is None else credit
         self.idle = 0  # tries since the last new kernel
 
     @property

@@ -90,6 +90,15 @@ def register(commands: Any) -> None:
         "--resume", metavar="DIR", type=Path, help="go on with the run of this directory"
     )
     optimize.add_argument(
+        "--workers",
+        metavar="N",
+        type=show.integer(1, 256),
+        default=1,
+        help="processes that make and time an agent's generation; the record is the same "
+        "(default: 1)",
+    )
+    optimize.add_argument("--ray", metavar="ADDRESS", help=options.RAY)
+    optimize.add_argument(
         "--store",
         metavar="DIR",
         type=Path,
@@ -105,7 +114,7 @@ def _optimize(args: argparse.Namespace) -> int:
     path = _resumed(args) if args.resume else _created(args)
     if not args.json:
         print(f"run directory: {path}", flush=True)
-    outcome = _watched(path, args.json, args.store)
+    outcome = _watched(path, args)
     if args.json:
         show.print_json({"run": str(path)} | outcome.as_dict())
     else:
@@ -135,6 +144,7 @@ def _resumed(args: argparse.Namespace) -> Path:
 
 def _created(args: argparse.Namespace) -> Path:
     from m890sim.agents.files import create, free_name, refuse_used
+    from m890sim.agents.optimize import check_shared
     from m890sim.agents.plan import Plan, hidden_of
     from m890sim.agents.registry import DEFAULT_AGENT, get_agent
     from m890sim.chip import get_chip
@@ -150,6 +160,8 @@ def _created(args: argparse.Namespace) -> Path:
         register_task(task)
     chip = get_chip(args.chip or CHIP)
     agent = args.agent or DEFAULT_AGENT
+    if args.workers > 1 or args.ray is not None:
+        check_shared(get_agent(agent), task)
     get_agent(agent)
     start = load(args.start, chip) if args.start else task.reference_on(chip)
     check_fits(start, task)
@@ -177,11 +189,12 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "chip"
 
 
-def _watched(path: Path, quiet: bool, store: Path | None) -> RunOutcome:
+def _watched(path: Path, args: argparse.Namespace) -> RunOutcome:
     """Run with a bar on a terminal, with a line now and then elsewhere."""
     from m890sim.agents.files import read_manifest
     from m890sim.agents.optimize import optimize
 
+    quiet = args.json
     total = read_manifest(path).get("evaluations")
     every = max(1, total // PARTS) if isinstance(total, int) else 1
     plain = not quiet and not sys.stderr.isatty()
@@ -194,7 +207,7 @@ def _watched(path: Path, quiet: bool, store: Path | None) -> RunOutcome:
             if plain and (done == total or done % every == 0):
                 notes.tell(f"evaluation {done} of {total}: {best_label(best)}")
 
-        return optimize(path, told, store=store)
+        return optimize(path, told, store=args.store, workers=args.workers, ray=args.ray)
 
 
 def best_label(best: float) -> str:

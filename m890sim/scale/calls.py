@@ -20,12 +20,12 @@ SINGLE = {
 TRIES = 3  # of a job whose worker dies
 
 
-def function_of(name: str) -> Callable[[Mapping[str, Any]], Any]:
+def function_of(name: str) -> Callable[..., Any]:
     """The function of a `module:function`. Raises: ValueError, ImportError, AttributeError."""
     module, colon, inner = name.partition(":")
     if not (module and colon and inner):
         raise ValueError(f"a function is named module:function, not {name!r:.100}")
-    found: Callable[[Mapping[str, Any]], Any] = getattr(importlib.import_module(module), inner)
+    found: Callable[..., Any] = getattr(importlib.import_module(module), inner)
     return found
 
 

@@ -21,6 +21,32 @@ def remote_call(function: str, job: Mapping[str, Any], wanted: str) -> tuple[boo
     return (True, call(function, job)) if here == wanted else (False, here)
 
 
+class Cluster:
+    """A connection that stays for several lots of jobs; a context that ends it.
+
+    Raises: M890Error as `cluster_results`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._ray, self._address = _ray(), address
+        self._own = not self._ray.is_initialized()
+        if self._own:
+            _connect(self._ray, address)
+
+    def results(
+        self, function: str, jobs: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[int, Any]]:
+        """As `run_jobs`."""
+        return cluster_results(function, jobs, self._address)
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own:
+            self._ray.shutdown()
+
+
 def cluster_results(
     function: str, jobs: Sequence[Mapping[str, Any]], address: str
 ) -> Iterator[tuple[int, Any]]:

@@ -53,7 +53,7 @@ class _Worker:
     def _alive(self) -> subprocess.Popen[bytes]:
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "m890sim.scale.worker"],
+                [sys.executable, "-P", "-c", "from m890sim.scale.worker import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, **SINGLE, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

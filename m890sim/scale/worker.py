@@ -1,6 +1,6 @@
 """The process of a worker: frames of pickled data on its standard input and output.
 
-It is started by itself (`python -m`), not forked: threads of the timing engine and of BLAS do not
+It is started by itself, not forked: threads of the timing engine and of BLAS do not
 survive that. It ends when its input does, so none is left when the driver is killed.
 """
 
@@ -82,7 +82,3 @@ def main() -> None:
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a job prints is no frame
     _serve(sys.stdin.buffer, target)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,8 +12,9 @@ It does not hide the session from `gc`, from imports, from what functions keep (
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
 from inspect import signature
@@ -35,8 +36,11 @@ from m890sim.timing import Timing
 from m890sim.workloads import Case, Task
 
 Told = Callable[[LogEntry], None]
+# (session, "module:function", drafts) -> of each draft: the edits to its kernel, what it gave.
+Foreseeing = Callable[[KernelSession, str, Sequence[Any]], list[tuple[tuple[Edit, ...], Any]]]
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 MOST_SOURCE = 1_000_000  # characters of a source; the language's own limit lies below
 
@@ -44,10 +48,12 @@ MOST_SOURCE = 1_000_000  # characters of a source; the language's own limit lies
 class _Behind:
     """What is behind a facade: the session, and the copies that were given out."""
 
-    __slots__ = ("_entries", "_measured", "copies", "session", "sources", "told")
+    __slots__ = ("_entries", "_measured", "ahead", "copies", "session", "sources", "told")
 
-    def __init__(self, session: KernelSession, told: Told | None, sources: bool) -> None:
-        self.session, self.told, self.sources = session, told, sources
+    def __init__(
+        self, session: KernelSession, told: Told | None, sources: bool, ahead: Foreseeing | None
+    ) -> None:
+        self.session, self.told, self.sources, self.ahead = session, told, sources, ahead
         self.copies = Copies()
         self._entries: dict[int, tuple[LogEntry, LogEntry]] = {}  # index -> (entry, copy)
         self._measured: tuple[Task, ChipSpec, tuple[Case, ...]] | None = None
@@ -148,20 +154,26 @@ class Facade:
     gate, cases, chip, seed and memory are those of the session and cannot be changed from here.
     told: called with every new entry of the log, before the agent sees it; what it raises goes
     through the agent to the caller. sources: whether kernels may be handed in, and not made by
-    edits alone. A clone can look around, but not spend.
+    edits alone. ahead: who makes drafts for `foresee`; None: this process. A clone can look
+    around, but not spend.
     Raises: TypeError for wrong arguments, ValueError where it has a session.
     """
 
     __slots__ = ("__weakref__",)
 
     def __init__(
-        self, session: KernelSession, *, told: Told | None = None, sources: bool = True
+        self,
+        session: KernelSession,
+        *,
+        told: Told | None = None,
+        sources: bool = True,
+        ahead: Foreseeing | None = None,
     ) -> None:
         if not isinstance(session, KernelSession):
             raise TypeError(f"session must be a KernelSession, not {described(session)}")
         if told is not None and not callable(told):
             raise TypeError(f"told must be a function or None, not {described(told)}")
-        _keep(self, _Behind(session, told, flag_of("sources", sources)))
+        _keep(self, _Behind(session, told, flag_of("sources", sources), ahead))
 
     # What kernels are measured on.
 
@@ -370,6 +382,37 @@ class Facade:
             told(behind.entry(session.log[-1]))
         return data
 
+    @_shut
+    def foresee(
+        self, make: Callable[[Facade, T], R], drafts: Sequence[T]
+    ) -> tuple[tuple[Place, R], ...]:
+        """Have a kernel made for each draft, maybe by workers; the places and what `make` gave.
+
+        make: a function of a module, called with a session at the loaded kernel, which can be
+        edited and has nothing to spend, and a draft; its result follows from these alone, and
+        both can be pickled. Nothing of an evaluation comes back: `go_to` a place and evaluate.
+        Raises: ValueError for a function that has no name in a module; what `make` raises.
+        """
+        behind, name = _behind(self), _name_of(make)
+        if not isinstance(drafts, Sequence):
+            raise TypeError(f"drafts must be a sequence, not {described(drafts)}")
+        blank = behind.session.blank()
+        if behind.ahead is None:
+            found = [(drafted(blank, make, draft), blank.position()) for draft in drafts]
+        else:
+            found = []
+            for made in behind.ahead(behind.session, name, drafts):
+                blank.restart()
+                for edit in made[0]:
+                    blank.apply(edit)
+                found.append((made, blank.position()))
+        given = []
+        for (edits, value), position in found:
+            place = Place(edits)
+            _PLACES[place] = position, behind.copies
+            given.append((place, value))
+        return tuple(given)
+
     # The session as a whole.
 
     @_shut
@@ -391,6 +434,28 @@ class Facade:
     def report(self) -> dict[str, Any]:
         """The session as plain data for JSON: yardsticks, budget, where it is, best, log."""
         return _session(self).report()
+
+
+def drafted(
+    blank: KernelSession, make: Callable[[Facade, Any], Any], draft: Any
+) -> tuple[tuple[Edit, ...], Any]:
+    """Let an agent's function edit a blank session: the edits that it made, and what it gave."""
+    blank.restart()
+    value = make(Facade(blank, sources=False), draft)
+    return blank.edits, value
+
+
+def _name_of(make: object) -> str:
+    """`module:function`. Raises: TypeError, ValueError."""
+    if not callable(make):
+        raise TypeError(f"make must be a function, not {described(make)}")
+    module, name = getattr(make, "__module__", None), getattr(make, "__qualname__", None)
+    if getattr(sys.modules.get(str(module)), str(name), None) is not make:
+        raise ValueError(
+            f"make must be a function that its module has by name, not {described(make)}: workers "
+            "import it"
+        )
+    return f"{module}:{name}"
 
 
 _keep, _behind = _guard()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -527,6 +528,26 @@ class KernelSession:
         other._accepted, other._best = self._accepted.copy(), self._best
         other._path, other._edits = self._path, self._edits
         return other
+
+    def blank(self) -> KernelSession:
+        """A session at the loaded kernel with the same memory, an empty log and no budget."""
+        other = self.clone(budget=0)
+        other._log, other._seen, other._profiled = [], {}, set()
+        other._accepted, other._best = {}, None
+        other.restart()
+        return other
+
+    def warm(self, best: int | None) -> None:
+        """Let the memory find out what an evaluation will ask; nothing is told or spent.
+
+        best: the product of the best cycles so far; the gate is asked about what lies below. None:
+        about all. Raises: nothing that the evaluation itself will not raise again.
+        """
+        state = _end(self._path)
+        product = self.memory.outcome(self._space, state).product
+        if self._verify != "never" and product is not None and (best is None or product < best):
+            with suppress(BelowLowerBoundError):
+                self.memory.verdict(self._space, state, self._gate)
 
     def snapshot(self) -> tuple[Any, ...]:
         """All of the session but its memory, for `restored`; what pickles hold."""

@@ -11,24 +11,67 @@ import base64
 import hashlib
 import json
 import zlib
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 
 from m890sim.chip import ChipSpec
 from m890sim.judge.evaluation import package_version
-from m890sim.scale.store import TextStore
 from m890sim.session.records import CaseCycles, Verdict
 from m890sim.timing import TIMING_VERSION, Attribution
 from m890sim.timing.attribution import engine_names
 
 MOST_CYCLES = 1 << 62
+MOST_FRESH, MOST_TAKEN = 10_000, 20_000  # texts of a shelf
+
+
+class Texts(Protocol):
+    """Texts by key; either may forget."""
+
+    def get(self, key: str) -> str | None:
+        """The text of a key; None where there is none."""
+
+    def put(self, key: str, value: str) -> None:
+        """Keep a text."""
+
+
+class Shelf:
+    """Texts of one process in front of a store: what others found out, and what was new here."""
+
+    def __init__(self, below: Texts | None = None) -> None:
+        self._below = below
+        self._taken: dict[str, str] = {}
+        self._fresh: list[tuple[str, str]] = []
+
+    def get(self, key: str) -> str | None:
+        """See `Texts`; what was taken is given once, as a memory keeps what it was given."""
+        found = self._taken.pop(key, None)
+        return self._below.get(key) if found is None and self._below is not None else found
+
+    def put(self, key: str, value: str) -> None:
+        """See `Texts`."""
+        if len(self._fresh) < MOST_FRESH:
+            self._fresh.append((key, value))
+        if self._below is not None:
+            self._below.put(key, value)
+
+    def fresh(self) -> list[tuple[str, str]]:
+        """What was put since this was asked last."""
+        found, self._fresh = self._fresh, []
+        return found
+
+    def take(self, found: Iterable[tuple[str, str]]) -> None:
+        """Have what another process's shelf had fresh."""
+        if len(self._taken) >= MOST_TAKEN:
+            self._taken = {}
+        self._taken.update(found)
 
 
 class Evaluations:
     """Timings and verdicts in a store, by what they follow from; anything unreadable is absent."""
 
-    def __init__(self, store: TextStore) -> None:
+    def __init__(self, store: Texts) -> None:
         self.store = store
 
     def timing(
