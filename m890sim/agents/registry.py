@@ -6,12 +6,8 @@ from m890sim.agents.agent import Agent
 from m890sim.agents.annealing import Annealing
 from m890sim.agents.baselines import RandomMacros, RandomSearch, RandomWalk
 from m890sim.agents.climbing import Greedy
-<<<<<<< HEAD
 from m890sim.agents.learned.search import LearnedProposal
-from m890sim.agents.population import Beam, Evolution
-=======
 from m890sim.agents.population import Beam, Evolution, Generations
->>>>>>> scale2
 from m890sim.agents.reader import ProfileReader
 from m890sim.agents.recipe import ReplayedList
 from m890sim.errors import M890Error

@@ -31,12 +31,13 @@ def as_markdown(found: BenchResult, command: str, picture: str) -> str:
     trained = [one for one in found.entrants if one.trained]
     chips = len({one.chip_name for one in found.cells})
     lines = [
-        "# Leaderboard of agents",
+        f"# Agents on chips of split {' and '.join(protocol.splits)}",
         "",
         *_wrapped(
             f"{len(found.entrants)} agents on {chips} drawn chips of split "
             f"{' and '.join(protocol.splits)} ({', '.join(families_of(found))}), tasks "
-            f"{', '.join(protocol.tasks)}, {protocol.cases} cases a cell, {protocol.seeds} seeds: "
+            f"{', '.join(protocol.tasks)}, {counted(protocol.cases, 'case')} a cell, "
+            f"{counted(protocol.seeds, 'seed')}: "
             f"{found.expected} runs of each agent. Made by"
         ),
         "",
@@ -61,7 +62,7 @@ def as_markdown(found: BenchResult, command: str, picture: str) -> str:
     if trained:
         lines += ["", "Trained, on what no cell here is of:", ""]
         for one in trained:
-            lines += _wrapped(f"- `{plain_cell(one.name)}`: {plain_cell(one.trained)}")
+            lines += _wrapped(f"- `{plain_cell(one.name)}`: {plain_cell(one.trained)}", "  ")
     lines += ["", f"![Speedup over evaluations, and performance profiles]({picture})"]
     for start in protocol.starts:
         for budget in protocol.budgets:
@@ -80,8 +81,15 @@ def as_markdown(found: BenchResult, command: str, picture: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
+def counted(number: int, noun: str) -> str:
+    """As 1 case, 3 cases."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def trained_names(found: BenchResult) -> frozenset[str]:
