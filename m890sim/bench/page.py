@@ -41,7 +41,9 @@ def as_markdown(found: BenchResult, command: str, picture: str) -> str:
             f"{found.expected} runs of each agent. Made by"
         ),
         "",
-        f"    {command}",
+        "```console",
+        f"$ {command}",
+        "```",
         "",
         *_wrapped(
             f"m890sim {package_version()}, timing version {TIMING_VERSION}; all chips are "

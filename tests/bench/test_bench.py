@@ -163,7 +163,7 @@ def test_the_page_says_what_was_measured(folder: Path) -> None:
     text = (folder / "leaderboard.md").read_text()
     assert "- `first-legal`: trained on nothing but this line" in text
     assert "| `first-legal` (trained) |" in text
-    assert "    m890 bench annealing tests.bench.agents:FirstLegal --split test" in text
+    assert "$ m890 bench annealing tests.bench.agents:FirstLegal --split test" in text
     assert "## 6 evaluations, from the task's reference kernel" in text
     assert (folder / "leaderboard.png").read_bytes().startswith(b"\x89PNG")
 
