@@ -216,6 +216,11 @@ class KernelEditEnv(gym.Env[Observation, Any]):
             self._outside, self._place = True, self._session.position()
         return Facade(self._session)
 
+    @property
+    def macro_statements(self) -> int | None:
+        """Statements that actions make a kernel have at most; None where nothing bounds them."""
+        return self._choices.most
+
     def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which actions are legal now: bool array (n,), a fresh one."""
         self._require_reset()
