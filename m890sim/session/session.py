@@ -541,8 +541,9 @@ class KernelSession:
         """Let the memory find out what an evaluation will ask; nothing is told or spent.
 
         best: the product of the best cycles so far; the gate is asked about what lies below. None:
-        about all. Raises: nothing that the evaluation itself will not raise again.
+        about all. Raises: TypeError, ValueError; what the evaluation itself will raise again.
         """
+        best = count_of("best", best, 0)
         state = _end(self._path)
         product = self.memory.outcome(self._space, state).product
         if self._verify != "never" and product is not None and (best is None or product < best):

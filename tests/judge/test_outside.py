@@ -177,7 +177,13 @@ def test_a_mistake_beside_what_is_outside_is_different(name: str) -> None:
     assert found.answer == "different", found.reason
 
 
-@pytest.mark.parametrize("name", list(MISTAKES))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name == "roots that hardly matter" else ())
+        for name in MISTAKES
+    ],
+)
 def test_a_mistake_in_other_clothes_is_different(name: str) -> None:
     found = beside(MISTAKES[name])
     assert found.answer == "different", found.reason

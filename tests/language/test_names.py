@@ -60,6 +60,7 @@ def _kernel(
 def test_a_name_defined_twice_is_refused_and_nothing_else(
     params: list[ir.Param], top: str | None, scratch: str | None, item: str, loop: str, tile: str
 ) -> None:
+    params = sorted(params, key=lambda param: param.kind == "tunable")  # which come last
     kernel = _kernel(params, top, scratch, item, loop, tile)
     dims = {n.id for p in params for d in p.dims for n in ir.walk_expr(d) if isinstance(n, ir.Name)}
     sizes = {p.name for p in params if p.kind == "size"}

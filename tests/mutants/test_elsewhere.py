@@ -9,7 +9,9 @@ from tests.mutants.bases import base
 from tests.mutants.elsewhere import passes
 
 
-@pytest.mark.parametrize("name", ["attention_reference", "decode_reference"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("attention_reference", marks=pytest.mark.long), "decode_reference"]
+)
 def test_right_kernels_pass(name):
     assert passes(base(name), "decode" if name.startswith("decode") else "extend")
 

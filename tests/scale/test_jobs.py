@@ -65,7 +65,9 @@ def test_a_fault_of_the_program_is_raised_and_ends_the_workers(tmp_path: Path) -
 def test_no_worker_outlives_its_driver(kind: signal.Signals, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     code = (
-        "from m890sim.scale import run_jobs; import sys\n"
+        "from m890sim.scale import run_jobs; import signal, sys\n"
+        # Who runs the tests in the background may have it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"jobs = [{{'value': 0, 'do': 'sleep', 'mark': {str(mark)!r}}}]\n"
         f"list(run_jobs({MOODY!r}, jobs, workers=2))"
     )

@@ -179,7 +179,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     memo.forget()
     monkeypatch.setattr(memo, "MOST_ANSWERS", 50)
     monkeypatch.setattr(legality, "_MOST_CONTEXTS", 2)
-    kernels = walk(random_program(4400).kernel, CONTEXTS[0], 0, 4)
+    kernels = walk(random_program(4400).kernel, CONTEXTS[0], 0, 2)
     for context in CONTEXTS:
         for kernel in kernels:
             assert_same(kernel, context)

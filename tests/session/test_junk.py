@@ -7,6 +7,7 @@ Python says of a mistake inside ("'NoneType' object has no attribute ...") is no
 from __future__ import annotations
 
 import inspect
+import operator
 import re
 import traceback
 from collections.abc import Callable
@@ -72,6 +73,7 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "KernelSession.load": lambda x: made().load(x),
     "KernelSession.apply": lambda x: made().apply(x),
     "KernelSession.attempt": lambda x: made().attempt(x),
+    "KernelSession.warm": lambda x: made().warm(x),
     "KernelSession.perform": lambda x: made().perform(x),
     "KernelSession.perform.most": lambda x: made().perform(1, x),
     "KernelSession.go_to": lambda x: made().go_to(x),
@@ -94,6 +96,8 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "Facade.go_to": lambda x: Facade(made()).go_to(x),
     "Facade.evaluate": lambda x: Facade(made()).evaluate(x),
     "Facade.traced": lambda x: Facade(made()).traced(x),
+    "Facade.foresee": lambda x: Facade(made()).foresee(x, ()),
+    "Facade.foresee.drafts": lambda x: Facade(made()).foresee(operator.is_, x),
     "Facade.profile": lambda x: Facade(made()).profile(x),
     "Memory": Memory,
     "Memory.results": lambda x: Memory(results=x),

