@@ -61,6 +61,7 @@ def test_two_workers_leave_the_record_of_one(alone: Path, tmp_path: Path) -> Non
     assert recorder.ahead.pids == []
 
 
+@pytest.mark.long
 def test_a_run_goes_on_with_another_number_of_workers(alone: Path, tmp_path: Path) -> None:
     path = made(tmp_path / "run", agent="generations", evaluations=BUDGET)
     lines = (alone / EVALUATIONS).read_bytes().splitlines(keepends=True)

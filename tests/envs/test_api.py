@@ -145,8 +145,9 @@ def test_impossible_argument_is_refused(arguments: dict[str, Any], message: str)
 def test_package_imports_only_the_simulator_and_gymnasium() -> None:
     import ast
 
-    window = {"pygame"}  # an extra, imported where a window is asked for
-    allowed = {"m890_envs", "m890sim", "gymnasium", "numpy"} | window | sys.stdlib_module_names
+    # Extras, imported where a window or a dataset is asked for.
+    extras = {"pygame", "minari", "h5py"}
+    allowed = {"m890_envs", "m890sim", "gymnasium", "numpy"} | extras | sys.stdlib_module_names
     found = set()
     for path in (ROOT / "envs" / "m890_envs").rglob("*.py"):
         if path.parent.name == "adapters":  # each imports the framework that it is for
