@@ -61,7 +61,7 @@ class Annealing(Agent):
                 idle += 1
                 continue
             idle = 0
-            earned = _earned(found, here)
+            earned = gain_over(found, here)
             interest.note(group, earned)
             if found.correct is False and not found.outcome.code and not here.correct:
                 # Timed, and its values are wrong. Only a kernel that would be the best is judged:
@@ -92,7 +92,7 @@ def smaller(session: Facade, dice: Dice) -> bool:
     return bool(halves)
 
 
-def _earned(found: LogEntry, before: LogEntry) -> float:
+def gain_over(found: LogEntry, before: LogEntry) -> float:
     """Log of the speedup over another kernel; -inf where this one failed."""
     if found.failed:
         return -math.inf

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from m890sim.agents.agent import Agent
+from m890sim.agents.annealing import gain_over
 from m890sim.agents.dice import Dice
 from m890sim.agents.groups import Grouping, perform_all, size_of
 from m890sim.errors import M890Error
@@ -210,7 +211,7 @@ class _ReaderSearch:
 
     def judge(self, one: _Try, found: LogEntry, place: Place) -> None:
         """Stay at a kernel that was evaluated, or go back."""
-        earned, size = _earned(found, self.here), size_of(self.session.kernel)
+        earned, size = gain_over(found, self.here), size_of(self.session.kernel)
         self.trust_in(one.family).note(one.promise, earned)
         simpler = one.keeps and earned > -SLACK
         if earned > SAME or simpler or (abs(earned) <= SAME and size < self.size):
@@ -266,10 +267,3 @@ def _touched(
             inner = (one for one in ir.walk(body) if isinstance(one, ir.Instr))
             found.update(dict.fromkeys(map(mark, inner)))
     return found
-
-
-def _earned(found: LogEntry, before: LogEntry) -> float:
-    """Log of the speedup over another kernel; -inf where this one failed."""
-    if found.failed:
-        return -math.inf
-    return math.inf if before.failed else math.log(found.speedup / before.speedup)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from m890sim.agents.agent import Agent
-from m890sim.agents.annealing import NO_ROOM, smaller
+from m890sim.agents.annealing import NO_ROOM, gain_over, smaller
 from m890sim.agents.dice import Dice
 from m890sim.agents.groups import size_of
 from m890sim.agents.learned.features import (
@@ -152,7 +152,7 @@ class LearnedSearch:
         for number in numbers:
             level = self.standing.level
             if number in self.moves.candidates() and self.expected([number])[0] > LEAST:
-                self.attempt([number], level)
+                self.attempt(number, level)
 
     def elsewhere(self) -> None:
         """Go on from an earlier place on the way to the best kernel, or from that with more moves
@@ -195,15 +195,15 @@ class LearnedSearch:
             chosen = self.dice.weighted(range(len(left)), weights)
             number = left.pop(chosen)
             weights.pop(chosen)
-            if self.attempt([number], level):
+            if self.attempt(number, level):
                 return True
         return False
 
-    def attempt(self, first: list[int], level: float) -> bool:
+    def attempt(self, number: int, level: float) -> bool:
         """Make a move, and more where the search is wide; whether a new kernel was evaluated."""
         place = self.session.position()
-        self.tried[first[0]] = level
-        made = [number for number in first if self.moves.perform(number)]
+        self.tried[number] = level
+        made = [number] if self.moves.perform(number) else []
         if made and self.width > 1:
             made += self.more()
         if made:
@@ -232,7 +232,7 @@ class LearnedSearch:
     def judge(self, made: list[int], found: LogEntry, place: Place) -> None:
         """Stay at a kernel that was evaluated, or go back."""
         standing = self.standing
-        earned = _earned(found, standing.here)
+        earned = gain_over(found, standing.here)
         size = size_of(self.session.kernel)
         if len(made) == 1:
             self.experience.note(made[0], standing.level, earned)
@@ -260,10 +260,3 @@ class LearnedSearch:
     def is_fresh(self, number: int, level: float) -> bool:
         """Whether a move was not tried since the kernel became much faster."""
         return level - self.tried.get(number, -math.inf) > AGAIN
-
-
-def _earned(found: LogEntry, before: LogEntry) -> float:
-    """Log of the speedup over another kernel; -inf where this one failed."""
-    if found.failed:
-        return -math.inf
-    return math.inf if before.failed else math.log(found.speedup / before.speedup)
