@@ -1,4 +1,4 @@
-"""Simulated annealing over groups of edits: the default agent."""
+"""Simulated annealing over groups of edits."""
 
 from __future__ import annotations
 
@@ -36,51 +36,56 @@ class Annealing(Agent):
 
     def search(self, session: Facade, seed: int) -> None:
         """See `Agent.search`."""
-        budget = session.budget
-        assert budget is not None
-        dice, interest, grouping = Dice(seed), Interest(), Grouping()
-        here, size = session.evaluate(), size_of(session.kernel)
-        sure = session.position(), here, size
-        idle = 0
-        while idle < PATIENCE:
-            groups = grouping.of(session)
-            if not groups:
-                return
-            group = interest.choose(groups, dice)
-            place, spent = session.position(), session.spent
-            if not perform_all(session, groups[group]):
-                interest.tried(group, 1)
-                idle += 1
-                continue
+        anneal(session, Dice(seed), Interest())
+
+
+def anneal(session: Facade, dice: Dice, interest: Interest) -> None:
+    """Anneal from the session's kernel until the budget is spent or nothing new is found."""
+    budget = session.budget
+    assert budget is not None
+    grouping = Grouping()
+    here, size = session.evaluate(), size_of(session.kernel)
+    sure = session.position(), here, size
+    idle = 0
+    while idle < PATIENCE:
+        groups = grouping.of(session)
+        if not groups:
+            return
+        group = interest.choose(groups, dice)
+        place, spent = session.position(), session.spent
+        if not perform_all(session, groups[group]):
+            interest.tried(group, 1)
+            idle += 1
+            continue
+        found = session.evaluate()
+        if found.outcome.code in NO_ROOM and session.spent < budget and smaller(session, dice):
             found = session.evaluate()
-            if found.outcome.code in NO_ROOM and session.spent < budget and smaller(session, dice):
-                found = session.evaluate()
-            if session.spent == spent:  # a kernel that was turned down before
-                interest.tried(group, 1)
-                session.go_to(place)
-                idle += 1
-                continue
-            idle = 0
-            earned = gain_over(found, here)
-            interest.note(group, earned)
-            if found.correct is False and not found.outcome.code and not here.correct:
-                # Timed, and its values are wrong. Only a kernel that would be the best is judged:
-                # this one may have been wrong for long, so go back to where the values were right.
-                place, here, size = sure
-                session.go_to(place)
-                continue
-            grown = size_of(session.kernel) - size
-            left = 1 - session.spent / budget
-            worth = earned - PRICE_LAST * (PRICE_FIRST / PRICE_LAST) ** left * grown
-            useless = abs(earned) < SAME and grown >= 0
-            if not useless and (worth >= 0 or dice.chance(_tolerance(worth, HOT * left))):
-                here, size = found, size + grown
-                if here.correct:
-                    sure = session.position(), here, size
-                if earned > GAIN:
-                    interest.wake(earned > LEAP)
-            else:
-                session.go_to(place)
+        if session.spent == spent:  # a kernel that was turned down before
+            interest.tried(group, 1)
+            session.go_to(place)
+            idle += 1
+            continue
+        idle = 0
+        earned = gain_over(found, here)
+        interest.note(group, earned)
+        if found.correct is False and not found.outcome.code and not here.correct:
+            # Timed, and its values are wrong. Only a kernel that would be the best is judged:
+            # this one may have been wrong for long, so go back to where the values were right.
+            place, here, size = sure
+            session.go_to(place)
+            continue
+        grown = size_of(session.kernel) - size
+        left = 1 - session.spent / budget
+        worth = earned - PRICE_LAST * (PRICE_FIRST / PRICE_LAST) ** left * grown
+        useless = abs(earned) < SAME and grown >= 0
+        if not useless and (worth >= 0 or dice.chance(_tolerance(worth, HOT * left))):
+            here, size = found, size + grown
+            if here.correct:
+                sure = session.position(), here, size
+            if earned > GAIN:
+                interest.wake(earned > LEAP)
+        else:
+            session.go_to(place)
 
 
 def smaller(session: Facade, dice: Dice) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from m890sim.agents.agent import Agent
 from m890sim.agents.annealing import Annealing
+from m890sim.agents.ascent import Ascent
 from m890sim.agents.baselines import RandomMacros, RandomSearch, RandomWalk
 from m890sim.agents.climbing import Greedy
 from m890sim.agents.learned.search import LearnedProposal
@@ -21,6 +22,7 @@ AGENTS: dict[str, Agent] = {
         RandomMacros(),
         Greedy(),
         Annealing(),
+        Ascent(),
         Beam(),
         Evolution(),
         Generations(),
@@ -29,7 +31,7 @@ AGENTS: dict[str, Agent] = {
         LearnedProposal(),
     )
 }
-DEFAULT_AGENT = Annealing.name
+DEFAULT_AGENT = Ascent.name
 
 
 class AgentError(M890Error):

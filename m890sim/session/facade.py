@@ -214,6 +214,14 @@ class Facade:
         """The edits since the kernel was loaded, first to last."""
         return _session(self).edits
 
+    @property
+    def fullness(self) -> float:
+        """The share of SRAM or ACC that the kernel's tiles take at most: 1.0 is full.
+
+        Worked out from declarations and sizes: nothing is timed, nothing counts.
+        """
+        return _session(self).fullness
+
     @_shut
     def load(self, source: Kernel | str) -> Kernel:
         """Hand in a kernel, as text or as code has built it, and go on with it.

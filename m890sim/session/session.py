@@ -26,6 +26,7 @@ from m890sim.schedule.macros import MOST_STATEMENTS
 from m890sim.session.arguments import chip_of, choice_of, count_of, kernel_of, seed_of, task_of
 from m890sim.session.copies import Copies
 from m890sim.session.edits import edit_to_data
+from m890sim.session.fullness import fullness_of
 from m890sim.session.memory import GateSettings, Memory, Space, State
 from m890sim.session.records import LogEntry, ProfileNote
 from m890sim.timing import TIMING_VERSION, Timing
@@ -311,6 +312,14 @@ class KernelSession:
             state.extras[key] = make(state.kernel)
         value: T = state.extras[key]
         return value
+
+    @property
+    def fullness(self) -> float:
+        """The share of SRAM or ACC that the kernel's tiles take at most (`fullness_of`).
+
+        Worked out from declarations and sizes: nothing is timed, nothing counts.
+        """
+        return self.remember("fullness", lambda it: fullness_of(it, self.chip, self.cases))
 
     def watch(self, case: Case | str) -> None:
         """Keep a trace of this case when a kernel is timed on it, for the next `traced`.
