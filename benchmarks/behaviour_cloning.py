@@ -11,7 +11,6 @@ bc-untrained.npz. --dataset takes another dataset. Needs the extra `data`; learn
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,10 @@ def main() -> int:
 
         folder = args.dataset or made(args.out, args.chips, args.workers)
         data = minari.MinariDataset(folder / "data")
-        learn(data, args.out, args.seed)
+        command = f"python benchmarks/behaviour_cloning.py OUT --chips {args.chips}"
+        if args.dataset:
+            command = "python benchmarks/behaviour_cloning.py OUT --dataset DIR"
+        learn(data, args.out, args.seed, command)
     except ImportError as error:
         print(f"behaviour_cloning: pip install 'm890sim[data]' ({error})", file=sys.stderr)
         return 2
@@ -86,10 +88,10 @@ def made(out: Path, chips: int, workers: int) -> Path:
     return folder
 
 
-def learn(data: Any, out: Path, seed: int) -> None:
+def learn(data: Any, out: Path, seed: int, command: str) -> None:
     """Learn from a dataset's improving steps, and save the policies. Raises: M890Error."""
     rng = np.random.default_rng(seed)
-    blank = untrained(rng, seed, data.spec.dataset_id)
+    blank = untrained(rng, seed, data.spec.dataset_id, command)
     steps = examples(data, blank.reader)
     chips = steps[3]
     aside = chips % ASIDE == ASIDE - 1
@@ -114,7 +116,7 @@ def learn(data: Any, out: Path, seed: int) -> None:
     )
 
 
-def untrained(rng: np.random.Generator, seed: int, dataset: str) -> Policy:
+def untrained(rng: np.random.Generator, seed: int, dataset: str, command: str) -> Policy:
     """A policy with small random weights and a last layer of zeros: all legal actions alike."""
     rows: int = EDITS["action_rows"]
     shape: int = Policy.__dataclass_fields__["sites"].default
@@ -129,7 +131,7 @@ def untrained(rng: np.random.Generator, seed: int, dataset: str) -> Policy:
             "data": f"improving steps of the Minari dataset {dataset}, runs on chips of split train"
             if dataset == DATASET
             else f"improving steps of the Minari dataset {dataset}",
-            "command": shlex.join(["python", "benchmarks/behaviour_cloning.py", *sys.argv[1:]]),
+            "command": command,
             "seed": seed,
             "m890sim": package_version(),
             "numpy": np.__version__,
