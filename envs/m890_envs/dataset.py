@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ def write_dataset(
     """Write run directories as the Minari dataset `name` below the folder `out`.
 
     It lies in out/name/data: with MINARI_DATASETS_PATH=out `minari.load_dataset(name)` reads it.
-    told: called with runs done and runs in all. Gives the counts that its metadata hold too.
+    told: called with runs done and runs in all. Gives the counts that its metadata hold too, and
+    `digest`, SHA-256 of all that is learned from (see `take_in`).
     Raises: RunError for runs that are damaged, or of which nothing is a macro; M890Error where
     Minari is missing, the name can't be, or the place is taken.
     """
@@ -85,6 +88,7 @@ def _write(
 
     totals: Counter[str] = Counter()
     memory = Memory(states=512, results=10_000)
+    content = hashlib.sha256()
     episodes = 0
     for done, record in enumerate(records, 1):
         for counts, said, played in episodes_of(record, memory):
@@ -93,6 +97,7 @@ def _write(
                 continue
             storage.update_episodes([EpisodeBuffer(id=episodes, **played)])
             storage.update_episode_metadata([said], [episodes])
+            take_in(content, said, played)
             episodes += 1
         if told is not None:
             told(done, len(records))
@@ -102,6 +107,7 @@ def _write(
             "or edited at single places"
         )
     found = {"runs": len(records), "episodes": episodes, "steps": totals["expressed"], **totals}
+    own = content.hexdigest()
     storage.update_metadata(
         {
             "dataset_id": name,
@@ -113,9 +119,29 @@ def _write(
             "m890sim": package_version(),
             "timing_version": TIMING_VERSION,
             "counts": found,
+            "digest": own,
         }
     )
-    return found
+    return found | {"digest": own}
+
+
+def take_in(content: Any, said: Mapping[str, Any], played: Mapping[str, Any]) -> None:
+    """Add an episode to a hash: its data and metadata by name, the record's `chain` aside.
+
+    An HDF5 file's bytes depend on the library that wrote it, and a record's chain on the version of
+    the package; what is learned from depends on neither.
+    """
+    flat = {name: value for name, value in said.items() if name != "chain"}
+    for name, value in played.items():
+        inner = value.items() if isinstance(value, Mapping) else [("", value)]
+        flat |= {f"{name}.{key}": part for key, part in inner}
+    for name in sorted(flat):
+        array = np.asarray(flat[name])
+        if array.dtype.kind == "U":
+            kind, data = "text", json.dumps(array.tolist()).encode("ascii")
+        else:
+            kind, data = array.dtype.str, array.tobytes()
+        content.update(json.dumps([name, kind, array.shape, len(data)]).encode("ascii") + data)
 
 
 def episodes_of(

@@ -53,6 +53,7 @@ def _dataset(args: argparse.Namespace) -> int:
         f"{found['unexpressed']} are not, {found['texts']} texts, {found['profiles']} profiles, "
         f"{found['repeated']} repeated"
     )
+    print(f"digest: {found['digest']}")
     print(f"MINARI_DATASETS_PATH={args.out} lets minari.load_dataset({args.id!r}) read it")
     return 0
 

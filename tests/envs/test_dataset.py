@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from m890_envs.dataset import ACTION_ROWS, INSTALL, episodes_of, write_dataset
+from m890_envs.dataset import ACTION_ROWS, INSTALL, episodes_of, take_in, write_dataset
+from m890_envs.recording import record_episode
 from m890_envs.trajectories import environment_for, paths_of
 from m890sim import cli
 from m890sim.agents.files import EVALUATIONS, MANIFEST, create
@@ -23,6 +30,7 @@ from m890sim.kernel import digest
 from m890sim.schedule.macros import MacroActions
 from m890sim.session import context_of
 from m890sim.workloads import known_task
+from tests.envs.test_source import PLAY, env_of
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +109,75 @@ def test_refusals(
     monkeypatch.setattr(command, "entry_points", lambda group: ())
     assert cli.main(["dataset", str(runs), "--out", str(tmp_path)]) == 2
     assert "m890sim[data]" in capsys.readouterr().err
-    monkeypatch.setitem(__import__("sys").modules, "minari", None)
-    monkeypatch.setitem(__import__("sys").modules, "minari.dataset.minari_storage", None)
+    monkeypatch.setitem(sys.modules, "minari", None)
+    monkeypatch.setitem(sys.modules, "minari.dataset.minari_storage", None)
     with pytest.raises(M890Error, match="needs Minari"):
         write_dataset([runs], tmp_path)
     assert "m890sim[data]" in INSTALL
+
+
+class _Point(SimpleNamespace):
+    """An entry point as `m890 dataset` looks for it."""
+
+    name = command.NAME
+
+    def load(self) -> Any:
+        return write_dataset
+
+
+@pytest.fixture
+def writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command has its writer, also where the package was never installed."""
+    monkeypatch.setattr(command, "entry_points", lambda group: (_Point(),))
+
+
+def test_without_minari_the_command_says_what_to_install(
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    writer: None,
+) -> None:
+    for missing in ("minari", "h5py"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, missing, None)
+            patch.setitem(sys.modules, "minari.dataset.minari_storage", None)
+            assert cli.main(["dataset", str(runs), "--out", str(tmp_path / "out")]) == 2
+        assert "m890 dataset needs Minari: pip install 'm890sim[data]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch, writer: None) -> None:
+    """A storage that is never written to: what refuses comes first, with Minari or without."""
+    monkeypatch.setattr("m890_envs.dataset._storage", lambda: None)
+
+
+@pytest.mark.parametrize("damage", ["none", "empty", "cut", "changed"])
+def test_the_command_refuses_what_are_no_runs(
+    damage: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stored: None
+) -> None:
+    given = tmp_path / "given"
+    if damage == "empty":
+        given.mkdir()
+    elif damage != "none":
+        shutil.copytree(runs / "random-macro", given)
+        log = given / EVALUATIONS
+        if damage == "cut":
+            log.write_text(log.read_text()[:-40])
+        else:
+            lines = log.read_text().splitlines()
+            lines[3] = json.dumps(json.loads(lines[3]) | {"speedup": 1e12})
+            log.write_text("\n".join(lines) + "\n")
+    words = {
+        "none": "does not exist; give run directories, or folders of them",
+        "empty": "holds no run directory (with a manifest.json)",
+        "cut": "given: its result belongs to another log",
+        "changed": "evaluation 3 does not follow from what stands before it: the file was changed",
+    }
+    assert cli.main(["dataset", str(given), "--out", str(tmp_path / "out")]) == 2
+    assert words[damage] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_entry_point_is_the_writer() -> None:
@@ -121,6 +193,7 @@ def test_minari_reads_it(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     loaded = minari.load_dataset("small-v0")
     assert loaded.total_steps == found["steps"]
     assert loaded.total_episodes == found["episodes"]
+    assert loaded.storage.metadata["digest"] == found["digest"]
     env = loaded.recover_environment()
     assert env.observation_space == loaded.observation_space
     assert env.action_space == loaded.action_space
@@ -129,3 +202,61 @@ def test_minari_reads_it(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
             seen = {key: rows[number] for key, rows in episode.observations.items()}
             assert loaded.observation_space.contains(seen)
             assert episode.infos["action_mask"][number][action] == 1
+
+
+def test_the_command_writes_what_minari_loads(
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    writer: None,
+) -> None:
+    minari = pytest.importorskip("minari")
+    pytest.importorskip("h5py")
+    words = ["dataset", str(runs / "random-macro"), "--id", "one-v3", "--out", str(tmp_path)]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert cli.main([*words[:-1], str(tmp_path / "again"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert f"digest: {found['digest']}\n" in said  # the same for the same runs
+    assert f"MINARI_DATASETS_PATH={tmp_path} lets minari.load_dataset('one-v3') read it" in said
+    assert f"evaluations: {found['expressed']} are one macro from their parent" in said
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    assert minari.load_dataset("one-v3").total_steps == found["steps"]
+    assert cli.main(words) == 2
+    assert "is there already; choose another --id or --out" in capsys.readouterr().err
+
+
+def test_runs_of_texts_alone_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], writer: None
+) -> None:
+    pytest.importorskip("minari")
+    pytest.importorskip("h5py")
+    env = env_of()
+    env.reset(seed=0)
+    for action in PLAY:
+        env.step(action)
+    record_episode(env, tmp_path / "texts", agent="model", seed=8)
+    assert cli.main(["dataset", str(tmp_path / "texts"), "--out", str(tmp_path / "out")]) == 2
+    assert "nothing of these runs is a step of macro actions" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_digest_follows_from_the_content_alone(runs: Path) -> None:
+    record = read_record(runs / "random-macro")
+    _, (_, said, data) = [*episodes_of(record)][:2]
+    assert data is not None
+
+    def digest_of(said: dict[str, Any], data: dict[str, Any]) -> str:
+        content = hashlib.sha256()
+        take_in(content, said, data)
+        return content.hexdigest()
+
+    own = digest_of(said, data)
+    assert digest_of(said | {"chain": "0" * 64}, dict(reversed(data.items()))) == own
+    assert digest_of(said | {"agent": "another"}, data) != own
+    assert digest_of(said, data | {"rewards": [reward + 1 for reward in data["rewards"]]}) != own
+    chips = data["observations"]["chip"]
+    other = [np.array(chips[0]) + np.float32(2**-20), *chips[1:]]
+    changed = data["observations"] | {"chip": other}
+    assert digest_of(said, data | {"observations": changed}) != own
