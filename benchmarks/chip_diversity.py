@@ -3,7 +3,7 @@
     python benchmarks/chip_diversity.py [--task extend] [--chips 4] [--evaluations 150]
 
 On m890 and on the first chips of every family (split test) it measures the task's expert, its
-script of docs/scripts, the best kernel that the default agent finds on m890 and on the other chips
+script of docs/scripts, the best kernel that the agent `annealing` finds on m890 and on the others
 of the family, what that agent finds on the chip itself, and what each macro action earns: from the
 reference, and after eight actions that a greedy climb makes on m890. The CSV file gets a line a
 chip as it is done; chips that it has are not done again. `--no-runs` writes page and plot from the

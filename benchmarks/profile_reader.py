@@ -1,4 +1,4 @@
-"""What reading profiles is worth: `reader` against the default agent at equal evaluations.
+"""What reading profiles is worth: `reader` against `annealing` at equal evaluations.
 
     python benchmarks/profile_reader.py [--tasks T ...] [--chips C ...] [--seeds 5]
 
@@ -20,14 +20,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from m890sim.agents import DEFAULT_AGENT, AgentSession, get_agent, run_agent
+from m890sim.agents import AgentSession, get_agent, run_agent
 from m890sim.agents.plan import gate_settings
 from m890sim.evidence.intervals import Interval, stratified_interval
 from m890sim.session import Memory
 
 ROOT = Path(__file__).resolve().parents[1]
 READER = "reader"
-AGENTS = (DEFAULT_AGENT, READER)
+ANNEALING = "annealing"
+AGENTS = (ANNEALING, READER)
 TASKS = ("extend", "decode", "vector_add", "row_softmax", "matmul", "attention_head")
 DRAWN = (
     "balanced:test:0",
@@ -157,7 +158,7 @@ def verdict(default: Interval, reader: Interval) -> str:
     """Whose interval lies above the other one."""
     if default.below(reader):
         return READER
-    return DEFAULT_AGENT if reader.below(default) else "neither"
+    return ANNEALING if reader.below(default) else "neither"
 
 
 def rows_of(runs: Sequence[ReaderRun]) -> Iterator[tuple[str, ...]]:
@@ -184,7 +185,7 @@ def rows_of(runs: Sequence[ReaderRun]) -> Iterator[tuple[str, ...]]:
 
 def report(runs: Sequence[ReaderRun], command: str) -> str:
     """The page: how it was measured, and the table."""
-    head = ("task", "chip", "evaluations", "runs", DEFAULT_AGENT, READER, "interval above")
+    head = ("task", "chip", "evaluations", "runs", ANNEALING, READER, "interval above")
     rows = [head, ("---", "---", "---:", "---:", "---:", "---:", "---"), *rows_of(runs)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     read = [run for run in runs if run.agent == READER]
@@ -203,7 +204,7 @@ evaluation ({100 * share:.0f}% of its budgets went there), and it asks for no wh
 Geometric interquartile means, and in brackets 95% bootstrap intervals (percentiles of 10,000
 resamples of the seeds, within each chip); runs: one a seed and chip. The last column names the
 agent whose interval lies above the other one. Neither agent was tuned on these seeds or on the
-drawn chips (`family:test:number`). The default agent plans by its budget, so that each of its
+drawn chips (`family:test:number`). Annealing plans by its budget, so that each of its
 budgets is a run of its own; what a `{READER}` run does first does not depend on how much follows.
 """
 

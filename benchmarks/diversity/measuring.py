@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from m890sim.agents import AGENTS, run_agent
+from m890sim.agents.annealing import Annealing
 from m890sim.agents.plan import gate_settings
-from m890sim.agents.registry import DEFAULT_AGENT
 from m890sim.chip import get_chip
 from m890sim.digests import digest_of
 from m890sim.errors import M890Error
@@ -32,7 +32,7 @@ SEED = 0
 
 def setting_of(task: Task, evaluations: int) -> str:
     """Digest of what a row hangs on beside its chip."""
-    parts = [TIMING_VERSION, task.digest, list(EDITS), len(MACROS), evaluations, DEFAULT_AGENT]
+    parts = [TIMING_VERSION, task.digest, list(EDITS), len(MACROS), evaluations, Annealing.name]
     return digest_of(parts)[:12]
 
 
@@ -50,7 +50,7 @@ def measure(
     timing = KernelSession(task, chip=chip, verify="never", memory=memory)
     assert timing.evaluate().speedup == 1.0
     search = KernelSession(task, chip=chip, budget=evaluations, **gate_settings(), memory=memory)
-    run_agent(AGENTS[DEFAULT_AGENT], search, SEED)
+    run_agent(AGENTS[Annealing.name], search, SEED)
     own = print_kernel(search.best_kernel or task.reference_on(chip))
     actions = climbed if best else climb(timing)
     row = Row(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from m890sim.agents.registry import DEFAULT_AGENT
+from m890sim.agents.annealing import Annealing
 from m890sim.chip import FAMILIES
 from m890sim.schedule.macros import MACROS
 from m890sim.timing import TIMING_VERSION
@@ -161,7 +161,7 @@ def page(rows: Sequence[Row], command: str, table: Path, plot: Path, split: str)
         "## Kernels from elsewhere",
         "On so many chips a kernel fits, which is that it can be timed on every case, and its mean "
         "speedup there. *Expert*, *script*: the task's (a script fits where every line finds a "
-        f"place). *m890's best*: what the default agent `{DEFAULT_AGENT}` finds on m890 in "
+        f"place). *m890's best*: what the agent `{Annealing.name}` finds on m890 in "
         f"{home.evaluations} evaluations, seed 0. *Sister's best*: what it finds on each other "
         "chip of the family. One *wins* where it beats what the agent finds on the chip itself. "
         "Speedups are geometric means over the task's cases, then over chips, over the reference "
