@@ -2,14 +2,14 @@
 
     python benchmarks/suite_learning.py [--policies DIR] [--cells 6] [--evaluations 150] [--no-runs]
 
-Every policy of the folder (`benchmarks/train_suite.py`) plays in every cell of the split: a task,
-a case and a chip, `--cells` for each task. Once as a search of so many evaluations (`PolicyAgent`),
-and in `--episodes` single episodes from the reference. Beside each trained policy plays its frozen
-twin, whose inputs always are the mean of what the policy saw in 12 episodes on training chips: one
-score for each action, whatever the kernel and the chip, so that what reading them brings is the
-difference. Runs are appended to the CSV file as they
-end; those that it has are not done again. At last page and plot are written; `--no-runs` writes
-them from the runs that there are. Needs no torch.
+Every policy `ppo-*.npz` of the folder (`benchmarks/train_suite.py`) plays in every cell of the
+split: a task, a case and a chip, `--cells` for each task. Once as a search of so many evaluations
+(`PolicyAgent`), and in `--episodes` single episodes from the reference. Beside each trained policy
+plays its frozen twin, whose inputs always are the mean of what the policy saw in 12 episodes on
+training chips: one score for each action, whatever the kernel and the chip, so that what reading
+them brings is the difference. Runs are appended to the CSV file as they end; those that it has are
+not done again. At last page and plot are written; `--no-runs` writes them from the runs that there
+are. Needs no torch.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def _main(options: argparse.Namespace, console: Console) -> int:
-    paths = sorted(options.policies.glob("*.npz"))
+    paths = sorted(options.policies.glob("ppo-*.npz"))
     if not paths:
         raise ValueError(f"there is no policy in {options.policies}; run benchmarks/train_suite.py")
     policies = [load_policy(path) for path in paths]
