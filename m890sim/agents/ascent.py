@@ -74,7 +74,7 @@ class EvenInterest(Interest):
 
 
 @dataclass(frozen=True, slots=True)
-class _Tried:
+class _Measured:
     """What came of groups: worth on the kernel numbered `on`, whose log of the speedup is level."""
 
     worth: float
@@ -93,7 +93,7 @@ class _AscentSearch:
         self.here, self.done = session.evaluate(), start_of(session)
         self.size, self.fullness = size_of(session.kernel), session.fullness
         self.number = 0  # of the kernel that it stands on
-        self.tries: dict[Groups, _Tried] = {}
+        self.tries: dict[Groups, _Measured] = {}
         self.together: dict[Groups, None] = {}  # what may be worth it together
         self.known: set[tuple[str, object]] = set()  # names and arguments that were legal once
         self.stood_on = {session.digest}
@@ -191,7 +191,7 @@ class _AscentSearch:
         made = self.fitted(groups, at)
         if made is None:
             self.hopes.note_illegal(groups[-1])
-            self.tries[groups] = _Tried(0.0, self.level, TRIED_OFTEN, self.number)
+            self.tries[groups] = _Measured(0.0, self.level, TRIED_OFTEN, self.number)
             session.go_to(done.end)
             return
         before = self.tries.get(groups)
@@ -206,7 +206,7 @@ class _AscentSearch:
         if at == len(done) and len(groups) < LONGEST:
             self.continue_with(groups, found)
         times = 1 + (0 if before is None else before.times)
-        self.tries[groups] = _Tried(worth, self.level, times, self.number)
+        self.tries[groups] = _Measured(worth, self.level, times, self.number)
         self.hopes.note(groups[-1], worth)
         session.go_to(done.end)
 
