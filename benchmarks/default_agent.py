@@ -1,4 +1,4 @@
-"""The default agent on fresh seeds, judged as `m890 optimize` does: a table of docs/agents.md.
+"""The default agent on fresh seeds, gated as in a search: a table of docs/agents.md.
 
     python benchmarks/default_agent.py --out docs/default_agent.csv
     python benchmarks/default_agent.py --agent annealing --tasks extend --seeds 4
